@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values that travel between policy, controller and world: plain NumPy, no ROS, no torch.
+
+Units are SI, times are integer nanoseconds of ROS time, quaternions are in message order (x, y, z, w), poses are
+in the robot base frame. Arrays are float32 where a ROS message carries float32, so that a value is bit-identical
+whether it crossed DDS or stayed in one process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+UInt8Image = NDArray[np.uint8]
+
+ACTION_DIM = 7
+"""EE_DELTA action: dx, dy, dz [m], rotation vector [rad] in the base frame, gripper (+1 open, -1 closed)."""
+
+HORIZON = 8
+"""Actions per chunk (PhysGen: L = 8)."""
+
+NUM_CHUNKS = 3
+"""Chunks per prediction: one executable and two lookahead (PhysGen: L-MTP with 3 tokens)."""
+
+
+class ActionSpace(IntEnum):
+    """How the numbers of an action are meant; values equal ActionChunk.msg."""
+
+    EE_DELTA = 1
+    EE_ABSOLUTE = 2
+    JOINT_DELTA = 3
+    JOINT_ABSOLUTE = 4
+    JOINT_VELOCITY = 5
+
+
+class Rotation(IntEnum):
+    """How the rotation part of an end-effector action is written; values equal ActionChunk.msg."""
+
+    AXIS_ANGLE = 1
+    RPY = 2
+    QUAT_XYZW = 3
+    SIX_D = 4
+
+
+class DeltaReference(IntEnum):
+    """What a delta is added to; values equal ActionChunk.msg."""
+
+    COMMANDED = 1
+    MEASURED = 2
+    CHUNK_ANCHOR = 3
+
+
+class GripperMode(IntEnum):
+    """How the gripper number is meant; values equal ActionChunk.msg."""
+
+    WIDTH_M = 1
+    CLOSED_FRACTION = 2
+    SIGNED_PM1 = 3
+
+
+class Source(IntEnum):
+    """Who commanded an applied action; values equal AppliedAction.msg."""
+
+    NONE = 0
+    POLICY = 1
+    TELEOP = 2
+    HOLD = 3
+    HOMING = 4
+
+
+class Limit(IntFlag):
+    """Which limits changed an action; values equal AppliedAction.msg."""
+
+    NONE = 0
+    WORKSPACE = 1
+    STEP = 2
+    SPEED = 4
+    ACCEL = 8
+    JOINT = 16
+    GRIPPER = 32
+    SINGULARITY = 64
+
+
+class AckResult(IntEnum):
+    """The controller's answer to a chunk; values equal ChunkAck.msg."""
+
+    ACCEPTED = 0
+    SHADOW = 1
+    NOT_ARMED = 2
+    BAD_SHAPE = 3
+    NONFINITE = 4
+    STALE_OBSERVATION = 5
+    EXPIRED = 6
+    OUT_OF_ORDER = 7
+    WORKSPACE = 8
+    STEP = 9
+    IK = 10
+    JOINT_LIMIT = 11
+    STATE_STALE = 12
+    TELEOP_ACTIVE = 13
+
+
+class SafetyState(IntEnum):
+    """Controller states; values equal SafetyStatus.msg."""
+
+    DISARMED = 0
+    SHADOW = 1
+    ARMED = 2
+    HOLD = 3
+    FAULT = 4
+
+
+class Fault(IntFlag):
+    """Active faults; values equal SafetyStatus.msg."""
+
+    NONE = 0
+    POLICY_LATE = 1
+    STATE_STALE = 2
+    MULTIPLE_PUBLISHERS = 4
+    CHUNK_REJECTED = 8
+    TRACKING = 16
+    WRENCH = 32
+    ROBOT_MODE = 64
+    INTERNAL = 128
+    DEADMAN = 256
+    GRIPPER = 512
+
+
+class EpisodePhase(IntEnum):
+    """Phase of an episode; values equal EpisodeInfo.msg."""
+
+    IDLE = 0
+    RUNNING = 1
+    SUCCESS = 2
+    FAILURE = 3
+    DISCARDED = 4
+    CRASHED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """Position [m] and unit quaternion (x, y, z, w), both float64."""
+
+    position: Float64Array
+    quaternion: Float64Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotState:
+    """One measured state of the arm.
+
+    positions, velocities: 7 arm joints [rad], [rad/s], float64. gripper_width: opening between the fingers [m].
+    tcp_pose: tool centre point in the base frame.
+    """
+
+    stamp_ns: int
+    positions: Float64Array
+    velocities: Float64Array
+    gripper_width: float
+    tcp_pose: Pose
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraFrame:
+    """One RGB image, uint8, height x width x 3, with its acquisition stamp and optical frame."""
+
+    stamp_ns: int
+    rgb: UInt8Image
+    frame_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Episode:
+    """What every node knows of the current episode (EpisodeInfo.msg without transport)."""
+
+    episode_id: str
+    task: str
+    seed: int
+    instruction: str
+    start_ns: int
+    phase: EpisodePhase = EpisodePhase.RUNNING
+    step: int = 0
+    max_steps: int = 0
+    robot: str = ""
+    source: str = ""
+    bag_path: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionChunk:
+    """A prediction: data has shape (num_chunks, horizon, action_dim), float32, SI units (never normalised)."""
+
+    session_id: str
+    episode_id: str
+    chunk_seq: int
+    base_step: int
+    stamp_ns: int
+    observation_stamp_ns: int
+    inference_start_ns: int
+    inference_end_ns: int
+    valid_until_ns: int
+    step_period_ns: int
+    data: Float32Array
+    execute_steps: int
+    action_space: ActionSpace = ActionSpace.EE_DELTA
+    rotation: Rotation = Rotation.AXIS_ANGLE
+    delta_reference: DeltaReference = DeltaReference.MEASURED
+    gripper_mode: GripperMode = GripperMode.SIGNED_PM1
+    instruction: str = ""
+    policy_id: str = ""
+    frame_id: str = "base"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedAction:
+    """What the controller commanded in one control step; raw and applied are float32 of length action_dim."""
+
+    stamp_ns: int
+    state_stamp_ns: int
+    session_id: str
+    episode_id: str
+    step: int
+    chunk_seq: int
+    base_step: int
+    step_index: int
+    chunk_index: int
+    source: Source
+    executed: bool
+    raw: Float32Array
+    applied: Float32Array
+    target_pose: Pose
+    gripper_width: float
+    limits: Limit = Limit.NONE
+    latency: float = 0.0
+    action_space: ActionSpace = ActionSpace.EE_DELTA
+    target_positions: Float64Array = field(default_factory=lambda: np.full(7, np.nan))
+    frame_id: str = "base"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkAck:
+    """The controller's answer to one chunk."""
+
+    stamp_ns: int
+    session_id: str
+    episode_id: str
+    chunk_seq: int
+    result: AckResult
+    detail: str
