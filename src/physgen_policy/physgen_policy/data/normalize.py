@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Action statistics and the exact pair normalize / denormalize; stored with every checkpoint.
+
+Each dimension's 1 % .. 99 % quantiles map to [-1, 1] and values beyond are clipped (the convention of openpi and
+OpenVLA). The gripper is left at +1 / -1. Everything is float32, so a value is the same in training and on the robot.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Float32Array = NDArray[np.float32]
+
+MIN_HALF_RANGE = (1e-3, 1e-3, 1e-3, 1e-2, 1e-2, 1e-2, 1.0)
+"""Smallest half range per EE_DELTA dimension [m, rad, -]: a dimension that never moves in the data must not turn
+sampling noise into motion."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NormStats:
+    """Affine map between SI actions and the model's units.
+
+    center, half_range: float32 [action_dim]; normalised = (action - center) / half_range, clipped to [-1, 1].
+    count: how many actions the statistics saw.
+    """
+
+    center: Float32Array
+    half_range: Float32Array
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.center.shape != self.half_range.shape or self.center.ndim != 1:
+            raise ValueError(
+                f"action statistics need two equally long vectors, got {self.center.shape} and {self.half_range.shape}"
+            )
+        if not (np.isfinite(self.center).all() and (self.half_range > 0).all()):
+            raise ValueError("action statistics must be finite with positive ranges; recompute them with `convert`")
+
+    @property
+    def action_dim(self) -> int:
+        """Numbers per action."""
+        return int(self.center.shape[0])
+
+    def normalize(self, actions: ArrayLike) -> Float32Array:
+        """Map SI actions [..., action_dim] to model units in [-1, 1], float32."""
+        values = (np.asarray(actions, dtype=np.float32) - self.center) / self.half_range
+        return np.clip(values, np.float32(-1.0), np.float32(1.0))
+
+    def denormalize(self, values: ArrayLike) -> Float32Array:
+        """Map model units [..., action_dim] to SI actions, float32; the inverse of normalize inside [-1, 1]."""
+        return np.asarray(values, dtype=np.float32) * self.half_range + self.center
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for norm_stats.json."""
+        return {
+            "method": "q01_q99",
+            "center": self.center.tolist(),
+            "half_range": self.half_range.tolist(),
+            "count": self.count,
+        }
+
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> NormStats:
+        """Rebuild from to_json's values; a missing key is a ValueError that names it."""
+        for key in ("center", "half_range", "count"):
+            if key not in values:
+                raise ValueError(f"norm_stats.json has no {key!r}; recompute it with `convert`")
+        return NormStats(
+            center=np.asarray(values["center"], dtype=np.float32),
+            half_range=np.asarray(values["half_range"], dtype=np.float32),
+            count=int(values["count"]),
+        )
+
+    @staticmethod
+    def load(path: Path) -> NormStats:
+        """Read norm_stats.json."""
+        return NormStats.from_json(json.loads(path.read_text()))
+
+    @staticmethod
+    def fit(actions: ArrayLike, gripper_index: int | None = 6) -> NormStats:
+        """Quantile statistics of SI actions [n, action_dim]; the gripper dimension stays as it is."""
+        values = np.asarray(actions, dtype=np.float32)
+        if values.ndim != 2 or len(values) == 0:
+            raise ValueError(f"statistics need actions of shape [n, action_dim] with n > 0, got {values.shape}")
+        low, high = np.quantile(values, [0.01, 0.99], axis=0)
+        center, half_range = (high + low) / 2, (high - low) / 2
+        if values.shape[1] == len(MIN_HALF_RANGE):
+            half_range = np.maximum(half_range, MIN_HALF_RANGE)
+        else:
+            half_range = np.maximum(half_range, 1e-3)
+        if gripper_index is not None:
+            center[gripper_index], half_range[gripper_index] = 0.0, 1.0
+        return NormStats(center.astype(np.float32), half_range.astype(np.float32), len(values))
