@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training dataset on disk: one safetensors file per episode plus dataset.json. Knows nothing of bags or networks.
+
+An episode of T control steps holds T + 1 spliced images and T applied actions: images[k] is what the cameras saw
+before actions[k] was applied, images[T] what they saw at the end.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from physgen_control.errors import UserError
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from physgen_policy.data.normalize import NormStats
+from physgen_policy.embodiment import Embodiment
+
+DATASET_FORMAT = 1
+
+
+class DatasetError(UserError):
+    """A dataset cannot be read or written; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeRecord:
+    """One episode as the training sees it.
+
+    images: uint8 [T + 1, height, 2 * width, 3]; actions: float32 [T, action_dim], SI units, as applied;
+    intervention: bool [T], True where a human was in command.
+    """
+
+    images: NDArray[np.uint8]
+    actions: NDArray[np.float32]
+    intervention: NDArray[np.bool_]
+    task: str
+    seed: int
+    instruction: str
+    success: bool
+    source: str
+
+    def __post_init__(self) -> None:
+        if len(self.images) != len(self.actions) + 1 or len(self.intervention) != len(self.actions):
+            raise DatasetError(
+                f"an episode needs one image more than actions, got {len(self.images)} images, "
+                f"{len(self.actions)} actions and {len(self.intervention)} intervention flags"
+            )
+
+
+class DatasetWriter:
+    """Appends episodes to a dataset folder; every finished episode is on disk before the next one starts."""
+
+    def __init__(self, folder: Path, embodiment: Embodiment) -> None:
+        self.folder = folder
+        self.embodiment = embodiment
+        self.entries: list[dict[str, Any]] = []
+        (folder / "episodes").mkdir(parents=True, exist_ok=True)
+        index = folder / "dataset.json"
+        if index.exists():
+            existing = _read_index(folder)
+            if Embodiment.from_json(existing["embodiment"]) != embodiment:
+                raise DatasetError(f"{folder} was made for another embodiment; choose a new --out folder")
+            self.entries = existing["episodes"]
+
+    @property
+    def sources(self) -> set[str]:
+        """Where the episodes already present came from (bag folder names)."""
+        return {entry["source"] for entry in self.entries}
+
+    def add(self, record: EpisodeRecord) -> None:
+        """Write one episode and the index."""
+        file = f"episodes/{len(self.entries):06d}.safetensors"
+        save_file(
+            {
+                "images": record.images,
+                "actions": record.actions,
+                "intervention": record.intervention.astype(np.uint8),
+            },
+            self.folder / file,
+        )
+        self.entries.append(
+            {
+                "file": file,
+                "steps": len(record.actions),
+                "task": record.task,
+                "seed": record.seed,
+                "instruction": record.instruction,
+                "success": record.success,
+                "source": record.source,
+            }
+        )
+
+    def finish(self) -> NormStats:
+        """Write dataset.json with the statistics of all actions; call it as often as you like."""
+        if not self.entries:
+            raise DatasetError("no usable episode was found, so no dataset was written")
+        actions = np.concatenate([_read_tensor(self.folder / e["file"], "actions") for e in self.entries])
+        norm = NormStats.fit(actions)
+        index = {
+            "format": DATASET_FORMAT,
+            "embodiment": self.embodiment.to_json(),
+            "norm_stats": norm.to_json(),
+            "episodes": self.entries,
+        }
+        partial = self.folder / "dataset.json.partial"
+        partial.write_text(json.dumps(index, indent=1) + "\n")
+        partial.replace(self.folder / "dataset.json")
+        return norm
+
+
+class Dataset:
+    """Read access to a dataset folder; images stay on disk until they are asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        index = _read_index(folder)
+        self.folder = folder
+        self.embodiment = Embodiment.from_json(index["embodiment"])
+        self.norm = NormStats.from_json(index["norm_stats"])
+        self.entries: list[dict[str, Any]] = index["episodes"]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def num_frames(self) -> int:
+        """Images in all episodes together."""
+        return sum(entry["steps"] + 1 for entry in self.entries)
+
+    def images(self, episode: int) -> NDArray[np.uint8]:
+        """uint8 [T + 1, height, 2 * width, 3] of one episode."""
+        return _read_tensor(self.folder / self.entries[episode]["file"], "images")
+
+    def actions(self, episode: int) -> NDArray[np.float32]:
+        """float32 [T, action_dim] of one episode, SI units."""
+        return _read_tensor(self.folder / self.entries[episode]["file"], "actions")
+
+    def iter_images(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Yield (episode index, images) in order."""
+        for episode in range(len(self)):
+            yield episode, self.images(episode)
+
+
+def _read_index(folder: Path) -> dict[str, Any]:
+    path = folder / "dataset.json"
+    if not path.is_file():
+        raise DatasetError(f"{folder} is not a dataset (no dataset.json); make one with `physgen convert BAGS --out {folder}`")
+    try:
+        index: dict[str, Any] = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise DatasetError(f"{path} is not readable JSON: {error}; convert the bags again") from error
+    if index.get("format") != DATASET_FORMAT:
+        raise DatasetError(f"{path} has format {index.get('format')!r}, expected {DATASET_FORMAT}; convert the bags again")
+    return index
+
+
+def _read_tensor(path: Path, name: str) -> NDArray[Any]:
+    try:
+        with safe_open(path, framework="np") as handle:
+            tensor: NDArray[Any] = handle.get_tensor(name)
+            return tensor
+    except (SafetensorError, OSError) as error:
+        raise DatasetError(f"{path} cannot be read ({error}); convert the bags again") from error

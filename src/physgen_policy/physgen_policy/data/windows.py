@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Index arithmetic of training windows: which frames and actions form the packs of one window. Pure, no tensors' values.
+
+A window that starts at control step s has its n-th frame at step s + 8 n. Pack n carries that frame and the 8 actions
+BEFORE it (Begin-of-Action where they are absent) and predicts the 24 actions AFTER it and the next frame
+(model specification: pack n holds O_n and A_n, its outputs are A_{n+1}.. and O_{n+1}).
+
+    step   s        s+8       s+16
+    frame  O_0       O_1       O_2
+    past   BOA      [s,s+8)   [s+8,s+16)
+    target [s,s+24) [s+8,s+32) ...
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One window of an episode: first control step, number of packs, and whether the first pack starts with BOA."""
+
+    start: int
+    num_packs: int
+    boa: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WindowArrays:
+    """The actions of a window in model units and the masks that say which of them exist.
+
+    past: float32 [P, 8, A]; boa: bool [P]; target: float32 [P, 24, A]; target_mask: bool [P, 24];
+    plan: float32 [P, 16, A] (what a perfect previous prediction would have left over); plan_mask: bool [P];
+    frames: int64 [P + 1] control steps of the frames (the last one is the target of pack P - 1, clipped to the end);
+    frame_mask: bool [P], whether the next frame of each pack exists.
+    """
+
+    past: NDArray[np.float32]
+    boa: NDArray[np.bool_]
+    target: NDArray[np.float32]
+    target_mask: NDArray[np.bool_]
+    plan: NDArray[np.float32]
+    plan_mask: NDArray[np.bool_]
+    frames: NDArray[np.int64]
+    frame_mask: NDArray[np.bool_]
+
+
+def max_packs(num_steps: int, start: int, context_packs: int, horizon: int) -> int:
+    """Packs that have at least one action to predict, at most context_packs."""
+    if not 0 <= start < num_steps:
+        raise ValueError(f"a window must start inside the episode: start {start}, steps {num_steps}")
+    return min(context_packs, (num_steps - start - 1) // horizon + 1)
+
+
+def draw_window(
+    num_steps: int, context_packs: int, horizon: int, rng: np.random.Generator, aligned_fraction: float = 0.3
+) -> Window:
+    """Draw a window: with probability aligned_fraction from the episode's start as in a rollout, else anywhere.
+
+    BOA is always used where fewer than `horizon` actions precede the window, and in half of the other cases, because
+    a rollout whose context was restarted begins with it too.
+    """
+    start = 0 if rng.random() < aligned_fraction else int(rng.integers(0, num_steps))
+    boa = start < horizon or bool(rng.random() < 0.5)
+    return Window(start, max_packs(num_steps, start, context_packs, horizon), boa)
+
+
+def cut_window(
+    actions: NDArray[np.float32], window: Window, horizon: int, num_chunks: int, idle: NDArray[np.float32]
+) -> WindowArrays:
+    """Cut one window out of an episode's actions [T, A] (model units).
+
+    Steps beyond the episode's end are filled with `idle` (zero motion, the last gripper command) and masked.
+    """
+    num_steps, action_dim = actions.shape
+    packs, span = window.num_packs, horizon * num_chunks
+    filler = idle.copy()
+    filler[-1] = actions[-1, -1]
+    padded = np.concatenate([actions, np.tile(filler, (span, 1))]).astype(np.float32)
+    past = np.zeros((packs, horizon, action_dim), np.float32)
+    boa = np.zeros(packs, bool)
+    target = np.zeros((packs, span, action_dim), np.float32)
+    target_mask = np.zeros((packs, span), bool)
+    plan_mask = np.zeros(packs, bool)
+    for n in range(packs):
+        step = window.start + n * horizon
+        target[n] = padded[step : step + span]
+        target_mask[n] = np.arange(step, step + span) < num_steps
+        if n == 0 and window.boa:
+            boa[n] = True
+        else:
+            past[n] = padded[step - horizon : step]
+            plan_mask[n] = True
+    frames = np.minimum(window.start + horizon * np.arange(packs + 1), num_steps)
+    frame_mask = window.start + horizon * np.arange(1, packs + 1) <= num_steps
+    # The previous prediction covered steps [step - 8, step + 16); what it left unexecuted is [step, step + 16).
+    plan = target[:, : span - horizon].copy()
+    return WindowArrays(past, boa, target, target_mask, plan, plan_mask, frames, frame_mask)

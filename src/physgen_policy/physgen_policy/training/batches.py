@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns episodes (latents and normalised actions in memory) into WindowBatch values. Owns no randomness of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from physgen_policy.data.normalize import NormStats
+from physgen_policy.data.windows import Window, cut_window, draw_window
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeTensors:
+    """One episode ready for training: latents float16 [T + 1, c, y, x] (scaled), actions float32 [T, A] (model units)."""
+
+    latents: Tensor
+    actions: NDArray[np.float32]
+    instruction: str
+
+
+@dataclass(frozen=True, slots=True)
+class ActionBatch:
+    """A batch of windows without text: see model.physgen.WindowBatch for the meaning of each tensor."""
+
+    latents: Tensor
+    past_actions: Tensor
+    boa: Tensor
+    target_actions: Tensor
+    target_mask: Tensor
+    pack_mask: Tensor
+    frame_mask: Tensor
+    plan_actions: Tensor
+    plan_mask: Tensor
+    instructions: list[str]
+
+
+def idle_action(norm: NormStats) -> NDArray[np.float32]:
+    """Zero motion in model units (the gripper entry is replaced by the last command)."""
+    return norm.normalize(np.zeros(norm.action_dim, np.float32))
+
+
+def draw_batch(
+    episodes: list[EpisodeTensors],
+    rng: np.random.Generator,
+    *,
+    batch_size: int,
+    context_packs: int,
+    horizon: int,
+    num_chunks: int,
+    idle: NDArray[np.float32],
+    aligned_fraction: float,
+) -> ActionBatch:
+    """Draw windows with every control step of the dataset equally likely to lie in the window's episode."""
+    weights = np.array([len(e.actions) for e in episodes], dtype=np.float64)
+    chosen = rng.choice(len(episodes), size=batch_size, p=weights / weights.sum())
+    picked: list[tuple[EpisodeTensors, Window]] = []
+    for index in chosen:
+        episode = episodes[int(index)]
+        picked.append((episode, draw_window(len(episode.actions), context_packs, horizon, rng, aligned_fraction)))
+    return collate(picked, horizon=horizon, num_chunks=num_chunks, idle=idle)
+
+
+def collate(
+    picked: list[tuple[EpisodeTensors, Window]], *, horizon: int, num_chunks: int, idle: NDArray[np.float32]
+) -> ActionBatch:
+    """Stack windows, padded to the longest one; padded packs repeat the last frame and are masked out."""
+    packs = max(window.num_packs for _, window in picked)
+    cuts = [cut_window(e.actions, w, horizon, num_chunks, idle) for e, w in picked]
+    latents = torch.stack(
+        [e.latents[_pad_frames(c.frames, packs)] for (e, _), c in zip(picked, cuts, strict=True)]
+    ).float()
+
+    def stack(name: str) -> Tensor:
+        return torch.from_numpy(np.stack([_pad(getattr(c, name), packs) for c in cuts]))
+
+    pack_mask = torch.tensor([[n < w.num_packs for n in range(packs)] for _, w in picked])
+    return ActionBatch(
+        latents=latents,
+        past_actions=stack("past"),
+        boa=stack("boa"),
+        target_actions=stack("target"),
+        target_mask=stack("target_mask"),
+        pack_mask=pack_mask,
+        frame_mask=stack("frame_mask"),
+        plan_actions=stack("plan"),
+        plan_mask=stack("plan_mask"),
+        instructions=[e.instruction for e, _ in picked],
+    )
+
+
+def _pad_frames(frames: NDArray[np.int64], packs: int) -> Tensor:
+    return torch.from_numpy(np.concatenate([frames, np.repeat(frames[-1:], packs + 1 - len(frames))]))
+
+
+def _pad(values: NDArray[np.generic], packs: int) -> NDArray[np.generic]:
+    missing = packs - len(values)
+    return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)]) if missing else values
+
+

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training configuration: plain YAML -> frozen dataclasses; unknown keys are refused. Saved verbatim with a checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from physgen_control.errors import UserError
+
+
+class TrainConfigError(UserError):
+    """A training configuration is wrong; the message names the key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecStage:
+    """Training of the frame codec (only presets whose codec is not downloaded).
+
+    kl_weight: weight of the KL term per latent number; edge_weight: weight of the image-gradient L1 term.
+    """
+
+    steps: int = 1500
+    batch_size: int = 16
+    learning_rate: float = 2e-3
+    kl_weight: float = 1e-4
+    edge_weight: float = 1.0
+    init_from: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyStage:
+    """Training of the transformer and both heads.
+
+    learning_rate is reached after warmup_steps and falls along a cosine to min_learning_rate at `steps`.
+    obs_loss_weight: weight of L_obs against L_act. latent_noise: std of Gaussian noise added to the input latents
+    [latent units], a regulariser. aligned_fraction: share of windows that start at the episode's start.
+    """
+
+    steps: int = 6000
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    min_learning_rate: float = 1e-5
+    warmup_steps: int = 200
+    weight_decay: float = 0.02
+    clip_norm: float = 1.0
+    ema_decay: float = 0.999
+    obs_loss_weight: float = 1.0
+    latent_noise: float = 0.0
+    aligned_fraction: float = 0.3
+    init_from: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """One training run.
+
+    dataset: folders made by `convert`. output: run folder (checkpoints, logs). model: preset name or YAML path.
+    precision "auto" = bf16 where the processor or GPU multiplies bf16 matrices fast, else fp32.
+    """
+
+    name: str
+    model: str
+    dataset: tuple[str, ...]
+    output: str
+    seed: int = 0
+    device: str = "auto"
+    num_threads: int = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    validation_episodes: int = 16
+    validate_every: int = 500
+    save_every: int = 500
+    log_every: int = 20
+    store_dtype: Literal["float32", "float16", "bfloat16"] = "float16"
+    codec: CodecStage = field(default_factory=CodecStage)
+    policy: PolicyStage = field(default_factory=PolicyStage)
+
+    def __post_init__(self) -> None:
+        if not self.dataset:
+            raise TrainConfigError("`dataset` needs at least one folder made by `physgen convert`")
+        for stage, name in ((self.codec, "codec"), (self.policy, "policy")):
+            if stage.steps < 0 or stage.batch_size < 1:
+                raise TrainConfigError(f"`{name}.steps` must be >= 0 and `{name}.batch_size` >= 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as in the YAML file."""
+        return asdict(self)
+
+
+T = TypeVar("T", CodecStage, PolicyStage)
+
+
+def load_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainConfig:
+    """Read a YAML file; `overrides` replaces top-level keys (command-line options)."""
+    if not path.is_file():
+        raise TrainConfigError(f"there is no training configuration {path}; see config/train/ for examples")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise TrainConfigError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise TrainConfigError(f"{path} must hold a mapping of keys, see config/train/ for examples")
+    return parse_config({**values, **(overrides or {})}, str(path))
+
+
+def parse_config(values: dict[str, Any], where: str) -> TrainConfig:
+    """Build a TrainConfig from plain values."""
+    values = dict(values)
+    _reject_unknown(values, TrainConfig, where)
+    for key in ("name", "model", "dataset", "output"):
+        if key not in values:
+            raise TrainConfigError(f"{where}: key {key!r} is missing")
+    dataset = values["dataset"]
+    values["dataset"] = (dataset,) if isinstance(dataset, str) else tuple(dataset)
+    values["codec"] = _stage(CodecStage, values.get("codec"), f"{where}: codec")
+    values["policy"] = _stage(PolicyStage, values.get("policy"), f"{where}: policy")
+    return TrainConfig(**values)
+
+
+def _stage(stage: type[T], values: dict[str, Any] | None, where: str) -> T:
+    values = dict(values or {})
+    _reject_unknown(values, stage, where)
+    return stage(**values)
+
+
+def _reject_unknown(values: dict[str, Any], cls: type, where: str) -> None:
+    known = {f.name for f in fields(cls)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise TrainConfigError(f"{where}: unknown keys {unknown}; known keys are {sorted(known)}")

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Encodes every frame of a dataset once with the frozen codec and keeps the result on disk by content hash."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from physgen_policy.data.dataset import Dataset
+from physgen_policy.model.frame_codec import FrameCodec
+
+
+def codec_fingerprint(codec: FrameCodec) -> str:
+    """Hash of the codec's weights: latents of one codec are never used with another."""
+    digest = hashlib.sha256()
+    for key, value in sorted(codec.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def dataset_fingerprint(dataset: Dataset) -> str:
+    """Hash of the dataset's index and of the size of every episode file."""
+    digest = hashlib.sha256((dataset.folder / "dataset.json").read_bytes())
+    for entry in dataset.entries:
+        digest.update(str((dataset.folder / entry["file"]).stat().st_size).encode())
+    return digest.hexdigest()
+
+
+@torch.no_grad()
+def dataset_latents(
+    dataset: Dataset, codec: FrameCodec, cache: Path, progress: Callable[[int, int], None]
+) -> list[Tensor]:
+    """float16 [T + 1, c, y, x] (scaled) of every episode, from the cache where it is complete."""
+    key = hashlib.sha256((codec_fingerprint(codec) + dataset_fingerprint(dataset)).encode()).hexdigest()[:16]
+    path = cache / f"latents-{key}.safetensors"
+    if path.is_file():
+        stored = load_file(path)
+        return [stored[f"{index:06d}"] for index in range(len(dataset))]
+    latents: list[Tensor] = []
+    for index, images in dataset.iter_images():
+        parts = [codec.encode(torch.from_numpy(chunk)) for chunk in _chunks(images, 32)]
+        latents.append(torch.cat(parts).to(torch.float16))
+        progress(index + 1, len(dataset))
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file({f"{i:06d}": value.contiguous() for i, value in enumerate(latents)}, partial)
+    partial.replace(path)
+    return latents
+
+
+def _chunks(images, size):  # type: ignore[no-untyped-def]
+    for start in range(0, len(images), size):
+        yield images[start : start + size]

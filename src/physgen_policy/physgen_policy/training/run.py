@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One training run from configuration to checkpoint folder: codec stage, latent cache, policy stage; resumable.
+
+Run folder: config.yaml, codec/ (trained codec), latents-*.safetensors (cache), policy/state.safetensors (resume),
+checkpoint/ (averaged weights, ready to deploy), samples/ (predicted frames), tensorboard/, metrics.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from accelerate import Accelerator
+from physgen_control.errors import UserError
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from safetensors.torch import load_file, save_file
+from torch.utils.tensorboard import SummaryWriter
+
+from physgen_policy.checkpoint import save_checkpoint
+from physgen_policy.data.dataset import Dataset
+from physgen_policy.data.normalize import NormStats
+from physgen_policy.embodiment import Embodiment
+from physgen_policy.model.config import ModelConfig, load_preset
+from physgen_policy.model.frame_codec import AutoencoderKlCodec, FrameCodec, build_frame_codec
+from physgen_policy.model.physgen import PhysGen
+from physgen_policy.model.text_encoder import TextEncoder, build_text_encoder
+from physgen_policy.training.batches import EpisodeTensors
+from physgen_policy.training.codec_stage import FramePool, train_codec
+from physgen_policy.training.config import TrainConfig
+from physgen_policy.training.latents import dataset_latents
+from physgen_policy.training.policy_stage import PolicyData, PolicyTrainer
+from physgen_policy.training.precision import choose_device, choose_precision
+from physgen_policy.training.samples import save_prediction_sample
+
+MAX_CODEC_FRAMES = 12_000
+
+
+class TrainingRun:
+    """Owns the run folder and its logs; `fit` does the whole job."""
+
+    def __init__(self, config: TrainConfig, *, resume: bool) -> None:
+        self.config = config
+        self.folder = Path(config.output)
+        if (self.folder / "config.yaml").exists() and not resume:
+            raise UserError(f"{self.folder} already holds a run; pass --resume to continue it or choose another output")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(_plain(config.to_dict()), sort_keys=False))
+        self.console = Console()
+        self.writer = SummaryWriter(str(self.folder / "tensorboard"))
+        self.device = choose_device(config.device)
+        mixed = choose_precision(config.precision, self.device)
+        self.accelerator = Accelerator(mixed_precision=mixed, cpu=self.device.type == "cpu")
+        self.autocast_dtype = torch.bfloat16 if mixed == "bf16" else None
+        if config.num_threads > 0:
+            torch.set_num_threads(config.num_threads)
+
+    def fit(self) -> Path:
+        """Train what is missing and return the checkpoint folder."""
+        datasets = [Dataset(Path(folder)) for folder in self.config.dataset]
+        embodiment, norm = _merge(datasets)
+        torch.manual_seed(self.config.seed)
+        model_config = load_preset(self.config.model)
+        model_config, codec = self._codec(model_config, datasets)
+        episodes = self._episodes(datasets, codec, norm)
+        order = np.random.default_rng(self.config.seed).permutation(len(episodes))
+        held_out = set(order[: min(self.config.validation_episodes, len(episodes) // 5)].tolist())
+        data = PolicyData(
+            train=[e for i, e in enumerate(episodes) if i not in held_out],
+            validation=[e for i, e in enumerate(episodes) if i in held_out],
+            norm=norm,
+        )
+        return self._policy(model_config, codec, data, embodiment)
+
+    def _codec(self, config: ModelConfig, datasets: list[Dataset]) -> tuple[ModelConfig, FrameCodec]:
+        folder = self.folder / "codec"
+        source = Path(self.config.codec.init_from) if self.config.codec.init_from else folder
+        if (source / "codec.safetensors").is_file():
+            scale = json.loads((source / "codec.json").read_text())["scaling_factor"]
+            config = replace(config, vae=replace(config.vae, scaling_factor=scale))
+            codec = build_frame_codec(config)
+            codec.load_state_dict(load_file(source / "codec.safetensors"))
+            return config, codec.requires_grad_(False).eval()
+        codec = build_frame_codec(config)
+        if not isinstance(codec, AutoencoderKlCodec):
+            raise UserError(
+                f"preset {self.config.model!r} uses the published video VAE; import it first and pass codec.init_from"
+            )
+        rng = np.random.default_rng(self.config.seed)
+        self.console.print(f"codec: reading frames of {len(datasets)} dataset(s)")
+        pool = FramePool(datasets, MAX_CODEC_FRAMES, rng)
+        with self._progress("codec", self.config.codec.steps) as (bar, task):
+
+            def report(step: int, values: dict[str, float]) -> None:
+                bar.update(task, completed=step, info=f"L1 {values['reconstruction']:.4f}")
+                if step % self.config.log_every == 0:
+                    self._log("codec", step, values)
+
+            scale = train_codec(
+                codec.vae,
+                pool,
+                self.config.codec,
+                seed=self.config.seed,
+                autocast_dtype=self.autocast_dtype,
+                progress=report,
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({k: v.contiguous() for k, v in codec.state_dict().items()}, folder / "codec.safetensors")
+        (folder / "codec.json").write_text(json.dumps({"scaling_factor": scale}) + "\n")
+        return self._codec(config, datasets)
+
+    def _episodes(self, datasets: list[Dataset], codec: FrameCodec, norm: NormStats) -> list[EpisodeTensors]:
+        episodes: list[EpisodeTensors] = []
+        for dataset in datasets:
+            with self._progress(f"latents of {dataset.folder.name}", len(dataset)) as (bar, task):
+                latents = dataset_latents(
+                    dataset, codec, self.folder, lambda done, _n: bar.update(task, completed=done)
+                )
+            for index, latent in enumerate(latents):
+                actions = norm.normalize(dataset.actions(index))
+                episodes.append(EpisodeTensors(latent, actions, dataset.entries[index]["instruction"]))
+        return episodes
+
+    def _policy(self, config: ModelConfig, codec: FrameCodec, data: PolicyData, embodiment: Embodiment) -> Path:
+        stage = self.config.policy
+        torch.manual_seed(self.config.seed + 1)
+        model, text_encoder = PhysGen(config), build_text_encoder(config)
+        trainer = PolicyTrainer(
+            model, text_encoder, config, data, stage, seed=self.config.seed, accelerator=self.accelerator
+        )
+        if (self.folder / "policy" / "state.safetensors").is_file():
+            trainer.load_state(self.folder / "policy")
+            self.console.print(f"policy: resumed at step {trainer.step}")
+        best: dict[str, float] = {}
+        started, first = time.monotonic(), trainer.step
+        with self._progress("policy", stage.steps, trainer.step) as (bar, task):
+            while trainer.step < stage.steps:
+                values = trainer.train_step()
+                step = trainer.step
+                bar.update(task, completed=step, info=f"action {values['action']:.4f} frame {values['observation']:.4f}")
+                if step % self.config.log_every == 0:
+                    rate = (step - first) * stage.batch_size / (time.monotonic() - started)
+                    self._log("policy", step, values | {"windows_per_s": rate})
+                if step % self.config.validate_every == 0 or step == stage.steps:
+                    best = trainer.validate()
+                    self._log("validation", step, best)
+                    self.console.print(f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in best.items()))
+                if step % self.config.save_every == 0 or step == stage.steps:
+                    trainer.save_state(self.folder / "policy")
+                    self._save(trainer, model, codec, text_encoder, config, data.norm, embodiment, best)
+        folder = self.folder / "checkpoint"
+        if not folder.is_dir():
+            self._save(trainer, model, codec, text_encoder, config, data.norm, embodiment, best)
+        return folder
+
+    def _save(
+        self,
+        trainer: PolicyTrainer,
+        model: PhysGen,
+        codec: FrameCodec,
+        text_encoder: TextEncoder,
+        config: ModelConfig,
+        norm: NormStats,
+        embodiment: Embodiment,
+        metrics: dict[str, float],
+    ) -> None:
+        with trainer.averaged_weights():
+            save_checkpoint(
+                self.folder / "checkpoint",
+                model=model,
+                codec=codec,
+                text_encoder=text_encoder,
+                config=config,
+                norm=norm,
+                embodiment=embodiment,
+                dtype=getattr(torch, self.config.store_dtype),
+                training={
+                    "config": _plain(self.config.to_dict()),
+                    "step": trainer.step,
+                    "validation": metrics,
+                    "episodes": len(trainer.data.train),
+                },
+            )
+            if trainer.data.validation:
+                save_prediction_sample(
+                    self.folder / "samples" / f"step_{trainer.step:06d}.png",
+                    model,
+                    text_encoder,
+                    codec,
+                    trainer.data.validation[0],
+                    config,
+                )
+
+    def _progress(self, label: str, total: int, completed: int = 0) -> _Bar:
+        return _Bar(self.console, label, total, completed)
+
+    def _log(self, stage: str, step: int, values: dict[str, float]) -> None:
+        for key, value in values.items():
+            self.writer.add_scalar(f"{stage}/{key}", value, step)
+        with (self.folder / "metrics.jsonl").open("a") as stream:
+            stream.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
+
+
+class _Bar:
+    """A progress bar that yields (progress, task); plain lines take its place where there is no terminal."""
+
+    def __init__(self, console: Console, label: str, total: int, completed: int) -> None:
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[info]}"),
+            console=console,
+        )
+        self.arguments = (label, total, completed)
+
+    def __enter__(self) -> tuple[Progress, Any]:
+        self.progress.start()
+        label, total, completed = self.arguments
+        return self.progress, self.progress.add_task(label, total=total, completed=completed, info="")
+
+    def __exit__(self, *_exception: object) -> None:
+        self.progress.stop()
+
+
+def _merge(datasets: list[Dataset]) -> tuple[Embodiment, NormStats]:
+    """One embodiment for all datasets (tasks united) and statistics over all their actions."""
+    tasks = sorted({task for d in datasets for task in d.embodiment.tasks})
+    merged = [replace(d.embodiment, tasks=tuple(tasks)) for d in datasets]
+    if any(embodiment != merged[0] for embodiment in merged):
+        raise UserError("the datasets have different embodiments (cameras, image size, action space or rate)")
+    actions = np.concatenate([d.actions(i) for d in datasets for i in range(len(d))])
+    return merged[0], NormStats.fit(actions)
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    """Tuples as lists, for YAML and JSON."""
+    return {k: _plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Saves a picture of what the model imagines: real frames above, predicted next frames below."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import torch
+
+from physgen_policy.data.windows import Window, max_packs
+from physgen_policy.model.config import ModelConfig
+from physgen_policy.model.frame_codec import FrameCodec
+from physgen_policy.model.physgen import PhysGen
+from physgen_policy.model.text_encoder import TextEncoder
+from physgen_policy.training.batches import EpisodeTensors
+
+AR_STEPS, DENOISE_STEPS = 8, 10
+
+
+@torch.no_grad()
+def save_prediction_sample(
+    path: Path,
+    model: PhysGen,
+    text_encoder: TextEncoder,
+    codec: FrameCodec,
+    episode: EpisodeTensors,
+    config: ModelConfig,
+) -> None:
+    """Roll the episode's real frames through the cache and draw, for every pack, the frame it predicts to come next."""
+    horizon = config.action.horizon
+    packs = max_packs(len(episode.actions), 0, config.context_packs, horizon)
+    window = Window(0, packs, True)
+    states, lengths = text_encoder.encode([episode.instruction])
+    context = model.start(model.text_tokens(states, lengths))
+    generator = torch.Generator().manual_seed(0)
+    real, imagined = [], []
+    for n in range(window.num_packs):
+        step = n * horizon
+        past = None
+        if n:
+            past = torch.from_numpy(episode.actions[step - horizon : step])[None]
+        output = model.append(context, episode.latents[step][None].float(), past)
+        latent = model.sample_frame(
+            context, output.frame_hidden, ar_steps=AR_STEPS, denoise_steps=DENOISE_STEPS, generator=generator
+        )
+        following = min(step + horizon, len(episode.actions))
+        real.append(codec.decode(episode.latents[following][None].float())[0].numpy())
+        imagined.append(codec.decode(latent)[0].numpy())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    iio.imwrite(path, np.concatenate([np.concatenate(real, axis=1), np.concatenate(imagined, axis=1)]))
