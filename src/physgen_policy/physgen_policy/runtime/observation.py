@@ -1,0 +1,325 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one rule that says which images and which actions condition the next chunk.
+
+The live node, the in-process loop and bag conversion all drive ObservationGate, so that a checkpoint is trained on
+what it will see. Order is decided by integer steps and acquisition stamps, never by arrival.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from physgen_control.types import (
+    ACTION_DIM,
+    HORIZON,
+    AppliedAction,
+    CameraFrame,
+    Episode,
+    Float32Array,
+    Source,
+)
+
+from physgen_policy.runtime.synchronizer import Pick, Put, Stale, SyncedFrames, Synchronizer
+
+CONTEXT_SOURCES = (Source.POLICY, Source.TELEOP)
+"""Only actions that somebody meant enter the model's context; HOLD and HOMING never occur in training data."""
+
+# Applied actions of an episode that is not announced yet, and of the current one: enough for every rule below.
+_STASH, _LOG = 32, 512
+# After this many newer actions a missing one is given up: a reliable writer does not reorder, it was lost.
+_REORDER = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateConfig:
+    """How observations are chosen.
+
+    step_period_ns: control period. execute_steps: actions of a chunk that run before the next observation.
+    lead_steps: pipelined execution asks this many steps early; 0 = sync. lockstep: the world waits for every answer.
+    any_session: take the actions of every session as ours (bag conversion). interrupt_steps: a chunk whose actions
+    stopped is over after this many other actions. abandon_steps: a chunk that never started is asked again after
+    this many other actions. slop_ns, queue_size: see Synchronizer.
+    """
+
+    step_period_ns: int
+    execute_steps: int = HORIZON
+    lead_steps: int = 0
+    lockstep: bool = True
+    any_session: bool = False
+    interrupt_steps: int = 2
+    abandon_steps: int = 2 * HORIZON
+    slop_ns: int = 20_000_000
+    queue_size: int = 8
+
+    def __post_init__(self) -> None:
+        if self.step_period_ns <= 0:
+            raise ValueError(f"the control period must be positive, got {self.step_period_ns} ns")
+        if not 1 <= self.execute_steps <= HORIZON:
+            raise ValueError(f"execute_steps must be 1..{HORIZON}, got {self.execute_steps}")
+        if not 0 <= self.lead_steps < self.execute_steps:
+            raise ValueError(f"lead_steps must be 0..{self.execute_steps - 1}, got {self.lead_steps}")
+        if self.interrupt_steps < 1 or self.abandon_steps < 1:
+            raise ValueError("interrupt_steps and abandon_steps must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyObservation:
+    """What the next chunk is conditioned on.
+
+    base_step: control steps executed before the images were taken. past_actions: float32 [8, 7], applied actions
+    since the previous observation, oldest first, SI units. first: no history, Begin-of-Action instead of actions.
+    """
+
+    episode_id: str
+    frames: SyncedFrames
+    base_step: int
+    past_actions: Float32Array
+    first: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """No observation is due, and why (a sentence for people)."""
+
+    reason: str
+
+
+class ObservationGate:
+    """Consumes images and applied actions in any order, yields observations.
+
+    The first observation of an episode needs images only. Each later one is due when `execute_steps` actions of the
+    previous chunk (or of a human) were applied, and takes the first image pair that shows their effect: stamp >=
+    application of the last one + 3/4 of a control period (a quarter of slack for clocks that do not agree exactly).
+    """
+
+    def __init__(self, config: GateConfig, streams: tuple[str, ...] = ("fixed", "wrist")) -> None:
+        self._config = config
+        self._sync = Synchronizer(streams, slop_ns=config.slop_ns, queue_size=config.queue_size)
+        self._stash: deque[AppliedAction] = deque(maxlen=_STASH)
+        self._log = _AppliedLog()
+        self._episode: Episode | None = None
+        self._session_id = ""
+        self._base: int | None = None
+        self._in_flight = False
+        self._sent_after = -1
+        self._context_from: int | None = None
+        self._retry = False
+        self._latest_start_ns = 0
+        self._waiting_since: int | None = None
+
+    @property
+    def episode(self) -> Episode | None:
+        """The running episode, if any."""
+        return self._episode
+
+    def start_episode(self, episode: Episode, session_id: str = "") -> None:
+        """Forget everything older than the episode's start; images that came before this call but after it stay."""
+        if episode.start_ns < self._latest_start_ns:
+            self._sync.forget()  # time went back (the world was restarted): what is buffered lies in its future
+        self._sync.clear(episode.start_ns)
+        self._latest_start_ns = episode.start_ns
+        self._episode, self._session_id = episode, session_id
+        self._log = _AppliedLog()
+        self._base, self._context_from = None, None
+        self._in_flight = self._retry = False
+        self._sent_after, self._waiting_since = -1, None
+        for action in self._stash:
+            if action.episode_id == episode.episode_id:
+                self._log.add(action)
+        self._stash.clear()
+
+    def stop_episode(self) -> None:
+        """No more observations until the next episode."""
+        self._episode = None
+
+    def put_frame(self, stream: str, frame: CameraFrame) -> Put:
+        """Add an image; see Synchronizer.put."""
+        return self._sync.put(stream, frame)
+
+    def put_action(self, action: AppliedAction) -> None:
+        """Add an applied action; repeated ones and those of other episodes change nothing."""
+        if self._episode is not None and action.episode_id == self._episode.episode_id:
+            self._log.add(action)
+        else:
+            self._stash.append(action)
+
+    def chunk_sent(self) -> None:
+        """The chunk for the last observation is out: from now on its absence at the arm can be noticed."""
+        self._in_flight = False
+        self._sent_after = self._log.last_step
+
+    def chunk_failed(self) -> None:
+        """No chunk came of the last observation: ask again with the next images, keeping the context's actions."""
+        self._in_flight = False
+        self._retry = True
+
+    def take(self, now_ns: int) -> PolicyObservation | Waiting:
+        """The next observation if one is due and its images are there; `now_ns` is ROS time."""
+        if self._episode is None:
+            return Waiting("no episode is running")
+        due = self._due()
+        if isinstance(due, Waiting):
+            return due
+        min_stamp_ns, pick = due
+        blocked = self._blocked_start(now_ns)
+        if blocked is not None:
+            return blocked
+        frames = self._sync.take(min_stamp_ns, now_ns, pick)
+        if isinstance(frames, Stale):
+            return Waiting(frames.reason)
+        return self._observe(frames)
+
+    def _due(self) -> tuple[int, Pick] | Waiting:
+        """Smallest acceptable stamp and which pair, or what is still missing."""
+        config = self._config
+        assert self._episode is not None
+        fresh = Pick.FIRST if config.lockstep or config.any_session else Pick.NEWEST
+        if self._base is None or self._retry:
+            return self._episode.start_ns, fresh
+        since = self._log.since(self._base)
+        if config.lead_steps:
+            progress = self._log.last_step + 1 - self._base
+            if self._in_flight:
+                return Waiting("inference is running")
+            if progress < config.execute_steps - config.lead_steps:
+                return Waiting(f"{progress} of {config.execute_steps - config.lead_steps} actions applied")
+            return self._shows(since[-1]), fresh
+        own = [action for action in since if self._is_own(action)]
+        if len(own) >= config.execute_steps:
+            return self._shows(own[config.execute_steps - 1]), Pick.FIRST
+        if own and since[-1].step - own[-1].step >= config.interrupt_steps:
+            return self._shows(since[-1]), fresh
+        if not own and not self._in_flight:
+            unanswered = [action for action in since if action.step > self._sent_after]
+            if len(unanswered) >= config.abandon_steps:
+                return self._shows(since[-1]), fresh
+        return Waiting(f"{len(own)} of {config.execute_steps} actions of the chunk applied")
+
+    def _blocked_start(self, now_ns: int) -> Waiting | None:
+        """After a restart in the middle of a realtime episode: wait a little to learn the controller's step count."""
+        config, episode = self._config, self._episode
+        assert episode is not None
+        if self._base is not None or config.lockstep or not self._log.empty:
+            return None
+        if self._waiting_since is None:
+            self._waiting_since = now_ns
+        joined_late = self._waiting_since - episode.start_ns > 2 * config.step_period_ns
+        if joined_late and now_ns - self._waiting_since < 10 * config.step_period_ns:
+            return Waiting("joined a running episode: waiting for an applied action to learn the step count")
+        return None
+
+    def _observe(self, frames: SyncedFrames) -> PolicyObservation:
+        assert self._episode is not None
+        base = self._base_step(frames)
+        if not self._retry:
+            self._context_from = self._base
+        if self._context_from is None:
+            past = idle_actions(np.float32(1.0))
+        elif self._config.lead_steps:
+            # Pipelined observations are less than a chunk apart: the last eight actions are what training shows.
+            past = pack_actions(self._context(0, base))
+        else:
+            past = pack_actions(self._context(self._context_from, base))
+        self._log.expect(base)
+        self._base = base
+        self._in_flight, self._retry = True, False
+        return PolicyObservation(
+            episode_id=self._episode.episode_id,
+            frames=frames,
+            base_step=base,
+            past_actions=past,
+            first=self._context_from is None,
+        )
+
+    def _base_step(self, frames: SyncedFrames) -> int:
+        """Control steps whose effect the images show."""
+        assert self._episode is not None
+        shown = [action.step for action in self._log.actions if self._shows(action) <= frames.stamp_ns]
+        if shown:
+            return max(shown) + 1
+        if not self._log.empty:
+            return self._log.actions[0].step
+        elapsed = frames.stamp_ns - self._episode.start_ns
+        period = self._config.step_period_ns
+        return max(0, (elapsed + period // 2) // period)
+
+    def _context(self, from_step: int, to_step: int) -> list[AppliedAction]:
+        return [a for a in self._log.since(from_step) if a.step < to_step and a.source in CONTEXT_SOURCES]
+
+    def _is_own(self, action: AppliedAction) -> bool:
+        if action.source is Source.TELEOP:
+            return True
+        if action.source is not Source.POLICY:
+            return False
+        if self._config.any_session:
+            return True
+        return action.session_id == self._session_id and action.base_step == self._base
+
+    def _shows(self, action: AppliedAction) -> int:
+        """Stamp from which on an image shows the effect of `action`.
+
+        The later of both stamps counts: in lockstep a controller may apply an action before it heard of the new time.
+        """
+        period = self._config.step_period_ns
+        return max(action.stamp_ns, action.state_stamp_ns) + period - period // 4
+
+
+def idle_actions(gripper: np.float32) -> Float32Array:
+    """Eight actions without motion that keep the gripper command."""
+    actions = np.zeros((HORIZON, ACTION_DIM), np.float32)
+    actions[:, -1] = gripper
+    return actions
+
+
+def pack_actions(actions: list[AppliedAction]) -> Float32Array:
+    """The last eight applied actions as float32 [8, 7]; fewer are followed by rest with the last gripper command."""
+    recent = actions[-HORIZON:]
+    packed = idle_actions(np.float32(recent[-1].applied[-1]) if recent else np.float32(1.0))
+    for row, action in enumerate(recent):
+        packed[row] = action.applied
+    return packed
+
+
+class _AppliedLog:
+    """Applied actions of one episode in the order of their steps, each once, bounded.
+
+    An action that overtook another waits for it, so that the log only ever grows at its end; a lost one is skipped.
+    """
+
+    def __init__(self) -> None:
+        self.actions: deque[AppliedAction] = deque(maxlen=_LOG)
+        self._pending: dict[int, AppliedAction] = {}
+        self._next = 0
+
+    @property
+    def empty(self) -> bool:
+        return not self.actions
+
+    @property
+    def last_step(self) -> int:
+        return self._next - 1
+
+    def expect(self, step: int) -> None:
+        """Without any history, start counting at `step` (a restart in the middle of an episode)."""
+        if self.empty:
+            self._next = max(self._next, step)
+            self._release()
+
+    def add(self, action: AppliedAction) -> None:
+        if action.step >= self._next:
+            self._pending.setdefault(action.step, action)
+            if len(self._pending) > _REORDER and self._next not in self._pending:
+                self._next = min(self._pending)
+            self._release()
+
+    def since(self, step: int) -> list[AppliedAction]:
+        return [action for action in self.actions if action.step >= step]
+
+    def _release(self) -> None:
+        while self._next in self._pending:
+            self.actions.append(self._pending.pop(self._next))
+            self._next += 1
+        for step in [step for step in self._pending if step < self._next]:
+            del self._pending[step]

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Windows line up as the model specification says: pack n carries what came before it and predicts what comes after."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from physgen_policy.data.windows import Window, cut_window, draw_window, max_packs
+
+HORIZON, CHUNKS = 8, 3
+IDLE = np.zeros(2, np.float32)
+
+
+def numbered_actions(steps: int) -> np.ndarray:
+    """actions[k] = (k, gripper), so that every value tells its step."""
+    return np.stack([np.arange(steps), np.ones(steps)], axis=1).astype(np.float32)
+
+
+def test_hand_drawn_window() -> None:
+    """An episode of 20 steps from its start: 3 packs, BOA first, targets run past the end masked."""
+    cut = cut_window(numbered_actions(20), Window(0, max_packs(20, 0, 5, HORIZON), True), HORIZON, CHUNKS, IDLE)
+    assert cut.boa.tolist() == [True, False, False]
+    assert cut.past[1, :, 0].tolist() == list(range(8))
+    assert cut.past[2, :, 0].tolist() == list(range(8, 16))
+    assert cut.target[0, :20, 0].tolist() == list(range(20))
+    assert cut.target_mask[0].tolist() == [True] * 20 + [False] * 4
+    assert cut.target_mask[2].sum() == 4
+    assert cut.target[2, 4:, 0].tolist() == [0.0] * 20  # zero motion
+    assert cut.target[2, 4:, 1].tolist() == [1.0] * 20  # gripper held
+    assert cut.frames.tolist() == [0, 8, 16, 20]
+    assert cut.frame_mask.tolist() == [True, True, False]
+    assert cut.plan_mask.tolist() == [False, True, True]
+
+
+@given(steps=st.integers(1, 90), packs=st.integers(1, 5), seed=st.integers(0, 10_000))
+def test_laws_of_any_window(steps: int, packs: int, seed: int) -> None:
+    """Past actions end where targets begin; nothing outside the episode is ever unmasked; no pack is empty."""
+    window = draw_window(steps, packs, HORIZON, np.random.default_rng(seed))
+    cut = cut_window(numbered_actions(steps), window, HORIZON, CHUNKS, IDLE)
+    assert 1 <= window.num_packs <= packs
+    for n in range(window.num_packs):
+        step = window.start + n * HORIZON
+        assert cut.frames[n] == step < steps
+        assert cut.target_mask[n, 0] and cut.target[n, 0, 0] == step
+        assert cut.target_mask[n].sum() == min(steps - step, HORIZON * CHUNKS)
+        if not cut.boa[n]:
+            assert cut.past[n, :, 0].tolist() == list(range(step - HORIZON, step))
+            assert (cut.plan[n] == cut.target[n, : HORIZON * (CHUNKS - 1)]).all()
+        else:
+            assert not cut.plan_mask[n]
+        assert cut.frame_mask[n] == (step + HORIZON <= steps)
+    if window.start < HORIZON:
+        assert cut.boa[0]
