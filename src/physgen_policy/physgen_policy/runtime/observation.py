@@ -28,8 +28,8 @@ CONTEXT_SOURCES = (Source.POLICY, Source.TELEOP)
 
 # Applied actions of an episode that is not announced yet, and of the current one: enough for every rule below.
 _STASH, _LOG = 32, 512
-# After this many newer actions a missing one is given up: a reliable writer does not reorder, it was lost.
-_REORDER = 4
+# After this many newer actions a missing one is given up: it was lost.
+_REORDER = HORIZON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,6 +310,8 @@ class _AppliedLog:
     def add(self, action: AppliedAction) -> None:
         if action.step >= self._next:
             self._pending.setdefault(action.step, action)
+            if self.empty and action.step > self._next + _REORDER:
+                self._next = action.step  # joined a running episode
             if len(self._pending) > _REORDER and self._next not in self._pending:
                 self._next = min(self._pending)
             self._release()

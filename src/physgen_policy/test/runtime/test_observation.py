@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rule that picks images and actions for the next chunk: same result for any order of arrival."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from physgen_control.types import ActionSpace, AppliedAction, CameraFrame, Episode, Pose, Source
+from physgen_policy.runtime.observation import GateConfig, ObservationGate, PolicyObservation, Waiting
+
+DT = 50_000_000
+START = 7_000_000_000
+IMAGE = np.zeros((2, 2, 3), np.uint8)
+POSE = Pose(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))
+EPISODE = Episode(episode_id="e", task="PushCube-v1", seed=3, instruction="push", start_ns=START)
+
+
+def frame(n: int, offset_ns: int = 0) -> CameraFrame:
+    return CameraFrame(stamp_ns=START + n * DT + offset_ns, rgb=IMAGE, frame_id="camera")
+
+
+def applied(step: int, base: int, source: Source = Source.POLICY, session: str = "s", **changes) -> AppliedAction:
+    """The action of control step `step`, recognisable by its first number."""
+    vector = np.zeros(7, np.float32)
+    vector[0], vector[6] = step + 1, -1.0 if step % 2 else 1.0
+    values = {
+        "stamp_ns": START + step * DT,
+        "state_stamp_ns": START + step * DT,
+        "session_id": session if source is Source.POLICY else "",
+        "episode_id": "e",
+        "step": step,
+        "chunk_seq": 0,
+        "base_step": base,
+        "step_index": max(0, step - base),
+        "chunk_index": 0,
+        "source": source,
+        "executed": True,
+        "raw": vector,
+        "applied": vector,
+        "target_pose": POSE,
+        "gripper_width": 0.08,
+        "action_space": ActionSpace.EE_DELTA,
+    }
+    return AppliedAction(**(values | changes))
+
+
+def gate(**changes) -> ObservationGate:
+    result = ObservationGate(GateConfig(step_period_ns=DT, **changes))
+    result.start_episode(EPISODE, "s")
+    return result
+
+
+def show(g: ObservationGate, n: int, offset_ns: int = 0) -> None:
+    g.put_frame("fixed", frame(n, offset_ns))
+    g.put_frame("wrist", frame(n, offset_ns))
+
+
+def expect(g: ObservationGate, now_step: float) -> PolicyObservation:
+    observation = g.take(START + round(now_step * DT))
+    assert isinstance(observation, PolicyObservation), observation
+    return observation
+
+
+def lockstep_events(num_chunks: int, execute_steps: int) -> list[list[tuple]]:
+    """Batches between two observations of the policy: everything in a batch may arrive in any order."""
+    batches, step = [[("start", None), ("fixed", frame(0)), ("wrist", frame(0))]], 0
+    for _ in range(num_chunks):
+        base, batch = step, []
+        for _ in range(execute_steps):
+            batch.append(("action", applied(step, base)))
+            step += 1
+            batch += [("fixed", frame(step)), ("wrist", frame(step))]
+        batches.append(batch)
+    return batches
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data(), execute_steps=st.integers(1, 8))
+def test_lockstep_observations_do_not_depend_on_arrival_order(data, execute_steps: int) -> None:
+    """Any order across and within topics, repeats included: observation k shows step k*execute_steps, actions match."""
+    g = ObservationGate(GateConfig(step_period_ns=DT, execute_steps=execute_steps, queue_size=16))
+    observations = []
+    for batch in lockstep_events(3, execute_steps):
+        repeats = data.draw(st.lists(st.sampled_from(batch), max_size=4))
+        last_frames = {"fixed": 0, "wrist": 0}
+        for kind, value in data.draw(st.permutations(batch + [r for r in repeats if r[0] != "start"])):
+            if kind == "start":
+                g.start_episode(EPISODE, "s")
+            elif kind == "action":
+                g.put_action(value)
+            else:
+                g.put_frame(kind, value)
+                last_frames[kind] = value.stamp_ns
+            result = g.take(START + 10**12)
+            if isinstance(result, PolicyObservation):
+                observations.append(result)
+                g.chunk_sent()
+    assert [o.base_step for o in observations] == [k * execute_steps for k in range(4)]
+    assert [o.frames.stamp_ns for o in observations] == [START + k * execute_steps * DT for k in range(4)]
+    assert [o.first for o in observations] == [True, False, False, False]
+    for k, observation in enumerate(observations[1:]):
+        steps = np.arange(k * execute_steps, (k + 1) * execute_steps)
+        assert observation.past_actions.dtype == np.float32 and observation.past_actions.shape == (8, 7)
+        np.testing.assert_array_equal(observation.past_actions[:execute_steps, 0], steps + 1)
+        rest = observation.past_actions[execute_steps:]
+        assert not rest[:, :6].any()
+        assert (rest[:, 6] == observation.past_actions[execute_steps - 1, 6]).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), holds=st.integers(0, 12), jitter=st.integers(-DT // 8, DT // 8))
+def test_realtime_holds_shift_the_base_but_never_enter_the_context(data, holds: int, jitter: int) -> None:
+    """Hold steps during inference move base_step on; the context is exactly the eight own actions."""
+    g = gate(lockstep=False)
+    show(g, 0)
+    assert expect(g, 0).base_step == 0
+    for step in range(holds):
+        g.put_action(applied(step, 0, Source.HOLD))
+        show(g, step + 1, jitter)
+    g.chunk_sent()
+    for step in range(holds, holds + 8):
+        assert isinstance(g.take(START + (step + 1) * DT), Waiting)
+        g.put_action(applied(step, 0))
+    show(g, holds + 7, jitter)
+    assert isinstance(g.take(START + 10**12), Waiting), "the image before the last action's effect was taken"
+    show(g, holds + 8, jitter)
+    observation = expect(g, 10**3)
+    assert observation.base_step == holds + 8
+    np.testing.assert_array_equal(observation.past_actions[:, 0], np.arange(holds + 1, holds + 9))
+
+
+def test_late_clock_does_not_let_an_old_image_through() -> None:
+    """In lockstep a controller may stamp an action before it heard of the new time: the state's stamp counts too."""
+    g = gate()
+    show(g, 0)
+    expect(g, 0)
+    for step in range(8):
+        g.put_action(applied(step, 0, stamp_ns=START + max(0, step - 1) * DT))
+    show(g, 7)
+    assert isinstance(g.take(START + 10**12), Waiting)
+    show(g, 8)
+    assert expect(g, 8).base_step == 8
+
+
+def test_human_actions_enter_the_context_and_count() -> None:
+    """After a takeover the policy continues from eight human actions."""
+    g = gate(lockstep=False)
+    show(g, 0)
+    expect(g, 0)
+    g.chunk_sent()
+    for step in range(3):
+        g.put_action(applied(step, 0))
+    for step in range(3, 8):
+        g.put_action(applied(step, 0, Source.TELEOP))
+    show(g, 8)
+    observation = expect(g, 8)
+    np.testing.assert_array_equal(observation.past_actions[:, 0], np.arange(1, 9))
+
+
+def test_interrupted_chunk_is_replaced_and_its_part_padded() -> None:
+    """A chunk that stopped (refused, taken over) must not block the policy for ever."""
+    g = gate(lockstep=False)
+    show(g, 0)
+    expect(g, 0)
+    g.chunk_sent()
+    for step in range(3):
+        g.put_action(applied(step, 0))
+    g.put_action(applied(3, 0, Source.HOLD))
+    show(g, 4)
+    assert isinstance(g.take(START + 10**12), Waiting)
+    g.put_action(applied(4, 0, Source.HOLD))
+    show(g, 5)
+    observation = expect(g, 5)
+    assert observation.base_step == 5
+    np.testing.assert_array_equal(observation.past_actions[:, 0], [1, 2, 3, 0, 0, 0, 0, 0])
+    np.testing.assert_array_equal(observation.past_actions[:, 6], [1, -1, 1, 1, 1, 1, 1, 1])
+
+
+def test_chunk_that_never_started_is_asked_again_only_after_it_was_sent() -> None:
+    """Slow inference must not be restarted by its own delay; a lost chunk must be."""
+    g = gate(lockstep=False, abandon_steps=4)
+    show(g, 0)
+    expect(g, 0)
+    for step in range(10):
+        g.put_action(applied(step, 0, Source.HOLD))
+    show(g, 10)
+    assert isinstance(g.take(START + 10**12), Waiting), "inference was running"
+    g.chunk_sent()
+    for step in range(10, 14):
+        assert isinstance(g.take(START + 10**12), Waiting)
+        g.put_action(applied(step, 0, Source.HOLD))
+    show(g, 14)
+    assert expect(g, 14).base_step == 14
+
+
+def test_failed_inference_keeps_the_context_and_asks_again() -> None:
+    """The actions of the failed observation condition the next one."""
+    g = gate(lockstep=False)
+    show(g, 0)
+    expect(g, 0)
+    g.chunk_sent()
+    for step in range(8):
+        g.put_action(applied(step, 0))
+    show(g, 8)
+    expected = expect(g, 8).past_actions
+    g.chunk_failed()
+    g.put_action(applied(8, 8, Source.HOLD))
+    show(g, 9)
+    retried = expect(g, 9)
+    assert retried.base_step == 9 and not retried.first
+    np.testing.assert_array_equal(retried.past_actions, expected)
+
+
+def test_failed_first_inference_is_still_first() -> None:
+    """Begin-of-Action stays until a chunk was really produced."""
+    g = gate(lockstep=False)
+    show(g, 0)
+    assert expect(g, 0).first
+    g.chunk_failed()
+    show(g, 1)
+    assert expect(g, 1).first
+
+
+def test_restart_in_lockstep_finds_its_step_from_stamps() -> None:
+    """A killed policy comes back while the world waits at step 13: nobody else will tell it the step."""
+    g = gate()
+    show(g, 13)
+    observation = expect(g, 13)
+    assert observation.first and observation.base_step == 13
+    g.chunk_sent()
+    for step in range(13, 21):
+        g.put_action(applied(step, 13))
+    show(g, 21)
+    assert expect(g, 21).base_step == 21
+
+
+def test_restart_in_realtime_waits_for_an_applied_action() -> None:
+    """The controller counts the steps: a restarted policy listens before it speaks, but not for ever."""
+    g = gate(lockstep=False)
+    show(g, 40)
+    waiting = g.take(START + 40 * DT)
+    assert isinstance(waiting, Waiting) and "joined a running episode" in waiting.reason
+    for step in range(35, 40):
+        g.put_action(applied(step, 30, session="old"))
+    observation = expect(g, 40)
+    assert observation.base_step == 40 and observation.first
+    silent = gate(lockstep=False)
+    show(silent, 40)
+    assert isinstance(silent.take(START + 40 * DT), Waiting)
+    assert expect(silent, 51).base_step == 40
+
+
+def test_actions_of_another_session_do_not_end_our_chunk() -> None:
+    """After a restart the old session's chunk may still be running: it is context, not progress."""
+    g = gate(lockstep=False)
+    show(g, 0)
+    expect(g, 0)
+    g.chunk_sent()
+    for step in range(8):
+        g.put_action(applied(step, 0, session="old"))
+    show(g, 8)
+    assert isinstance(g.take(START + 10**12), Waiting)
+
+
+def test_pipelined_asks_early_and_takes_the_last_eight_actions() -> None:
+    """With lead_steps = 3 the next observation is due after five steps, once the previous chunk is out."""
+    g = gate(lockstep=False, lead_steps=3)
+    show(g, 0)
+    expect(g, 0)
+    for step in range(5):
+        g.put_action(applied(step, 0))
+    show(g, 5)
+    assert isinstance(g.take(START + 5 * DT), Waiting), "one inference at a time"
+    g.chunk_sent()
+    second = expect(g, 5)
+    assert second.base_step == 5
+    np.testing.assert_array_equal(second.past_actions[:, 0], [1, 2, 3, 4, 5, 0, 0, 0])
+    g.chunk_sent()
+    for step in range(5, 10):
+        g.put_action(applied(step, 0 if step < 8 else 5))
+    show(g, 10)
+    third = expect(g, 10)
+    assert third.base_step == 10
+    np.testing.assert_array_equal(third.past_actions[:, 0], np.arange(3, 11))
+
+
+def test_conversion_yields_every_step_of_a_recording() -> None:
+    """With execute_steps=1 and any_session the same class gives the image pair of every control step."""
+    g = ObservationGate(GateConfig(step_period_ns=DT, execute_steps=1, any_session=True))
+    g.start_episode(EPISODE)
+    seen = []
+    for step in range(6):
+        show(g, step)
+        seen.append(expect(g, step).base_step)
+        g.put_action(applied(step, 0, Source.TELEOP if step > 3 else Source.POLICY, session="x"))
+    assert seen == list(range(6))
+
+
+def test_lost_action_is_skipped_after_a_few_newer_ones() -> None:
+    """A gap delays the policy by a few steps, never for ever."""
+    g = gate(lockstep=False)
+    show(g, 0)
+    expect(g, 0)
+    g.chunk_sent()
+    for step in range(14):
+        if step != 4:
+            g.put_action(applied(step, 0) if step < 9 else applied(step, 0, Source.HOLD))
+    show(g, 14)
+    observation = expect(g, 14)
+    np.testing.assert_array_equal(observation.past_actions[:, 0], [1, 2, 3, 4, 6, 7, 8, 9])
+
+
+def test_episodes_do_not_mix() -> None:
+    """Images and actions of the previous episode are gone; those of the next may come before its announcement."""
+    g = gate()
+    show(g, 0)
+    expect(g, 0)
+    g.stop_episode()
+    assert isinstance(g.take(START), Waiting)
+    later = replace(EPISODE, episode_id="f", start_ns=START + 100 * DT)
+    show(g, 99)
+    show(g, 100)
+    g.start_episode(later, "t")
+    observation = expect(g, 100)
+    assert (observation.episode_id, observation.base_step, observation.first) == ("f", 0, True)
+    g.put_action(applied(0, 0))
+    assert isinstance(g.take(START + 10**12), Waiting)
+
+
+def test_restarted_world_with_an_earlier_clock_starts_again() -> None:
+    """Time that went back must not leave the future of the old world in the queues."""
+    g = gate(queue_size=2)
+    for n in range(50, 53):
+        show(g, n)
+    earlier = replace(EPISODE, episode_id="g", start_ns=START - 20 * DT)
+    g.start_episode(earlier, "t")
+    show(g, -20)
+    assert expect(g, -20).base_step == 0
+
+
+@pytest.mark.parametrize(
+    "changes", [{"step_period_ns": 0}, {"execute_steps": 9}, {"execute_steps": 0}, {"lead_steps": 8}]
+)
+def test_bad_configuration_is_refused(changes: dict) -> None:
+    """Impossible settings end before an episode starts."""
+    with pytest.raises(ValueError):
+        GateConfig(**({"step_period_ns": DT} | changes))
