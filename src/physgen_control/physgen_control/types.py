@@ -253,3 +253,16 @@ class ChunkAck:
     chunk_seq: int
     result: AckResult
     detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimState:
+    """Privileged simulator state (SimState.msg): object poses by name and the TCP pose in `frame_id`, opening [m]."""
+
+    stamp_ns: int
+    episode_id: str
+    objects: dict[str, Pose]
+    tcp_pose: Pose
+    gripper_width: float
+    success: bool
+    frame_id: str = "base"
