@@ -1,0 +1,322 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one description of the graph: launch arguments in, nodes and includes as values out.
+
+The launch file turns the values into launch_ros actions, the local runner into processes; neither adds anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from physgen_control.errors import UserError
+
+from physgen_bringup.launch_arguments import LaunchArguments
+from physgen_bringup.paths import config_file
+
+ParameterValue = bool | int | float | str | list[str]
+
+ARM_CONTROLLER = "physgen_arm_controller"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeSpec:
+    """One process. `module` is what the local runner executes (None: only in a ROS installation).
+
+    required: the whole graph stops when this process ends unexpectedly. lifecycle: a managed node that brings itself
+    up (parameter autostart). Later parameters win: default_files, then `parameters`, then override_files.
+    """
+
+    package: str
+    executable: str
+    name: str
+    module: str | None = None
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
+    default_files: tuple[Path, ...] = ()
+    override_files: tuple[Path, ...] = ()
+    remappings: tuple[tuple[str, str], ...] = ()
+    arguments: tuple[str, ...] = ()
+    required: bool = True
+    lifecycle: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncludeSpec:
+    """Another package's launch file, found through that package's share folder."""
+
+    package: str
+    path: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """Everything that runs. `ends_with` names the node whose clean exit ends the graph (None: runs until stopped)."""
+
+    nodes: tuple[NodeSpec, ...]
+    includes: tuple[IncludeSpec, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    output_dir: Path
+    ends_with: str | None
+    notes: tuple[str, ...] = ()
+
+    def node(self, name: str) -> NodeSpec:
+        """The node of this name."""
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise KeyError(name)
+
+
+def build_graph(arguments: LaunchArguments) -> Graph:
+    """Describe the graph for checked arguments (launch_arguments.check_arguments)."""
+    return _simulated_graph(arguments) if arguments.simulated else _real_graph(arguments)
+
+
+def _simulated_graph(arguments: LaunchArguments) -> Graph:
+    nodes = [_bridge(arguments), _controller(arguments), _policy(arguments)]
+    if arguments.record:
+        nodes.append(_recorder(arguments))
+    nodes.append(_episode_runner(arguments))
+    return Graph(
+        nodes=tuple(nodes),
+        environment=_environment(),
+        output_dir=arguments.output_dir,
+        ends_with="episode_runner_node",
+    )
+
+
+def _real_graph(arguments: LaunchArguments) -> Graph:
+    nodes = [_spawner(), *_static_transforms(), _controller(arguments), _policy(arguments)]
+    if arguments.record:
+        nodes.append(_recorder(arguments))
+    notes = []
+    if not (arguments.fixed_camera_serial and arguments.wrist_camera_serial):
+        notes.append(
+            "Camera serial numbers are missing: with two cameras connected, either may become the fixed one; set "
+            "fixed_camera_serial and wrist_camera_serial."
+        )
+    return Graph(
+        nodes=tuple(nodes),
+        includes=(_franka(arguments), *_cameras(arguments)),
+        environment=_environment(),
+        output_dir=arguments.output_dir,
+        ends_with=None,
+        notes=tuple(notes),
+    )
+
+
+def _environment() -> dict[str, str]:
+    # Both names: Fast DDS 2.x reads the first, 3.x the second.
+    profile = str(config_file("fastdds.xml"))
+    return {"FASTRTPS_DEFAULT_PROFILES_FILE": profile, "FASTDDS_DEFAULT_PROFILES_FILE": profile}
+
+
+def _user_files(arguments: LaunchArguments) -> tuple[Path, ...]:
+    return (Path(arguments.params_file).expanduser().resolve(),) if arguments.params_file else ()
+
+
+def _bridge(arguments: LaunchArguments) -> NodeSpec:
+    return NodeSpec(
+        package="physgen_sim_bridge",
+        executable="bridge_node",
+        name="bridge_node",
+        module="physgen_sim_bridge.nodes.bridge_node",
+        # The bridge writes /clock, so it must not follow it.
+        parameters={
+            "use_sim_time": False,
+            "sim": arguments.sim,
+            "task": arguments.task,
+            "pace": arguments.pace,
+        },
+        override_files=_user_files(arguments),
+    )
+
+
+def _controller(arguments: LaunchArguments) -> NodeSpec:
+    lockstep = arguments.simulated and arguments.pace == "lockstep"
+    return NodeSpec(
+        package="physgen_control",
+        executable="controller_node",
+        name="controller_node",
+        module="physgen_control.nodes.controller_node",
+        parameters={
+            "use_sim_time": arguments.simulated,
+            "pacing": "state" if lockstep else "timer",
+            "mode": arguments.mode,
+            "arm_interface": "none" if arguments.simulated else "joint_trajectory",
+        },
+        default_files=(config_file("controller_sim.yaml" if arguments.simulated else "controller_fr3.yaml"),),
+        override_files=_user_files(arguments),
+    )
+
+
+def _policy(arguments: LaunchArguments) -> NodeSpec:
+    common: dict[str, ParameterValue] = {"use_sim_time": arguments.simulated}
+    match arguments.policy:
+        case "physgen":
+            return NodeSpec(
+                package="physgen_policy",
+                executable="policy_node",
+                name="policy_node",
+                module="physgen_policy.nodes.policy_node",
+                parameters={
+                    **common,
+                    "checkpoint": arguments.checkpoint,
+                    "task": arguments.task,
+                    "execution": arguments.execution,
+                    "pace": arguments.pace if arguments.simulated else "realtime",
+                    "autostart": True,
+                },
+                override_files=_user_files(arguments),
+                lifecycle=True,
+            )
+        case "expert":
+            return NodeSpec(
+                package="physgen_sim_bridge",
+                executable="expert_node",
+                name="expert_node",
+                module="physgen_sim_bridge.nodes.expert_node",
+                parameters={**common, "task": arguments.task},
+                override_files=_user_files(arguments),
+            )
+        case "replay":
+            return NodeSpec(
+                package="physgen_control",
+                executable="replay_node",
+                name="replay_node",
+                module="physgen_control.nodes.replay_node",
+                parameters={**common, "bag_dir": str(arguments.bag_dir)},
+                override_files=_user_files(arguments),
+            )
+        case other:
+            raise UserError(f"policy:={other} has no node; choose physgen, expert or replay")
+
+
+def _recorder(arguments: LaunchArguments) -> NodeSpec:
+    return NodeSpec(
+        package="physgen_control",
+        executable="recorder_node",
+        name="recorder_node",
+        module="physgen_control.nodes.recorder_node",
+        parameters={"use_sim_time": arguments.simulated, "bag_dir": str(arguments.bag_dir)},
+        override_files=_user_files(arguments),
+    )
+
+
+def _episode_runner(arguments: LaunchArguments) -> NodeSpec:
+    return NodeSpec(
+        package="physgen_bringup",
+        executable="episode_runner_node",
+        name="episode_runner_node",
+        module="physgen_bringup.nodes.episode_runner_node",
+        # Progress and time limits are wall time: the simulated clock stands still between episodes.
+        parameters={
+            "use_sim_time": False,
+            "sim": arguments.sim,
+            "task": arguments.task,
+            "policy": arguments.policy,
+            "checkpoint": arguments.checkpoint,
+            "pace": arguments.pace,
+            "execution": arguments.execution,
+            "episodes": arguments.episodes,
+            "seed": arguments.seed,
+            "max_steps": arguments.max_steps,
+            "output_dir": str(arguments.output_dir),
+            "record": arguments.record,
+            "save_actions": arguments.save_actions,
+        },
+        override_files=_user_files(arguments),
+    )
+
+
+def _franka(arguments: LaunchArguments) -> IncludeSpec:
+    fake = arguments.use_fake_hardware
+    # Mock hardware mirrors commands only onto states of the same name, so it needs position commands; on a real
+    # arm position commands cause reflex stops, so it gets effort commands.
+    controllers = config_file("ros2_control_fake.yaml" if fake else "ros2_control_fr3.yaml")
+    return IncludeSpec(
+        package="franka_bringup",
+        path="launch/franka.launch.py",
+        arguments={
+            "robot_type": arguments.robot_type,
+            "robot_ip": arguments.robot_ip or "dont-care",
+            "load_gripper": _text(arguments.load_gripper),
+            "use_fake_hardware": _text(fake),
+            "fake_sensor_commands": _text(fake),
+            # 100 Hz is enough for 20 Hz control; rclpy cannot follow the driver's 1 kHz.
+            "joint_state_rate": "100",
+            "controllers_yaml": str(controllers),
+        },
+    )
+
+
+def _cameras(arguments: LaunchArguments) -> tuple[IncludeSpec, ...]:
+    serials = {"fixed": arguments.fixed_camera_serial, "wrist": arguments.wrist_camera_serial}
+    return tuple(_camera(name, serial, arguments.camera_profile) for name, serial in serials.items())
+
+
+def _camera(name: str, serial: str, profile: str) -> IncludeSpec:
+    arguments = {
+        "camera_namespace": "camera",
+        "camera_name": name,
+        "rgb_camera.color_profile": profile,
+        "rgb_camera.color_format": "RGB8",
+        "enable_color": "true",
+        "enable_depth": "false",
+        "enable_infra1": "false",
+        "enable_infra2": "false",
+        "diagnostics_period": "1.0",
+    }
+    if serial:
+        # The underscore keeps the parameter a string; without it the digits are parsed as an integer.
+        arguments["serial_no"] = f"_{serial.removeprefix('_')}"
+    return IncludeSpec(package="realsense2_camera", path="launch/rs_launch.py", arguments=arguments)
+
+
+def _spawner() -> NodeSpec:
+    return NodeSpec(
+        package="controller_manager",
+        executable="spawner",
+        name="physgen_arm_controller_spawner",
+        arguments=(ARM_CONTROLLER, "--controller-manager-timeout", "60"),
+        required=False,  # it exits after its work
+    )
+
+
+def _static_transforms() -> tuple[NodeSpec, ...]:
+    extrinsics = yaml.safe_load(config_file("camera_extrinsics.yaml").read_text())
+    return tuple(_static_transform(name, values) for name, values in extrinsics.items())
+
+
+def _static_transform(name: str, values: Mapping[str, Any]) -> NodeSpec:
+    x, y, z = values["translation"]
+    qx, qy, qz, qw = values["quaternion_xyzw"]
+    numbers = {"x": x, "y": y, "z": z, "qx": qx, "qy": qy, "qz": qz, "qw": qw}
+    flags = [item for key, value in numbers.items() for item in (f"--{key}", str(float(value)))]
+    return NodeSpec(
+        package="tf2_ros",
+        executable="static_transform_publisher",
+        name=f"{name}_transform",
+        arguments=(*flags, "--frame-id", str(values["parent"]), "--child-frame-id", str(values["child"])),
+    )
+
+
+def _text(value: bool) -> str:
+    return "true" if value else "false"
+
+
+def parameter_files(node: NodeSpec, own: Path) -> list[Path]:
+    """Write the node's own parameters to `own` and return all its parameter files in loading order."""
+    if not (node.parameters or node.default_files or node.override_files):
+        return []
+    own.write_text(parameter_yaml(node))
+    return [*node.default_files, own, *node.override_files]
+
+
+def parameter_yaml(node: NodeSpec) -> str:
+    """The node's own parameters as the text of a ROS parameter file."""
+    return yaml.safe_dump({node.name: {"ros__parameters": dict(node.parameters)}}, sort_keys=True)

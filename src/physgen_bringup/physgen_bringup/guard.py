@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two small programs that make orphans impossible; started by the local runner, standard library only.
+
+`guard.py exec PARENT COMMAND...` becomes COMMAND, which then receives SIGINT when its parent dies, however it dies.
+`guard.py reap` reads process-group ids from its input; when the input closes (the runner is gone, killed perhaps), it
+interrupts and then kills the groups that are left.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+
+PR_SET_PDEATHSIG = 1
+REAP_GRACE_S = 6.0
+
+
+def main(arguments: list[str]) -> None:
+    """Run one of the two programs."""
+    if arguments[0] == "exec":
+        _exec(int(arguments[1]), arguments[2:])
+    else:
+        _reap()
+
+
+def _exec(parent: int, command: list[str]) -> None:
+    # Survives exec (not fork), so that it holds for the node itself.
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGINT) != 0:
+        sys.exit("guard: prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:  # the parent died before the line above
+        sys.exit(0)
+    os.execv(command[0], command)
+
+
+def _reap() -> None:
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    groups: set[int] = set()
+    for line in sys.stdin:
+        group = int(line[1:])
+        if line[0] == "+":
+            groups.add(group)
+        else:
+            groups.discard(group)
+    deadline = time.monotonic() + REAP_GRACE_S
+    for sent in (signal.SIGINT, signal.SIGKILL):
+        alive = [group for group in groups if _signal(group, sent)]
+        while alive and sent == signal.SIGINT and time.monotonic() < deadline:
+            time.sleep(0.05)
+            alive = [group for group in alive if _signal(group, 0)]
+        groups = set(alive)
+
+
+def _signal(group: int, number: int) -> bool:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the package's data files lie, in a source tree and in an installation."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from physgen_control.errors import UserError
+
+
+def share_folder() -> Path:
+    """Folder that holds config/ and launch/: the source tree, or share/physgen_bringup of the first prefix with it.
+
+    Raises:
+        UserError: neither exists (broken installation).
+    """
+    source = Path(__file__).resolve().parents[1]
+    prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    for folder in (source, *(prefix / "share" / "physgen_bringup" for prefix in prefixes)):
+        if (folder / "config" / "fastdds.xml").is_file():
+            return folder
+    raise UserError("the configuration files of physgen_bringup are missing; install the package again")
+
+
+def config_file(name: str) -> Path:
+    """Path of one configuration file of this package."""
+    return share_folder() / "config" / name
