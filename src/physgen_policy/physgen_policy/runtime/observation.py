@@ -70,6 +70,8 @@ class PolicyObservation:
 
     base_step: control steps executed before the images were taken. past_actions: float32 [8, 7], applied actions
     since the previous observation, oldest first, SI units. first: no history, Begin-of-Action instead of actions.
+    executed: how many actions of the previous prediction were applied; None when a human acted in between or it is
+    not known, and then what remains of that prediction is no plan any more.
     """
 
     episode_id: str
@@ -77,6 +79,7 @@ class PolicyObservation:
     base_step: int
     past_actions: Float32Array
     first: bool
+    executed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +234,20 @@ class ObservationGate:
             base_step=base,
             past_actions=past,
             first=self._context_from is None,
+            executed=self._executed(base),
         )
+
+    def _executed(self, base: int) -> int | None:
+        """Actions of the previous prediction that ran before `base`."""
+        start = self._context_from
+        if start is None:
+            return None
+        ran = [action for action in self._log.since(start) if action.step < base]
+        if any(action.source is Source.TELEOP for action in ran):
+            return None
+        if self._config.lead_steps:
+            return base - start  # a pipelined chunk is aligned by steps
+        return sum(action.source is Source.POLICY and action.base_step == start for action in ran)
 
     def _base_step(self, frames: SyncedFrames) -> int:
         """Control steps whose effect the images show."""

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compares what a checkpoint was trained for with the graph it is about to control. Pure; the caller refuses to start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from physgen_control.types import (
+    ACTION_DIM,
+    HORIZON,
+    NUM_CHUNKS,
+    ActionSpace,
+    DeltaReference,
+    GripperMode,
+    Rotation,
+)
+
+from physgen_policy.embodiment import Embodiment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphDescription:
+    """The running graph as the policy sees it.
+
+    Empty strings and a zero image size mean "not known": they are not compared. control_period: seconds per action.
+    image_height, image_width: size in pixels of ONE camera image as it is published.
+    """
+
+    control_period: float
+    cameras: tuple[str, ...] = ("fixed", "wrist")
+    task: str = ""
+    robot: str = ""
+    base_frame: str = "base"
+    image_height: int = 0
+    image_width: int = 0
+    action_dim: int = ACTION_DIM
+    action_space: ActionSpace = ActionSpace.EE_DELTA
+    rotation: Rotation = Rotation.AXIS_ANGLE
+    delta_reference: DeltaReference = DeltaReference.MEASURED
+    gripper_mode: GripperMode = GripperMode.SIGNED_PM1
+
+
+def find_mismatches(embodiment: Embodiment, graph: GraphDescription, action_dim: int = ACTION_DIM) -> list[str]:
+    """Everything that forbids using the checkpoint here, as sentences; empty = it fits.
+
+    Args:
+        embodiment: what the checkpoint was trained for.
+        graph: where it is about to run.
+        action_dim: numbers per action in the checkpoint's action statistics.
+    """
+    found: list[str] = []
+    missing = [camera for camera in embodiment.cameras if camera not in graph.cameras]
+    if missing:
+        found.append(
+            f"the checkpoint needs the camera{'s' if len(missing) > 1 else ''} {', '.join(missing)}, "
+            f"the graph has {', '.join(graph.cameras) or 'none'}"
+        )
+    elif tuple(embodiment.cameras) != ("fixed", "wrist"):
+        found.append(
+            f"the checkpoint splices the cameras {', '.join(embodiment.cameras)}, this policy splices fixed, wrist"
+        )
+    for value, expected, what in (
+        (embodiment.action_space, graph.action_space, "action space"),
+        (embodiment.rotation, graph.rotation, "rotation format"),
+        (embodiment.delta_reference, graph.delta_reference, "delta reference"),
+        (embodiment.gripper_mode, graph.gripper_mode, "gripper mode"),
+    ):
+        if value != expected.name:
+            found.append(f"the checkpoint's {what} is {value}, the controller executes {expected.name}")
+    if action_dim != graph.action_dim:
+        found.append(f"the checkpoint's actions have {action_dim} numbers, the controller executes {graph.action_dim}")
+    if (embodiment.num_chunks, embodiment.horizon) != (NUM_CHUNKS, HORIZON):
+        found.append(
+            f"the checkpoint predicts {embodiment.num_chunks} x {embodiment.horizon} actions, "
+            f"the controller expects {NUM_CHUNKS} x {HORIZON}"
+        )
+    if abs(embodiment.control_rate_hz * graph.control_period - 1.0) > 1e-3:
+        found.append(
+            f"the checkpoint acts at {embodiment.control_rate_hz:g} Hz, the graph at {1 / graph.control_period:g} Hz "
+            f"(control_period {graph.control_period:g} s)"
+        )
+    if embodiment.base_frame != graph.base_frame:
+        found.append(f"the checkpoint's base frame is {embodiment.base_frame!r}, the graph's is {graph.base_frame!r}")
+    if graph.robot and embodiment.robot != graph.robot:
+        found.append(f"the checkpoint was trained on the robot {embodiment.robot!r}, the graph runs {graph.robot!r}")
+    if graph.task and embodiment.tasks and graph.task not in embodiment.tasks:
+        found.append(f"the checkpoint was trained for {', '.join(embodiment.tasks)}, the graph runs {graph.task}")
+    if graph.image_height and graph.image_width:
+        if graph.image_height < embodiment.image_height or graph.image_width < embodiment.image_width:
+            found.append(
+                f"the cameras publish {graph.image_width}x{graph.image_height} pixels, the checkpoint needs at least "
+                f"{embodiment.image_width}x{embodiment.image_height} per view"
+            )
+    return found

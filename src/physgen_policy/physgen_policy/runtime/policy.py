@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an observation to an action chunk with a PhysGen checkpoint: the whole deciding path, without ROS.
+
+Outcomes depend on the checkpoint, the configuration, the episode's seed and the observations only: never on earlier
+episodes, on time, or on who calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from physgen_control.errors import UserError
+from physgen_control.types import (
+    HORIZON,
+    ActionChunk,
+    ActionSpace,
+    DeltaReference,
+    Episode,
+    Float32Array,
+    GripperMode,
+    Rotation,
+    UInt8Image,
+)
+from torch import Tensor, nn
+
+from physgen_policy.checkpoint import Checkpoint
+from physgen_policy.data.splice import splice_views
+from physgen_policy.model.physgen import PackOutput
+from physgen_policy.runtime.context import Pack, PackWindow, WindowPolicy
+from physgen_policy.runtime.mailbox import CancelToken
+from physgen_policy.runtime.observation import PolicyObservation
+from physgen_policy.sampling.solver import Sampler
+
+_TEXT_CACHE = 16
+_WARM_UP_ROUNDS = 2
+
+
+class PolicyError(UserError):
+    """The policy cannot act; the message says why and what to do."""
+
+
+class Policy(Protocol):
+    """Anything that turns observations into chunks."""
+
+    def reset(self, episode: Episode, session_id: str = "") -> None:
+        """Forget everything and start an episode; session_id marks its chunks (default: the episode's id)."""
+
+    def act(self, observation: PolicyObservation, now_ns: int, cancel: CancelToken | None = None) -> ActionChunk:
+        """Predict; `now_ns` is ROS time and ends up in the chunk's inference stamps only.
+
+        Raises:
+            Cancelled: `cancel` was set; the observation left no trace.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyConfig:
+    """How a checkpoint is run.
+
+    sampler, denoise_steps: solver of the action head. window_policy: see WindowPolicy. use_cache: keep keys and values
+    while the window grows. use_plan: condition on the unexecuted part of the last prediction. execute_steps: actions
+    of chunk 0 to run before the next observation. num_threads: CPU threads of torch, process-wide; 0 leaves it alone.
+    dtype: of the networks; solvers and statistics stay float32. frame_ar_steps, frame_denoise_steps: quality of
+    imagined frames. seed: added to every episode's own seed.
+    """
+
+    sampler: Literal["ddim", "ddpm"] = "ddim"
+    denoise_steps: int = 10
+    window_policy: WindowPolicy = WindowPolicy.RECOMPUTE
+    use_cache: bool = True
+    use_plan: bool = True
+    execute_steps: int = HORIZON
+    num_threads: int = 1
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    frame_ar_steps: int = 8
+    frame_denoise_steps: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.denoise_steps < 1 or self.frame_ar_steps < 1 or self.frame_denoise_steps < 1:
+            raise ValueError("denoise_steps, frame_ar_steps and frame_denoise_steps must be at least 1")
+        if not 1 <= self.execute_steps <= HORIZON:
+            raise ValueError(f"execute_steps must be 1..{HORIZON}, got {self.execute_steps}")
+        if self.num_threads < 0:
+            raise ValueError(f"num_threads must be >= 0, got {self.num_threads}")
+
+
+class PhysGenPolicy:
+    """Runs one checkpoint for one robot. Not thread-safe: one thread calls reset, act and predict_frame."""
+
+    def __init__(self, checkpoint: Checkpoint, config: PolicyConfig | None = None) -> None:
+        self.config = config or PolicyConfig()
+        self.checkpoint = checkpoint
+        if self.config.num_threads:
+            torch.set_num_threads(self.config.num_threads)
+        model = checkpoint.model
+        self._device = next(model.parameters()).device
+        self._window = PackWindow(
+            model,
+            max_packs=model.config.context_packs,
+            policy=WindowPolicy(self.config.window_policy),
+            use_cache=self.config.use_cache,
+        )
+        self._sampler = Sampler(self.config.sampler, self.config.denoise_steps)
+        self._texts: dict[str, Tensor] = {}
+        self._episode: Episode | None = None
+        self._session_id = ""
+        self._instruction = ""
+        self._chunk_seq = 0
+        self._prediction: Float32Array | None = None
+        self._output: PackOutput | None = None
+
+    @property
+    def policy_id(self) -> str:
+        """Checkpoint name and the beginning of its hash."""
+        return f"{self.checkpoint.name}@{self.checkpoint.sha256[:12]}"
+
+    @property
+    def instruction(self) -> str:
+        """The instruction being followed."""
+        return self._instruction
+
+    @torch.inference_mode()
+    def reset(self, episode: Episode, session_id: str = "") -> None:
+        """Start an episode with its instruction; nothing of earlier episodes remains."""
+        self._episode, self._session_id = episode, session_id or episode.episode_id
+        self._instruction = episode.instruction
+        self._chunk_seq = 0
+        self._prediction, self._output = None, None
+        self._window.restart(self._text_tokens(episode.instruction))
+
+    @torch.inference_mode()
+    def set_instruction(self, instruction: str) -> None:
+        """Follow another instruction from the next chunk on; the history stays, the old plan does not."""
+        if instruction != self._instruction:
+            self._instruction = instruction
+            self._prediction = None
+            self._window.set_text(self._text_tokens(instruction))
+
+    @torch.inference_mode()
+    def act(self, observation: PolicyObservation, now_ns: int, cancel: CancelToken | None = None) -> ActionChunk:
+        """Predict the next three chunks, float32 [3, 8, 7] in SI units; see Policy.act.
+
+        Raises:
+            PolicyError: no or another episode, or the networks returned something that is not a number.
+            Cancelled: `cancel` was set in time.
+        """
+        episode = self._episode
+        if episode is None or observation.episode_id != episode.episode_id:
+            running = "no episode" if episode is None else f"episode {episode.episode_id}"
+            raise PolicyError(f"an observation of episode {observation.episode_id} came while {running} was running")
+        embodiment, frames = self.checkpoint.embodiment, observation.frames
+        image = splice_views(
+            frames["fixed"].rgb, frames["wrist"].rgb, embodiment.image_height, embodiment.image_width
+        )
+        past = None if observation.first else observation.past_actions
+        try:
+            sampled, output = self._compute(image, past, observation.executed, cancel or CancelToken())
+        except BaseException:
+            self._window.rollback()
+            raise
+        self._window.commit()
+        self._prediction, self._output = sampled, output
+        chunk = self._chunk(observation, episode, sampled, now_ns)
+        self._chunk_seq += 1
+        return chunk
+
+    @torch.inference_mode()
+    def predict_frame(self) -> UInt8Image | None:
+        """Imagine the frame after the last predicted chunk: uint8 [y, 2 x, 3], spliced views; None before any chunk.
+
+        Slow and never needed for acting. Uses random numbers of its own.
+        """
+        if self._output is None:
+            return None
+        with self._autocast():
+            latent = self.checkpoint.model.sample_frame(
+                self._window.text_context(),
+                self._output.frame_hidden,
+                ar_steps=self.config.frame_ar_steps,
+                denoise_steps=self.config.frame_denoise_steps,
+                generator=self._generator(1),
+            )
+            image: UInt8Image = self.checkpoint.codec.decode(latent.float())[0].cpu().numpy()
+        return image
+
+    def warm_up(self, imagine: bool = False) -> None:
+        """Run every path once on empty images, so that the first real observation is not the slow one."""
+        config = self.checkpoint.model.config
+        self.reset(Episode(episode_id="warm-up", task="", seed=0, instruction="warm up", start_ns=0))
+        image = np.zeros((*config.nova.image_size, 3), np.uint8)
+        past: Float32Array | None = None
+        for _ in range(_WARM_UP_ROUNDS):
+            self._prediction, self._output = self._compute(image, past, HORIZON, CancelToken())
+            self._window.commit()
+            past = np.zeros((HORIZON, config.action.action_dim), np.float32)
+        if imagine:
+            self.predict_frame()
+        self._episode, self._prediction, self._output = None, None, None
+        self._texts.clear()
+
+    @torch.inference_mode()
+    def _compute(
+        self, image: UInt8Image, past: Float32Array | None, executed: int | None, token: CancelToken
+    ) -> tuple[Float32Array, PackOutput]:
+        """Run the networks on one new pack, tentatively: normalised actions [3, 8, a] and the pack's hidden states."""
+        checkpoint = self.checkpoint
+        token.check()
+        with self._autocast(), _checked(checkpoint.model, token):
+            latent = checkpoint.codec.encode(torch.from_numpy(image)[None].to(self._device)).float()
+            token.check()
+            output, begins = self._window.extend(Pack(latent, None if past is None else self._normalized(past)))
+            token.check()
+            sampled = checkpoint.model.sample_actions(
+                output.action_hidden,
+                None if begins else self._plan(executed),
+                self._sampler,
+                self._generator(0),
+                frame_hidden=output.frame_hidden,
+            )
+        actions: Float32Array = sampled[0].float().cpu().numpy()
+        if not np.isfinite(actions).all():
+            raise PolicyError(
+                f"checkpoint {checkpoint.name} predicted actions that are not finite numbers; its weights or the "
+                "camera images are damaged"
+            )
+        return actions, output
+
+    def _normalized(self, past: Float32Array) -> Tensor:
+        return torch.from_numpy(self.checkpoint.norm.normalize(past))[None].to(self._device)
+
+    def _plan(self, executed: int | None) -> Tensor | None:
+        """What the last prediction left unexecuted, normalised [1, 16, a]; None where training showed no plan."""
+        action = self.checkpoint.model.config.action
+        usable = self.config.use_plan and action.plan_conditioning and executed is not None
+        if not usable or self._prediction is None or executed is None or executed > action.horizon:
+            return None
+        flat = self._prediction.reshape(-1, action.action_dim)
+        plan = np.clip(flat[executed : executed + action.plan_actions], -1.0, 1.0)
+        return torch.from_numpy(plan)[None].to(self._device)
+
+    def _chunk(
+        self, observation: PolicyObservation, episode: Episode, sampled: Float32Array, now_ns: int
+    ) -> ActionChunk:
+        embodiment = self.checkpoint.embodiment
+        data = self.checkpoint.norm.denormalize(sampled).astype(np.float32)
+        # The gripper is a command between closed and open; the controller thresholds it.
+        data[..., -1] = np.clip(data[..., -1], -1.0, 1.0)
+        stamp_ns = observation.frames.stamp_ns
+        return ActionChunk(
+            session_id=self._session_id,
+            episode_id=episode.episode_id,
+            chunk_seq=self._chunk_seq,
+            base_step=observation.base_step,
+            stamp_ns=stamp_ns,
+            observation_stamp_ns=stamp_ns,
+            inference_start_ns=now_ns,
+            inference_end_ns=now_ns,
+            valid_until_ns=0,
+            step_period_ns=round(1e9 / embodiment.control_rate_hz),
+            data=data,
+            execute_steps=self.config.execute_steps,
+            action_space=ActionSpace[embodiment.action_space],
+            rotation=Rotation[embodiment.rotation],
+            delta_reference=DeltaReference[embodiment.delta_reference],
+            gripper_mode=GripperMode[embodiment.gripper_mode],
+            instruction=self._instruction,
+            policy_id=self.policy_id,
+            frame_id=embodiment.base_frame,
+        )
+
+    def _text_tokens(self, instruction: str) -> Tensor:
+        """Tokens [1, l, d] of an instruction; the language model runs once per distinct text."""
+        if instruction not in self._texts:
+            if len(self._texts) >= _TEXT_CACHE:
+                del self._texts[next(iter(self._texts))]
+            with self._autocast():
+                states, lengths = self.checkpoint.text_encoder.encode([instruction])
+                self._texts[instruction] = self.checkpoint.model.text_tokens(states, lengths)
+        return self._texts[instruction]
+
+    def _generator(self, purpose: int) -> torch.Generator:
+        """Random numbers of one chunk (purpose 0) or imagined frame (1), the same whatever happened before."""
+        episode_seed = self._episode.seed if self._episode is not None else 0
+        parts = [self.config.seed, episode_seed, self._chunk_seq, purpose]
+        entropy = np.random.SeedSequence([part & (2**64 - 1) for part in parts])
+        seed = int(entropy.generate_state(1, np.uint64)[0])
+        return torch.Generator(self._device).manual_seed(seed)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(
+            self._device.type, dtype=torch.bfloat16, enabled=self.config.dtype == "bfloat16", cache_enabled=False
+        )
+
+
+@contextmanager
+def _checked(model: nn.Module, token: CancelToken) -> Iterator[None]:
+    """Check the token before every evaluation of the action head, which is once per denoise step."""
+    handle = model.get_submodule("action_dit").register_forward_pre_hook(lambda *_: token.check())
+    try:
+        yield
+    finally:
+        handle.remove()
