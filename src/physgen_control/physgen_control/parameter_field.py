@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Declare a configuration field once: default, unit, meaning and range travel as dataclass metadata (ROS-free).
+"""Declare a configuration field once: default, unit, meaning and range travel as dataclass metadata.
 
-`nodes/parameters.py` turns such dataclasses into ROS parameters, and `field_table` into a table for the docs.
+ROS-free: `nodes/parameters.py` turns such dataclasses into ROS parameters, and `field_table` into a table for the docs.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def range_text(entry: Field[Any]) -> str:
 def coerce(entry: Field[Any], value: Any) -> Any:
     """Return `value` as the field's type after checking type, range and choices.
 
-    An integer is accepted where a float is expected (`rate:=20`), a sequence where a tuple is; nothing else is converted.
+    An integer is accepted where a float is expected (`rate:=20`), a sequence where a tuple is;
+    nothing else is converted.
 
     Raises:
         ParameterError: One sentence naming the parameter, the value and what is allowed.
@@ -134,7 +135,7 @@ def _scalar(entry: Field[Any], like: Any, value: Any) -> Any:
 
 
 def field_table(config: type) -> str:
-    """Return a Markdown table of the fields of a configuration dataclass: name, default, unit, range, meaning."""
+    """Return a Markdown table of the fields of a configuration dataclass."""
     lines = ["| parameter | default | unit | range | meaning |", "|---|---|---|---|---|"]
     for entry in fields(config):
         default = default_of(entry)

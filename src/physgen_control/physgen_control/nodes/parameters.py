@@ -15,7 +15,14 @@ from rclpy.exceptions import (
 )
 from rclpy.node import Node
 
-from physgen_control.parameter_field import ParameterError, coerce, default_of, describe, field_table, range_text
+from physgen_control.parameter_field import (
+    ParameterError,
+    coerce,
+    default_of,
+    describe,
+    field_table,
+    range_text,
+)
 
 __all__ = ["ParameterError", "declare_from", "field_table"]
 
@@ -51,16 +58,25 @@ def declare_from(node: Node, config: type[ConfigT]) -> ConfigT:
         low, high = entry.metadata.get("ge"), entry.metadata.get("le")
         if low is not None or high is not None:
             if type(default) is int:
-                bounds = (int(low) if low is not None else -_INT64_MAX, int(high) if high is not None else _INT64_MAX)
+                bounds = (
+                    int(low) if low is not None else -_INT64_MAX,
+                    int(high) if high is not None else _INT64_MAX,
+                )
                 descriptor.integer_range = [IntegerRange(from_value=bounds[0], to_value=bounds[1], step=0)]
             elif type(default) is float:
-                span = (float(low) if low is not None else -_FLOAT_MAX, float(high) if high is not None else _FLOAT_MAX)
-                descriptor.floating_point_range = [FloatingPointRange(from_value=span[0], to_value=span[1], step=0.0)]
+                span = (
+                    float(low) if low is not None else -_FLOAT_MAX,
+                    float(high) if high is not None else _FLOAT_MAX,
+                )
+                descriptor.floating_point_range = [
+                    FloatingPointRange(from_value=span[0], to_value=span[1], step=0.0)
+                ]
         try:
             value = node.declare_parameter(entry.name, ros_default, descriptor).value
         except InvalidParameterValueException as error:
             raise ParameterError(
-                f"Parameter {entry.name!r} ({describe(entry)}) is {error.value!r}, allowed is {range_text(entry)}."
+                f"Parameter {entry.name!r} ({describe(entry)}) is {error.value!r}, "
+                f"allowed is {range_text(entry)}."
             ) from error
         except (InvalidParameterTypeException, ParameterUninitializedException) as error:
             raise ParameterError(f"Parameter {entry.name!r} has no usable value: {error}.") from error
