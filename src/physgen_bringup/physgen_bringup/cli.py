@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The `physgen` command line: a table of subcommands, each a module whose `main(arguments) -> int` is imported late.
+
+This module imports the standard library only, because `./physgen --help` works before anything is installed.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from physgen_control.command_line import USAGE_STATUS, run_command
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One subcommand: its name, the module that implements it ("" = the `./physgen` script itself), its one line."""
+
+    name: str
+    module: str
+    summary: str
+
+
+COMMANDS = (
+    Command("demo", "physgen_bringup.commands.demo", "run the shipped policy in simulation and show what happened"),
+    Command("launch", "physgen_bringup.commands.launch", "start the robot graph: name:=value ..."),
+    Command("eval", "physgen_bringup.commands.evaluate", "evaluate a policy by a benchmark's protocol"),
+    Command("collect", "physgen_bringup.commands.collect", "record demonstrations of the scripted expert as bags"),
+    Command("convert", "physgen_policy.commands.convert", "turn recorded bags into a training dataset"),
+    Command("train", "physgen_policy.commands.train", "train or fine-tune a policy from a config file"),
+    Command("view", "physgen_bringup.commands.view", "look at a recording or a run"),
+    Command("bench", "physgen_bringup.commands.bench", "measure speed and latency on this machine"),
+    Command("model-info", "physgen_policy.commands.model_info", "count the parameters of a preset or checkpoint"),
+    Command("verify-golden", "physgen_policy.commands.verify_golden", "compare the model with reference tensors"),
+    Command("repair", "physgen_control.commands.repair", "mend a recording that ended in a crash"),
+    Command("setup", "", "install what the commands need, alone"),
+    Command("test", "", "run every check: lint, types, build, tests"),
+)
+
+
+def find_command(name: str) -> Command | None:
+    """Return the subcommand of that name."""
+    return next((command for command in COMMANDS if command.name == name), None)
+
+
+def overview() -> str:
+    """Return the text of `physgen --help`."""
+    width = max(len(command.name) for command in COMMANDS)
+    lines = [
+        "usage: physgen COMMAND [ARGUMENTS]",
+        "",
+        "The PhysGen robot stack: a video-action policy on a simulated or real Franka arm.",
+        "",
+        "commands:",
+        *(f"  {command.name:<{width}}  {command.summary}" for command in COMMANDS),
+        "",
+        "`physgen COMMAND --help` shows a command's arguments. What a command needs is set up at its first use,",
+        "into the folder .physgen (elsewhere: PHYSGEN_HOME). PHYSGEN_DEBUG=1 shows the traceback of an error.",
+    ]
+    return "\n".join(lines)
+
+
+def unknown_command(name: str) -> str:
+    """Return the sentence for a name that is no command, with the nearest one."""
+    near = difflib.get_close_matches(name, [command.name for command in COMMANDS], n=1, cutoff=0.5)
+    hint = f"did you mean `physgen {near[0]}`?" if near else "`physgen --help` lists the commands."
+    return f"physgen: there is no command {name!r}; {hint}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand and return the exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["help"] and len(words) > 1:
+        words = [words[1], "--help"]
+    if not words or words[0] in {"help", "-h", "--help"}:
+        sys.stdout.write(overview() + "\n")
+        return 0
+    name, rest = words[0], words[1:]
+    command = find_command(name)
+    if command is None:
+        sys.stderr.write(unknown_command(name) + "\n")
+        return USAGE_STATUS
+    if not command.module:
+        sys.stderr.write(f"physgen: `{name}` belongs to the checkout's own script: run `./physgen {name}` there.\n")
+        return USAGE_STATUS
+
+    def run(words: list[str]) -> int:
+        module = importlib.import_module(command.module)
+        status: int = module.main(words)
+        return status
+
+    return run_command(f"physgen {name}", run, rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

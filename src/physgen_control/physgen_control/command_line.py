@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How every command ends: a bad input is one sentence and status 2, Ctrl-C is quiet, a bug keeps its traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from physgen_control.errors import UserError
+
+USAGE_STATUS = 2
+INTERRUPT_STATUS = 130
+BROKEN_PIPE_STATUS = 141
+
+
+def run_command(name: str, main: Callable[[list[str]], int], arguments: Sequence[str]) -> int:
+    """Run a command's `main` and return its exit status.
+
+    Args:
+        name: what the sentence of a `UserError` starts with, for example `physgen demo`.
+        main: takes the arguments after the command's name, returns the exit status.
+        arguments: the arguments after the command's name.
+    """
+    try:
+        return main(list(arguments))
+    except UserError as error:
+        if os.environ.get("PHYSGEN_DEBUG") == "1":
+            raise
+        sentence = " ".join(str(error).split())
+        sys.stderr.write(f"{name}: {sentence}\n")
+        return USAGE_STATUS
+    except KeyboardInterrupt:
+        return INTERRUPT_STATUS
+    except BrokenPipeError:
+        # The reader (`| head`) went away; without this, Python complains once more when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE_STATUS

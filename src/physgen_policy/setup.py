@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Package description for ament and colcon."""
+
+from setuptools import find_packages, setup
+
+NAME = "physgen_policy"
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    packages=find_packages(exclude=["test", "test.*"]),
+    package_data={NAME: ["py.typed", "config/**/*.yaml"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=False,
+    maintainer="PhysGen maintainers",
+    maintainer_email="maintainers@physgen.invalid",
+    description="Model, sampling, training and runtime of the PhysGen policy: the only package that imports torch",
+    license="Apache-2.0",
+    entry_points={
+        "console_scripts": [
+            "policy_node = physgen_policy.nodes.policy_node:main",
+            "train = physgen_policy.commands.console:train",
+            "convert = physgen_policy.commands.console:convert",
+        ],
+    },
+)

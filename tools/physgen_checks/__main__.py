@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`./physgen test`: lint, format, types, shell syntax, a colcon build of every package, then pytest."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from physgen_checks.stages import Outcome, Stage, run_stage, run_streamed
+from physgen_setup.environment import build_environment
+from physgen_setup.layout import PYTHON_PACKAGES, Layout
+from physgen_setup.workspace import colcon_build_command
+
+ROOT = Path(__file__).resolve().parents[2]
+SHELL_FILES = ("physgen", ".ci/run")
+# Domains above 101 map to ports that Linux also hands out to clients; tests of their own use the lower ones.
+DOMAINS = range(60, 100)
+INTERRUPT_STATUS = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `./physgen test`."""
+    parser = argparse.ArgumentParser(
+        prog="physgen test",
+        description="Run every check. With -k, -x or paths, only pytest runs, on what they select.",
+    )
+    parser.add_argument("--all", action="store_true", help="slow tests too, with every simulator set up")
+    parser.add_argument("-k", metavar="EXPR", default="", help="only the tests that match pytest's expression")
+    parser.add_argument("-x", action="store_true", help="stop at the first failing test")
+    parser.add_argument("paths", nargs="*", help="test files or folders (default: every package's tests)")
+    return parser
+
+
+def static_stages(layout: Layout) -> list[Stage]:
+    """Return the checks that run before the tests."""
+    tools = layout.venv / "bin"
+    cache = layout.home / "cache"
+    python = str(layout.python)
+    output = layout.home / "colcon-test"
+    built = build_environment(layout)
+    modules = ", ".join(("physgen_msgs.msg", "physgen_bringup.cli", *PYTHON_PACKAGES))
+    search = os.pathsep.join(_installed_site(output, name) for name in ("physgen_msgs", *PYTHON_PACKAGES))
+    libraries = f"{output / 'install' / 'physgen_msgs' / 'lib'}{os.pathsep}{os.environ.get('LD_LIBRARY_PATH', '')}"
+    ruff_cache = ("--cache-dir", str(cache / "ruff"))
+    return [
+        Stage(name="ruff check", commands=[[str(tools / "ruff"), "check", *ruff_cache, "."]]),
+        Stage(name="ruff format", commands=[[str(tools / "ruff"), "format", "--check", *ruff_cache, "."]]),
+        Stage(name="mypy", commands=[[str(tools / "mypy"), "--cache-dir", str(cache / "mypy")]]),
+        Stage(name="bash -n", commands=[["bash", "-n", name] for name in _shell_files()]),
+        Stage(
+            name="colcon build of all packages",
+            commands=[colcon_build_command(layout, output)],
+            environment={**os.environ, **built},
+        ),
+        Stage(
+            name="import of the installed packages",
+            commands=[[python, "-P", "-c", f"import {modules}"]],
+            environment={**os.environ, "PYTHONPATH": search, "LD_LIBRARY_PATH": libraries},
+        ),
+    ]
+
+
+def _installed_site(output: Path, package: str) -> str:
+    tag = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return str(output / "install" / package / "lib" / tag / "site-packages")
+
+
+def _shell_files() -> list[str]:
+    scripts = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docker").glob("*.sh"))
+    return [*SHELL_FILES, *scripts]
+
+
+def pytest_command(layout: Layout, options: argparse.Namespace) -> list[str]:
+    """Return the pytest call for the parsed options."""
+    markers = "not hardware" if options.all else "not hardware and not slow"
+    return [
+        *(str(layout.python), "-m", "pytest"),
+        *("-m", markers),
+        *("-o", f"cache_dir={layout.home / 'cache' / 'pytest'}"),
+        "--color=no",
+        *(["-k", options.k] if options.k else []),
+        *(["-x"] if options.x else []),
+        *options.paths,
+    ]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the stages, all of them whatever fails, and return non-zero if any failed."""
+    options = build_parser().parse_args(arguments)
+    layout = Layout.of(ROOT, os.environ)
+    options.paths = [str(Path(path).resolve()) if Path(path).exists() else path for path in options.paths]
+    only_tests = bool(options.k or options.x or options.paths)
+    outcomes: list[Outcome] = [] if only_tests else [run_stage(stage, ROOT) for stage in static_stages(layout)]
+    environment = {
+        **os.environ,
+        "ROS_DOMAIN_ID": str(random.SystemRandom().choice(DOMAINS)),
+        "HYPOTHESIS_STORAGE_DIRECTORY": str(layout.home / "cache" / "hypothesis"),
+        # Tests run many small operations: threads only make them wait for each other.
+        "OMP_NUM_THREADS": "1",
+    }
+    started = time.monotonic()
+
+    def table(status: int) -> str:
+        tests = Outcome(name="pytest", passed=status == 0, seconds=time.monotonic() - started)
+        return "\n".join(["", "stages:", *(outcome.line() for outcome in [*outcomes, tests])])
+
+    sys.stdout.write(f"== pytest (ROS_DOMAIN_ID {environment['ROS_DOMAIN_ID']})\n")
+    sys.stdout.flush()
+    status = run_streamed(pytest_command(layout, options), ROOT, environment, table)
+    return status or (0 if all(outcome.passed for outcome in outcomes) else 1)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPT_STATUS)

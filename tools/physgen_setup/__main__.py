@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `./physgen ARGUMENTS` does: help without set-up, set-up when needed, then the command in the venv's Python."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from physgen_setup.environment import runtime_environment
+from physgen_setup.extras import EXTRAS, SIMULATIONS, needed_extras
+from physgen_setup.layout import PYTHON_PACKAGES, Layout
+from physgen_setup.plan import StepFailedError, is_ready, run_plan
+from physgen_setup.shell import Console
+
+ROOT = Path(__file__).resolve().parents[2]
+CLI = "physgen_bringup.cli"
+CHECKS = "physgen_checks"
+
+
+def ensure(layout: Layout, extras: frozenset[str]) -> int:
+    """Set up what is missing; return 0, or the exit status after telling the user what failed."""
+    console = Console()
+    try:
+        run_plan(layout, extras, console)
+    except StepFailedError as failure:
+        console.say(f"\nThe last lines of the log:\n{failure.log_tail}\n")
+        console.say(f"physgen: set-up stopped at step {failure.position} ({failure.step.title}): {failure.cause.sentence}")
+        if failure.cause.remedy:
+            console.say(f"What to do: {failure.cause.remedy}")
+        return 1
+    except KeyboardInterrupt:
+        console.say("physgen: set-up interrupted; finished steps are kept, run the command again to go on.")
+        return 130
+    except OSError as error:
+        console.say(f"physgen: set-up stopped: {error}.")
+        return 1
+    return 0
+
+
+def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
+    """Run `./physgen setup`."""
+    parser = argparse.ArgumentParser(
+        prog="physgen setup", description="Install everything the commands need into the state folder."
+    )
+    parser.add_argument(
+        "--sim",
+        default="maniskill",
+        help=f"simulations to set up, comma separated, of {', '.join(SIMULATIONS)} (default: %(default)s)",
+    )
+    parser.add_argument("--viewer", action="store_true", help="the rerun viewer too")
+    parser.add_argument("--dev", action="store_true", help="the tools of `./physgen test` too")
+    options = parser.parse_args(arguments)
+    simulations = [name for name in options.sim.split(",") if name]
+    unknown = sorted(set(simulations) - set(SIMULATIONS))
+    if unknown:
+        parser.error(f"unknown simulation {', '.join(unknown)}: choose of {', '.join(SIMULATIONS)}")
+    wanted = {"libero": "libero" in simulations, "viewer": options.viewer, "dev": options.dev}
+    started = time.monotonic()
+    status = ensure(layout, frozenset(name for name in EXTRAS if wanted[name]))
+    if status == 0:
+        print(f"physgen is set up in {layout.home} ({time.monotonic() - started:.1f} s).")  # noqa: T201
+    return status
+
+
+def in_venv(layout: Layout, module: str, arguments: Sequence[str]) -> int:
+    """Replace this process by a module run with the environment's Python."""
+    environment = runtime_environment(layout, os.environ)
+    if module == CHECKS:
+        environment["PYTHONPATH"] += f"{os.pathsep}{ROOT / 'tools'}"
+    Path(environment["ROS_LOG_DIR"]).mkdir(parents=True, exist_ok=True)
+    os.execve(layout.python, [str(layout.python), "-P", "-m", module, *arguments], environment)
+
+
+def help_without_setup(arguments: Sequence[str]) -> int:
+    """Show a subcommand's help with this Python, or its line of the overview where its module needs more."""
+    paths = os.pathsep.join(str(ROOT / "src" / name) for name in PYTHON_PACKAGES)
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", CLI, *arguments, "--help"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode == 0:
+        print(result.stdout, end="")  # noqa: T201
+        return 0
+    from physgen_bringup.cli import COMMANDS  # stdlib only, and on the path since `main`
+
+    line = next(command.summary for command in COMMANDS if command.name == arguments[0])
+    print(f"physgen {arguments[0]}: {line}")  # noqa: T201
+    print("Its options are shown after `./physgen setup`.")  # noqa: T201
+    return 0
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command line; returns only when no other process took over."""
+    sys.path.insert(0, str(ROOT / "src" / "physgen_control"))
+    sys.path.insert(0, str(ROOT / "src" / "physgen_bringup"))
+    os.environ.pop("PYTHONPATH", None)  # it led here and must not reach pip, colcon or the commands
+    from physgen_bringup import cli  # the command table imports the standard library only
+
+    if list(arguments[:1]) == ["help"] and len(arguments) > 1:
+        arguments = [arguments[1], "--help"]
+    if not arguments or arguments[0] in {"help", "-h", "--help"}:
+        return cli.main(["--help"])
+    name, rest = arguments[0], list(arguments[1:])
+    if cli.find_command(name) is None:
+        return cli.main([name])
+    layout = Layout.of(ROOT, os.environ)
+    if name == "setup":
+        return setup_command(layout, rest)
+    wants_help = "-h" in rest or "--help" in rest
+    module = CHECKS if name == "test" else CLI
+    forwarded = rest if name == "test" else [name, *rest]
+    extras = needed_extras(name, rest, os.environ)
+    if wants_help:
+        if is_ready(layout, frozenset()):
+            return in_venv(layout, module, forwarded)
+        if name == "test":
+            from physgen_checks.__main__ import build_parser  # on the path as this package is
+
+            build_parser().print_help()
+            return 0
+        return help_without_setup([name])
+    if not is_ready(layout, extras):
+        status = ensure(layout, extras)
+        if status != 0:
+            return status
+    return in_venv(layout, module, forwarded)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which optional parts a command line needs, so that every subcommand sets up what it uses the first time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+# Name -> what it brings. ManiSkill belongs to the base: the main job needs it.
+EXTRAS = {"libero": "LIBERO environments", "viewer": "rerun viewer", "dev": "test tools"}
+SIMULATIONS = ("maniskill", "libero")
+
+
+def value_of(arguments: Sequence[str], option: str) -> str:
+    """Return the value of `--option VALUE` or `--option=VALUE`; "" when absent."""
+    for position, argument in enumerate(arguments):
+        if argument == option and position + 1 < len(arguments):
+            return arguments[position + 1]
+        if argument.startswith(f"{option}="):
+            return argument.partition("=")[2]
+    return ""
+
+
+def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[str, str]) -> frozenset[str]:
+    """Return the extras a subcommand with these arguments uses."""
+    needed: set[str] = set()
+    launch = dict(argument.partition(":=")[::2] for argument in arguments if ":=" in argument)
+    task = launch.get("task", "") or value_of(arguments, "--task")
+    wants_libero = (
+        launch.get("sim") == "libero"
+        or value_of(arguments, "--suite").startswith("libero")
+        or value_of(arguments, "--sim") == "libero"
+        or task.startswith("libero")
+    )
+    if wants_libero and command != "setup":
+        needed.add("libero")
+    if launch.get("viewer", "none") != "none" or command == "view":
+        needed.add("viewer")
+    if command == "test":
+        needed.add("dev")
+        if environment.get("PHYSGEN_LIBERO_ASSETS"):
+            needed.add("libero")
+        if "--all" in arguments:
+            needed |= {"libero", "viewer"}
+    return frozenset(needed)
