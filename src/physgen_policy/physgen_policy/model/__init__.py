@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The PhysGen networks. This package knows neither ROS nor files (apart from the presets of config.py)."""

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Action-DiT: predicts the noise on a whole sequence of future actions, conditioned by cross-attention.
+
+No sampling loop in here. Several noisy draws of the same sequence share one set of memory keys and values.
+Legend: b sequences, r draws per sequence, k actions, w width of the head, m memory tokens, d backbone width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from physgen_policy.model.config import ActionConfig
+from physgen_policy.model.diffusion_mlp import NORM_EPS, TwoLayer
+from physgen_policy.model.embeddings import TIME_FREQUENCIES, sinusoid
+from physgen_policy.model.transformer import Mlp
+
+MemoryKV = list[tuple[Tensor, Tensor]]  # per layer (keys, values), each [b, heads, m, head_dim]
+
+
+class ActionBlock(nn.Module):
+    """adaLN self-attention, cross-attention to the memory, adaLN MLP; six modulation vectors from the timestep."""
+
+    def __init__(self, config: ActionConfig, memory_width: int) -> None:
+        super().__init__()
+        width = config.dit_width
+        self.heads = config.dit_heads
+        self.modulation = nn.Linear(width, 6 * width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.self_proj = nn.Linear(width, width)
+        self.cross_norm = nn.LayerNorm(width)
+        self.cross_q = nn.Linear(width, width)
+        self.cross_kv = nn.Linear(memory_width, 2 * width)
+        self.cross_proj = nn.Linear(width, width)
+        self.mlp = Mlp(width, config.dit_mlp_ratio * width)
+
+    def memory_kv(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of the memory [b, m, d], each [b, heads, m, head_dim]."""
+        batch, tokens, _ = memory.shape
+        k, v = self.cross_kv(memory).view(batch, tokens, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return k, v
+
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        kv: tuple[Tensor, Tensor],
+        self_mask: Tensor | None,
+        memory_mask: Tensor | None,
+    ) -> Tensor:
+        """x [b, r, k, w], time = SiLU(timestep embedding) [b, r, 1, w], memory_mask bool [b, 1, 1, m] -> [b, r, k, w]."""
+        batch, draws, actions, width = x.shape
+        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time).chunk(6, dim=-1)
+
+        normed = F.layer_norm(x, (width,), eps=NORM_EPS)
+        qkv = self.qkv(torch.addcmul(shift1, normed, scale1 + 1))
+        q, k, v = qkv.view(batch * draws, actions, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self_mask)
+        mixed = mixed.transpose(1, 2).reshape(batch, draws, actions, width)
+        x = torch.addcmul(x, gate1, self.self_proj(mixed))
+
+        # The draws are further queries of the same sequence, so the memory is projected once and never repeated.
+        q = self.cross_q(self.cross_norm(x)).view(batch, draws * actions, self.heads, -1).transpose(1, 2)
+        mixed = F.scaled_dot_product_attention(q, kv[0].to(q.dtype), kv[1].to(q.dtype), attn_mask=memory_mask)
+        mixed = mixed.transpose(1, 2).reshape(batch, draws, actions, width)
+        x = x + self.cross_proj(mixed)
+
+        normed = F.layer_norm(x, (width,), eps=NORM_EPS)
+        return torch.addcmul(x, gate2, self.mlp(torch.addcmul(shift2, normed, scale2 + 1)))
+
+
+class ActionDiT(nn.Module):
+    """Noise prediction for [b, r, k, action_dim] sequences."""
+
+    def __init__(self, config: ActionConfig, memory_width: int) -> None:
+        super().__init__()
+        self.config = config
+        width = config.dit_width
+        self.input = nn.Linear(config.action_dim, width)
+        self.position = nn.Parameter(torch.empty(config.num_actions, width))
+        self.time_embed = TwoLayer(2 * TIME_FREQUENCIES, width)
+        self.blocks = nn.ModuleList(ActionBlock(config, memory_width) for _ in range(config.dit_depth))
+        self.final_modulation = nn.Linear(width, 2 * width)
+        self.output = nn.Linear(width, config.action_dim)
+
+    def zero_outputs(self) -> None:
+        """Close all gates and the output, so that the first prediction is exactly zero."""
+        closed = [self.final_modulation, self.output, *(block.modulation for block in self.blocks)]
+        for linear in closed:
+            nn.init.zeros_(linear.weight)  # type: ignore[arg-type]  # ModuleList items are typed as Module
+            nn.init.zeros_(linear.bias)  # type: ignore[arg-type]
+
+    def memory_kv(self, memory: Tensor) -> MemoryKV:
+        """Project the memory [b, m, d] for every layer, once per control step."""
+        return [block.memory_kv(memory) for block in self.blocks]  # type: ignore[operator]
+
+    def forward(self, noisy: Tensor, timesteps: Tensor, kv: MemoryKV, memory_mask: Tensor | None = None) -> Tensor:
+        """Predict the noise.
+
+        Args:
+            noisy: fp32 [b, r, k, action_dim].
+            timesteps: integers [b, r].
+            kv: result of memory_kv.
+            memory_mask: bool [b, m], True where the memory token exists; None when all do.
+
+        Returns:
+            fp32 [b, r, k, action_dim].
+        """
+        features = sinusoid(timesteps, TIME_FREQUENCIES, cosine_first=True).to(self.position.dtype)
+        time = F.silu(self.time_embed(features))[:, :, None]
+        x = self.input(noisy.to(self.position.dtype)) + self.position
+        visible = None if memory_mask is None else memory_mask[:, None, None]
+        self_mask = self._self_mask(x.device)
+        for block, block_kv in zip(self.blocks, kv, strict=True):
+            x = block(x, time, block_kv, self_mask, visible)
+        shift, scale = self.final_modulation(time).chunk(2, dim=-1)
+        x = torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=NORM_EPS), scale + 1)
+        return self.output(x).float()
+
+    def _self_mask(self, device: torch.device) -> Tensor | None:
+        if self.config.attention == "bidirectional":
+            return None
+        chunk = torch.arange(self.config.num_actions, device=device) // self.config.horizon
+        return chunk[:, None] >= chunk[None, :]

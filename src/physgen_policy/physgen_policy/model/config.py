@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Architecture of a PhysGen model as frozen values, with strict reading from mappings and the shipped presets.
+
+The configuration describes tensors only; training choices (learning rate, windows) live elsewhere.
+"""
+
+from __future__ import annotations
+
+import types
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib import resources
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+from physgen_control.errors import UserError
+
+T = TypeVar("T")
+
+
+class ConfigError(UserError):
+    """A model configuration is not usable; the message names the key and what was expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NovaConfig:
+    """The video backbone: video encoder, image encoder and the per-token diffusion MLP.
+
+    image_size: pixels (rows, columns) of the spliced image. text_dim: width of the text encoder's states.
+    base_time: slots of a clip on which the time coordinates are based. mixer_rank: 0 leaves the mixer out.
+    """
+
+    width: int = 1024
+    heads: int = 16
+    video_depth: int = 16
+    image_depth: int = 32
+    head_width: int = 1280
+    head_depth: int = 3
+    mlp_ratio: int = 4
+    latent_channels: int = 4
+    image_size: tuple[int, int] = (480, 768)
+    vae_stride: int = 8
+    video_patch: int = 4
+    image_patch: int = 2
+    text_dim: int = 2560
+    text_len: int = 256
+    text_table_rows: int = 512
+    base_time: int = 16
+    mixer_rank: int = 24
+
+    def __post_init__(self) -> None:
+        _require(self.width % (4 * self.heads) == 0, f"width {self.width} must be a multiple of 4 x heads ({self.heads})")
+        cell = self.vae_stride * self.video_patch
+        _require(
+            all(side > 0 and side % cell == 0 for side in self.image_size),
+            f"image_size {list(self.image_size)} must be multiples of vae_stride x video_patch = {cell}",
+        )
+        _require(
+            self.video_patch % self.image_patch == 0,
+            f"video_patch {self.video_patch} must be a multiple of image_patch {self.image_patch}",
+        )
+        _require(
+            0 < self.text_len <= self.text_table_rows,
+            f"text_len {self.text_len} must be 1 to text_table_rows ({self.text_table_rows})",
+        )
+
+    @property
+    def latent_size(self) -> tuple[int, int]:
+        """Rows and columns of one latent frame."""
+        return self.image_size[0] // self.vae_stride, self.image_size[1] // self.vae_stride
+
+    @property
+    def video_grid(self) -> tuple[int, int]:
+        """Rows and columns of frame tokens in the video encoder."""
+        return self.latent_size[0] // self.video_patch, self.latent_size[1] // self.video_patch
+
+    @property
+    def image_grid(self) -> tuple[int, int]:
+        """Rows and columns of tokens in the image encoder."""
+        return self.latent_size[0] // self.image_patch, self.latent_size[1] // self.image_patch
+
+    @property
+    def frame_tokens(self) -> int:
+        """Tokens of one frame in the video encoder."""
+        return self.video_grid[0] * self.video_grid[1]
+
+    @property
+    def image_tokens(self) -> int:
+        """Tokens of one frame in the image encoder."""
+        return self.image_grid[0] * self.image_grid[1]
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head of both encoders."""
+        return self.width // self.heads
+
+    @property
+    def patch_dim(self) -> int:
+        """Numbers in one image-encoder patch, ordered (row, column, channel)."""
+        return self.image_patch**2 * self.latent_channels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionConfig:
+    """Action tokens and the Action-DiT that denoises `num_chunks` chunks of `horizon` actions at once.
+
+    attention: how noisy actions see each other. plan_*: the unexecuted lookahead of the previous step as extra
+    memory (noise standard deviation in normalised units and drop probability apply in training only).
+    memory_frames: cross-attention also reads the frame slots of the current pack.
+    """
+
+    action_dim: int = 7
+    horizon: int = 8
+    num_chunks: int = 3
+    dit_width: int = 768
+    dit_depth: int = 6
+    dit_heads: int = 12
+    dit_mlp_ratio: int = 4
+    train_timesteps: int = 1000
+    attention: Literal["bidirectional", "causal_by_chunk"] = "bidirectional"
+    plan_conditioning: bool = True
+    plan_noise: float = 0.2
+    plan_dropout: float = 0.5
+    memory_frames: bool = False
+
+    def __post_init__(self) -> None:
+        _require(
+            self.dit_width % self.dit_heads == 0,
+            f"dit_width {self.dit_width} must be a multiple of dit_heads {self.dit_heads}",
+        )
+        _require(self.num_chunks >= 1 and self.horizon >= 1, "num_chunks and horizon must be at least 1")
+        _require(0.0 <= self.plan_dropout <= 1.0, f"plan_dropout {self.plan_dropout} must lie in [0, 1]")
+
+    @property
+    def num_actions(self) -> int:
+        """Actions predicted together."""
+        return self.horizon * self.num_chunks
+
+    @property
+    def plan_actions(self) -> int:
+        """Lookahead actions that are predicted but not executed."""
+        return self.horizon * (self.num_chunks - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextEncoderConfig:
+    """A causal Phi language model. tokenizer is "bytes" (built in) or a tokenizer folder."""
+
+    kind: Literal["phi"] = "phi"
+    hidden_size: int = 2560
+    intermediate_size: int = 10240
+    num_layers: int = 32
+    num_heads: int = 32
+    vocab_size: int = 51200
+    max_positions: int = 2048
+    partial_rotary_factor: float = 0.4
+    tokenizer: str = "bytes"
+
+    def __post_init__(self) -> None:
+        if self.tokenizer == "bytes":
+            _require(self.vocab_size >= 259, f"the byte tokenizer needs vocab_size >= 259, got {self.vocab_size}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaeConfig:
+    """The frame autoencoder. Latents given to the model are scaling_factor x posterior mean."""
+
+    kind: Literal["autoencoder_kl", "open_sora"] = "open_sora"
+    block_out_channels: tuple[int, ...] = (128, 256, 512, 512)
+    layers_per_block: int = 2
+    latent_channels: int = 4
+    norm_groups: int = 32
+    scaling_factor: float = 0.18215
+
+    def __post_init__(self) -> None:
+        _require(
+            len(self.block_out_channels) == 4,
+            f"block_out_channels needs 4 levels for the stride of 8, got {len(self.block_out_channels)}",
+        )
+        _require(self.scaling_factor > 0, f"scaling_factor must be positive, got {self.scaling_factor}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoraConfig:
+    """Low-rank adapters of the video encoder; rank 0 means none. The regular expression names the adapted Linears."""
+
+    rank: int = 0
+    alpha: int = 32
+    targets: str = r"^video_encoder\.blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2))$"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """A whole PhysGen model.
+
+    context_packs: physical tokens in the window. time_scale: time coordinate of pack n is (n + 1) x time_scale.
+    bov: only "anchor_only" exists (the begin-of-video slot feeds the mixer and is not part of the window).
+    """
+
+    nova: NovaConfig = field(default_factory=NovaConfig)
+    action: ActionConfig = field(default_factory=ActionConfig)
+    text_encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
+    vae: VaeConfig = field(default_factory=VaeConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
+    context_packs: int = 5
+    time_scale: float = 16 / 9
+    rope: Literal["none", "rope_t"] = "none"
+    bov: Literal["anchor_only", "prefix", "slot0"] = "anchor_only"
+
+    def __post_init__(self) -> None:
+        _require(
+            self.bov == "anchor_only",
+            f'bov "{self.bov}" is not implemented; use "anchor_only", which keeps the window at text + packs',
+        )
+        _require(self.context_packs >= 1, f"context_packs must be at least 1, got {self.context_packs}")
+        _require(
+            self.text_encoder.hidden_size == self.nova.text_dim,
+            f"text_encoder.hidden_size {self.text_encoder.hidden_size} must equal nova.text_dim {self.nova.text_dim}",
+        )
+        _require(
+            self.vae.latent_channels == self.nova.latent_channels,
+            f"vae.latent_channels {self.vae.latent_channels} must equal nova.latent_channels {self.nova.latent_channels}",
+        )
+
+    @property
+    def pack_tokens(self) -> int:
+        """Tokens of one physical token: frame tokens, then action tokens."""
+        return self.nova.frame_tokens + self.action.horizon
+
+    @property
+    def window_tokens(self) -> int:
+        """Length of a full window: text, then context_packs packs."""
+        return self.nova.text_len + self.context_packs * self.pack_tokens
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain nested values (lists instead of tuples), the inverse of from_dict."""
+        plain = _plain(asdict(self))
+        assert isinstance(plain, dict)
+        return plain
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> ModelConfig:
+        """Build from nested plain values.
+
+        Raises:
+            ConfigError: an unknown key, a wrong type or sizes that do not fit together.
+        """
+        return _build(ModelConfig, values, "model")
+
+
+def preset_names() -> list[str]:
+    """Names accepted by load_preset."""
+    folder = resources.files("physgen_policy").joinpath("config/model")
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_preset(name: str) -> ModelConfig:
+    """Read a shipped preset by name.
+
+    Raises:
+        ConfigError: there is no such preset.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"there is no model preset {name!r}; presets are {', '.join(preset_names())}")
+    text = resources.files("physgen_policy").joinpath(f"config/model/{name}.yaml").read_text()
+    return ModelConfig.from_dict(yaml.safe_load(text))
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise ConfigError(sentence)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _build(cls: type[T], values: Any, where: str) -> T:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where} must be a mapping of keys to values, got {values!r}")
+    hints = get_type_hints(cls)
+    known = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # T is always one of the dataclasses above
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ConfigError(f"{where} has unknown keys {unknown}; known keys are {known}")
+    return cls(**{key: _convert(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value, where)
+    origin = get_origin(hint)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise ConfigError(f"{where} must be one of {list(get_args(hint))}, got {value!r}")
+        return value
+    if origin is tuple:
+        args = get_args(hint)
+        if not isinstance(value, list | tuple) or (args[-1] is not Ellipsis and len(value) != len(args)):
+            size = "a list" if args[-1] is Ellipsis else f"a list of {len(args)}"
+            raise ConfigError(f"{where} must be {size} integers, got {value!r}")
+        return tuple(_convert(args[0], item, where) for item in value)
+    if origin in (Union, types.UnionType):
+        raise ConfigError(f"{where} has an unsupported type")  # no such field exists
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConfigError(f"{where} must be {hint.__name__}, got {value!r}")
+    return value

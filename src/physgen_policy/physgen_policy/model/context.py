@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The growing context of one episode: key/value cache, the anchor and the packs that went in, owned by the caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from physgen_policy.model.cache import KVCache
+
+
+class WindowFullError(ValueError):
+    """Another pack was appended to a full window."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPack:
+    """What a pack was made of: latent [b, c, h, w], past_actions [b, 8, a], boa bool [b]."""
+
+    latent: Tensor
+    past_actions: Tensor
+    boa: Tensor
+
+
+@dataclass(slots=True)
+class Context:
+    """One window. PhysGen.append adds to it; PhysGen.rebuild makes a new one from the last packs.
+
+    cache: holds the text, then the packs. anchor: output of the begin-of-video slot [b, n, d], None when frames are not
+    generated. num_text: text tokens in the cache.
+    """
+
+    cache: KVCache
+    anchor: Tensor | None
+    num_text: int
+    max_packs: int
+    packs: list[StoredPack] = field(default_factory=list)
+
+    @property
+    def num_packs(self) -> int:
+        """Packs in the window."""
+        return len(self.packs)
+
+    @property
+    def is_full(self) -> bool:
+        """True when another pack does not fit."""
+        return len(self.packs) >= self.max_packs

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frame loss of the backbone: masked image encoder, then noise prediction for the masked patches.
+
+Random choices are made by the caller or by the draw_* functions with an explicit generator.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from physgen_policy.model.embeddings import gather_rows, patchify, random_normal
+from physgen_policy.model.nova import Nova
+from physgen_policy.sampling.schedule import NoiseSchedule
+
+MASK_RATIO_MEAN, MASK_RATIO_STD = 1.0, 0.25  # normal, truncated to [MASK_RATIO_MIN, 1]
+MASK_RATIO_MIN = 0.7
+NORMALISER_EPS = 1e-5
+
+
+def draw_visible_ids(rows: int, tokens: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    """One mask ratio for the batch, one random order per row: indices of the visible tokens [rows, v]."""
+    low = 0.5 * (1 + math.erf((MASK_RATIO_MIN - MASK_RATIO_MEAN) / MASK_RATIO_STD / math.sqrt(2)))
+    uniform = low + (0.5 - low) * torch.rand((), generator=generator, device=generator.device).cpu()
+    ratio = MASK_RATIO_MEAN + MASK_RATIO_STD * math.sqrt(2) * float(torch.erfinv(2 * uniform - 1))
+    masked = min(math.ceil(ratio * tokens), tokens)
+    order = torch.rand(rows, tokens, generator=generator, device=generator.device).argsort(dim=1)
+    return order[:, : tokens - masked].to(device)
+
+
+def masked_ids(visible_ids: Tensor, tokens: int) -> Tensor:
+    """All other indices in ascending order: [r, v] -> [r, tokens - v]."""
+    hidden = torch.ones(visible_ids.shape[0], tokens, dtype=torch.bool, device=visible_ids.device)
+    hidden.scatter_(1, visible_ids, False)
+    return hidden.nonzero()[:, 1].view(visible_ids.shape[0], -1)
+
+
+def noise_errors(
+    nova: Nova, z: Tensor, patches: Tensor, noise: Tensor, timesteps: Tensor, schedule: NoiseSchedule
+) -> Tensor:
+    """Squared error per token (mean over the patch) of the predicted noise.
+
+    Args:
+        z: condition [r, n, d]. patches: clean patch vectors [r, n, 16].
+        noise: [k x r, n, 16], the repeats are the OUTER part of the first axis. timesteps: [k x r, n].
+
+    Returns:
+        fp32 [k x r, n].
+    """
+    repeats = noise.shape[0] // z.shape[0]
+    noisy = schedule.add_noise(patches.repeat(repeats, 1, 1), noise, timesteps)
+    predicted = nova.image_decoder(noisy.to(z.dtype), timesteps, z.repeat(repeats, 1, 1))
+    return (predicted - noise).square().mean(dim=-1)
+
+
+def frame_loss(
+    nova: Nova,
+    condition: Tensor,
+    latents: Tensor,
+    *,
+    draws: int,
+    schedule: NoiseSchedule,
+    generator: torch.Generator,
+) -> Tensor:
+    """Mean squared noise error over the masked tokens of all rows; visible tokens are not even evaluated.
+
+    Args:
+        condition: [r, m, d] per frame. latents: target frames, fp32 [r, c, h, w].
+    """
+    rows, tokens = latents.shape[0], nova.config.image_tokens
+    device = latents.device
+    visible = draw_visible_ids(rows, tokens, generator, device)
+    z = nova.image_features(condition, latents, visible)
+    hidden = masked_ids(visible, tokens)
+    patches = gather_rows(patchify(latents, nova.config.image_patch), hidden)
+    noise = random_normal((draws * rows, hidden.shape[1], patches.shape[-1]), generator, device)
+    timesteps = torch.randint(
+        schedule.num_steps, (draws * rows, hidden.shape[1]), generator=generator, device=generator.device
+    ).to(device)
+    return noise_errors(nova, gather_rows(z, hidden), patches, noise, timesteps, schedule).mean()
+
+
+def clip_loss(
+    nova: Nova,
+    condition: Tensor,
+    latents: Tensor,
+    *,
+    visible_ids: Tensor,
+    noise: Tensor,
+    timesteps: Tensor,
+    schedule: NoiseSchedule,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The video model's own loss on whole clips, with its re-weighting of the first frame.
+
+    Args:
+        condition: [b, t, m, d]. latents: [b, t, c, h, w]. visible_ids: [b x t, v].
+        noise, timesteps: [k x b x t, n, 16] and [k x b x t, n], repeats outermost.
+
+    Returns:
+        (first-frame part, later-frames part, squared error per token [k x b x t, n]); the total is the sum of both
+        parts. A clip of one frame is not re-weighted.
+    """
+    batch, slots = condition.shape[:2]
+    flat = latents.flatten(0, 1)
+    z = nova.image_features(condition.flatten(0, 1), flat, visible_ids)
+    errors = noise_errors(nova, z, patchify(flat, nova.config.image_patch), noise, timesteps, schedule)
+    mask = torch.ones(batch * slots, errors.shape[1], device=errors.device)
+    mask.scatter_(1, visible_ids, 0.0)
+    mask = mask.repeat(errors.shape[0] // mask.shape[0], 1)
+    normalised = (errors * mask / (mask.sum() + NORMALISER_EPS)).view(-1, batch, slots, errors.shape[1])
+    if slots == 1:
+        return normalised.sum(), torch.zeros((), device=errors.device), errors
+    first = slots * normalised[:, :, 0].sum()
+    later = slots / (slots - 1) * normalised[:, :, 1:].sum()
+    return first, later, errors

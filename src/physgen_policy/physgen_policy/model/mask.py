@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who may see whom in a window of physical tokens; pure functions of the layout.
+
+    query \\ key |  T   F_m, m<n  A_m, m<n   F_n   A_n
+    T           | all     -         -        -     -
+    F_n         | all    all       all      all   NONE
+    A_n[i]      | all    all       all      all   A_n[j], j <= i
+
+Frames never read the actions of their own pack (implicit inverse kinematics reads the other way round).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def token_tags(
+    num_text: int, num_packs: int, frame_tokens: int, action_tokens: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Group and action index of every token of a window, both int [s].
+
+    Text is group -1. The action index is -1 for everything but actions, so that `index_k <= index_q` also says
+    "a frame key is visible to every query of its pack, an action key to no frame query".
+    """
+    pack = torch.full((frame_tokens + action_tokens,), -1, device=device)
+    pack[frame_tokens:] = torch.arange(action_tokens, device=device)
+    group = torch.arange(num_packs, device=device).repeat_interleave(frame_tokens + action_tokens)
+    text = torch.full((num_text,), -1, device=device)
+    return torch.cat([text, group]), torch.cat([text, pack.repeat(num_packs)])
+
+
+def window_mask(
+    num_text: int,
+    num_packs: int,
+    frame_tokens: int,
+    action_tokens: int,
+    *,
+    first_pack: int | None = None,
+    device: torch.device | None = None,
+) -> Tensor:
+    """Boolean mask, True where the query row may see the key column.
+
+    Args:
+        first_pack: None gives all rows; an index gives only the rows of this pack and the later ones, which is what a
+            cached pass needs.
+
+    Returns:
+        bool [rows, num_text + num_packs x (frame_tokens + action_tokens)].
+    """
+    device = device or torch.device("cpu")
+    group, index = token_tags(num_text, num_packs, frame_tokens, action_tokens, device)
+    start = 0 if first_pack is None else num_text + first_pack * (frame_tokens + action_tokens)
+    q_group, q_index = group[start:, None], index[start:, None]
+    return (group < q_group) | ((group == q_group) & (index <= q_index))
+
+
+def slot_mask(num_text: int, num_slots: int, frame_tokens: int, *, device: torch.device | None = None) -> Tensor:
+    """Mask of the video model without actions: text and slot 0 are one group, then frame-causal; bool [s, s]."""
+    group = torch.cat(
+        [
+            torch.zeros(num_text, dtype=torch.long, device=device),
+            torch.arange(num_slots, device=device).repeat_interleave(frame_tokens),
+        ]
+    )
+    return group[:, None] >= group[None, :]

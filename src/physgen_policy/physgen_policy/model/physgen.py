@@ -1,0 +1,434 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PhysGen: frames and action chunks as one stream of physical tokens through a video backbone.
+
+Pack n is [frame tokens of O_n; action tokens of the chunk executed before O_n]. Its frame slots condition the next
+frame (image encoder and diffusion MLP), its action slots the next actions (Action-DiT). See docs/model.md.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from physgen_policy.model.action_head import ActionDiT
+from physgen_policy.model.batch import Losses, PackOutput, WindowBatch
+from physgen_policy.model.cache import KVCache
+from physgen_policy.model.config import ModelConfig
+from physgen_policy.model.context import Context, StoredPack, WindowFullError
+from physgen_policy.model.embeddings import random_normal
+from physgen_policy.model.frame_loss import frame_loss
+from physgen_policy.model.mask import window_mask
+from physgen_policy.model.nova import Nova, initialise_linear
+from physgen_policy.model.rotary import rotation, window_positions
+from physgen_policy.sampling.frame import generate_frame, tokens_per_step
+from physgen_policy.sampling.schedule import cosine_schedule
+from physgen_policy.sampling.solver import SamplerConfig, ddim, ddpm
+
+
+class ActionTokenizer(nn.Module):
+    """Action -> token, and the learned tokens that stand for missing actions and for positions inside a pack."""
+
+    def __init__(self, action_dim: int, horizon: int, num_chunks: int, width: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(action_dim, width), nn.SiLU(), nn.Linear(width, width))
+        self.slot = nn.Parameter(torch.empty(horizon, width))
+        self.boa = nn.Parameter(torch.empty(horizon, width))
+        self.plan = nn.Parameter(torch.empty(num_chunks - 1, 1, width))
+
+    def forward(self, actions: Tensor) -> Tensor:
+        """Normalised actions [..., horizon, a] -> [..., horizon, d], without the time of the pack."""
+        tokens: Tensor = self.mlp(actions.to(self.slot.dtype)) + self.slot
+        return tokens
+
+    def lookahead(self, actions: Tensor) -> Tensor:
+        """Planned but unexecuted actions [..., (chunks - 1) x horizon, a] -> [..., the same count, d]."""
+        chunks, horizon = self.plan.shape[0], self.slot.shape[0]
+        tokens = self(actions.unflatten(-2, (chunks, horizon))) + self.plan
+        return tokens.flatten(-3, -2)
+
+
+class PhysGen(nn.Module):
+    """The policy network: loss on windows, and cached prediction pack by pack.
+
+    The module keeps no state between calls; Context is the caller's.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        action, width = config.action, config.nova.width
+        self.nova = Nova(config.nova)
+        self.action_tokenizer = ActionTokenizer(action.action_dim, action.horizon, action.num_chunks, width)
+        self.action_head = ActionDiT(action, width)
+        self._initialise()
+
+    # ---------------------------------------------------------------- tokens
+
+    def text_tokens(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """Text-encoder states [b, l, text_dim] with lengths [b] -> [b, l, d]; rows beyond a prompt are the table's.
+
+        Raises:
+            ValueError: l is not the configured text_len.
+        """
+        expected = (self.config.nova.text_len, self.config.nova.text_dim)
+        if tuple(states.shape[1:]) != expected:
+            raise ValueError(f"text states must be [b, {expected[0]}, {expected[1]}], got {list(states.shape)}")
+        out: Tensor = self.nova.text_embed(states, lengths)
+        return out
+
+    def _pack_tokens(self, latents: Tensor, past_actions: Tensor, boa: Tensor, first_pack: int) -> Tensor:
+        """Packs first_pack .. as tokens [b, p, n + 8, d]; latents [b, p, c, h, w], past_actions [b, p, 8, a], boa [b, p]."""
+        num_packs = latents.shape[1]
+        index = torch.arange(first_pack, first_pack + num_packs, device=latents.device, dtype=torch.float32)
+        time = self.nova.video_pos_embed((index + 1) * self.config.time_scale)
+        frames = self.nova.frame_tokens(latents.to(self.action_tokenizer.slot.dtype), time)
+        # A missing chunk may hold any number, even NaN: it must not reach the tokens at all.
+        known = past_actions.masked_fill(boa[..., None, None], 0.0)
+        begin = self.action_tokenizer.boa + self.action_tokenizer.slot
+        actions = torch.where(boa[..., None, None], begin, self.action_tokenizer(known)) + time[:, None]
+        return torch.cat([frames, actions], dim=2)
+
+    # ---------------------------------------------------------------- backbone
+
+    def full(self, text_tokens: Tensor, latents: Tensor, past_actions: Tensor, boa: Tensor) -> PackOutput:
+        """All packs at once under the window mask, without a cache.
+
+        Args:
+            text_tokens: [b, l, d]. latents: [b, p, c, h, w]. past_actions: [b, p, 8, a]. boa: bool [b, p].
+
+        Returns:
+            Outputs of every pack with an axis p after b.
+        """
+        config, num_text = self.config, text_tokens.shape[1]
+        packs = self._pack_tokens(latents, past_actions, boa, 0)
+        batch, num_packs, _, width = packs.shape
+        sizes = (num_text, num_packs, config.nova.frame_tokens, config.action.horizon)
+        hidden = self.nova.video_encoder(
+            torch.cat([text_tokens.to(packs.dtype), packs.flatten(1, 2)], dim=1),
+            mask=window_mask(*sizes, device=packs.device),
+            rope=self._rope(num_text, 0, num_packs, packs.device),
+            skip=num_text,
+        )
+        return self._split(hidden.view(batch, num_packs, -1, width))
+
+    def start(self, text_tokens: Tensor, *, with_anchor: bool = True) -> Context:
+        """A context that holds only the text: [b, l, d].
+
+        Args:
+            with_anchor: also compute what generated frames need; actions do not need it.
+        """
+        config, (batch, num_text, _) = self.config, text_tokens.shape
+        device = text_tokens.device
+        autocast = torch.is_autocast_enabled(device.type)
+        cache = KVCache(
+            layers=config.nova.video_depth,
+            batch=batch,
+            heads=config.nova.heads,
+            capacity=num_text + config.context_packs * config.pack_tokens,
+            head_dim=config.nova.head_dim,
+            dtype=torch.get_autocast_dtype(device.type) if autocast else self.action_tokenizer.slot.dtype,
+            device=device,
+        )
+        tokens = text_tokens.to(self.action_tokenizer.slot.dtype)
+        self.nova.video_encoder(tokens, cache=cache, rope=self._rope(num_text, 0, 0, device))
+        return Context(
+            cache=cache,
+            anchor=self.nova.anchor(tokens) if with_anchor else None,
+            num_text=num_text,
+            max_packs=config.context_packs,
+        )
+
+    def append(
+        self, context: Context, latent: Tensor, past_actions: Tensor | None, boa: Tensor | None = None
+    ) -> PackOutput:
+        """Add one pack to the context (the one documented mutation) and return its outputs.
+
+        Args:
+            latent: scaled latent of the newest frame [b, c, h, w].
+            past_actions: normalised actions executed since the previous frame [b, 8, a]; None for begin-of-action.
+            boa: bool [b], rows that begin although past_actions is given.
+
+        Raises:
+            WindowFullError: the window already holds context_packs packs; use rebuild.
+        """
+        if past_actions is None:
+            shape = (latent.shape[0], self.config.action.horizon, self.config.action.action_dim)
+            past_actions = torch.zeros(shape, device=latent.device)
+            boa = torch.ones(latent.shape[0], dtype=torch.bool, device=latent.device)
+        elif boa is None:
+            boa = torch.zeros(latent.shape[0], dtype=torch.bool, device=latent.device)
+        output = self._append(context, [StoredPack(latent, past_actions, boa)])
+        return PackOutput(output.frame_hidden[:, -1], output.action_hidden[:, -1])
+
+    def rebuild(self, context: Context, keep: int) -> Context:
+        """A new context with the same text and only the last `keep` packs, recomputed at their new time indices."""
+        if not 0 <= keep <= min(context.num_packs, context.max_packs):
+            raise ValueError(f"cannot keep {keep} packs of a context that holds {context.num_packs}")
+        fresh = Context(
+            cache=context.cache.truncated_copy(context.num_text),
+            anchor=context.anchor,
+            num_text=context.num_text,
+            max_packs=context.max_packs,
+        )
+        if keep:
+            self._append(fresh, context.packs[-keep:])
+        return fresh
+
+    def _append(self, context: Context, packs: list[StoredPack]) -> PackOutput:
+        first, last = context.num_packs, context.num_packs + len(packs)
+        if last > context.max_packs:
+            raise WindowFullError(
+                f"the window holds {context.num_packs} of {context.max_packs} packs and cannot take {len(packs)} more; "
+                "rebuild the context from its last packs first"
+            )
+        latents = torch.stack([pack.latent for pack in packs], dim=1)
+        past_actions = torch.stack([pack.past_actions for pack in packs], dim=1)
+        boa = torch.stack([pack.boa for pack in packs], dim=1)
+        tokens = self._pack_tokens(latents, past_actions, boa, first)
+        sizes = (context.num_text, last, self.config.nova.frame_tokens, self.config.action.horizon)
+        hidden = self.nova.video_encoder(
+            tokens.flatten(1, 2),
+            mask=window_mask(*sizes, first_pack=first, device=tokens.device),
+            rope=self._rope(0, first, len(packs), tokens.device),
+            cache=context.cache,
+        )
+        context.packs.extend(packs)
+        return self._split(hidden.view(*tokens.shape))
+
+    def _split(self, hidden: Tensor) -> PackOutput:
+        frames = self.config.nova.frame_tokens
+        return PackOutput(hidden[..., :frames, :], hidden[..., frames:, :])
+
+    def _rope(self, num_text: int, first_pack: int, num_packs: int, device: torch.device) -> Tensor | None:
+        if self.config.rope == "none":
+            return None
+        sizes = (num_text, first_pack, num_packs, self.config.nova.frame_tokens, self.config.action.horizon)
+        return rotation(window_positions(*sizes, device), self.config.nova.head_dim)
+
+    # ---------------------------------------------------------------- training
+
+    def loss(
+        self,
+        batch: WindowBatch,
+        generator: torch.Generator,
+        *,
+        obs_loss_frames: int = 1,
+        draws: int = 4,
+        obs_weight: float = 1.0,
+    ) -> Losses:
+        """Joint noise-prediction loss on windows; safe under autocast, errors in fp32.
+
+        Args:
+            obs_loss_frames: random target frames per window that get the frame loss; 0 leaves it out.
+            draws: draws of the diffusion time per frame and per action sequence.
+            obs_weight: weight of the frame loss in the total.
+        """
+        num_packs = int(batch.pack_mask.sum(dim=1).max())
+        packs = slice(0, num_packs)  # trailing packs that are padding in every window are not computed
+        valid = batch.pack_mask[:, packs]
+        text = self.text_tokens(batch.text_states, batch.text_lengths)
+        latents = batch.latents[:, packs].masked_fill(~valid[..., None, None, None], 0.0)
+        boa = batch.boa[:, packs] | ~valid
+        output = self.full(text, latents, batch.past_actions[:, packs], boa)
+
+        action, per_chunk = self._action_loss(batch, output, valid, draws, generator)
+        if obs_loss_frames and obs_weight:
+            observation = self._observation_loss(batch, text, output, obs_loss_frames, draws, generator)
+        else:
+            observation = torch.zeros_like(action)
+        return Losses(
+            total=action + obs_weight * observation,
+            observation=observation,
+            action=action,
+            action_per_chunk=per_chunk,
+        )
+
+    def _action_loss(
+        self, batch: WindowBatch, output: PackOutput, valid: Tensor, draws: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        config, device = self.config.action, valid.device
+        schedule = cosine_schedule(config.train_timesteps)
+        window, pack = valid.nonzero(as_tuple=True)
+        target = batch.target_actions[window, pack].float()
+        mask = batch.target_mask[window, pack]
+        target = target.masked_fill(~mask[..., None], 0.0)
+        rows = target.shape[0]
+
+        plan = plan_mask = None
+        if config.plan_conditioning:
+            plan = batch.plan_actions[window, pack].float()
+            plan = plan + config.plan_noise * random_normal(plan.shape, generator, device)
+            kept = torch.rand(rows, generator=generator, device=generator.device).to(device) >= config.plan_dropout
+            plan_mask = batch.plan_mask[window, pack] & kept
+        memory, memory_mask = self._memory(
+            output.action_hidden[window, pack], output.frame_hidden[window, pack], plan, plan_mask
+        )
+        noise = random_normal((rows, draws, *target.shape[1:]), generator, device)
+        timesteps = torch.randint(
+            config.train_timesteps, (rows, draws), generator=generator, device=generator.device
+        ).to(device)
+        noisy = schedule.add_noise(target[:, None], noise, timesteps[..., None])
+        predicted = self.action_head(noisy, timesteps, self.action_head.memory_kv(memory), memory_mask)
+        errors = (predicted - noise).square().mean(dim=(1, 3)) * mask
+        loss = errors.sum() / mask.sum().clamp(min=1)
+        chunks = (config.num_chunks, config.horizon)
+        sums = errors.detach().unflatten(1, chunks).sum(dim=(0, 2))
+        return loss, sums / mask.unflatten(1, chunks).sum(dim=(0, 2)).clamp(min=1)
+
+    def _observation_loss(
+        self,
+        batch: WindowBatch,
+        text: Tensor,
+        output: PackOutput,
+        frames: int,
+        draws: int,
+        generator: torch.Generator,
+    ) -> Tensor:
+        num_packs = output.frame_hidden.shape[1]
+        exists = batch.frame_mask[:, :num_packs] & batch.pack_mask[:, :num_packs]
+        scores = torch.rand(exists.shape, generator=generator, device=generator.device).to(exists.device)
+        scores = scores.masked_fill(~exists, -1.0)
+        chosen = scores.topk(min(frames, num_packs), dim=1).indices
+        picked = torch.zeros_like(exists).scatter(1, chosen, True) & exists
+        window, pack = picked.nonzero(as_tuple=True)
+        if len(window) == 0:
+            return output.frame_hidden.sum() * 0.0
+        condition = self.nova.video_encoder.mix(
+            self._anchors(batch, text)[window], output.frame_hidden[window, pack]
+        )
+        return frame_loss(
+            self.nova,
+            condition,
+            batch.latents[window, pack + 1].float(),
+            draws=draws,
+            schedule=cosine_schedule(),
+            generator=generator,
+        )
+
+    def _anchors(self, batch: WindowBatch, text: Tensor) -> Tensor:
+        """Anchor of every window; computed once for windows with the same instruction."""
+        states = batch.text_states.detach().flatten(1)
+        key = torch.cat([states, batch.text_lengths[:, None].to(states.dtype)], dim=1)
+        unique, inverse = torch.unique(key, dim=0, return_inverse=True)
+        first = torch.full((len(unique),), len(key), device=key.device)
+        first = first.scatter_reduce(0, inverse, torch.arange(len(key), device=key.device), "amin")
+        return self.nova.anchor(text[first])[inverse]
+
+    # ---------------------------------------------------------------- sampling
+
+    def _memory(
+        self,
+        action_hidden: Tensor,
+        frame_hidden: Tensor | None,
+        plan: Tensor | None,
+        plan_mask: Tensor | None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Memory of the action head [b, m, d] and, when a row may lack its plan, which tokens exist (bool [b, m])."""
+        parts = [action_hidden]
+        if self.config.action.memory_frames:
+            if frame_hidden is None:
+                raise ValueError("this model's action head also reads the frame slots: pass frame_hidden")
+            parts.append(frame_hidden)
+        mask = None
+        if plan is not None:
+            parts.append(self.action_tokenizer.lookahead(plan).to(action_hidden.dtype))
+        memory = torch.cat(parts, dim=1)
+        if plan is not None and plan_mask is not None:
+            mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
+            mask[:, -plan.shape[1] :] = plan_mask[:, None]
+        return memory, mask
+
+    def sample_actions(
+        self,
+        action_hidden: Tensor,
+        plan: Tensor | None,
+        sampler: SamplerConfig,
+        generator: torch.Generator,
+        frame_hidden: Tensor | None = None,
+        plan_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Denoise the next chunks.
+
+        Args:
+            action_hidden: action slots of the newest pack [b, 8, d]; frame_hidden: its frame slots [b, n, d] (needed
+                when the configuration says memory_frames).
+            plan: the unexecuted lookahead of the previous step, normalised [b, 16, a]; None at the first step.
+            plan_mask: bool [b], rows that have a plan.
+
+        Returns:
+            fp32 [b, chunks, 8, a] in normalised units, within [-1.2, 1.2].
+        """
+        config, device = self.config.action, action_hidden.device
+        schedule = cosine_schedule(config.train_timesteps)
+        plan = plan if config.plan_conditioning else None
+        memory, memory_mask = self._memory(action_hidden, frame_hidden, plan, plan_mask)
+        kv = self.action_head.memory_kv(memory)
+        rows = action_hidden.shape[0]
+        shape = (rows, config.num_actions, config.action_dim)
+
+        def predict(x: Tensor, timestep: int) -> Tensor:
+            time = torch.full((rows, 1), timestep, device=device)
+            eps: Tensor = self.action_head(x[:, None], time, kv, memory_mask)
+            return eps[:, 0]
+
+        x = random_normal(shape, generator, device)
+        timesteps = schedule.sampling_timesteps(sampler.steps)
+        if sampler.kind == "ddim":
+            x = ddim(predict, x, timesteps, schedule, clip=sampler.clip)
+        else:
+            x = ddpm(
+                predict, x, timesteps, schedule, lambda _: random_normal(shape, generator, device), clip=sampler.clip
+            )
+        if sampler.clip is not None:
+            x = x.clamp(-sampler.clip, sampler.clip)
+        return x.unflatten(1, (config.num_chunks, config.horizon))
+
+    def sample_frame(
+        self,
+        context: Context,
+        frame_hidden: Tensor,
+        *,
+        ar_steps: int,
+        denoise_steps: int,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Imagine the frame that follows a pack: frame_hidden [b, n, d] -> scaled latent fp32 [b, c, h, w].
+
+        Raises:
+            ValueError: the context was started without an anchor, or the step counts do not fit.
+        """
+        if context.anchor is None:
+            raise ValueError("this context was started without an anchor; start it with with_anchor=True")
+        nova, rows, device = self.nova, frame_hidden.shape[0], frame_hidden.device
+        tokens, patch = nova.config.image_tokens, nova.config.patch_dim
+
+        def noise(*_: int) -> Tensor:
+            return random_normal((rows, tokens, patch), generator, device)
+
+        order = torch.rand(rows, tokens, generator=generator, device=generator.device).argsort(dim=1).to(device)
+        return generate_frame(
+            nova,
+            nova.video_encoder.mix(context.anchor, frame_hidden),
+            order=order,
+            counts=tokens_per_step(tokens, ar_steps),
+            denoise_steps=denoise_steps,
+            schedule=cosine_schedule(),
+            start_noise=noise,
+            step_noise=noise,
+        )
+
+    # ---------------------------------------------------------------- initial values
+
+    def _initialise(self) -> None:
+        for part in (self.action_tokenizer, self.action_head):
+            for module in part.modules():
+                if isinstance(module, nn.Linear):
+                    initialise_linear(module)
+        # Action tokens enter a post-norm stream: give them the unit variance of frame tokens. Normalised actions have
+        # a standard deviation near one half, and SiLU lets about a third of the variance through.
+        tokenizer, head = self.action_tokenizer, self.action_head
+        for linear, gain in ((tokenizer.mlp[0], 2.0), (tokenizer.mlp[2], 1.7), (head.input, 1.0)):
+            nn.init.trunc_normal_(linear.weight, std=gain * linear.in_features**-0.5)  # type: ignore[arg-type, operator, union-attr]
+        for parameter in (tokenizer.slot, tokenizer.boa, tokenizer.plan, head.position):
+            nn.init.trunc_normal_(parameter, std=0.5)
+        head.zero_outputs()
