@@ -40,8 +40,7 @@ def generate_launch_description() -> LaunchDescription:
 
 def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     arguments = arguments_from({a.name: context.launch_configurations.get(a.name, "") for a in ARGUMENTS})
-    check_arguments(arguments)
-    graph = build_graph(arguments)
+    graph = build_graph(check_arguments(arguments))
     entities: list[LaunchDescriptionEntity] = [LogInfo(msg=note) for note in graph.notes]
     entities += [SetEnvironmentVariable(name, value) for name, value in graph.environment.items()]
     entities += [_include(include) for include in graph.includes]

@@ -26,12 +26,16 @@ def main(arguments: list[str]) -> None:
         _reap()
 
 
-def _exec(parent: int, command: list[str]) -> None:
-    # Survives exec (not fork), so that it holds for the node itself.
-    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGINT) != 0:
+def die_with(parent: int, number: int) -> None:
+    """Have this process receive a signal when its parent process dies; ends it if that has happened already."""
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number) != 0:
         sys.exit("guard: prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:  # the parent died before the line above
         sys.exit(0)
+
+
+def _exec(parent: int, command: list[str]) -> None:
+    die_with(parent, signal.SIGINT)  # survives exec (not fork), so it holds for the node itself
     os.execv(command[0], command)
 
 

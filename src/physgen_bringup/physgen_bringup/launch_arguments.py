@@ -11,7 +11,7 @@ import importlib.util
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -245,8 +245,10 @@ def _parse_value(argument: Argument, text: str) -> Any:
             return text
 
 
-def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None) -> None:
+def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None) -> LaunchArguments:
     """Refuse combinations that cannot run on this machine, before any process starts.
+
+    Returns the arguments with the checkpoint resolved to its folder.
 
     Args:
         have_ros: a full ROS 2 installation is there (None: look for it).
@@ -269,12 +271,14 @@ def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None)
         # Imported here: it loads torch, which no other policy needs.
         from physgen_policy.checkpoint import resolve_checkpoint
 
-        resolve_checkpoint(arguments.checkpoint, arguments.task)
-    elif arguments.checkpoint:
+        folder = resolve_checkpoint(arguments.checkpoint, arguments.task).resolve()
+        return replace(arguments, checkpoint=str(folder))
+    if arguments.checkpoint:
         raise ArgumentError(
             f"checkpoint:={arguments.checkpoint} has no meaning with policy:={arguments.policy}; drop it or use "
             "policy:=physgen"
         )
+    return arguments
 
 
 def has_ros() -> bool:

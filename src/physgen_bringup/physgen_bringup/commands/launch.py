@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`physgen launch`: the graph through `ros2 launch` where ROS 2 is installed, through the local runner otherwise."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+
+EPILOG = """arguments (name:=value, in any order; [default]):
+{table}
+
+examples:
+  physgen launch sim:=fake policy:=expert
+  physgen launch task:=PushCube-v1 episodes:=5 record:=true
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Start the graph and return its exit status."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if any(word in {"-h", "--help"} for word in words):
+        return _show_help()
+    from physgen_bringup.launch_arguments import check_arguments, has_ros, parse_arguments
+
+    checked = check_arguments(parse_arguments(words))
+    if has_ros() and _in_ros_workspace():
+        os.execvp("ros2", ["ros2", "launch", "physgen_bringup", "franka.launch.py", *words])
+    from physgen_bringup.graph import build_graph
+    from physgen_bringup.runner import LocalRunner
+
+    runner = LocalRunner(build_graph(checked), console=_say)
+    status = runner.run()
+    _say(f"Results and logs are in {checked.output_dir}")
+    return status
+
+
+def _show_help() -> int:
+    from physgen_bringup.launch_arguments import argument_table
+
+    _say("usage: physgen launch [name:=value ...]\n\n" + EPILOG.format(table=argument_table()))
+    return 0
+
+
+def _in_ros_workspace() -> bool:
+    """The packages are installed as a workspace, so that `ros2 launch` finds the launch file."""
+    if shutil.which("ros2") is None or importlib.util.find_spec("ament_index_python") is None:
+        return False
+    from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+
+    try:
+        get_package_share_directory("physgen_bringup")
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

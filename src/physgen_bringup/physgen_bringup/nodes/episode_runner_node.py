@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the episodes of an evaluation through the graph: waits until everybody is ready, resets, watches, counts, writes.
+
+It commands nothing and knows nothing of policies or worlds; when the last episode is over, it exits.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import rclpy
+from physgen_control.errors import UserError
+from physgen_control.nodes import qos
+from physgen_control.nodes.conversions import (
+    action_chunk_from_msg,
+    applied_action_from_msg,
+    episode_from_msg,
+    stamp_to_ns,
+)
+from physgen_control.nodes.parameters import declare_from
+from physgen_control.parameter_field import parameter
+from physgen_control.types import Episode, EpisodePhase
+from physgen_msgs.msg import ActionChunk, AppliedAction, EpisodeInfo, PolicyStatus, SafetyStatus
+from physgen_msgs.srv import ResetEnv
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
+from physgen_bringup import results
+from physgen_bringup.protocol import make_protocol
+from physgen_bringup.tally import EpisodeTally, actions_path, crashed_result
+
+SPIN_S = 0.1
+MAX_CONSECUTIVE_CRASHES = 3
+_POLICY_NODES = {"physgen": "policy_node", "expert": "expert_node", "replay": "replay_node"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeRunnerConfig:
+    """Parameters of the node; texts as in the launch arguments."""
+
+    sim: str = parameter("fake", description="Simulator name")
+    task: str = parameter("FakePush-v0", description="Environment id")
+    policy: str = parameter("expert", description="Who acts", choices=tuple(_POLICY_NODES))
+    checkpoint: str = parameter("", description="Checkpoint folder of the policy, for the record")
+    pace: str = parameter("lockstep", description="Pace of the world", choices=("lockstep", "realtime"))
+    execution: str = parameter("sync", description="Execution of chunks", choices=("sync", "pipelined"))
+    episodes: int = parameter(1, description="Number of episodes", ge=1)
+    seed: int = parameter(0, description="Seed of the first episode", ge=0)
+    max_steps: int = parameter(0, description="Control steps per episode, 0 for the task's own limit", ge=0)
+    output_dir: str = parameter("", description="Folder of the results")
+    record: bool = parameter(False, description="A recorder belongs to the graph")
+    save_actions: bool = parameter(False, description="Write the applied actions of each episode")
+    ready_timeout: float = parameter(180.0, description="Longest wait for the other nodes", unit="s", ge=1.0)
+    # Above the bridge's own limit, so that the bridge can say what was wrong.
+    stall_timeout: float = parameter(90.0, description="An episode without any step for so long crashed", unit="s", ge=1.0)
+    drain_timeout: float = parameter(2.0, description="Longest wait for late messages of an episode", unit="s", ge=0.0)
+
+
+def say(text: str) -> None:
+    """Tell the user: the local runner shows this node's output, ros2 launch the screen."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+class NotReadyError(UserError):
+    """Some node did not come up in time; the text names it."""
+
+
+class EpisodeRunner(Node):
+    """Feeds an EpisodeTally from the topics and drives the world's reset service."""
+
+    def __init__(self) -> None:
+        super().__init__("episode_runner_node")
+        self.config = declare_from(self, EpisodeRunnerConfig)
+        self.episode: Episode | None = None
+        self.safety: SafetyStatus | None = None
+        self.policy: PolicyStatus | None = None
+        self.tally: EpisodeTally | None = None
+        self._last_progress_s = 0.0
+        self._over: set[str] = {""}
+        self._reset = self.create_client(ResetEnv, "/physgen/reset_env")
+        self.create_subscription(EpisodeInfo, "/physgen/episode_info", self._on_episode, qos.LATCHED)
+        self.create_subscription(SafetyStatus, "/physgen/safety_status", self._on_safety, qos.LATCHED)
+        self.create_subscription(PolicyStatus, "/physgen/policy_status", self._on_policy, qos.LATCHED)
+        self.create_subscription(ActionChunk, "/physgen/action_chunk", self._on_chunk, qos.COMMAND)
+        self.create_subscription(AppliedAction, "/physgen/applied_action", self._on_applied, qos.RECORDER)
+        self.create_subscription(JointState, "/joint_states", self._on_joints, qos.LOCKSTEP_READER)
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self)
+
+    def run(self) -> int:
+        """Run all episodes that are missing in the results; returns the exit status."""
+        config = self.config
+        folder = Path(config.output_dir or "runs/episodes").expanduser()
+        seeds = range(config.seed, config.seed + config.episodes)
+        protocol = make_protocol(
+            sim=config.sim,
+            task=config.task,
+            policy=config.policy,
+            checkpoint=Path(config.checkpoint) if config.checkpoint else None,
+            pace=config.pace,
+            execution=config.execution,
+            max_steps=config.max_steps,
+            transport="ros",
+        )
+        evaluation = results.open_evaluation(folder, protocol)
+        missing = evaluation.missing(seeds)
+        self.wait_until_ready()
+        say(f"All nodes are ready; {len(missing)} of {len(seeds)} episodes to run.")
+        crashes = 0
+        for index, seed in enumerate(missing):
+            result = self.run_episode(seed, folder)
+            evaluation.add(result)
+            evaluation.write(folder)
+            outcome = results.outcome(result)
+            progress = results.progress_line(evaluation.episodes, len(missing) - index - 1)
+            say(f"seed {seed}: {outcome}, {result.steps} steps, {result.wall_s:.1f} s; {progress}")
+            crashes = crashes + 1 if result.crashed else 0
+            if crashes == MAX_CONSECUTIVE_CRASHES:
+                raise UserError(f"{crashes} episodes crashed in a row, the last one because: {result.error}")
+        evaluation.write(folder)
+        say(results.markdown(evaluation))
+        return 1 if results.summarize(evaluation.episodes)["crashes"] else 0
+
+    def wait_until_ready(self) -> None:
+        """Spin until every node of the graph is there and able to act.
+
+        Raises:
+            NotReadyError: names who is missing after ready_timeout.
+        """
+        if not self._spin_until(lambda: not self._missing(), self.config.ready_timeout):
+            missing = "; ".join(self._missing())
+            raise NotReadyError(
+                f"the graph was not ready within {self.config.ready_timeout:.0f} s: {missing}; look at the logs"
+            )
+
+    def run_episode(self, seed: int, folder: Path) -> results.EpisodeResult:
+        """Reset the world with `seed` and watch the episode until its end."""
+        started = time.monotonic()
+        if self.episode is not None:
+            self._over.add(self.episode.episode_id)
+        self.tally = tally = EpisodeTally(started)
+        request = ResetEnv.Request(
+            task=self.config.task, seed=seed, init_state=-1, max_steps=self.config.max_steps
+        )
+        future = self._reset.call_async(request)
+        if not self._spin_until(future.done, self.config.stall_timeout):
+            return crashed_result(
+                seed, f"the world did not answer a reset within {self.config.stall_timeout:.0f} s", time.monotonic() - started
+            )
+        response = future.result()
+        if response is None or not response.success:
+            message = response.message if response is not None else "the reset service failed"
+            return crashed_result(seed, message, time.monotonic() - started)
+        tally.started_s = self._last_progress_s = time.monotonic()
+        episode_id = response.episode_id
+        ended = self._spin_until(lambda: self._ended(episode_id) or self._stalled(), None)
+        episode = self.episode
+        if not ended or episode is None or not self._ended(episode_id):
+            return crashed_result(
+                seed,
+                f"no control step happened for {self.config.stall_timeout:.0f} s",
+                time.monotonic() - tally.started_s,
+                tally.complete_steps,
+            )
+        wall_s = time.monotonic()
+        self._spin_until(lambda: tally.complete_steps >= episode.step, self.config.drain_timeout)
+        result = tally.result(episode, wall_s)
+        if self.config.save_actions:
+            tally.save(actions_path(folder, seed), episode.step)
+        return result
+
+    def _ended(self, episode_id: str) -> bool:
+        terminal = (EpisodePhase.SUCCESS, EpisodePhase.FAILURE, EpisodePhase.DISCARDED, EpisodePhase.CRASHED)
+        return self.episode is not None and self.episode.episode_id == episode_id and self.episode.phase in terminal
+
+    def _stalled(self) -> bool:
+        return time.monotonic() - self._last_progress_s > self.config.stall_timeout
+
+    def _missing(self) -> list[str]:
+        """Sentences about what is not ready; empty when all is."""
+        missing = []
+        names = set(self.get_node_names())
+        if not self._reset.service_is_ready():
+            missing.append("bridge_node offers no /physgen/reset_env")
+        usable = (SafetyStatus.ARMED, SafetyStatus.SHADOW, SafetyStatus.HOLD)
+        if self.safety is None:
+            missing.append("controller_node has not reported a state")
+        elif self.safety.state not in usable:
+            missing.append(f"controller_node is not armed ({self.safety.detail or 'no detail'})")
+        policy_node = _POLICY_NODES[self.config.policy]
+        if self.policy is None:
+            missing.append(f"{policy_node} has not reported a state")
+        elif not self.policy.ready:
+            missing.append(f"{policy_node} is not ready ({self.policy.detail or 'no detail'})")
+        if self.config.record and "recorder_node" not in names:
+            missing.append("recorder_node is not there")
+        return missing
+
+    def _spin_until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not condition():
+            if not rclpy.ok():
+                raise ExternalShutdownException
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            self._executor.spin_once(timeout_sec=SPIN_S)
+        return True
+
+    def _on_episode(self, message: EpisodeInfo) -> None:
+        self.episode = episode_from_msg(message)
+        self._last_progress_s = time.monotonic()
+
+    def _on_safety(self, message: SafetyStatus) -> None:
+        self.safety = message
+
+    def _on_policy(self, message: PolicyStatus) -> None:
+        self.policy = message
+
+    def _on_joints(self, message: JointState) -> None:
+        if self.tally is not None:
+            self.tally.observed(stamp_to_ns(message.header.stamp), time.monotonic())
+
+    def _on_chunk(self, message: ActionChunk) -> None:
+        if self.tally is not None:
+            self.tally.chunk(action_chunk_from_msg(message), time.monotonic())
+
+    def _on_applied(self, message: AppliedAction) -> None:
+        # A late action of an episode before must not count in this one; one of this episode may come before its info.
+        if self.tally is None or message.episode_id in self._over:
+            return
+        self._last_progress_s = time.monotonic()
+        self.tally.applied(applied_action_from_msg(message), self._last_progress_s)
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node until its episodes are over."""
+    status = 1
+    try:
+        with rclpy.init(args=args):
+            node = EpisodeRunner()
+            try:
+                status = node.run()
+            finally:
+                node.destroy_node()
+    except UserError as error:
+        say(str(error))
+    except (KeyboardInterrupt, ExternalShutdownException):
+        status = 130
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules of an evaluation, read from the task tables without starting a simulator."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from physgen_bringup.results import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRules:
+    """What a simulator says of a task."""
+
+    control_mode: str
+    success_rule: str
+    max_steps: int
+
+
+def task_rules(sim: str, task: str) -> TaskRules:
+    """Rules of a known task (see physgen_sim_bridge.registry.check_task)."""
+    from physgen_sim_bridge.registry import task_spec
+
+    spec = task_spec(sim, task)
+    return TaskRules(
+        control_mode=spec.control_mode, success_rule=spec.success_rule, max_steps=spec.default_max_steps
+    )
+
+
+def make_protocol(
+    *,
+    sim: str,
+    task: str,
+    policy: str,
+    checkpoint: Path | None,
+    pace: str,
+    execution: str,
+    max_steps: int,
+    transport: str,
+) -> Protocol:
+    """The protocol of a run; max_steps 0 means the task's own limit."""
+    rules = task_rules(sim, task)
+    return Protocol(
+        suite=sim,
+        task=task,
+        policy=policy,
+        checkpoint_path=str(checkpoint) if checkpoint else "",
+        checkpoint_sha256=_weights_sha256(checkpoint) if checkpoint else "",
+        pace=pace,
+        execution=execution,
+        control_mode=rules.control_mode,
+        max_steps=max_steps or rules.max_steps,
+        success_rule=f"ends with success at the first step after which {rules.success_rule}",
+        transport=transport,
+    )
+
+
+def _weights_sha256(folder: Path) -> str:
+    with (folder / "model.safetensors").open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
