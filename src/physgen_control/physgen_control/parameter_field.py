@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Declare a configuration field once: default, unit, meaning and range travel as dataclass metadata.
 
-ROS-free: `nodes/parameters.py` turns such dataclasses into ROS parameters, and `field_table` into a table for the docs.
+ROS-free: `nodes/parameters.py` turns such dataclasses into ROS parameters, `field_table` into a table for docs.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values to messages; a `MessageBuilder` says how to make one: `nodes/conversions.py` or `bags/serialize.py`."""
+"""Values to messages; a `MessageBuilder` says how: `nodes/conversions.py` for rclpy, `bags/serialize.py` for bags."""
 
 from __future__ import annotations
 

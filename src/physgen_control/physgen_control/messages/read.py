@@ -22,6 +22,7 @@ from physgen_control.types import (
     Episode,
     EpisodePhase,
     Float32Array,
+    Float64Array,
     GripperMode,
     Limit,
     Pose,
@@ -65,10 +66,10 @@ def pose_from_msg(message: Any, what: str = "pose") -> Pose:
     return pose
 
 
-def robot_state_from_msgs(joints: Any, pose: Any) -> RobotState:
-    """Return the robot state; joints are found by name (joint1..7, finger_joint1/2), in any order.
+def joints_from_msg(joints: Any) -> tuple[Float64Array, Float64Array, float]:
+    """Return arm positions [rad], velocities [rad/s] and the opening [m] (sum of both fingers) of a JointState.
 
-    The stamp is that of the joints; the caller decides which pose belongs to them.
+    Joints are found by name (joint1..7, finger_joint1/2), in any order.
     """
     arm = _joint_indices(joints.name, r"(?<!finger_)joint([1-7])$", NUM_JOINTS, "arm joints ...joint1..7")
     fingers = _joint_indices(joints.name, r"finger_joint([12])$", 2, "finger joints ...finger_joint1 and 2")
@@ -78,11 +79,20 @@ def robot_state_from_msgs(joints: Any, pose: Any) -> RobotState:
             raise ConversionError(
                 f"JointState has {len(joints.name)} names but {len(values)} {label} values."
             )
+    return position[arm], velocity[arm], float(position[fingers].sum())
+
+
+def robot_state_from_msgs(joints: Any, pose: Any) -> RobotState:
+    """Return the robot state of a JointState and a PoseStamped.
+
+    The stamp is that of the joints; the caller decides which pose belongs to them.
+    """
+    positions, velocities, gripper_width = joints_from_msg(joints)
     return RobotState(
         stamp_ns=stamp_to_ns(joints.header.stamp),
-        positions=position[arm],
-        velocities=velocity[arm],
-        gripper_width=float(position[fingers].sum()),
+        positions=positions,
+        velocities=velocities,
+        gripper_width=gripper_width,
         tcp_pose=pose_from_msg(pose.pose, "TCP pose"),
     )
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""rclpy messages to values of `physgen_control.types` and back, by the rules of `physgen_control.messages`."""
+"""Messages of rclpy to values of `physgen_control.types` and back, by the rules of `physgen_control.messages`."""
 
 from __future__ import annotations
 

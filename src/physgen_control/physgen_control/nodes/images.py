@@ -19,7 +19,7 @@ HAVE_CV_BRIDGE = CvBridge is not None
 
 
 def image_to_msg(rgb: UInt8Image, stamp_ns: int, frame_id: str) -> Image:
-    """Return an rgb8 message of a uint8 image [height, width, 3] acquired at `stamp_ns`; copies the pixels."""
+    """Return an rgb8 message of a uint8 image [height, width, 3] acquired at `stamp_ns`; copies pixels."""
     encode = image_to_msg_cv_bridge if HAVE_CV_BRIDGE else image_to_msg_plain
     return encode(rgb, stamp_ns, frame_id)
 

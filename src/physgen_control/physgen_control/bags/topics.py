@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The topics of an episode bag: the same whether the live graph or a collector in one process wrote it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CAMERAS = ("fixed", "wrist")
+
+JOINT_STATES = "/joint_states"
+CURRENT_POSE = "/franka_robot_state_broadcaster/current_pose"
+SIM_STATE = "/physgen/sim_state"
+ACTION_CHUNK = "/physgen/action_chunk"
+APPLIED_ACTION = "/physgen/applied_action"
+CHUNK_ACK = "/physgen/chunk_ack"
+SAFETY_STATUS = "/physgen/safety_status"
+EPISODE_INFO = "/physgen/episode_info"
+POLICY_STATUS = "/physgen/policy_status"
+TELEOP_TWIST = "/teleop/twist"
+TELEOP_JOY = "/teleop/joy"
+JOINT_TRAJECTORY = "/physgen_arm_controller/joint_trajectory"
+
+
+def image_topic(camera: str, compressed: bool = False) -> str:
+    """Return the colour image topic of a camera ("fixed" or "wrist")."""
+    return f"/camera/{camera}/color/image_raw" + ("/compressed" if compressed else "")
+
+
+def camera_info_topic(camera: str) -> str:
+    """Return the calibration topic of a camera."""
+    return f"/camera/{camera}/color/camera_info"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedTopic:
+    """A topic of an episode bag.
+
+    latched: the publisher keeps the last message for late readers (transient local). best_effort: the real driver
+    offers no more. required: an episode without it is incomplete. observation: one per control step is expected.
+    """
+
+    name: str
+    type: str
+    latched: bool = False
+    best_effort: bool = False
+    required: bool = False
+    observation: bool = False
+
+
+def recorded_topics(compressed: bool = False, sim: bool = True) -> tuple[RecordedTopic, ...]:
+    """Return the topics to record; `sim` makes the simulator state required."""
+    image = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
+    cameras = [
+        RecordedTopic(name=image_topic(camera, compressed), type=image, required=True, observation=True)
+        for camera in CAMERAS
+    ]
+    infos = [
+        RecordedTopic(name=camera_info_topic(camera), type="sensor_msgs/msg/CameraInfo") for camera in CAMERAS
+    ]
+    return (
+        *cameras,
+        *infos,
+        RecordedTopic(name=JOINT_STATES, type="sensor_msgs/msg/JointState", required=True, observation=True),
+        RecordedTopic(
+            name=CURRENT_POSE,
+            type="geometry_msgs/msg/PoseStamped",
+            best_effort=True,
+            required=True,
+            observation=True,
+        ),
+        RecordedTopic(name=SIM_STATE, type="physgen_msgs/msg/SimState", required=sim, observation=sim),
+        RecordedTopic(name=ACTION_CHUNK, type="physgen_msgs/msg/ActionChunk"),
+        RecordedTopic(name=APPLIED_ACTION, type="physgen_msgs/msg/AppliedAction", required=True),
+        RecordedTopic(name=CHUNK_ACK, type="physgen_msgs/msg/ChunkAck"),
+        RecordedTopic(name=SAFETY_STATUS, type="physgen_msgs/msg/SafetyStatus", latched=True),
+        RecordedTopic(name=EPISODE_INFO, type="physgen_msgs/msg/EpisodeInfo", latched=True, required=True),
+        RecordedTopic(name=POLICY_STATUS, type="physgen_msgs/msg/PolicyStatus", latched=True),
+        RecordedTopic(name=TELEOP_TWIST, type="geometry_msgs/msg/TwistStamped"),
+        RecordedTopic(name=TELEOP_JOY, type="sensor_msgs/msg/Joy"),
+        RecordedTopic(name=JOINT_TRAJECTORY, type="trajectory_msgs/msg/JointTrajectory"),
+    )
