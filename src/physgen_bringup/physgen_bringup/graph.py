@@ -166,7 +166,7 @@ def _policy(arguments: LaunchArguments) -> NodeSpec:
                 parameters={
                     **common,
                     "checkpoint": arguments.checkpoint,
-                    "task": arguments.task,
+                    "task": arguments.task if arguments.simulated else "",
                     "execution": arguments.execution,
                     "pace": arguments.pace if arguments.simulated else "realtime",
                     "autostart": True,

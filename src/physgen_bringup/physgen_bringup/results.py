@@ -75,6 +75,10 @@ class Latencies:
         self.observation_to_chunk += other.observation_to_chunk
         self.image_to_command += other.image_to_command
 
+    def samples(self) -> dict[str, list[float]]:
+        """Every sample, rounded to 10 microseconds."""
+        return {f.name: [round(value, 2) for value in getattr(self, f.name)] for f in fields(self)}
+
     def to_json(self) -> dict[str, Any]:
         """Percentiles per series; empty series have no numbers (null)."""
         return {f.name: percentiles(getattr(self, f.name)) for f in fields(self)}
@@ -88,7 +92,6 @@ class Evaluation:
     episodes: list[EpisodeResult] = field(default_factory=list)
     latencies: Latencies = field(default_factory=Latencies)
     environment: dict[str, Any] = field(default_factory=dict)
-    previous_latency: dict[str, Any] | None = None
 
     def add(self, episode: EpisodeResult) -> None:
         """Add an episode, replacing an earlier one with the same seed; episodes stay sorted by seed."""
@@ -104,16 +107,14 @@ class Evaluation:
         """The whole file as plain values."""
         protocol = asdict(self.protocol)
         path, sha256 = protocol.pop("checkpoint_path"), protocol.pop("checkpoint_sha256")
-        latency = self.latencies.to_json()
-        if self.previous_latency and not self.latencies.observation_to_chunk:
-            latency = self.previous_latency  # nothing new was measured: keep the numbers of the finished part
         return {
             "format": FORMAT,
             **protocol,
             "checkpoint": {"path": path, "sha256": sha256} if path else None,
             "episodes": [asdict(episode) for episode in self.episodes],
             "summary": summarize(self.episodes),
-            "latency_ms": latency,
+            "latency_ms": self.latencies.to_json(),
+            "latency_samples_ms": self.latencies.samples(),
             **self.environment,
         }
 
@@ -146,12 +147,13 @@ def read(path: Path) -> Evaluation:
         keys = [f.name for f in fields(EpisodeResult)]
         episodes = [EpisodeResult(**{key: episode[key] for key in keys}) for episode in values["episodes"]]
         environment = {key: values.get(key) for key in ("versions", "machine", "git")}
-        latency = values["latency_ms"]
+        samples = values["latency_samples_ms"]
+        latencies = Latencies(**{f.name: [float(v) for v in samples[f.name]] for f in fields(Latencies)})
     except ResultsError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ResultsError(f"{path} is not a results file of this project ({error!r}); give another output folder") from error
-    return Evaluation(protocol, episodes, Latencies(), environment, latency)
+    return Evaluation(protocol, episodes, latencies, environment)
 
 
 def open_evaluation(folder: Path, protocol: Protocol) -> Evaluation:

@@ -116,6 +116,8 @@ class EpisodeRunner(Node):
         for index, seed in enumerate(missing):
             result = self.run_episode(seed, folder)
             evaluation.add(result)
+            if self.tally is not None:
+                evaluation.latencies.extend(self.tally.latencies)
             evaluation.write(folder)
             outcome = results.outcome(result)
             progress = results.progress_line(evaluation.episodes, len(missing) - index - 1)

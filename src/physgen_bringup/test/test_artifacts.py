@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+from physgen_control.errors import UserError
+from physgen_control.types import AppliedAction, Limit, Pose, Source
+
+from physgen_bringup import artifacts
+from physgen_bringup.artifacts import Recording
+
+POSE = Pose(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))
+
+
+def action(step):
+    raw = np.linspace(-1, 1, 7).astype(np.float32) * np.float32(np.sin(step))
+    return AppliedAction(
+        stamp_ns=step,
+        state_stamp_ns=step,
+        session_id="s",
+        episode_id="e",
+        step=step,
+        chunk_seq=0,
+        base_step=0,
+        step_index=step,
+        chunk_index=0,
+        source=Source.HOLD if step == 3 else Source.POLICY,
+        executed=True,
+        raw=raw,
+        applied=np.clip(raw, -0.5, 0.5),
+        target_pose=POSE,
+        gripper_width=0.08,
+        limits=Limit.STEP,
+    )
+
+
+def recording(steps=5, predicted=False, size=32):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (size, size, 3), dtype=np.uint8) for _ in range(steps + 1)]
+    return Recording(
+        seed=7,
+        task="FakePush-v0",
+        outcome="success",
+        rate_hz=20.0,
+        fixed=images,
+        wrist=images,
+        predicted={0: np.zeros((size, 2 * size, 3), np.uint8)} if predicted else {},
+        actions=[action(step) for step in range(steps)],
+        tcp=np.zeros((steps + 1, 3)),
+    )
+
+
+@pytest.mark.parametrize("predicted", [False, True])
+def test_every_observation_becomes_a_picture_and_the_last_one_stays(predicted):
+    frames = list(artifacts.video_frames(recording(predicted=predicted)))
+    assert len(frames) == 6 + int(20 * artifacts.FREEZE_S)
+    assert {frame.shape for frame in frames} == {frames[0].shape}
+    assert all(size % 8 == 0 for size in frames[0].shape[:2])
+
+
+def test_video_and_plots_are_written(tmp_path):
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    path = artifacts.write_video([recording(), recording(3)], tmp_path / "demo.mp4")
+    count, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+    assert count == 6 + 4 + 2 * int(20 * artifacts.FREEZE_S)
+    for plot in (
+        artifacts.plot_actions(recording(), tmp_path / "actions.png"),
+        artifacts.plot_tcp_paths([recording()], tmp_path / "tcp.png"),
+        artifacts.plot_latencies({"image_to_command": [1.0, 2.0], "observation_to_chunk": []}, tmp_path / "l.png"),
+    ):
+        assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_episode_without_actions_is_drawn_too(tmp_path):
+    empty = recording(0)
+    assert len(list(artifacts.video_frames(empty))) == 1 + int(20 * artifacts.FREEZE_S)
+    artifacts.plot_actions(empty, tmp_path / "actions.png")
+
+
+def test_no_images_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="no images"):
+        artifacts.write_video([], tmp_path / "demo.mp4")

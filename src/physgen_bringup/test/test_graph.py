@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+import importlib.util
+from dataclasses import fields, replace
+
+import pytest
+import yaml
+
+from physgen_bringup.graph import build_graph, parameter_files
+from physgen_bringup.launch_arguments import parse_arguments
+from physgen_bringup.paths import share_folder
+
+
+def graph_of(*words):
+    return build_graph(parse_arguments(words))
+
+
+@pytest.mark.parametrize("sim", ["maniskill", "libero", "fake"])
+def test_a_simulated_graph_has_one_node_per_duty(sim):
+    graph = graph_of(f"sim:={sim}", "policy:=expert")
+    assert [node.name for node in graph.nodes] == [
+        "bridge_node",
+        "controller_node",
+        "expert_node",
+        "episode_runner_node",
+    ]
+    assert graph.includes == ()
+    assert graph.ends_with == "episode_runner_node"
+    assert all(node.required for node in graph.nodes)
+
+
+def test_a_recorder_starts_before_the_policy_and_so_stops_after_it():
+    names = [node.name for node in graph_of("sim:=fake", "policy:=expert", "record:=true").nodes]
+    assert names.index("recorder_node") < names.index("expert_node")
+    assert "recorder_node" not in [node.name for node in graph_of("sim:=fake", "policy:=expert").nodes]
+
+
+@pytest.mark.parametrize(
+    ("policy", "name"), [("physgen", "policy_node"), ("expert", "expert_node"), ("replay", "replay_node")]
+)
+def test_the_policy_side_follows_the_argument(policy, name, tmp_path):
+    words = ["sim:=fake", f"policy:={policy}"] + ([f"bag_dir:={tmp_path}"] if policy == "replay" else [])
+    nodes = {node.name: node for node in graph_of(*words).nodes}
+    assert name in nodes
+    assert nodes[name].lifecycle == (policy == "physgen")
+
+
+def test_only_the_clock_and_wall_time_nodes_do_not_follow_simulated_time():
+    graph = graph_of("sim:=fake", "policy:=expert", "record:=true")
+    wall = {node.name for node in graph.nodes if not node.parameters["use_sim_time"]}
+    assert wall == {"bridge_node", "episode_runner_node"}
+
+
+@pytest.mark.parametrize(("pace", "pacing"), [("lockstep", "state"), ("realtime", "timer")])
+def test_the_controller_ticks_with_the_world_in_lockstep_only(pace, pacing):
+    controller = graph_of("sim:=fake", "policy:=expert", f"pace:={pace}").node("controller_node")
+    assert controller.parameters["pacing"] == pacing
+    assert controller.parameters["arm_interface"] == "none"
+
+
+def real(*words):
+    return graph_of(
+        "sim:=none",
+        "robot_ip:=172.16.0.2",
+        "fixed_camera_serial:=111",
+        "wrist_camera_serial:=222",
+        *words,
+    )
+
+
+def test_the_real_arm_is_composed_of_the_drivers_launch_files():
+    graph = real()
+    includes = {(include.package, include.path): include for include in graph.includes}
+    assert set(includes) == {("franka_bringup", "launch/franka.launch.py"), ("realsense2_camera", "launch/rs_launch.py")}
+    franka = includes["franka_bringup", "launch/franka.launch.py"].arguments
+    assert franka["robot_ip"] == "172.16.0.2"
+    assert franka["robot_type"] == "fr3"
+    assert franka["controllers_yaml"].endswith("ros2_control_fr3.yaml")
+    cameras = [include.arguments for include in graph.includes if include.package == "realsense2_camera"]
+    # The underscore keeps the serial number a string; names make /camera/fixed/color/image_raw.
+    assert [(c["camera_namespace"], c["camera_name"], c["serial_no"]) for c in cameras] == [
+        ("camera", "fixed", "_111"),
+        ("camera", "wrist", "_222"),
+    ]
+    assert {c["rgb_camera.color_profile"] for c in cameras} == {"640x480x30"}
+
+
+def test_the_real_arm_never_moves_by_default():
+    controller = real().node("controller_node")
+    assert controller.parameters["mode"] == "shadow"
+    assert controller.parameters["arm_interface"] == "joint_trajectory"
+    assert controller.parameters["pacing"] == "timer"
+    assert controller.parameters["use_sim_time"] is False
+    assert real("mode:=armed").node("controller_node").parameters["mode"] == "armed"
+
+
+def test_the_real_graph_has_no_simulated_world_and_runs_until_stopped():
+    graph = real("record:=true")
+    names = [node.name for node in graph.nodes]
+    assert "bridge_node" not in names
+    assert "episode_runner_node" not in names
+    assert {"controller_node", "policy_node", "recorder_node", "physgen_arm_controller_spawner"} <= set(names)
+    assert graph.ends_with is None
+
+
+def test_fake_hardware_gets_position_commands():
+    graph = graph_of("sim:=none", "use_fake_hardware:=true")
+    assert graph.includes[0].arguments["controllers_yaml"].endswith("ros2_control_fake.yaml")
+
+
+def test_ros2_control_configurations_fit_the_hardware():
+    """Position commands cause reflex stops on a real arm; mock hardware moves on nothing else."""
+    folder = share_folder() / "config"
+    for name, interface in (("fr3", "effort"), ("fake", "position")):
+        values = yaml.safe_load((folder / f"ros2_control_{name}.yaml").read_text())
+        arm = values["physgen_arm_controller"]["ros__parameters"]
+        assert arm["command_interfaces"] == [interface]
+        assert arm["joints"] == [f"fr3_joint{i}" for i in range(1, 8)]
+
+
+def test_extrinsics_are_unit_quaternions_in_known_frames():
+    transforms = [node for node in real().nodes if node.package == "tf2_ros"]
+    assert len(transforms) == 2
+    for node in transforms:
+        flags = dict(zip(node.arguments[::2], node.arguments[1::2], strict=True))
+        assert sum(float(flags[f"--q{axis}"]) ** 2 for axis in "xyzw") == pytest.approx(1.0, abs=1e-5)
+        assert flags["--frame-id"] in {"base", "fr3_hand"}
+
+
+def test_missing_camera_serials_are_noted():
+    assert "serial" in graph_of("sim:=none", "robot_ip:=1.2.3.4").notes[0]
+    assert real().notes == ()
+
+
+def test_parameters_are_written_between_defaults_and_overrides(tmp_path):
+    user = tmp_path / "mine.yaml"
+    user.write_text("{}")
+    node = graph_of("sim:=fake", "policy:=expert", f"params_file:={user}").node("controller_node")
+    files = parameter_files(node, tmp_path / "own.yaml")
+    assert [path.name for path in files] == ["controller_sim.yaml", "own.yaml", "mine.yaml"]
+    values = yaml.safe_load((tmp_path / "own.yaml").read_text())
+    assert values["controller_node"]["ros__parameters"]["pacing"] == "state"
+
+
+def test_local_modules_exist_for_every_simulated_node(tmp_path):
+    graphs = [
+        graph_of("sim:=fake", f"policy:={policy}", f"bag_dir:={tmp_path}", f"record:={record}")
+        for policy, record in (("physgen", "true"), ("expert", "true"), ("replay", "false"))
+    ]
+    modules = {node.module for graph in graphs for node in graph.nodes}
+    assert [module for module in modules if importlib.util.find_spec(str(module)) is None] == []
+
+
+def test_every_parameter_is_one_that_its_node_declares(tmp_path):
+    pytest.importorskip("rclpy")
+    from physgen_bringup.nodes.episode_runner_node import EpisodeRunnerConfig
+    from physgen_policy.nodes.policy_parameters import PolicyNodeConfig
+
+    configs = {"episode_runner_node": EpisodeRunnerConfig, "policy_node": PolicyNodeConfig}
+    graph = graph_of("sim:=fake", "policy:=physgen", "record:=true")
+    for name, config in configs.items():
+        known = {entry.name for entry in fields(config)} | {"use_sim_time"}
+        assert set(graph.node(name).parameters) <= known
+
+
+def test_graphs_are_plain_values():
+    arguments = parse_arguments(["sim:=fake", "policy:=expert", "output_dir:=runs/a"])
+    assert build_graph(arguments) == build_graph(replace(arguments))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on the pip runtime")
+def test_the_launch_file_declares_the_table_and_builds_the_graph():
+    from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument
+    from launch_ros.actions import Node
+
+    from physgen_bringup.launch_arguments import ARGUMENTS
+
+    path = share_folder() / "launch" / "franka.launch.py"
+    spec = importlib.util.spec_from_file_location("franka_launch", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    description = module.generate_launch_description()
+    declared = [entity for entity in description.entities if isinstance(entity, DeclareLaunchArgument)]
+    assert {argument.name for argument in declared} == {argument.name for argument in ARGUMENTS}
+    context = LaunchContext()
+    context.launch_configurations.update({"sim": "fake", "policy": "expert"})
+    actions = module._actions(context)
+    assert sum(isinstance(action, Node) for action in actions) == 4
