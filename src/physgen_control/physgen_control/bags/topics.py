@@ -35,8 +35,8 @@ def camera_info_topic(camera: str) -> str:
 class RecordedTopic:
     """A topic of an episode bag.
 
-    latched: the publisher keeps the last message for late readers (transient local). best_effort: the real driver
-    offers no more. required: an episode without it is incomplete. observation: one per control step is expected.
+    latched: the publisher keeps the last message for late readers (transient local). best_effort: the real
+    driver offers no more. required: an episode without it is incomplete. observation: one per control step.
     """
 
     name: str

@@ -20,7 +20,7 @@ from mcap.writer import CompressionType
 from mcap.writer import Writer as McapWriter
 
 from physgen_control.bags.errors import BagError
-from physgen_control.bags.typestore import definition
+from physgen_control.bags.typestore import definition, typestore
 
 METADATA_VERSION = 9  # rosbag2 of Jazzy
 METADATA_RECORD = "physgen"
@@ -61,6 +61,7 @@ class BagWriter:
         self.custom_data = {"versions": versions_text(), **(custom_data or {})}
         self._channels: dict[str, tuple[int, str]] = {}  # topic -> channel id, type
         self._schemas: dict[str, int] = {}
+        self._hashes: dict[str, str] = {}
         self._counts: dict[str, int] = {}
         self._latched: set[str] = set()
         self._first_ns: int | None = None
@@ -84,16 +85,27 @@ class BagWriter:
         """Messages per topic so far."""
         return dict(self._counts)
 
-    def add_topic(self, topic: str, message_type: str, *, latched: bool = False) -> None:
-        """Announce a topic; `latched` is stored as its offered QoS, so that `ros2 bag play` latches it."""
+    def add_topic(
+        self, topic: str, message_type: str, *, latched: bool = False, definition_text: str = ""
+    ) -> None:
+        """Announce a topic.
+
+        Args:
+            topic: Its name.
+            message_type: Such as sensor_msgs/msg/Image.
+            latched: Stored as the offered QoS, so that `ros2 bag play` latches it.
+            definition_text: Full definition where it differs from the installed one (an older bag).
+        """
         if topic in self._channels:
             raise BagError(f"The topic {topic} was added to the bag twice.")
         if message_type not in self._schemas:
-            text, _ = definition(message_type)
+            text = definition_text or definition(message_type)[0]
+            own = message_type in typestore().types and text == definition(message_type)[0]
+            self._hashes[message_type] = definition(message_type)[1] if own else ""
             self._schemas[message_type] = self._writer.register_schema(message_type, "ros2msg", text.encode())
         channel_metadata = {
             "offered_qos_profiles": yaml.safe_dump([_qos(latched)], sort_keys=False),
-            "topic_type_hash": definition(message_type)[1],
+            "topic_type_hash": self._hashes[message_type],
         }
         channel = self._writer.register_channel(topic, "cdr", self._schemas[message_type], channel_metadata)
         self._channels[topic] = (channel, message_type)
@@ -171,7 +183,7 @@ class BagWriter:
                     "type": message_type,
                     "serialization_format": "cdr",
                     "offered_qos_profiles": [_qos(topic in self._latched)],
-                    "type_description_hash": definition(message_type)[1],
+                    "type_description_hash": self._hashes[message_type],
                 },
                 "message_count": self._counts[topic],
             }
