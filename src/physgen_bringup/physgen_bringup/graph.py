@@ -147,7 +147,12 @@ def _controller(arguments: LaunchArguments) -> NodeSpec:
             "use_sim_time": arguments.simulated,
             "pacing": "state" if lockstep else "timer",
             "mode": arguments.mode,
-            "arm_interface": "none" if arguments.simulated else "joint_trajectory",
+            "execution": arguments.execution,
+            "arm_interface": "applied_action" if arguments.simulated else "joint_trajectory",
+            "robot_type": "panda" if arguments.simulated else arguments.robot_type,
+            # A simulated arm may move at once and publishes no state before its first reset; a person arms a real one.
+            "auto_arm": arguments.simulated,
+            "arm_without_state": arguments.simulated,
         },
         default_files=(config_file("controller_sim.yaml" if arguments.simulated else "controller_fr3.yaml"),),
         override_files=_user_files(arguments),

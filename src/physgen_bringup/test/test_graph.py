@@ -54,7 +54,7 @@ def test_only_the_clock_and_wall_time_nodes_do_not_follow_simulated_time():
 def test_the_controller_ticks_with_the_world_in_lockstep_only(pace, pacing):
     controller = graph_of("sim:=fake", "policy:=expert", f"pace:={pace}").node("controller_node")
     assert controller.parameters["pacing"] == pacing
-    assert controller.parameters["arm_interface"] == "none"
+    assert controller.parameters["arm_interface"] == "applied_action"
 
 
 def real(*words):
@@ -87,6 +87,7 @@ def test_the_real_arm_is_composed_of_the_drivers_launch_files():
 def test_the_real_arm_never_moves_by_default():
     controller = real().node("controller_node")
     assert controller.parameters["mode"] == "shadow"
+    assert controller.parameters["auto_arm"] is False
     assert controller.parameters["arm_interface"] == "joint_trajectory"
     assert controller.parameters["pacing"] == "timer"
     assert controller.parameters["use_sim_time"] is False
@@ -153,9 +154,14 @@ def test_local_modules_exist_for_every_simulated_node(tmp_path):
 def test_every_parameter_is_one_that_its_node_declares(tmp_path):
     pytest.importorskip("rclpy")
     from physgen_bringup.nodes.episode_runner_node import EpisodeRunnerConfig
+    from physgen_control.controller_config import ControllerConfig
     from physgen_policy.nodes.policy_parameters import PolicyNodeConfig
 
-    configs = {"episode_runner_node": EpisodeRunnerConfig, "policy_node": PolicyNodeConfig}
+    configs = {
+        "episode_runner_node": EpisodeRunnerConfig,
+        "policy_node": PolicyNodeConfig,
+        "controller_node": ControllerConfig,
+    }
     graph = graph_of("sim:=fake", "policy:=physgen", "record:=true")
     for name, config in configs.items():
         known = {entry.name for entry in fields(config)} | {"use_sim_time"}

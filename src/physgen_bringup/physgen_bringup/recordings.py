@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From recorded bags to what is rendered: pairs images, actions and poses of an episode by stamp and step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from physgen_control.bags.errors import BagError
+from physgen_control.bags.reader import EpisodeRecording, find_bags, read_episode
+from physgen_control.bags.typestore import typestore
+from physgen_control.messages import read
+from physgen_control.types import EpisodePhase, UInt8Image
+from rosbags.rosbag2 import Reader
+
+from physgen_bringup.artifacts import Recording
+
+PREDICTED_TOPIC = "/physgen/predicted/image_raw"
+DEFAULT_PERIOD_NS = 50_000_000
+
+
+def load_recordings(folder: Path) -> list[Recording]:
+    """Every finished episode below `folder`, ordered by seed; pixels are decoded."""
+    episodes = [(path, read_episode(path)) for path in find_bags(folder)]
+    return sorted((to_recording(episode, path) for path, episode in episodes), key=lambda r: r.seed)
+
+
+def to_recording(episode: EpisodeRecording, path: Path) -> Recording:
+    """Pair the streams of one episode."""
+    fixed, wrist = episode.fixed, episode.wrist
+    stamps, rows_fixed, rows_wrist = np.intersect1d(
+        fixed.stamps_ns, wrist.stamps_ns, assume_unique=True, return_indices=True
+    )
+    period_ns = float(np.median(np.diff(stamps))) if len(stamps) > 1 else float(DEFAULT_PERIOD_NS)
+    in_episode = episode.poses.stamps_ns >= episode.episode.start_ns
+    return Recording(
+        seed=episode.episode.seed,
+        task=episode.episode.task,
+        outcome=_outcome(episode.outcome),
+        rate_hz=1e9 / period_ns,
+        fixed=[fixed.rgb(int(row)) for row in rows_fixed],
+        wrist=[wrist.rgb(int(row)) for row in rows_wrist],
+        predicted=_predicted(path, stamps) if PREDICTED_TOPIC in episode.counts else {},
+        actions=list(episode.applied),
+        tcp=episode.poses.positions[in_episode],
+    )
+
+
+def _predicted(path: Path, stamps: np.ndarray) -> dict[int, UInt8Image]:
+    """Imagined frames by the index of the observation they were imagined from."""
+    index_of = {int(stamp): index for index, stamp in enumerate(stamps)}
+    frames: dict[int, UInt8Image] = {}
+    try:
+        with Reader(path) as reader:
+            wanted = [connection for connection in reader.connections if connection.topic == PREDICTED_TOPIC]
+            for _, _, data in reader.messages(wanted):
+                message: Any = typestore().deserialize_cdr(data, "sensor_msgs/msg/Image")
+                frame = read.image_from_msg(message)
+                if frame.stamp_ns in index_of:
+                    frames[index_of[frame.stamp_ns]] = frame.rgb
+    except (OSError, ValueError) as error:
+        raise BagError(f"The imagined frames in {path} cannot be read: {error}") from error
+    return frames
+
+
+def _outcome(phase: EpisodePhase) -> str:
+    return {EpisodePhase.SUCCESS: "success", EpisodePhase.FAILURE: "failure"}.get(phase, phase.name.lower())

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+import importlib.util
+
+import pytest
+from physgen_control.errors import UserError
+
+from physgen_bringup.commands import evaluate, launch
+from physgen_bringup.launch_arguments import (
+    ARGUMENTS,
+    LaunchArguments,
+    argument_table,
+    check_arguments,
+    parse_arguments,
+)
+
+
+def sentence_of(*words, have_ros=False):
+    """The one sentence that refuses these arguments."""
+    with pytest.raises(UserError) as caught:
+        check_arguments(parse_arguments(words), have_ros=have_ros)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert len(text) < 400
+    return text
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["simm:=fake"], "did you mean 'sim'"),
+        (["fake"], "name:=value"),
+        (["sim=fake"], "name:=value"),
+        (["wibble:=1"], "known are sim, task"),
+        (["sim:=gazebo"], "maniskill, libero, fake, none"),
+        (["sim:=maniskil"], "did you mean 'maniskill'"),
+        (["sim:=fake", "sim:=fake"], "given twice"),
+        (["episodes:=0"], "at least 1"),
+        (["episodes:=many"], "whole number"),
+        (["seed:=-1"], "whole number"),
+        (["record:=yes"], "true or false"),
+        (["camera_profile:=big"], "640x480x30"),
+        (["sim:=fake", "policy:=replay"], "bag_dir"),
+        (["sim:=fake", "policy:=replay", "bag_dir:=/no/such/folder"], "not a folder"),
+        (["sim:=none"], "robot_ip"),
+        (["sim:=none", "robot_ip:=1.2.3.4", "policy:=expert"], "policy:=physgen"),
+        (["sim:=none", "robot_ip:=1.2.3.4", "mode:=armed"], "fixed_camera_serial"),
+        (["sim:=none", "robot_ip:=1.2.3.4"], "Docker"),
+        (["sim:=fake", "robot_ip:=1.2.3.4"], "sim:=none"),
+        (["sim:=fake", "use_fake_hardware:=true"], "sim:=none"),
+        (["sim:=fake", "policy:=expert", "mode:=shadow"], "pace:=realtime"),
+        (["sim:=fake", "policy:=expert", "execution:=pipelined"], "pace:=realtime"),
+        (["sim:=fake", "policy:=none"], "policy:=physgen"),
+        (["sim:=fake", "policy:=expert", "teleop:=keyboard"], "not available yet"),
+        (["sim:=fake", "policy:=expert", "viewer:=rerun"], "not available yet"),
+        (["sim:=fake", "policy:=expert", "task:=FakeFly-v0"], "FakePush-v0"),
+        (["sim:=maniskill", "policy:=expert", "task:=PushCub-v1"], "PushCube-v1"),
+        (["sim:=fake", "policy:=expert", "params_file:=/no/such.yaml"], "does not exist"),
+        (["sim:=fake", "policy:=expert", "checkpoint:=x"], "policy:=physgen"),
+    ],
+)
+def test_bad_arguments_are_one_sentence_that_says_what_to_change(words, expected):
+    assert expected in sentence_of(*words)
+
+
+def test_a_missing_simulator_names_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert "physgen setup --sim libero" in sentence_of("sim:=libero", "policy:=expert")
+
+
+def test_checkpoints_are_checked_before_any_process_starts(tmp_path):
+    pytest.importorskip("torch")
+    assert "/no/such/checkpoint" in sentence_of("sim:=fake", "checkpoint:=/no/such/checkpoint")
+    pickle = tmp_path / "policy.pt"
+    pickle.write_bytes(b"")
+    assert "pickle" in sentence_of("sim:=fake", f"checkpoint:={pickle}")
+
+
+def test_every_table_row_is_a_field_and_every_default_parses():
+    assert [argument.name for argument in ARGUMENTS] == list(LaunchArguments.__dataclass_fields__)
+    arguments = parse_arguments([f"{argument.name}:={argument.default}" for argument in ARGUMENTS])
+    assert arguments == parse_arguments([f"output_dir:={arguments.output_dir}"])
+    assert (arguments.sim, arguments.task, arguments.policy) == ("maniskill", "PushCube-v1", "physgen")
+
+
+def test_hardware_is_in_shadow_by_default_and_simulation_armed():
+    assert parse_arguments(["sim:=none", "robot_ip:=1.2.3.4"]).mode == "shadow"
+    assert parse_arguments([]).mode == "armed"
+
+
+def test_good_arguments_pass():
+    arguments = parse_arguments(["sim:=fake", "policy:=expert"])
+    assert check_arguments(arguments) == arguments
+
+
+def test_help_prints_every_argument_without_starting_anything(capsys):
+    assert launch.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert argument_table() in text
+    assert all(argument.name in text for argument in ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--episodes", "0"], "--episodes"),
+        (["--workers", "1000"], "--workers"),
+        (["--pace", "realtime"], "--through-ros"),
+        (["--policy", "random", "--through-ros"], "random"),
+        (["--task", "Nothing-v1", "--policy", "expert"], "PushCube-v1"),
+    ],
+)
+def test_bad_evaluations_are_one_sentence(words, expected, tmp_path):
+    with pytest.raises(UserError, match=expected) as caught:
+        evaluate.main([*words, "--out", str(tmp_path / "out")])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
