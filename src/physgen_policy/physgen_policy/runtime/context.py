@@ -8,15 +8,17 @@ inference leaves no trace.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 import torch
 from torch import Tensor
 
-from physgen_policy.model.physgen import Context, PackOutput, PhysGen
+from physgen_policy.model.batch import PackOutput
+from physgen_policy.model.context import Context
+from physgen_policy.model.physgen import PhysGen
 
 
-class WindowPolicy(str, Enum):
+class WindowPolicy(StrEnum):
     """What to do when a pack arrives at a full window. Absolute time embeddings forbid shifting cached keys."""
 
     RECOMPUTE = "recompute"
@@ -43,6 +45,7 @@ class PackWindow:
         self._use_cache = use_cache
         self._text: Tensor | None = None
         self._packs: list[Pack] = []
+        self._text_only: Context | None = None
         self._context: Context | None = None
         self._tentative: list[Pack] | None = None
 
@@ -53,12 +56,13 @@ class PackWindow:
 
     def restart(self, text_tokens: Tensor) -> None:
         """Begin an empty window under an instruction, text_tokens [1, l, d]."""
-        self._packs, self._tentative, self._context = [], None, None
-        self._text = text_tokens
+        self._packs, self._tentative = [], None
+        self.set_text(text_tokens)
 
     def set_text(self, text_tokens: Tensor) -> None:
         """Another instruction for the same history: everything computed under the old one is void."""
         self._text, self._context = text_tokens, None
+        self._text_only = self._model.start(text_tokens, with_anchor=False) if self._use_cache else None
 
     def extend(self, pack: Pack) -> tuple[PackOutput, bool]:
         """Compute the outputs of a new pack, tentatively.
@@ -66,21 +70,16 @@ class PackWindow:
         Returns:
             The hidden states of the pack (batch 1) and whether the pack began with Begin-of-Action.
         """
-        assert self._text is not None, "restart must be called first"
         if self._tentative is not None:
             self.rollback()
         packs = [*self._packs, pack]
-        if len(packs) > self._max_packs:
-            self._context = None
-            if self._policy is WindowPolicy.RESTART:
-                packs = [Pack(pack.latent, None)]
-            else:
-                packs = packs[-self._max_packs :]
+        shifted = len(packs) > self._max_packs
+        if shifted and self._policy is WindowPolicy.RESTART:
+            packs, self._context = [Pack(pack.latent, None)], None
+        elif shifted:
+            packs = packs[1:]
         self._tentative = packs
-        if self._use_cache and len(packs) <= self._max_packs - self._overflowed:
-            output = self._append(packs)
-        else:
-            output = self._full(packs)
+        output = self._append(packs, shifted) if self._use_cache else self._full(packs)
         return output, packs[-1].past is None
 
     def commit(self) -> None:
@@ -92,28 +91,24 @@ class PackWindow:
         """Forget the last extend."""
         self._tentative, self._context = None, None
 
-    def text_context(self) -> Context:
-        """A context that knows the instruction only (the anchor of the frame head)."""
+    def frame_context(self) -> Context:
+        """A context for imagining frames: it knows the instruction and the anchor of the frame head, no packs."""
         assert self._text is not None, "restart must be called first"
         return self._model.start(self._text)
 
-    @property
-    def _overflowed(self) -> int:
-        # With a full window every later pack shifts it, so a cache would be filled and thrown away each time.
-        full = self._policy is WindowPolicy.RECOMPUTE and len(self._packs) == self._max_packs
-        return 1 if full else 0
-
-    def _append(self, packs: list[Pack]) -> PackOutput:
+    def _append(self, packs: list[Pack], shifted: bool) -> PackOutput:
+        assert self._text_only is not None, "restart must be called first"
         missing = packs[-1:]
         if self._context is None:
-            self._context, missing = self.text_context(), packs
+            self._context, missing = self._model.rebuild(self._text_only, 0), packs
+        elif shifted:
+            self._context = self._model.rebuild(self._context, len(packs) - 1)
         for pack in missing:
             output = self._model.append(self._context, pack.latent, pack.past)
         return output
 
     def _full(self, packs: list[Pack]) -> PackOutput:
-        assert self._text is not None
-        self._context = None
+        assert self._text is not None, "restart must be called first"
         action = self._model.config.action
         latents = torch.stack([pack.latent for pack in packs], dim=1)
         absent = latents.new_zeros(latents.shape[0], action.horizon, action.action_dim)

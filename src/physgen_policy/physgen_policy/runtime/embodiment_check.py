@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares what a checkpoint was trained for with the graph it is about to control. Pure; the caller refuses to start."""
+"""Compares what a checkpoint was trained for with the graph it is about to control. Pure: the caller refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from physgen_control.types import (
     GripperMode,
     Rotation,
 )
-
 from physgen_policy.embodiment import Embodiment
 
 
@@ -85,10 +84,10 @@ def find_mismatches(embodiment: Embodiment, graph: GraphDescription, action_dim:
         found.append(f"the checkpoint was trained on the robot {embodiment.robot!r}, the graph runs {graph.robot!r}")
     if graph.task and embodiment.tasks and graph.task not in embodiment.tasks:
         found.append(f"the checkpoint was trained for {', '.join(embodiment.tasks)}, the graph runs {graph.task}")
-    if graph.image_height and graph.image_width:
-        if graph.image_height < embodiment.image_height or graph.image_width < embodiment.image_width:
-            found.append(
-                f"the cameras publish {graph.image_width}x{graph.image_height} pixels, the checkpoint needs at least "
-                f"{embodiment.image_width}x{embodiment.image_height} per view"
-            )
+    known = graph.image_height and graph.image_width
+    if known and (graph.image_height < embodiment.image_height or graph.image_width < embodiment.image_width):
+        found.append(
+            f"the cameras publish {graph.image_width}x{graph.image_height} pixels, the checkpoint needs at least "
+            f"{embodiment.image_width}x{embodiment.image_height} per view"
+        )
     return found

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Cancelled(Exception):
+class Cancelled(Exception):  # noqa: N818 - not an error
     """The result of a computation is no longer wanted; not an error."""
 
 
@@ -70,6 +70,12 @@ class Mailbox(Generic[T]):
         with self._condition:
             self._closed = True
             self._condition.notify_all()
+
+    @property
+    def pending(self) -> bool:
+        """Whether an item waits to be taken."""
+        with self._condition:
+            return self._item is not None
 
     @property
     def overwritten(self) -> int:

@@ -11,6 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+
 from physgen_control.types import (
     ACTION_DIM,
     HORIZON,
@@ -20,7 +21,6 @@ from physgen_control.types import (
     Float32Array,
     Source,
 )
-
 from physgen_policy.runtime.synchronizer import Pick, Put, Stale, SyncedFrames, Synchronizer
 
 CONTEXT_SOURCES = (Source.POLICY, Source.TELEOP)

@@ -14,6 +14,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+
 from physgen_control.errors import UserError
 from physgen_control.types import (
     HORIZON,
@@ -26,15 +28,13 @@ from physgen_control.types import (
     Rotation,
     UInt8Image,
 )
-from torch import Tensor, nn
-
 from physgen_policy.checkpoint import Checkpoint
 from physgen_policy.data.splice import splice_views
-from physgen_policy.model.physgen import PackOutput
+from physgen_policy.model.batch import PackOutput
 from physgen_policy.runtime.context import Pack, PackWindow, WindowPolicy
 from physgen_policy.runtime.mailbox import CancelToken
 from physgen_policy.runtime.observation import PolicyObservation
-from physgen_policy.sampling.solver import Sampler
+from physgen_policy.sampling.solver import SamplerConfig
 
 _TEXT_CACHE = 16
 _WARM_UP_ROUNDS = 2
@@ -106,7 +106,7 @@ class PhysGenPolicy:
             policy=WindowPolicy(self.config.window_policy),
             use_cache=self.config.use_cache,
         )
-        self._sampler = Sampler(self.config.sampler, self.config.denoise_steps)
+        self._sampler = SamplerConfig(kind=self.config.sampler, steps=self.config.denoise_steps)
         self._texts: dict[str, Tensor] = {}
         self._episode: Episode | None = None
         self._session_id = ""
@@ -119,6 +119,11 @@ class PhysGenPolicy:
     def policy_id(self) -> str:
         """Checkpoint name and the beginning of its hash."""
         return f"{self.checkpoint.name}@{self.checkpoint.sha256[:12]}"
+
+    @property
+    def gpu_memory(self) -> float:
+        """Bytes allocated on the GPU, 0 on a CPU."""
+        return float(torch.cuda.memory_allocated(self._device)) if self._device.type == "cuda" else 0.0
 
     @property
     def instruction(self) -> str:
@@ -180,7 +185,7 @@ class PhysGenPolicy:
             return None
         with self._autocast():
             latent = self.checkpoint.model.sample_frame(
-                self._window.text_context(),
+                self._window.frame_context(),
                 self._output.frame_hidden,
                 ar_steps=self.config.frame_ar_steps,
                 denoise_steps=self.config.frame_denoise_steps,
@@ -301,7 +306,7 @@ class PhysGenPolicy:
 @contextmanager
 def _checked(model: nn.Module, token: CancelToken) -> Iterator[None]:
     """Check the token before every evaluation of the action head, which is once per denoise step."""
-    handle = model.get_submodule("action_dit").register_forward_pre_hook(lambda *_: token.check())
+    handle = model.get_submodule("action_head").register_forward_pre_hook(lambda *_: token.check())
     try:
         yield
     finally:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from physgen_control.types import ActionSpace, AppliedAction, CameraFrame, Episode, Pose, Source
 from physgen_policy.runtime.observation import GateConfig, ObservationGate, PolicyObservation, Waiting
 

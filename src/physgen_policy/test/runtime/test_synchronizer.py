@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from physgen_control.types import CameraFrame
 from physgen_policy.runtime.synchronizer import Pick, Put, Stale, SyncedFrames, Synchronizer
 

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy as a ROS node: messages in and out of a PolicySession. It decides nothing itself.
+
+Configure loads and warms up, activate connects and starts the inference thread. Callbacks only convert and hand over.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.task import Future
+from sensor_msgs.msg import Image
+
+from physgen_control.errors import UserError
+from physgen_control.nodes import qos
+from physgen_control.nodes.conversions import (
+    ConversionError,
+    action_chunk_to_msg,
+    applied_action_from_msg,
+    episode_from_msg,
+    make_header,
+)
+from physgen_control.nodes.images import image_from_msg, image_to_msg
+from physgen_control.nodes.parameters import declare_from
+from physgen_control.types import ActionChunk, CameraFrame, UInt8Image
+from physgen_msgs.msg import ActionChunk as ActionChunkMsg
+from physgen_msgs.msg import AppliedAction, EpisodeInfo, PolicyStatus
+from physgen_msgs.srv import SetInstruction
+from physgen_policy.nodes.policy_parameters import PolicyNodeConfig
+from physgen_policy.runtime.embodiment_check import GraphDescription, find_mismatches
+from physgen_policy.runtime.loading import load_policy
+from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.session import PolicySession, SessionEvents
+
+CAMERAS = {"fixed": "/camera/fixed/color/image_raw", "wrist": "/camera/wrist/color/image_raw"}
+_CONNECTION_PERIOD = 0.25  # s of wall time between looks at the graph
+
+
+class PolicyNode(LifecycleNode):
+    """Lifecycle node around a policy; `failure` is the sentence that ended it, if any."""
+
+    def __init__(self) -> None:
+        super().__init__("policy_node")
+        self.config = declare_from(self, PolicyNodeConfig)
+        self.failure = ""
+        self.stopped: Future = Future()
+        self._graph = GraphDescription(
+            control_period=self.config.control_period,
+            cameras=tuple(CAMERAS),
+            task=self.config.task,
+            robot=self.config.robot,
+        )
+        self._policy: PhysGenPolicy | None = None
+        self._session: PolicySession | None = None
+        self._ready = False
+        self._missing = ["configuration"]
+        self._checked: set[str] = set()
+        self._connections: list[tuple[Any, Any]] = []  # (what, how to destroy it)
+        self._status_publisher = self.create_publisher(PolicyStatus, "/physgen/policy_status", qos.LATCHED)
+        self._chunk_publisher = self.create_publisher(ActionChunkMsg, "/physgen/action_chunk", qos.COMMAND)
+        self._image_publisher = self.create_publisher(
+            Image, "/physgen/predicted/image_raw", qos.SENSOR_WRITER
+        )
+
+    # ---- lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm up; a checkpoint that does not fit is refused with one sentence in `failure`."""
+        self.failure = ""
+        config = self.config
+        try:
+            policy = load_policy(config.checkpoint, self._graph, config.policy(), config.device)
+            policy.warm_up(imagine=config.predict_frames)
+        except UserError as error:
+            self.failure = str(error)
+            if not config.autostart:
+                self.get_logger().error(self.failure)
+            return TransitionCallbackReturn.FAILURE
+        self._policy = policy
+        self.get_logger().info(f"{policy.policy_id} is loaded and warm")
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start the inference thread and connect to the graph."""
+        assert self._policy is not None
+        events = SessionEvents(
+            chunk=self._publish_chunk,
+            frame=self._publish_frame,
+            failure=self._report_failure,
+            changed=self._publish_status,
+            wants_frame=self._wants_frame,
+        )
+        self._session = PolicySession(
+            self._policy, self.config.gate(), tuple(CAMERAS), events, self._now_ns
+        )
+        reader = qos.LOCKSTEP_READER if self.config.lockstep else qos.SENSOR_READER
+        for name, topic in CAMERAS.items():
+            self._subscribe(Image, topic, partial(self._on_image, name), reader)
+        self._subscribe(AppliedAction, "/physgen/applied_action", self._on_applied, qos.COMMAND)
+        self._subscribe(EpisodeInfo, "/physgen/episode_info", self._on_episode, qos.LATCHED)
+        service = self.create_service(SetInstruction, "/physgen/set_instruction", self._on_set_instruction)
+        self._connections.append((service, self.destroy_service))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
+        for period, callback in (
+            (_CONNECTION_PERIOD, self._check_connections),
+            (self.config.control_period, self._session.poll),
+        ):
+            self._connections.append((self.create_timer(period, callback, clock=steady), self.destroy_timer))
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop the inference thread, then disconnect."""
+        self._disconnect()
+        self._publish_status()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget the checkpoint."""
+        self._policy = None
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop from any state."""
+        self._disconnect()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Stop the inference thread and release everything."""
+        self._disconnect()
+        self.destroy_node()
+
+    def _subscribe(self, kind: Any, topic: str, callback: Any, profile: Any) -> None:
+        subscription = self.create_subscription(kind, topic, callback, profile)
+        self._connections.append((subscription, self.destroy_subscription))
+
+    def _disconnect(self) -> None:
+        if self._session is not None:
+            self._session.close()
+        for connection, destroy in self._connections:
+            destroy(connection)
+        self._connections.clear()
+        self._session, self._ready, self._missing = None, False, ["activation"]
+
+    # ---- in
+
+    def _on_image(self, stream: str, message: Image) -> None:
+        try:
+            frame = image_from_msg(message)
+        except ConversionError as error:
+            self._complain(f"{stream} camera: {error}")
+            return
+        if stream not in self._checked and not self._fits(stream, frame):
+            return
+        if self._session is not None:
+            self._session.put_frame(stream, frame)
+
+    def _on_applied(self, message: AppliedAction) -> None:
+        try:
+            action = applied_action_from_msg(message)
+        except ConversionError as error:
+            self._complain(str(error))
+            return
+        if self._session is not None:
+            self._session.put_action(action)
+
+    def _on_episode(self, message: EpisodeInfo) -> None:
+        try:
+            episode = episode_from_msg(message)
+        except ConversionError as error:
+            self._complain(str(error))
+            return
+        if self._session is not None:
+            self._session.put_episode(episode)
+
+    def _on_set_instruction(
+        self, request: SetInstruction.Request, response: SetInstruction.Response
+    ) -> SetInstruction.Response:
+        text = request.instruction.strip()
+        response.success = bool(text) and self._session is not None
+        if response.success and self._session is not None:
+            self._session.set_instruction(text)
+            response.message = "used from the next chunk on"
+        else:
+            response.message = "the instruction is empty; send a sentence"
+        return response
+
+    def _fits(self, stream: str, frame: CameraFrame) -> bool:
+        assert self._policy is not None
+        height, width = frame.rgb.shape[:2]
+        graph = replace(self._graph, image_height=height, image_width=width)
+        found = find_mismatches(self._policy.checkpoint.embodiment, graph)
+        if found:
+            self.failure = f"the checkpoint cannot be used with the {stream} camera: {'; '.join(found)}"
+            if not self.stopped.done():
+                self.stopped.set_result(None)
+            return False
+        self._checked.add(stream)
+        return True
+
+    # ---- out (the inference thread calls these too)
+
+    def _publish_chunk(self, chunk: ActionChunk) -> None:
+        self._chunk_publisher.publish(action_chunk_to_msg(chunk))
+
+    def _publish_frame(self, image: UInt8Image, stamp_ns: int) -> None:
+        # Stamped like the observation it was imagined from, so that viewers can pair the two.
+        self._image_publisher.publish(image_to_msg(image, stamp_ns, "camera_predicted"))
+
+    def _wants_frame(self) -> bool:
+        return self.config.predict_frames or self._image_publisher.get_subscription_count() > 0
+
+    def _report_failure(self, error: Exception) -> None:
+        self.get_logger().error("inference failed:\n" + "".join(traceback.format_exception(error)))
+
+    def _check_connections(self) -> None:
+        missing = [f"the {name} camera" for name, topic in CAMERAS.items() if not self.count_publishers(topic)]
+        if not self._chunk_publisher.get_subscription_count():
+            missing.append("the controller")
+        if missing != self._missing:
+            self._missing, self._ready = missing, not missing
+            self._publish_status()
+
+    def _complain(self, sentence: str) -> None:
+        self.get_logger().error(sentence, throttle_duration_sec=5.0)
+        if self._session is not None:
+            self._session.set_detail(sentence)
+
+    def _publish_status(self) -> None:
+        session, policy = self._session, self._policy
+        message = PolicyStatus(header=make_header(self._now_ns(), ""), ready=self._ready)
+        if policy is not None:
+            message.policy_id, message.gpu_memory = policy.policy_id, policy.gpu_memory
+        if session is not None:
+            status = session.status
+            message.session_id, message.instruction = status.session_id, status.instruction
+            message.latency_last, message.latency_mean = status.latency_last, status.latency_mean
+            message.latency_p95, message.sync_skew = status.latency_p95, status.sync_skew
+            message.observations_used = message.predictions = status.predictions
+            message.observations_dropped, message.detail = status.dropped, status.detail
+        if self._missing:
+            message.detail = f"waiting for {', '.join(self._missing)}"
+        self._status_publisher.publish(message)
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is told to stop; 2 with one sentence on stderr when it cannot work here."""
+    rclpy.init(args=args)
+    node: PolicyNode | None = None
+    failure = ""
+    try:
+        node = PolicyNode()
+        if node.config.autostart and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            node.trigger_activate()
+        if not node.failure:
+            executor = SingleThreadedExecutor()
+            executor.add_node(node)
+            executor.spin_until_future_complete(node.stopped)
+        failure = node.failure
+    except UserError as error:
+        failure = str(error)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            node.close()
+        rclpy.try_shutdown()
+    if failure:
+        print(f"policy_node: {failure}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

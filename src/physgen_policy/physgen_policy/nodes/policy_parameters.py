@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters of the policy node: the single source of their defaults, units and meanings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from physgen_control.parameter_field import ParameterError, parameter
+from physgen_control.types import HORIZON
+from physgen_policy.runtime.context import WindowPolicy
+from physgen_policy.runtime.observation import GateConfig
+from physgen_policy.runtime.policy import PolicyConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyNodeConfig:
+    """What the policy node can be told. Read once at start."""
+
+    checkpoint: str = parameter(
+        "", description="Checkpoint name or folder; empty: the one shipped for the task."
+    )
+    task: str = parameter("", description="Environment id or suite/index that the graph runs; empty: not known.")
+    robot: str = parameter("", description="Robot that the graph runs, compared with the checkpoint's; empty: any.")
+    device: str = parameter("auto", description="Where the networks run.", choices=("auto", "cpu", "cuda"))
+    num_threads: int = parameter(1, description="CPU threads of the networks; 0: torch's default.", ge=0, le=256)
+    dtype: str = parameter("float32", description="Number format of the networks.", choices=("float32", "bfloat16"))
+    sampler: str = parameter("ddim", description="Solver of the action head.", choices=("ddim", "ddpm"))
+    denoise_steps: int = parameter(10, description="Denoise steps of the action head.", ge=1, le=1000)
+    window_policy: WindowPolicy = parameter(
+        WindowPolicy.RECOMPUTE, description="At a full window: recompute the newest packs, or restart empty."
+    )
+    use_cache: bool = parameter(True, description="Keep keys and values while the window grows.")
+    use_plan: bool = parameter(True, description="Condition on the unexecuted part of the last prediction.")
+    seed: int = parameter(0, description="Added to every episode's seed for the policy's random numbers.", ge=0)
+    execute_steps: int = parameter(
+        HORIZON, description="Actions of a chunk to run before the next observation.", ge=1, le=HORIZON
+    )
+    pace: str = parameter(
+        "lockstep", description="Whether the world waits for the policy.", choices=("lockstep", "realtime")
+    )
+    execution: str = parameter(
+        "sync",
+        description="sync: observe after the chunk; pipelined: ask for the next one early.",
+        choices=("sync", "pipelined"),
+    )
+    lead_steps: int = parameter(
+        3, description="Pipelined: ask this many control steps before the chunk ends.", ge=1, le=HORIZON - 1
+    )
+    control_period: float = parameter(0.05, unit="s", description="Time between two actions.", ge=0.001, le=10.0)
+    sync_slop: float = parameter(
+        0.02, unit="s", description="Largest stamp difference of two images that belong together.", ge=0.0, le=1.0
+    )
+    sync_queue: int = parameter(8, description="Images kept per camera.", ge=2, le=100)
+    predict_frames: bool = parameter(
+        False, description="Imagine the next frame after every chunk, not only when somebody subscribes."
+    )
+    frame_ar_steps: int = parameter(8, description="Autoregressive steps of an imagined frame.", ge=1, le=256)
+    frame_denoise_steps: int = parameter(10, description="Denoise steps of an imagined frame.", ge=1, le=1000)
+    autostart: bool = parameter(True, description="Configure and activate without a lifecycle manager.")
+
+    def __post_init__(self) -> None:
+        if self.execution == "pipelined" and self.lead_steps >= self.execute_steps:
+            raise ParameterError(
+                f"lead_steps ({self.lead_steps}) must be smaller than execute_steps ({self.execute_steps})"
+            )
+
+    @property
+    def lockstep(self) -> bool:
+        """Whether the world waits for every answer."""
+        return self.pace == "lockstep"
+
+    def gate(self) -> GateConfig:
+        """How observations are chosen."""
+        return GateConfig(
+            step_period_ns=round(self.control_period * 1e9),
+            execute_steps=self.execute_steps,
+            lead_steps=self.lead_steps if self.execution == "pipelined" else 0,
+            lockstep=self.lockstep,
+            slop_ns=round(self.sync_slop * 1e9),
+            queue_size=self.sync_queue,
+        )
+
+    def policy(self) -> PolicyConfig:
+        """How the checkpoint is run."""
+        return PolicyConfig(
+            sampler="ddpm" if self.sampler == "ddpm" else "ddim",
+            denoise_steps=self.denoise_steps,
+            window_policy=self.window_policy,
+            use_cache=self.use_cache,
+            use_plan=self.use_plan,
+            execute_steps=self.execute_steps,
+            num_threads=self.num_threads,
+            dtype="bfloat16" if self.dtype == "bfloat16" else "float32",
+            frame_ar_steps=self.frame_ar_steps,
+            frame_denoise_steps=self.frame_denoise_steps,
+            seed=self.seed,
+        )

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds, checks and loads the checkpoint for a described graph; every refusal is one sentence."""
+
+from __future__ import annotations
+
+import torch
+
+from physgen_policy.checkpoint import CheckpointError, load_checkpoint, resolve_checkpoint
+from physgen_policy.runtime.embodiment_check import GraphDescription, find_mismatches
+from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig
+
+
+def choose_device(device: str) -> str:
+    """Resolve "auto" to cuda where there is one.
+
+    Raises:
+        CheckpointError: cuda was asked for and is absent.
+    """
+    available = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if available else "cpu"
+    if device == "cuda" and not available:
+        raise CheckpointError("device is cuda, but torch finds no CUDA device; use device:=cpu or device:=auto")
+    return device
+
+
+def load_policy(
+    checkpoint: str, graph: GraphDescription, config: PolicyConfig, device: str = "auto"
+) -> PhysGenPolicy:
+    """Load a checkpoint by name or folder (empty: the one shipped for graph.task) if it fits the graph.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or it was trained for something else.
+    """
+    path = resolve_checkpoint(checkpoint, graph.task)
+    loaded = load_checkpoint(path, choose_device(device))
+    found = find_mismatches(loaded.embodiment, graph, loaded.norm.action_dim)
+    if found:
+        raise CheckpointError(f"the checkpoint {path} cannot be used here: {'; '.join(found)}")
+    return PhysGenPolicy(loaded, config)

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A complete checkpoint with random weights, small enough to act in milliseconds; for tests only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from physgen_policy.checkpoint import save_checkpoint
+from physgen_policy.data.normalize import NormStats
+from physgen_policy.embodiment import Embodiment
+from physgen_policy.model.config import ModelConfig
+from physgen_policy.model.frame_codec import build_frame_codec
+from physgen_policy.model.physgen import PhysGen
+from physgen_policy.model.text_encoder import build_text_encoder
+
+VIEW = 32
+"""Side of one view in pixels; two of them make the 32 x 64 image of the model."""
+
+
+def tiny_config(**action: object) -> ModelConfig:
+    """Two layers, width 32, 1 x 2 frame tokens."""
+    return ModelConfig.from_dict(
+        {
+            "nova": {
+                "width": 32, "heads": 2, "video_depth": 2, "image_depth": 2, "head_width": 32, "head_depth": 1,
+                "image_size": [VIEW, 2 * VIEW], "text_dim": 16, "text_len": 8, "text_table_rows": 8, "mixer_rank": 4,
+            },
+            "action": {"dit_width": 32, "dit_depth": 2, "dit_heads": 2, "memory_frames": True, **action},
+            "text_encoder": {
+                "hidden_size": 16, "intermediate_size": 32, "num_layers": 1, "num_heads": 2, "vocab_size": 259,
+                "max_positions": 64,
+            },
+            "vae": {
+                "kind": "autoencoder_kl", "block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "norm_groups": 4,
+            },
+        }
+    )  # fmt: skip
+
+
+def tiny_embodiment(**changes: object) -> Embodiment:
+    """Matches the fake arm at 20 Hz unless changed."""
+    values = {"robot": "panda", "image_height": VIEW, "image_width": VIEW, "tasks": ("PushCube-v1",)}
+    return Embodiment(**(values | changes))  # type: ignore[arg-type]
+
+
+def tiny_norm() -> NormStats:
+    """A few millimetres per step."""
+    half_range = np.array([0.01, 0.01, 0.01, 0.05, 0.05, 0.05, 1.0], np.float32)
+    return NormStats(np.zeros(7, np.float32), half_range, 100)
+
+
+def write_tiny_checkpoint(folder: Path, *, seed: int = 0, action: dict | None = None, **embodiment: object) -> Path:
+    """Write a checkpoint whose every weight is random, so that outputs depend on every input."""
+    torch.manual_seed(seed)
+    config = tiny_config(**(action or {}))
+    model, codec, text = PhysGen(config), build_frame_codec(config), build_text_encoder(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, 0.5 * parameter[0].numel() ** -0.5)
+            elif not parameter.any():
+                parameter.normal_(0.0, 0.1)
+    return save_checkpoint(
+        folder, model=model, codec=codec, text_encoder=text, config=config, norm=tiny_norm(),
+        embodiment=tiny_embodiment(**embodiment),
+    )  # fmt: skip
