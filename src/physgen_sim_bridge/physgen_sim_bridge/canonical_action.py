@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Canonical action -> simulator action: every scale, sign and clip of a simulator's controller lives here.
+
+Canonical: [dx dy dz (m), right-handed rotation vector (rad), gripper (+1 open, -1 closed)], in the robot base frame,
+relative to the measured pose. Pure NumPy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from physgen_control.types import ACTION_DIM, Float32Array, Float64Array
+
+MANISKILL_METRES = 0.1
+"""pd_ee_delta_pose: 1.0 is 0.1 m of translation per control step."""
+
+MANISKILL_RADIANS = 0.1
+"""pd_ee_delta_pose: 1.0 is 0.1 rad of rotation per control step."""
+
+MANISKILL_ROTATION_SIGN = -1.0
+"""mani-skill 3.0.1 multiplies rotations by rot_lower (-0.1): its +1 turns left-handed (upstream issue 1469)."""
+
+
+def check_action(action: Float32Array) -> Float64Array:
+    """Return the action as float64 of length 7, or raise a ValueError that says what is wrong with it."""
+    values = np.asarray(action, dtype=np.float64)
+    if values.shape != (ACTION_DIM,):
+        raise ValueError(f"A canonical action has {ACTION_DIM} numbers, but this one has shape {values.shape}.")
+    if not np.all(np.isfinite(values)):
+        raise ValueError(f"An action must be finite, but this one is {values.tolist()}.")
+    return values
+
+
+def matrix_from_rotation_vector(vector: Float64Array) -> Float64Array:
+    """Return the 3x3 rotation matrix of a right-handed rotation vector [rad] (Rodrigues)."""
+    angle = float(np.linalg.norm(vector))
+    if angle < 1e-12:
+        return np.eye(3)
+    x, y, z = vector / angle
+    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + np.sin(angle) * skew + (1.0 - np.cos(angle)) * (skew @ skew)
+
+
+def euler_xyz_from_matrix(matrix: Float64Array) -> Float64Array:
+    """Return (a, b, c) with matrix = Rx(a) @ Ry(b) @ Rz(c), |b| <= pi/2: what pd_ee_delta_pose calls "XYZ"."""
+    return np.array(
+        [
+            np.arctan2(-matrix[1, 2], matrix[2, 2]),
+            np.arcsin(np.clip(matrix[0, 2], -1.0, 1.0)),
+            np.arctan2(-matrix[0, 1], matrix[0, 0]),
+        ]
+    )
+
+
+def maniskill_action(action: Float32Array) -> Float32Array:
+    """Return the pd_ee_delta_pose action (7 numbers in [-1, 1]) that realises a canonical action.
+
+    Translation is clipped to 0.1 m per axis, rotation to 0.1 rad in length keeping its axis, the gripper to [-1, 1].
+    """
+    values = check_action(action)
+    rotation = values[3:6]
+    angle = float(np.linalg.norm(rotation))
+    if angle > MANISKILL_RADIANS:
+        rotation = rotation * (MANISKILL_RADIANS / angle)
+    euler = euler_xyz_from_matrix(matrix_from_rotation_vector(rotation))
+    result = np.empty(ACTION_DIM, dtype=np.float32)
+    result[:3] = np.clip(values[:3] / MANISKILL_METRES, -1.0, 1.0)
+    result[3:6] = np.clip(MANISKILL_ROTATION_SIGN * euler / MANISKILL_RADIANS, -1.0, 1.0)
+    result[6] = np.clip(values[6], -1.0, 1.0)
+    return result

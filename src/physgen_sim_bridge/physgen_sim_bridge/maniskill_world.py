@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ManiSkill tabletop tasks as a World: CPU physics, software rendering, two cameras, state in the robot base frame.
+
+mani-skill is imported only when a world is made; one process should hold one world (worker.py), because the simulator
+owns global state (renderer, torch threads, logging).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from physgen_control.errors import UserError
+from physgen_control.types import Float32Array, Pose, UInt8Image
+from physgen_sim_bridge.canonical_action import maniskill_action
+from physgen_sim_bridge.world import CameraSpec, Observation, WorldSpec
+
+CONTROL_PERIOD_NS = 50_000_000
+"""pd_ee_delta_pose runs at 20 Hz."""
+
+ROBOT_UID = "panda_wristcam"
+"""The stock uid is re-used on purpose: the scenes choose the start pose of the arm by this name."""
+
+# Camera on panda_hand: position [m] and quaternion (w, x, y, z) of the stock RealSense mount, field of view 90 degrees.
+WRIST_POSITION = (0.0464982, -0.0200011, 0.0360011)
+WRIST_QUATERNION = (0.70710678, 0.0, -0.70710678, 0.0)
+WRIST_FOV = math.pi / 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManiSkillTask:
+    """A task: its words, its limits, its objects (our name -> attribute of the environment) and its fixed camera.
+
+    The camera looks from `eye` to `target` (simulator world frame: robot base at x = -0.615 m, table top at z = 0).
+    """
+
+    instruction: str
+    success_rule: str
+    max_steps: int
+    objects: tuple[tuple[str, str], ...]
+    eye: tuple[float, float, float]
+    target: tuple[float, float, float]
+    fov: float
+
+
+# The fixed camera stands opposite the robot, a little to its left, so that the cube is always between the camera and
+# the gripper that pushes it, and the slant shows depth.
+TASKS: dict[str, ManiSkillTask] = {
+    "PushCube-v1": ManiSkillTask(
+        instruction="push the cube to the goal",
+        success_rule="the cube's centre is within 0.1 m of the goal's centre, on the table",
+        max_steps=100,
+        objects=(("cube", "obj"), ("goal", "goal_region")),
+        eye=(0.70, 0.18, 0.50),
+        target=(0.06, 0.0, 0.03),
+        fov=0.70,
+    ),
+    "PickCube-v1": ManiSkillTask(
+        instruction="pick up the cube and move it to the goal",
+        success_rule="the cube's centre is within 0.025 m of the goal and the arm is still",
+        max_steps=150,
+        objects=(("cube", "cube"), ("goal", "goal_site")),
+        eye=(0.65, 0.18, 0.50),
+        target=(0.0, 0.0, 0.14),
+        fov=0.75,
+    ),
+    "StackCube-v1": ManiSkillTask(
+        instruction="stack the red cube on the green cube",
+        success_rule="the red cube lies still on the green cube and is not held",
+        max_steps=200,
+        objects=(("cubeA", "cubeA"), ("cubeB", "cubeB")),
+        eye=(0.65, 0.18, 0.50),
+        target=(-0.02, 0.0, 0.06),
+        fov=0.80,
+    ),
+}
+
+
+class ManiSkillWorld:
+    """One ManiSkill environment; see the World protocol.
+
+    The invisible goal of PickCube is drawn in both cameras (a green ball): without it the task cannot be done from
+    images. With render=False the images are black and a step costs a few milliseconds.
+    """
+
+    def __init__(self, task: str, *, image_size: int = 128, render: bool = True) -> None:
+        self._task = TASKS[task]
+        self._render = render
+        self._env: Any = None
+        self.spec = WorldSpec(
+            name="maniskill",
+            task=task,
+            control_mode="pd_ee_delta_pose",
+            success_rule=self._task.success_rule,
+            default_max_steps=self._task.max_steps,
+            control_period_ns=CONTROL_PERIOD_NS,
+            image_size=(image_size, image_size),
+            instruction=self._task.instruction,
+            robot="panda",
+            fixed_camera=CameraSpec(name="fixed", fov_y=self._task.fov),
+            wrist_camera=CameraSpec(name="wrist", fov_y=WRIST_FOV),
+        )
+        self._env = _make_env(task, self._task, image_size, render)
+        self._agent: Any = None
+        self._objects: list[tuple[str, Any]] = []
+        self._black = np.zeros((image_size, image_size, 3), dtype=np.uint8)
+        self._black.flags.writeable = False
+
+    def reset(self, seed: int, init_state: int = -1) -> Observation:
+        """Start an episode; init_state must be -1 because these tasks have no stored initial states."""
+        if init_state != -1:
+            raise UserError(
+                f"{self.spec.task} has no stored initial states, but init_state is {init_state}; use -1 and a seed."
+            )
+        if not 0 <= seed < 2**32:
+            raise UserError(f"A seed must be in [0, 2^32), but it is {seed}.")
+        # A new physics scene per episode: contact caches and sleep counters of the last episode would otherwise
+        # change the next one in the last digits, and so break "same seed, same episode".
+        self._env.reset(seed=seed, options={"reconfigure": True})
+        self._agent = self._env.agent
+        self._objects = [(name, getattr(self._env, attribute)) for name, attribute in self._task.objects]
+        return self._observe()
+
+    def step(self, action: Float32Array) -> Observation:
+        """Apply one canonical action for one control period (50 ms)."""
+        # The environment's own step() would also build observations and rewards that nobody reads.
+        self._env._step_action(maniskill_action(action))
+        self._env._elapsed_steps += 1
+        return self._observe()
+
+    def close(self) -> None:
+        """Free the scene."""
+        if self._env is not None:
+            self._objects, self._agent = [], None
+            self._env.close()
+            self._env = None
+
+    def _observe(self) -> Observation:
+        robot = self._agent.robot
+        base = robot.pose.raw_pose[0].numpy().astype(np.float64)
+        joints = robot.get_qpos()[0].numpy().astype(np.float64)
+        speeds = robot.get_qvel()[0].numpy().astype(np.float64)
+        fixed, wrist = self._images()
+        return Observation(
+            rgb_fixed=fixed,
+            rgb_wrist=wrist,
+            positions=joints[:7],
+            velocities=speeds[:7],
+            gripper_width=float(joints[7] + joints[8]),
+            tcp_pose=_pose_in_base(self._agent.tcp, base),
+            objects={name: _pose_in_base(actor, base) for name, actor in self._objects},
+            success=bool(self._env.evaluate()["success"][0]),
+        )
+
+    def _images(self) -> tuple[UInt8Image, UInt8Image]:
+        if not self._render:
+            return self._black, self._black
+        self._env.scene.update_render(update_sensors=True, update_human_render_cameras=False)
+        sensors = self._env._sensors
+        for sensor in sensors.values():  # start both pictures before waiting for the first
+            sensor.capture()
+        pictures = [sensors[uid].camera.get_picture(["Color"])[0] for uid in ("base_camera", "hand_camera")]
+        fixed, wrist = (np.ascontiguousarray(picture[0, :, :, :3].numpy()) for picture in pictures)
+        return fixed, wrist
+
+
+def _pose_in_base(thing: Any, base: np.ndarray) -> Pose:
+    """Pose of an actor or link in the base frame; the base is only translated (world axes)."""
+    raw = thing.pose.raw_pose[0].numpy().astype(np.float64)
+    return Pose(position=raw[:3] - base[:3], quaternion=raw[[4, 5, 6, 3]])
+
+
+def _make_env(task_id: str, task: ManiSkillTask, image_size: int, render: bool) -> Any:
+    import gymnasium
+    import sapien
+    import torch
+    from mani_skill import logger
+    from mani_skill.agents.registration import register_agent
+    from mani_skill.agents.robots.panda.panda import Panda
+    from mani_skill.sensors.camera import CameraConfig
+    from mani_skill.utils import sapien_utils
+
+    # Every tensor here has a handful of numbers: more threads only cost time.
+    torch.set_num_threads(1)
+    # Two warnings per start-up tell of the re-used uid: intended.
+    logger.setLevel("ERROR")
+    import mani_skill.envs  # noqa: F401  (registers the tasks)
+
+    class LitePandaWristCam(Panda):
+        """Panda with a wrist camera and no camera mesh: the stock one has 425,160 of the scene's 582,216 triangles."""
+
+        uid = ROBOT_UID
+
+        @property
+        def _sensor_configs(self) -> list[Any]:
+            return [
+                CameraConfig(
+                    uid="hand_camera",
+                    pose=sapien.Pose(WRIST_POSITION, WRIST_QUATERNION),
+                    width=image_size,
+                    height=image_size,
+                    fov=WRIST_FOV,
+                    near=0.01,
+                    far=100,
+                    mount=self.robot.links_map["panda_hand"],
+                )
+            ]
+
+    register_agent(override=True)(LitePandaWristCam)
+    sensor_configs = {
+        "width": image_size,
+        "height": image_size,
+        "base_camera": {"pose": sapien_utils.look_at(task.eye, task.target), "fov": task.fov},
+    }
+    try:
+        env = gymnasium.make(
+            task_id,
+            obs_mode="none",  # this module renders itself, and without hiding PickCube's goal
+            control_mode="pd_ee_delta_pose",
+            sim_backend="physx_cpu",
+            render_backend="cpu" if render else "none",
+            robot_uids=ROBOT_UID,
+            sensor_configs=sensor_configs,
+        )
+    except RuntimeError as error:
+        if "rendering device" in str(error) or "physical device" in str(error):
+            raise UserError(
+                "ManiSkill found no Vulkan device: install Mesa's lavapipe 24.3 or newer and point VK_ICD_FILENAMES at "
+                f"its lvp_icd JSON file (the simulator said: {error})."
+            ) from error
+        raise
+    # The wrapper would end episodes after 50 steps; the step limit is the caller's.
+    return env.unwrapped

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The list of worlds and how to make one from its name; simulators are imported only when chosen."""
+
+from __future__ import annotations
+
+from physgen_control.errors import UserError
+from physgen_sim_bridge.fake_world import FAKE_TASKS, FakeWorld
+from physgen_sim_bridge.maniskill_world import TASKS as MANISKILL_TASKS
+from physgen_sim_bridge.maniskill_world import ManiSkillWorld
+from physgen_sim_bridge.world import World
+
+MIN_IMAGE_SIZE = 16
+MAX_IMAGE_SIZE = 1024
+
+
+class UnknownTaskError(UserError):
+    """The simulator or the task does not exist; the text lists those that do."""
+
+
+def known_tasks(sim: str) -> tuple[str, ...]:
+    """Return the tasks of a simulator, or raise UnknownTaskError if there is no such simulator."""
+    match sim:
+        case "maniskill":
+            return tuple(MANISKILL_TASKS)
+        case "fake":
+            return tuple(FAKE_TASKS)
+    raise UnknownTaskError(f"There is no simulator {sim!r}; choose one of: maniskill, fake.")
+
+
+def check_task(sim: str, task: str, image_size: int = 128) -> None:
+    """Raise UnknownTaskError or UserError with one sentence if make_world would not know what to do."""
+    tasks = known_tasks(sim)
+    if task not in tasks:
+        raise UnknownTaskError(f"The simulator {sim} has no task {task!r}; choose one of: {', '.join(tasks)}.")
+    if not MIN_IMAGE_SIZE <= image_size <= MAX_IMAGE_SIZE:
+        raise UserError(f"image_size must be {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels, but it is {image_size}.")
+
+
+def make_world(
+    sim: str, task: str, *, image_size: int = 128, render: bool = True, in_worker: bool = False
+) -> World:
+    """Make a world; in_worker=True runs it in its own process, so that its crash is an error and not an exit."""
+    check_task(sim, task, image_size)
+    if in_worker:
+        from physgen_sim_bridge.worker import WorkerWorld
+
+        return WorkerWorld(sim, task, image_size=image_size, render=render)
+    if sim == "maniskill":
+        return ManiSkillWorld(task, image_size=image_size, render=render)
+    return FakeWorld(task, image_size=image_size, render=render)
