@@ -16,6 +16,7 @@ from physgen_setup.errors import SetupError
 # A line this often tells the watcher of a log without a terminal that a long step is alive.
 HEARTBEAT_SECONDS = 60.0
 POLL_SECONDS = 0.2
+SHOWN_COMMAND = 80
 
 
 class Console:
@@ -111,7 +112,8 @@ class Shell:
         """
         status = self.attempt(command, env=env, cwd=cwd)
         if status != 0:
-            raise SetupError(f"`{shlex.join(command[:4])} ...` ended with status {status}.", remedy)
+            shown = shlex.join(command).splitlines()[0][:SHOWN_COMMAND]
+            raise SetupError(f"`{shown} ...` ended with status {status}.", remedy)
 
     def note(self, text: str) -> None:
         """Write a line into the log."""
