@@ -75,8 +75,7 @@ def declare_from(node: Node, config: type[ConfigT]) -> ConfigT:
             value = node.declare_parameter(entry.name, ros_default, descriptor).value
         except InvalidParameterValueException as error:
             raise ParameterError(
-                f"Parameter {entry.name!r} ({describe(entry)}) is {error.value!r}, "
-                f"allowed is {range_text(entry)}."
+                f"Parameter {entry.name!r} ({describe(entry)}) is out of range, allowed is {range_text(entry)}."
             ) from error
         except (InvalidParameterTypeException, ParameterUninitializedException) as error:
             raise ParameterError(f"Parameter {entry.name!r} has no usable value: {error}.") from error
