@@ -6,7 +6,7 @@ from __future__ import annotations
 import io
 import struct
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ class EpisodeRecording:
     """One recorded episode.
 
     Repeated messages (same stamp, step or sequence) are kept once. `episode` is the last EpisodeInfo: its
-    phase is the outcome, RUNNING if the recording was cut. `applied` is ordered by step.
+    phase is the outcome, CRASHED if the recording was cut. `applied` is ordered by step.
     """
 
     path: Path
@@ -268,7 +268,8 @@ def read_episode(path: Path | str) -> EpisodeRecording:
         infos = values(topics.EPISODE_INFO)
         if not infos:
             raise BagError(f"The bag {path} holds no {topics.EPISODE_INFO}: it is not an episode bag.")
-        episode = read.episode_from_msg(infos[-1])
+        custom = {str(k): str(v) for k, v in (information.get("custom_data") or {}).items()}
+        episode = _with_outcome(read.episode_from_msg(infos[-1]), custom)
         applied = [read.applied_action_from_msg(m) for m in values(topics.APPLIED_ACTION)]
         applied = _once([a for a in applied if a.episode_id in ("", episode.episode_id)], lambda a: a.step)
         chunks = [read.action_chunk_from_msg(m) for m in values(topics.ACTION_CHUNK)]
@@ -276,7 +277,7 @@ def read_episode(path: Path | str) -> EpisodeRecording:
         return EpisodeRecording(
             path=path,
             episode=episode,
-            custom_data={str(k): str(v) for k, v in (information.get("custom_data") or {}).items()},
+            custom_data=custom,
             images={camera: _image_stream(camera, raw, types, store) for camera in topics.CAMERAS},
             joints=_joint_table(values(topics.JOINT_STATES)),
             poses=_pose_table(values(topics.CURRENT_POSE)),
@@ -307,6 +308,14 @@ def _metadata(path: Path) -> dict[str, Any]:
     if not isinstance(information, dict):
         raise BagError(f"{file} is not rosbag2 metadata: recover the bag with `physgen repair {path}`.")
     return information
+
+
+def _with_outcome(episode: Episode, custom: dict[str, str]) -> Episode:
+    """Return the episode with the outcome of the metadata where the terminal EpisodeInfo was never recorded."""
+    outcome = custom.get("outcome", "")
+    if episode.phase != EpisodePhase.RUNNING or outcome not in EpisodePhase.__members__:
+        return episode
+    return replace(episode, phase=EpisodePhase[outcome], detail=custom.get("detail", ""))
 
 
 def _store_of(reader: Reader) -> Typestore:

@@ -9,20 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from physgen_control.bags.repair import repair_bag
-from physgen_control.errors import UserError
+from physgen_control.command_line import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns 0, or 2 with one sentence on stderr."""
+    """Run the command and return its exit status; bad input raises UserError."""
     parser = argparse.ArgumentParser(prog="physgen repair", description=__doc__)
     parser.add_argument("bag", type=Path, help="a NAME.partial folder, a bag folder or an .mcap file")
     parser.add_argument("--out", type=Path, help="folder of the recovered bag (default: NAME-repaired)")
     options = parser.parse_args(arguments)
-    try:
-        report = repair_bag(options.bag, options.out)
-    except UserError as error:
-        print(f"physgen repair: {error}", file=sys.stderr)
-        return 2
+    report = repair_bag(options.bag, options.out)
     print(f"Recovered {report.messages} messages into {report.path} (outcome {report.outcome}).")
     for note in report.notes:
         print(f"  {note}")
@@ -30,4 +26,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command("physgen repair", main, sys.argv[1:]))

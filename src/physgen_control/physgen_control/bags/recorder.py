@@ -1,0 +1,309 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turn a stream of raw messages into one bag per episode; ROS-free, one thread, no exception for a bad disk.
+
+Every message goes through a ring buffer, so that whatever of the first observation arrived before the
+EpisodeInfo is still there. After the terminal phase messages are held until the episode is complete or `drain_s` is over.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from physgen_control.bags import topics
+from physgen_control.bags.audit import Audit, audit_episode
+from physgen_control.bags.cdr import header_stamp_ns
+from physgen_control.bags.errors import BagError
+from physgen_control.bags.serialize import episode_custom_data
+from physgen_control.bags.topics import RecordedTopic
+from physgen_control.bags.typestore import typestore
+from physgen_control.bags.writer import PARTIAL_SUFFIX, BagWriter
+from physgen_control.messages.read import applied_action_from_msg, episode_from_msg
+from physgen_control.parameter_field import parameter
+from physgen_control.types import Episode, EpisodePhase
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderConfig:
+    """Where and how episodes are recorded."""
+
+    bag_dir: str = parameter("bags", description="Folder that gets one bag per episode")
+    image_transport: str = parameter(
+        "raw", description="Record lossless images or the camera's JPEG topics", choices=("raw", "compressed")
+    )
+    compression: str = parameter(
+        "zstd", description="Lossless compression of the bag file", choices=("zstd", "none")
+    )
+    pre_roll_s: float = parameter(
+        3.0,
+        description="How long messages are kept for an episode whose start is still unknown",
+        unit="s",
+        ge=0.1,
+    )
+    pre_roll_mb: float = parameter(
+        128.0, description="Memory limit of the messages kept that way", unit="MB", ge=1.0
+    )
+    drain_s: float = parameter(
+        1.0, description="Longest wait for late messages after the end of an episode", unit="s", ge=0.0
+    )
+    min_free_mb: float = parameter(
+        500.0, description="No new bag is started with less free disk space", unit="MB", ge=0.0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    topic: str
+    data: bytes
+    stamp_ns: int
+    log_ns: int
+    mono_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderStatus:
+    """What /physgen/recorder_status says. state: ready, recording or error; detail: one sentence."""
+
+    state: str
+    detail: str
+    episode_id: str = ""
+    bag_path: str = ""
+
+
+class EpisodeRecorder:
+    """The recorder's state machine.
+
+    Args:
+        config: Parameters.
+        recorded: Topics to expect.
+        report: Called with every new status.
+        custom_data: More texts for each bag's metadata.
+    """
+
+    def __init__(
+        self,
+        config: RecorderConfig,
+        recorded: tuple[RecordedTopic, ...],
+        report: Callable[[RecorderStatus], None],
+        custom_data: Mapping[str, str] | None = None,
+    ) -> None:
+        self.config = config
+        self.audits: list[Audit] = []
+        self._recorded = {topic.name: topic for topic in recorded}
+        self._report = report
+        self._custom_data = dict(custom_data or {})
+        self._ring: deque[_Item] = deque()
+        self._ring_bytes = 0
+        self._latched: dict[str, _Item] = {}
+        self._writer: BagWriter | None = None
+        self._episode: Episode | None = None
+        self._seen: set[str] = {""}
+        self._held: list[_Item] = []
+        self._drain_end_ns: int | None = None  # monotonic
+        self._stamps: dict[str, set[int]] = {}
+        self._steps: set[int] = set()
+
+    def bag_path(self, episode: Episode) -> Path:
+        """Return where the bag of an episode goes: its id, numbered when taken."""
+        name = re.sub(r"[^A-Za-z0-9._-]+", "_", episode.episode_id).strip("._") or "episode"
+        folder = Path(self.config.bag_dir).expanduser()
+        path, number = folder / name, 1
+        while path.exists() or path.with_name(path.name + PARTIAL_SUFFIX).exists():
+            number += 1
+            path = folder / f"{name}-{number}"
+        return path
+
+    def on_message(self, topic: str, data: bytes, now_ns: int, mono_ns: int) -> None:
+        """Take one raw message.
+
+        Args:
+            topic: Its topic.
+            data: CDR bytes.
+            now_ns: ROS time of arrival [ns]; 0 if there is no clock yet.
+            mono_ns: Monotonic time of arrival [ns].
+        """
+        try:
+            stamp = header_stamp_ns(data)
+        except BagError as error:
+            self._report(RecorderStatus(state="error", detail=f"A message on {topic} was dropped: {error}"))
+            return
+        item = _Item(topic, data, stamp or now_ns, now_ns or stamp, mono_ns)
+        if topic == topics.EPISODE_INFO:
+            self._on_episode(item)
+            return
+        self._remember(item)
+        if self._writer is None:
+            return
+        if self._drain_end_ns is not None:
+            self._held.append(item)
+            self.on_time(mono_ns)
+        else:
+            self._write(item)
+
+    def on_time(self, mono_ns: int) -> None:
+        """Close a draining bag when its episode is complete or the time is over; call it regularly."""
+        if self._drain_end_ns is None or self._episode is None:
+            return
+        if mono_ns >= self._drain_end_ns or self._is_complete():
+            self._finish(None)
+
+    def close(self) -> None:
+        """Complete the open bag at shutdown; an episode without an end counts as CRASHED."""
+        if self._writer is None or self._episode is None:
+            return
+        if self._drain_end_ns is None:
+            fields = {
+                "outcome": EpisodePhase.CRASHED.name,
+                "detail": "The recorder was stopped before the end.",
+            }
+            self._finish(None, fields)
+        else:
+            self._finish(None)
+
+    # --- episodes ---
+
+    def _on_episode(self, item: _Item) -> None:
+        info = typestore().deserialize_cdr(item.data, self._recorded[topics.EPISODE_INFO].type)
+        episode = episode_from_msg(info)
+        current = self._episode
+        if episode.phase == EpisodePhase.RUNNING:
+            if episode.episode_id in self._seen:
+                return
+            if self._writer is not None:
+                # The old world is gone without a terminal phase, or is still draining.
+                crashed = {
+                    "outcome": EpisodePhase.CRASHED.name,
+                    "detail": "The next episode began before the end.",
+                }
+                self._finish(episode.start_ns, {} if self._drain_end_ns is not None else crashed)
+            self._start(episode, item)
+            return
+        ours = current is not None and episode.episode_id == current.episode_id and self._writer is not None
+        if ours and self._drain_end_ns is None and episode.phase != EpisodePhase.IDLE:
+            self._write(item, force=True)
+            self._episode = episode
+            self._drain_end_ns = item.mono_ns + int(self.config.drain_s * NS_PER_S)
+            self.on_time(item.mono_ns)
+
+    def _start(self, episode: Episode, item: _Item) -> None:
+        self._seen.add(episode.episode_id)
+        self._episode = episode
+        self._stamps, self._steps, self._held, self._drain_end_ns = {}, set(), [], None
+        path = self.bag_path(episode)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            free_mb = shutil.disk_usage(path.parent).free / 1e6
+            if free_mb < self.config.min_free_mb:
+                raise BagError(
+                    f"The episode {episode.episode_id} is not recorded: {path.parent} has {free_mb:.0f} MB free, "
+                    f"at least {self.config.min_free_mb:.0f} MB are needed (min_free_mb)."
+                )
+            custom = {**episode_custom_data(episode), **self._custom_data}
+            self._writer = BagWriter(path, custom, compression=self.config.compression)
+            for topic in self._recorded.values():
+                self._writer.add_topic(topic.name, topic.type, latched=topic.latched)
+        except (BagError, OSError) as error:
+            self._fail(str(error))
+            return
+        for latched in self._latched.values():
+            self._write(latched, force=True)
+        self._write(item, force=True)
+        for early in self._ring:
+            if not self._recorded[early.topic].latched:
+                self._write(early)
+        self._say("recording", f"Recording {episode.episode_id}.")
+
+    def _is_complete(self) -> bool:
+        """All actions and observations of an episode that counts its steps have arrived."""
+        episode = self._episode
+        if episode is None or not episode.step:
+            return False
+        steps, stamps = set(self._steps), {name: set(values) for name, values in self._stamps.items()}
+        for item in self._held:
+            self._count(item, stamps, steps)
+        observed = [t.name for t in self._recorded.values() if t.observation and t.required]
+        enough = all(len(stamps.get(name, ())) >= episode.step + 1 for name in observed)
+        return enough and len(steps) >= episode.step
+
+    def _finish(self, next_start_ns: int | None, custom: Mapping[str, str] | None = None) -> None:
+        writer, episode = self._writer, self._episode
+        if writer is None or episode is None:
+            return
+        for item in self._held:
+            if next_start_ns is None or item.stamp_ns < next_start_ns:
+                self._write(item)
+        if self._writer is None:  # the disk failed while writing the held messages
+            return
+        stamps = {name: sorted(values) for name, values in self._stamps.items()}
+        audit = audit_episode(
+            tuple(self._recorded.values()), writer.counts, stamps, sorted(self._steps), episode.step
+        )
+        self.audits.append(audit)
+        final = {**episode_custom_data(episode), **(custom or {}), "audit": audit.to_json()}
+        self._drain_end_ns, self._held = None, []
+        try:
+            path = writer.finish(final)
+        except BagError as error:
+            self._fail(str(error))
+            return
+        self._writer = None
+        problems = "" if audit.complete else " Incomplete: " + " ".join(audit.warnings)
+        self._report(
+            RecorderStatus(
+                state="ready",
+                detail=f"Recorded {episode.episode_id} ({final['outcome']}).{problems}",
+                episode_id=episode.episode_id,
+                bag_path=str(path),
+            )
+        )
+
+    # --- messages ---
+
+    def _remember(self, item: _Item) -> None:
+        if self._recorded[item.topic].latched:
+            self._latched[item.topic] = item
+        self._ring.append(item)
+        self._ring_bytes += len(item.data)
+        oldest = item.mono_ns - int(self.config.pre_roll_s * NS_PER_S)
+        limit = self.config.pre_roll_mb * 1e6
+        while self._ring and (self._ring[0].mono_ns < oldest or self._ring_bytes > limit):
+            self._ring_bytes -= len(self._ring.popleft().data)
+
+    def _count(self, item: _Item, stamps: dict[str, set[int]], steps: set[int]) -> None:
+        if self._recorded[item.topic].observation:
+            stamps.setdefault(item.topic, set()).add(item.stamp_ns)
+        elif item.topic == topics.APPLIED_ACTION and self._episode is not None:
+            message = typestore().deserialize_cdr(item.data, self._recorded[item.topic].type)
+            action = applied_action_from_msg(message)
+            if action.episode_id in ("", self._episode.episode_id):
+                steps.add(action.step)
+
+    def _write(self, item: _Item, *, force: bool = False) -> None:
+        """Write a message that belongs to the episode; `force`: whatever its stamp."""
+        if self._writer is None or self._episode is None:
+            return
+        if not force and item.stamp_ns < self._episode.start_ns:
+            return
+        try:
+            self._count(item, self._stamps, self._steps)
+            self._writer.write(item.topic, item.data, max(item.log_ns, self._episode.start_ns), item.stamp_ns)
+        except BagError as error:
+            self._fail(f"{error} The recording of {self._episode.episode_id} ended there.")
+
+    def _fail(self, sentence: str) -> None:
+        """Give the bag up, say why, go on with the next episode: recording must never stop the arm."""
+        if self._writer is not None:
+            self._writer.abandon()
+        self._writer, self._drain_end_ns, self._held = None, None, []
+        self._say("error", sentence)
+
+    def _say(self, state: str, detail: str) -> None:
+        episode_id = self._episode.episode_id if self._episode else ""
+        path = str(self._writer.path) if self._writer else ""
+        self._report(RecorderStatus(state=state, detail=detail, episode_id=episode_id, bag_path=path))

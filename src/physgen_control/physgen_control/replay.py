@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Choose a recorded episode and cut its actions into chunks again: the ROS-free part of the replay node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from physgen_control.bags.errors import BagError
+from physgen_control.bags.reader import BagSummary, EpisodeRecording, find_bags, read_episode, read_summary
+from physgen_control.types import ACTION_DIM, HORIZON, ActionChunk, Episode, Float32Array, Source
+
+REPLAYED_SOURCES = (Source.POLICY, Source.TELEOP)
+
+
+@dataclass(frozen=True, slots=True)
+class BagIndex:
+    """The bags of a folder, from their metadata only."""
+
+    folder: Path
+    bags: tuple[BagSummary, ...]
+
+    @classmethod
+    def of(cls, folder: Path | str) -> BagIndex:
+        """Return the index of a bag or a folder of bags.
+
+        Raises:
+            BagError: The folder does not exist or holds no bag.
+        """
+        paths = find_bags(folder)
+        if not paths:
+            raise BagError(
+                f"{folder} holds no finished bag: record some (record:=true) or give another folder."
+            )
+        return cls(Path(folder), tuple(read_summary(path) for path in paths))
+
+    def find(self, task: str, seed: int) -> BagSummary:
+        """Return the bag of a task and seed, a successful one where there are several.
+
+        Raises:
+            BagError: No bag fits, in one sentence that names the seeds that are there.
+        """
+        fitting = [bag for bag in self.bags if bag.task == task and bag.seed == seed]
+        if not fitting:
+            seeds = sorted({bag.seed for bag in self.bags if bag.task == task})
+            there = f"its seeds for this task are {seeds}" if seeds else "it has no bag of this task"
+            raise BagError(f"{self.folder} has no bag for task {task!r} and seed {seed}: {there}.")
+        return next((bag for bag in fitting if bag.outcome == "SUCCESS"), fitting[0])
+
+
+def replayed_actions(recording: EpisodeRecording) -> Float32Array:
+    """Return the recorded actions to apply again, float32 [n, 7]: executed ones of policy and teleoperation.
+
+    Raises:
+        BagError: The bag has none.
+    """
+    actions = [a.applied for a in recording.applied if a.executed and a.source in REPLAYED_SOURCES]
+    if not actions:
+        raise BagError(f"The bag {recording.path} has no executed action of a policy or of teleoperation.")
+    return np.stack(actions).astype(np.float32)
+
+
+class ReplayPlayer:
+    """Hands out the actions of one episode as chunks of up to 8, each when the one before has been applied."""
+
+    def __init__(self, episode: Episode, actions: Float32Array, session_id: str, policy_id: str) -> None:
+        if actions.ndim != 2 or actions.shape[1] != ACTION_DIM:
+            raise BagError(f"Replayed actions must have the shape (n, {ACTION_DIM}), got {actions.shape}.")
+        self.episode = episode
+        self.actions = actions
+        self._session_id = session_id
+        self._policy_id = policy_id
+        self._next = 0
+        self._seq = 0
+
+    @classmethod
+    def of_bag(cls, episode: Episode, path: Path, session_id: str) -> ReplayPlayer:
+        """Return a player of the bag at `path` for the running episode."""
+        return cls(episode, replayed_actions(read_episode(path)), session_id, f"replay:{path.name}")
+
+    @property
+    def finished(self) -> bool:
+        """Every action was handed out; further chunks hold still."""
+        return self._next >= len(self.actions)
+
+    def next_chunk(
+        self, *, base_step: int, observation_ns: int, now_ns: int, step_period_ns: int
+    ) -> ActionChunk:
+        """Return the next chunk; the last recorded one is shorter, then come chunks of zero motion.
+
+        Those let an episode that outlives its recording end by its own step limit.
+
+        Args:
+            base_step: Control step at which it starts.
+            observation_ns: Stamp of the robot state it answers [ns].
+            now_ns: ROS time [ns].
+            step_period_ns: Control period [ns].
+        """
+        part = self.actions[self._next : self._next + HORIZON]
+        if self.finished:
+            part = np.zeros((HORIZON, ACTION_DIM), np.float32)
+            part[:, -1] = self.actions[-1, -1]  # the gripper keeps its state
+        chunk = ActionChunk(
+            session_id=self._session_id,
+            episode_id=self.episode.episode_id,
+            chunk_seq=self._seq,
+            base_step=base_step,
+            stamp_ns=now_ns,
+            observation_stamp_ns=observation_ns,
+            inference_start_ns=now_ns,
+            inference_end_ns=now_ns,
+            valid_until_ns=0,
+            step_period_ns=step_period_ns,
+            data=part[None],
+            execute_steps=len(part),
+            instruction=self.episode.instruction,
+            policy_id=self._policy_id,
+        )
+        self._next += len(part)
+        self._seq += 1
+        return chunk
