@@ -1,0 +1,765 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller without ROS: decides which chunks are played and emits at most one applied action per control step.
+
+One thread calls it. Times are integer nanoseconds of ROS time except in `on_wall`. An exception in any entry point
+leaves the core in FAULT before it propagates.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import numpy as np
+
+from physgen_control import gate
+from physgen_control.chunk_player import ChunkPlayer, PlayedAction
+from physgen_control.controller_config import NS_PER_S, ControllerConfig, Mode, Pacing, seconds_to_ns
+from physgen_control.geometry import moved, normalized
+from physgen_control.gripper import GripperSwitch
+from physgen_control.limits import limit_motion
+from physgen_control.types import (
+    ACTION_DIM,
+    AckResult,
+    ActionChunk,
+    AppliedAction,
+    ChunkAck,
+    Episode,
+    EpisodePhase,
+    Fault,
+    Float32Array,
+    Float64Array,
+    Limit,
+    Pose,
+    RobotState,
+    SafetyState,
+    Source,
+)
+
+Answer = tuple[bool, str]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Faults that stop motion while they last. POLICY_LATE ends with the next valid chunk, the others with their cause.
+_STOPPING = (
+    Fault.STATE_STALE
+    | Fault.MULTIPLE_PUBLISHERS
+    | Fault.TRACKING
+    | Fault.WRENCH
+    | Fault.ROBOT_MODE
+    | Fault.DEADMAN
+)
+# Ended only by an operator: the arm may have been moved or blocked.
+_STICKY = Fault.TRACKING | Fault.WRENCH | Fault.ROBOT_MODE
+_KNOWN_EPISODES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SafetySnapshot:
+    """What SafetyStatus says: state_age in seconds (infinite before the first state), detail a sentence for people."""
+
+    state: SafetyState
+    faults: Fault
+    estop: bool
+    deadman: bool
+    intervention: bool
+    state_age: float
+    last_chunk_seq: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedStep:
+    """One action of an accepted chunk after planning: float32[6] motion, TCP target, joint targets [rad]."""
+
+    motion: Float32Array
+    limits: Limit
+    target_pose: Pose
+    positions: Float64Array
+
+
+class PlanRefusedError(ValueError):
+    """A chunk cannot become a joint trajectory; `result` is the code, the message a sentence."""
+
+    def __init__(self, result: AckResult, sentence: str) -> None:
+        super().__init__(sentence)
+        self.result = result
+
+
+class MotionPlanner(Protocol):
+    """Turns motions into joint trajectories for an arm that is commanded in joint space."""
+
+    def plan(self, motions: Float32Array, state: RobotState, now_ns: int) -> list[PlannedStep]:
+        """Plan float32[n, 6] motions from the commanded (at rest: measured) state; raises PlanRefusedError."""
+
+    def stop(self, state: RobotState | None, now_ns: int) -> None:
+        """Come to rest as fast as the limits allow."""
+
+    def tracking_error(self, state: RobotState) -> float:
+        """Return the largest distance [rad] of a measured joint from its command."""
+
+    def take(self) -> Any:
+        """Return the trajectory to send now, once, or None."""
+
+
+def _guarded(
+    method: Callable[Concatenate[ControllerCore, P], R],
+) -> Callable[Concatenate[ControllerCore, P], R]:
+    """An unexpected exception latches FAULT_INTERNAL, so that nothing moves whatever the caller does next."""
+
+    @wraps(method)
+    def wrapper(self: ControllerCore, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(self, *args, **kwargs)
+        except Exception as error:
+            self.internal_fault(f"{type(error).__name__} in {method.__name__}: {error}")
+            raise
+
+    return wrapper
+
+
+class ControllerCore:
+    """State machine from chunks and states to applied actions."""
+
+    def __init__(self, config: ControllerConfig, planner: MotionPlanner | None = None) -> None:
+        self.config = config
+        self._mode = config.mode
+        self._planner = planner
+        self._player = ChunkPlayer(config.execution, config.bridge_steps)
+        self._gripper = GripperSwitch(config)
+        self._sessions = gate.SessionLog()
+        # Operator's will and faults; the safety state follows from them.
+        self._armed = False
+        self._auto_armed = False
+        self._latched = ""
+        self._stop = ""
+        self._faults = Fault.NONE
+        self._detail = "Not armed yet."
+        self._publishers: int | None = None
+        # Episode and step counting.
+        self._episode: Episode | None = None
+        self._ended: deque[str] = deque(maxlen=_KNOWN_EPISODES)
+        self._stash: ActionChunk | None = None
+        self._acks: deque[ChunkAck] = deque(maxlen=16)
+        self._step = 0
+        self._used_stamp_ns: int | None = None
+        self._resend = False
+        self._last: AppliedAction | None = None
+        self._planned: dict[int, PlannedStep] = {}
+        # Measured state and time.
+        self._robot: RobotState | None = None
+        self._now_ns = 0
+        self._last_tick_ns: int | None = None
+        self._idle_since_ns: int | None = None
+        self._played_chunk = False
+        self._progress = True
+        self._state_came = True
+        self._quiet_since_wall_ns: int | None = None
+        self._stateless_since_wall_ns: int | None = None
+        # Human input.
+        self._twist: Float64Array = np.zeros(6)
+        self._twist_gripper = 0.0
+        self._twist_ns: int | None = None
+        self._released_ns: int | None = None
+        self._deadman_ns: int | None = None
+
+    # --- operator ---------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> SafetyState:
+        """The safety state."""
+        if self._latched:
+            return SafetyState.FAULT
+        if not self._armed:
+            return SafetyState.DISARMED
+        if self._stop or self._faults & (_STOPPING | Fault.POLICY_LATE):
+            return SafetyState.HOLD
+        return SafetyState.SHADOW if self._mode is Mode.SHADOW else SafetyState.ARMED
+
+    @property
+    def status(self) -> SafetySnapshot:
+        """Everything SafetyStatus publishes."""
+        robot = self._robot
+        return SafetySnapshot(
+            state=self.state,
+            faults=self._faults,
+            estop=bool(self._stop),
+            deadman=not self.config.require_deadman or self._deadman_pressed(),
+            intervention=self._teleop_active(),
+            state_age=max(0.0, (self._now_ns - robot.stamp_ns) / NS_PER_S) if robot else float("inf"),
+            last_chunk_seq=self._sessions.last_seq,
+            detail=self._detail,
+        )
+
+    def set_mode(self, mode: Mode | str) -> Answer:
+        """Choose whether arming commands the arm (`armed`) or only computes (`shadow`)."""
+        try:
+            wanted = Mode(mode)
+        except ValueError:
+            return False, f"The mode must be armed or shadow, got {mode!r}."
+        if wanted is not self._mode:
+            self._drop_chunk()
+            self._mode = wanted
+        return True, f"Mode {wanted.value}."
+
+    @_guarded
+    def arm(self) -> Answer:
+        """Allow motion if the preconditions hold; also ends a hold."""
+        obstacle = self._arming_obstacle()
+        if obstacle:
+            return False, obstacle
+        self._armed, self._stop = True, ""
+        self._faults &= ~(_STICKY | Fault.POLICY_LATE | Fault.CHUNK_REJECTED)
+        self._expect_chunk()
+        self._detail = f"{self.state.name}: waiting for a chunk."
+        return True, f"The controller is {self.state.name}."
+
+    def auto_arm(self) -> bool:
+        """Arm once if the configuration asks for it and the preconditions hold; say whether that happened now."""
+        if not self.config.auto_arm or self._auto_armed or self._armed:
+            return False
+        self._auto_armed, sentence = self.arm()
+        if not self._auto_armed and not self._latched:
+            self._detail = sentence
+        return self._auto_armed
+
+    @_guarded
+    def disarm(self) -> Answer:
+        """Stop and forbid motion."""
+        self._halt()
+        self._armed, self._auto_armed, self._stop = False, True, ""
+        self._detail = "Disarmed by request."
+        return True, "The controller is DISARMED."
+
+    @_guarded
+    def hold(self) -> Answer:
+        """Stop now and stay stopped until armed again. This is software, not a safety-rated stop."""
+        self._halt()
+        self._stop = self._detail = "Held by request: arm again to continue."
+        return True, f"Motion stopped; the controller is {self.state.name}."
+
+    def clear_fault(self) -> Answer:
+        """Leave FAULT for DISARMED and forget faults that need an operator."""
+        was = self.state
+        self._faults &= ~(_STICKY | Fault.INTERNAL | Fault.CHUNK_REJECTED | Fault.GRIPPER)
+        if self._latched:
+            self._latched, self._armed = "", False
+            self._detail = "Fault cleared: arm again to continue."
+        return True, f"{was.name} -> {self.state.name}."
+
+    def internal_fault(self, sentence: str) -> None:
+        """Latch FAULT: something happened that the code did not expect. Never raises."""
+        self._faults |= Fault.INTERNAL
+        self._latched = sentence
+        self._detail = f"Internal fault, nothing moves: {sentence}"
+        self._player.clear()
+        self._planned.clear()
+        self._stash = None
+
+    def _arming_obstacle(self) -> str:
+        if self._latched:
+            return f"FAULT is latched: clear_fault first. Cause: {self._latched}"
+        if self._publishers is not None and self._publishers > 1:
+            return f"{self._publishers} nodes publish action chunks: stop all but one."
+        if self._publishers == 0 and self.config.require_publisher:
+            return "Nobody publishes action chunks yet: start the policy (or set require_publisher:=false to teleoperate)."
+        if self._robot is None and self.config.arm_without_state:
+            return ""
+        if self.config.pacing is Pacing.TIMER and not self.config.arm_without_state:
+            return gate.stale_sentence(self._robot, self._now_ns, self.config)
+        if self._robot is None:
+            return gate.stale_sentence(None, self._now_ns, self.config)
+        return ""
+
+    # --- inputs -----------------------------------------------------------------------------------------------
+
+    @_guarded
+    def on_publisher_count(self, count: int) -> None:
+        """Report how many nodes publish chunks; two are never obeyed."""
+        self._publishers = count
+        if count > 1:
+            if not self._faults & Fault.MULTIPLE_PUBLISHERS:
+                self._halt()
+            self._raise(Fault.MULTIPLE_PUBLISHERS, f"{count} nodes publish action chunks: stop all but one.")
+        else:
+            self._faults &= ~Fault.MULTIPLE_PUBLISHERS
+
+    @_guarded
+    def on_episode(self, episode: Episode) -> None:
+        """Start, repeat or end an episode; steps restart at 0 with a new one."""
+        running = self._episode
+        if episode.phase is not EpisodePhase.RUNNING:
+            if episode.episode_id:
+                self._ended.append(episode.episode_id)
+            if running is not None and episode.episode_id == running.episode_id:
+                self._begin(None)
+            return
+        if episode.episode_id in self._ended or (
+            running is not None and episode.episode_id == running.episode_id
+        ):
+            return
+        if running is not None:
+            self._ended.append(running.episode_id)
+            if episode.start_ns < running.start_ns:
+                self._robot = (
+                    None  # time went back: the world was restarted, what was measured lies in its future
+                )
+        self._begin(episode)
+        stash, self._stash = self._stash, None
+        if stash is not None and stash.episode_id == episode.episode_id:
+            ack = self._judge(stash)
+            if ack.result not in (AckResult.ACCEPTED, AckResult.SHADOW):
+                self._acks.append(ack)
+
+    @_guarded
+    def on_state(self, state: RobotState, now_ns: int) -> None:
+        """Take a measured state; repeated, older and impossible ones change nothing."""
+        sentence = _state_sentence(state)
+        ahead_ns = state.stamp_ns - now_ns
+        if not sentence and self.config.pacing is Pacing.TIMER:
+            if ahead_ns > seconds_to_ns(self.config.max_future_stamp):
+                sentence = (
+                    f"The robot state is stamped {ahead_ns / NS_PER_S:.3f} s in the future: synchronise the clocks of "
+                    "robot and controller."
+                )
+        if sentence:
+            self._detail = sentence
+            return
+        self._state_came = True
+        newest = self._robot
+        if newest is not None and newest.stamp_ns - NS_PER_S < state.stamp_ns < newest.stamp_ns:
+            return
+        if newest is not None and state.stamp_ns < newest.stamp_ns:
+            self._drop_chunk()  # time went back by more than reordering explains
+            self._last_tick_ns = None
+        quaternion = normalized(state.tcp_pose.quaternion)
+        # The value itself is kept bit for bit when it is a unit quaternion already.
+        if abs(float(np.linalg.norm(state.tcp_pose.quaternion)) - 1.0) > 1e-6:
+            state = replace(state, tcp_pose=Pose(position=state.tcp_pose.position, quaternion=quaternion))
+        self._robot = state
+        self._advance(now_ns)
+        if self.config.pacing is Pacing.STATE or not gate.stale_sentence(state, self._now_ns, self.config):
+            self._faults &= ~Fault.STATE_STALE
+        self._resend = self._used_stamp_ns is not None and state.stamp_ns == self._used_stamp_ns
+
+    @_guarded
+    def on_chunk(self, chunk: ActionChunk, now_ns: int) -> ChunkAck:
+        """Decide whether a chunk will be played; it replaces the one being played."""
+        self._advance(now_ns)
+        running = self._episode.episode_id if self._episode else ""
+        unknown = chunk.episode_id and chunk.episode_id != running and chunk.episode_id not in self._ended
+        if unknown:
+            return self._stash_chunk(chunk)
+        return self._judge(chunk)
+
+    @_guarded
+    def on_deadman(self, pressed: bool, now_ns: int) -> None:
+        """Report the deadman; it must be repeated faster than deadman_timeout."""
+        self._advance(now_ns)
+        self._deadman_ns = self._now_ns if pressed else None
+
+    @_guarded
+    def on_teleop(self, twist: Float64Array, gripper: float, now_ns: int) -> None:
+        """Take a human's command, which wins at once.
+
+        Args:
+            twist: TCP velocity [m/s] and turn rate [rad/s] in the base frame.
+            gripper: +1 open, -1 closed, 0 or NaN keep.
+            now_ns: Arrival [ROS time].
+        """
+        values = np.asarray(twist, np.float64)
+        if values.shape != (6,) or not np.all(np.isfinite(values)):
+            self._detail = f"A teleop twist must be six finite numbers, got {values.tolist()}: ignored."
+            return
+        self._advance(now_ns)
+        if not self._deadman_pressed():
+            return
+        if not self._teleop_active():
+            self._drop_chunk()
+        self._twist, self._twist_gripper, self._twist_ns = values.copy(), gripper, self._now_ns
+        self._released_ns = None
+        self._faults &= ~Fault.POLICY_LATE
+        self._progress = True
+
+    # --- outputs ----------------------------------------------------------------------------------------------
+
+    @_guarded
+    def tick(self, now_ns: int) -> AppliedAction | None:
+        """Make at most one control step; None when there is nothing to do (state pacing: the world waits)."""
+        self._advance(now_ns)
+        self._watch_inputs()
+        if self.state in (SafetyState.DISARMED, SafetyState.FAULT) or self._robot is None:
+            return None
+        return self._tick_state() if self.config.pacing is Pacing.STATE else self._tick_timer()
+
+    @_guarded
+    def on_wall(self, now_steady_ns: int) -> None:
+        """Watch on a clock that always runs: a silent policy or robot shows although simulated time stands still."""
+        timeout_ns = seconds_to_ns(self.config.policy_timeout)
+        expecting = (
+            self._armed and self._chunk_expected() and not self._player.active and not self._teleop_active()
+        )
+        if self._progress or not expecting or self._quiet_since_wall_ns is None:
+            self._quiet_since_wall_ns, self._progress = now_steady_ns, False
+        elif now_steady_ns - self._quiet_since_wall_ns > timeout_ns and not self._faults & Fault.POLICY_LATE:
+            self._raise(
+                Fault.POLICY_LATE,
+                f"No valid chunk for {self.config.policy_timeout:g} s: holding until the policy sends one.",
+            )
+        # A world that waits repeats its state when it likes; only a running arm owes us one.
+        waits = self.config.pacing is Pacing.STATE
+        if self._state_came or waits or not self._armed or self._robot is None or self._episode is None:
+            self._stateless_since_wall_ns, self._state_came = now_steady_ns, False
+        elif now_steady_ns - (self._stateless_since_wall_ns or now_steady_ns) > timeout_ns:
+            if not self._faults & Fault.STATE_STALE:
+                self._drop_chunk()
+                self._raise(
+                    Fault.STATE_STALE,
+                    f"No robot state for {self.config.policy_timeout:g} s: is the robot or the simulator running?",
+                )
+
+    def take_acks(self) -> list[ChunkAck]:
+        """Return answers decided later than `on_chunk`: refusals of chunks that came before their episode."""
+        acks = list(self._acks)
+        self._acks.clear()
+        return acks
+
+    def take_trajectory(self) -> Any:
+        """Return the joint trajectory to send now, once, or None; none in SHADOW."""
+        trajectory = self._planner.take() if self._planner else None
+        return None if self._mode is Mode.SHADOW else trajectory
+
+    # --- chunks -----------------------------------------------------------------------------------------------
+
+    def _stash_chunk(self, chunk: ActionChunk) -> ChunkAck:
+        refusal = gate.first_refusal(
+            check()
+            for check in (lambda: gate.check_shape(chunk, self.config), lambda: gate.check_finite(chunk))
+        )
+        if refusal is not None:
+            return self._refuse(chunk, refusal)
+        self._stash = chunk
+        return self._ack(
+            chunk,
+            AckResult.ACCEPTED,
+            f"Waiting for episode {chunk.episode_id!r} to be announced; it is checked then.",
+        )
+
+    def _judge(self, chunk: ActionChunk) -> ChunkAck:
+        config, now_ns = self.config, self._now_ns
+        pose = self._robot.tcp_pose if self._robot is not None else None
+        running = self._episode.episode_id if self._episode else ""
+        checks: tuple[Callable[[], gate.Refusal | None], ...] = (
+            lambda: gate.check_shape(chunk, config),
+            lambda: gate.check_finite(chunk),
+            lambda: self._sessions.check(chunk),
+            lambda: gate.check_episode(chunk, running),
+            self._check_allowed,
+            lambda: gate.check_steps(chunk, self._step, config),
+            lambda: gate.check_ages(chunk, now_ns, config),
+            lambda: gate.check_state(self._robot, now_ns, config),
+            lambda: gate.check_motion(chunk, self._step, pose, config),
+            lambda: self._plan(chunk),
+        )
+        refusal = gate.first_refusal(check() for check in checks)
+        if refusal is not None:
+            return self._refuse(chunk, refusal)
+        self._sessions.accept(chunk)
+        self._player.load(chunk, self._step)
+        self._faults &= ~(Fault.POLICY_LATE | Fault.CHUNK_REJECTED)
+        self._progress, self._idle_since_ns = True, None
+        self._detail = f"{self.state.name}: playing chunk {chunk.chunk_seq}."
+        result = AckResult.SHADOW if self._mode is Mode.SHADOW else AckResult.ACCEPTED
+        return self._ack(
+            chunk, result, f"Actions {self._player.index} .. {chunk.execute_steps - 1} will be played."
+        )
+
+    def _check_allowed(self) -> gate.Refusal | None:
+        if self._latched or not self._armed:
+            return gate.Refusal(AckResult.NOT_ARMED, f"The controller is {self.state.name}: {self._detail}")
+        if self._stop:
+            return gate.Refusal(AckResult.NOT_ARMED, self._stop)
+        if self._teleop_active() or self._recently_released():
+            return gate.Refusal(
+                AckResult.TELEOP_ACTIVE, "A human is in command: send a new chunk after the release."
+            )
+        if self.config.require_deadman and not self._deadman_pressed():
+            return gate.Refusal(AckResult.NOT_ARMED, "The required deadman is not pressed.")
+        blocking = self._faults & _STOPPING & ~Fault.STATE_STALE
+        if blocking:
+            return gate.Refusal(
+                AckResult.NOT_ARMED, f"The controller holds ({blocking.name}): {self._detail}"
+            )
+        return None
+
+    def _plan(self, chunk: ActionChunk) -> gate.Refusal | None:
+        """Last check, because it changes what the arm will do: the chunk as a joint trajectory."""
+        if self._planner is None or self._robot is None:
+            return None
+        first = gate.first_index(chunk, self._step, self.config.execution)
+        motions = chunk.data[0, first : chunk.execute_steps, :6]
+        try:
+            steps = self._planner.plan(motions, self._robot, self._now_ns)
+        except PlanRefusedError as error:
+            return gate.Refusal(error.result, str(error))
+        self._planned = dict(enumerate(steps, first))
+        return None
+
+    def _refuse(self, chunk: ActionChunk, refusal: gate.Refusal) -> ChunkAck:
+        self._faults |= Fault.CHUNK_REJECTED
+        self._detail = f"Chunk {chunk.chunk_seq} refused ({refusal.result.name}): {refusal.sentence}"
+        return self._ack(chunk, refusal.result, refusal.sentence)
+
+    def _ack(self, chunk: ActionChunk, result: AckResult, detail: str) -> ChunkAck:
+        return ChunkAck(
+            stamp_ns=self._now_ns,
+            session_id=chunk.session_id,
+            episode_id=chunk.episode_id,
+            chunk_seq=chunk.chunk_seq,
+            result=result,
+            detail=detail,
+        )
+
+    # --- steps ------------------------------------------------------------------------------------------------
+
+    def _tick_state(self) -> AppliedAction | None:
+        robot = self._robot
+        assert robot is not None
+        if not self._may_move():
+            return None
+        if self._resend:
+            self._resend = False
+            return self._last
+        if not self._step_due(robot):
+            return None
+        if self._teleop_active():
+            return self._emit_teleop(robot)
+        played = self._player.next()
+        return None if played is None else self._emit_policy(robot, played)
+
+    def _step_due(self, robot: RobotState) -> bool:
+        """The state is the one before step `_step`: its stamp says so, whatever arrived in which order."""
+        if self._used_stamp_ns is not None and robot.stamp_ns <= self._used_stamp_ns:
+            return False
+        if self._episode is None:
+            return True
+        count = round((robot.stamp_ns - self._episode.start_ns) / self.config.control_period_ns)
+        chunk = self._player.chunk
+        if self._used_stamp_ns is None and chunk is not None and count == chunk.base_step:
+            self._step = count  # this controller was started within the episode
+        return count == self._step
+
+    def _tick_timer(self) -> AppliedAction | None:
+        robot, now_ns = self._robot, self._now_ns
+        assert robot is not None
+        since_ns = None if self._last_tick_ns is None else now_ns - self._last_tick_ns
+        if since_ns is not None and since_ns < self.config.control_period_ns // 2:
+            return None
+        self._last_tick_ns = now_ns
+        sentence = gate.stale_sentence(robot, now_ns, self.config)
+        if sentence and not self._faults & Fault.STATE_STALE:
+            self._halt()
+            self._raise(Fault.STATE_STALE, sentence)
+        self._watch_tracking(robot)
+        if self._may_move():
+            if self._teleop_active():
+                return self._emit_teleop(robot)
+            played = self._player.next()
+            if played is not None:
+                self._idle_since_ns = None
+                return self._emit_policy(robot, played)
+            self._note_idle()
+        return self._emit_hold(robot)
+
+    def _note_idle(self) -> None:
+        if not self._played_chunk or self._faults & Fault.POLICY_LATE:
+            return
+        if self._idle_since_ns is None:
+            self._idle_since_ns = self._now_ns
+        if self._now_ns - self._idle_since_ns >= seconds_to_ns(self.config.hold_grace):
+            self._raise(
+                Fault.POLICY_LATE, "The chunk ended and no next one came: holding until the policy sends one."
+            )
+
+    def _emit_policy(self, robot: RobotState, played: PlayedAction) -> AppliedAction:
+        chunk = self._player.chunk
+        assert chunk is not None
+        self._played_chunk = self._progress = True
+        planned = self._planned.get(played.chunk_index * chunk.data.shape[1] + played.step_index)
+        if planned is None:
+            limited = limit_motion(played.raw[:6], robot.tcp_pose, self.config)
+            planned = PlannedStep(
+                motion=limited.motion,
+                limits=limited.limits,
+                target_pose=moved(robot.tcp_pose, limited.motion),
+                positions=np.full(7, np.nan),
+            )
+        return self._emit(
+            robot,
+            Source.POLICY,
+            played.raw,
+            planned,
+            session_id=chunk.session_id,
+            chunk_seq=chunk.chunk_seq,
+            base_step=chunk.base_step,
+            step_index=played.step_index,
+            chunk_index=played.chunk_index,
+            latency=(self._now_ns - chunk.observation_stamp_ns) / NS_PER_S,
+        )
+
+    def _emit_teleop(self, robot: RobotState) -> AppliedAction:
+        raw = np.empty(ACTION_DIM, np.float32)
+        raw[:6] = np.clip(self._twist * self.config.control_period, -1e3, 1e3)
+        keeps = not np.isfinite(self._twist_gripper) or self._twist_gripper == 0
+        raw[6] = self._gripper.current(robot.gripper_width) if keeps else np.clip(self._twist_gripper, -1, 1)
+        self._progress = True
+        limited = limit_motion(raw[:6], robot.tcp_pose, self.config)
+        step = PlannedStep(
+            motion=limited.motion,
+            limits=limited.limits,
+            target_pose=moved(robot.tcp_pose, limited.motion),
+            positions=np.full(7, np.nan),
+        )
+        if self._planner is not None:
+            try:
+                [step] = self._planner.plan(limited.motion[None], robot, self._now_ns)
+            except PlanRefusedError as error:
+                self._detail = f"Teleop motion refused ({error.result.name}): {error}"
+                return self._emit_hold(robot)
+            step = replace(step, limits=step.limits | limited.limits)
+        return self._emit(robot, Source.TELEOP, raw, step)
+
+    def _emit_hold(self, robot: RobotState) -> AppliedAction:
+        raw = np.zeros(ACTION_DIM, np.float32)
+        raw[6] = self._gripper.current(robot.gripper_width)
+        step = PlannedStep(
+            motion=raw[:6].copy(), limits=Limit.NONE, target_pose=robot.tcp_pose, positions=np.full(7, np.nan)
+        )
+        return self._emit(robot, Source.HOLD, raw, step)
+
+    def _emit(
+        self, robot: RobotState, source: Source, raw: Float32Array, planned: PlannedStep, **origin: Any
+    ) -> AppliedAction:
+        gripper = self._gripper.decide(float(raw[6]), robot.gripper_width, self._now_ns)
+        applied = np.empty(ACTION_DIM, np.float32)
+        applied[:6], applied[6] = planned.motion, gripper.command
+        fields: dict[str, Any] = {
+            "session_id": "", "chunk_seq": 0, "base_step": 0, "step_index": 0, "chunk_index": 0, "latency": 0.0,
+        } | origin  # fmt: skip
+        action = AppliedAction(
+            stamp_ns=self._now_ns,
+            state_stamp_ns=robot.stamp_ns,
+            episode_id=self._episode.episode_id if self._episode else "",
+            step=self._step,
+            source=source,
+            executed=self._mode is Mode.ARMED,
+            raw=raw,
+            applied=applied,
+            target_pose=planned.target_pose,
+            target_positions=planned.positions,
+            gripper_width=self._gripper.width(gripper.command),
+            limits=planned.limits | (Limit.GRIPPER if gripper.delayed else Limit.NONE),
+            **fields,
+        )
+        self._step += 1
+        self._used_stamp_ns, self._resend, self._last = robot.stamp_ns, False, action
+        return action
+
+    # --- bookkeeping ------------------------------------------------------------------------------------------
+
+    def _advance(self, now_ns: int) -> None:
+        """The clock and the states travel on different topics: whichever is ahead is the time."""
+        self._now_ns = max(now_ns, self._robot.stamp_ns) if self._robot is not None else now_ns
+
+    def _begin(self, episode: Episode | None) -> None:
+        self._halt()
+        self._episode, self._step = episode, 0
+        self._used_stamp_ns, self._resend, self._last = None, False, None
+        self._gripper.reset()
+        self._faults &= ~Fault.POLICY_LATE
+        self._expect_chunk()
+        if self._armed and not self._latched and not self._stop:
+            self._detail = f"{self.state.name}: " + (
+                "waiting for a chunk." if episode else "between episodes."
+            )
+
+    def _expect_chunk(self) -> None:
+        self._played_chunk, self._idle_since_ns, self._progress = False, None, True
+
+    def _chunk_expected(self) -> bool:
+        return self._episode is not None or self._played_chunk
+
+    def _may_move(self) -> bool:
+        return self._armed and not self._latched and not self._stop and not self._faults & _STOPPING
+
+    def _drop_chunk(self) -> None:
+        self._player.clear()
+        self._planned.clear()
+
+    def _halt(self) -> None:
+        """Drop what is playing and bring the arm to rest."""
+        moving = self._player.active or self._teleop_active()
+        self._drop_chunk()
+        self._twist_ns = None
+        if self._planner is not None and moving:
+            self._planner.stop(self._robot, self._now_ns)
+
+    def _raise(self, fault: Fault, sentence: str) -> None:
+        self._faults |= fault
+        self._detail = sentence
+
+    def _watch_inputs(self) -> None:
+        if self._twist_ns is not None and (
+            self._now_ns - self._twist_ns > seconds_to_ns(self.config.teleop_timeout)
+            or not self._deadman_pressed()
+        ):
+            self._twist_ns, self._released_ns = None, self._now_ns
+        if not self.config.require_deadman or self._deadman_pressed():
+            self._faults &= ~Fault.DEADMAN
+        elif self._armed and not self._faults & Fault.DEADMAN:
+            self._halt()
+            self._raise(Fault.DEADMAN, "The deadman is released: press it and send a new chunk.")
+
+    def _watch_tracking(self, robot: RobotState) -> None:
+        if self._planner is None or self._mode is Mode.SHADOW or self._faults & Fault.TRACKING:
+            return
+        error = self._planner.tracking_error(robot)
+        if error > self.config.tracking_limit:
+            self._halt()
+            self._raise(
+                Fault.TRACKING,
+                f"A joint is {error:.3f} rad from its command, allowed is {self.config.tracking_limit:g} rad: free the "
+                "arm and arm again.",
+            )
+
+    def _deadman_pressed(self) -> bool:
+        timeout_ns = seconds_to_ns(self.config.deadman_timeout)
+        return self._deadman_ns is not None and self._now_ns - self._deadman_ns <= timeout_ns
+
+    def _teleop_active(self) -> bool:
+        return self._twist_ns is not None
+
+    def _recently_released(self) -> bool:
+        release_ns = seconds_to_ns(self.config.teleop_release)
+        return self._released_ns is not None and 0 <= self._now_ns - self._released_ns < release_ns
+
+
+def _state_sentence(state: RobotState) -> str:
+    """Return why a measured state cannot be used, or an empty text."""
+    numbers = np.concatenate(
+        [
+            state.positions,
+            state.velocities,
+            state.tcp_pose.position,
+            state.tcp_pose.quaternion,
+            [state.gripper_width],
+        ]
+    )
+    if not np.all(np.isfinite(numbers)):
+        return "A robot state with NaN or infinite numbers was ignored."
+    if np.linalg.norm(state.tcp_pose.quaternion) < 1e-6:
+        return "A robot state with a zero quaternion was ignored."
+    return ""

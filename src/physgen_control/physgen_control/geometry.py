@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rotations and rigid poses in float64: quaternions are unit, in message order (x, y, z, w); matrices act on columns."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from physgen_control.types import Float64Array, Pose
+
+_TINY_ANGLE = 1e-12
+
+
+def normalized(quaternion: Float64Array) -> Float64Array:
+    """Return the unit quaternion of the same direction.
+
+    Raises:
+        ValueError: The quaternion is zero or not finite, so it names no rotation.
+    """
+    values = np.asarray(quaternion, np.float64)
+    norm = float(np.linalg.norm(values))
+    if not np.isfinite(norm) or norm < 1e-6:
+        raise ValueError(f"A quaternion must be finite and not zero, got {values.tolist()}.")
+    return values / norm
+
+
+def quaternion_from_rotation_vector(vector: Float64Array) -> Float64Array:
+    """Return the quaternion of a right-handed rotation vector [rad]."""
+    angle = float(np.linalg.norm(vector))
+    if angle < _TINY_ANGLE:
+        return np.array([0.0, 0.0, 0.0, 1.0])
+    axis = np.asarray(vector, np.float64) / angle
+    return np.append(axis * np.sin(angle / 2), np.cos(angle / 2))
+
+
+def rotation_vector_from_quaternion(quaternion: Float64Array) -> Float64Array:
+    """Return the rotation vector [rad] of length <= pi; the sign of the quaternion does not matter."""
+    values = normalized(quaternion)
+    if values[3] < 0:
+        values = -values
+    sine = float(np.linalg.norm(values[:3]))
+    if sine < _TINY_ANGLE:
+        return 2.0 * values[:3]
+    return values[:3] * (2.0 * np.arctan2(sine, values[3]) / sine)
+
+
+def quaternion_product(left: Float64Array, right: Float64Array) -> Float64Array:
+    """Return the rotation `right` followed by `left`."""
+    ax, ay, az, aw = left
+    bx, by, bz, bw = right
+    return np.array(
+        [
+            aw * bx + ax * bw + ay * bz - az * by,
+            aw * by - ax * bz + ay * bw + az * bx,
+            aw * bz + ax * by - ay * bx + az * bw,
+            aw * bw - ax * bx - ay * by - az * bz,
+        ]
+    )
+
+
+def conjugate(quaternion: Float64Array) -> Float64Array:
+    """Return the inverse rotation of a unit quaternion."""
+    return np.asarray(quaternion, np.float64) * np.array([-1.0, -1.0, -1.0, 1.0])
+
+
+def matrix_from_quaternion(quaternion: Float64Array) -> Float64Array:
+    """Return the 3x3 rotation matrix."""
+    x, y, z, w = normalized(quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def quaternion_from_matrix(matrix: Float64Array) -> Float64Array:
+    """Return the quaternion with w >= 0 of a rotation matrix (largest-component method, stable for every angle)."""
+    m = np.asarray(matrix, np.float64)
+    trace = float(np.trace(m))
+    squares = np.array([m[0, 0], m[1, 1], m[2, 2], trace])
+    largest = int(np.argmax(squares))
+    if largest == 3:
+        values = np.array([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1.0 + trace])
+    else:
+        i, j, k = largest, (largest + 1) % 3, (largest + 2) % 3
+        values = np.empty(4)
+        values[i] = 1.0 + m[i, i] - m[j, j] - m[k, k]
+        values[j] = m[i, j] + m[j, i]
+        values[k] = m[i, k] + m[k, i]
+        values[3] = m[k, j] - m[j, k]
+    unit = normalized(values)
+    return -unit if unit[3] < 0 else unit
+
+
+def rotated(quaternion: Float64Array, vector: Float64Array) -> Float64Array:
+    """Return a rotation vector [rad] in the base frame applied on top of an orientation."""
+    return quaternion_product(quaternion_from_rotation_vector(vector), quaternion)
+
+
+def moved(pose: Pose, delta: Float64Array) -> Pose:
+    """Return the pose plus an end-effector delta [dx dy dz (m), rotation vector (rad)], both in the base frame."""
+    values = np.asarray(delta, np.float64)
+    return Pose(
+        position=pose.position + values[:3], quaternion=rotated(normalized(pose.quaternion), values[3:6])
+    )
+
+
+def delta_between(start: Pose, end: Pose) -> Float64Array:
+    """Return the delta of six numbers with moved(start, delta) == end."""
+    turn = quaternion_product(normalized(end.quaternion), conjugate(normalized(start.quaternion)))
+    return np.concatenate([end.position - start.position, rotation_vector_from_quaternion(turn)])
+
+
+def tilt(quaternion: Float64Array) -> float:
+    """Return the angle [rad] between the tool's z axis and straight down (0 for the usual top-down grasp)."""
+    x, y, _, _ = normalized(quaternion)
+    down = 2.0 * (x * x + y * y) - 1.0  # minus the z component of the tool's z axis
+    return float(np.arccos(np.clip(down, -1.0, 1.0)))
