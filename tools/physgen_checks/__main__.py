@@ -30,7 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Run every check. With -k, -x or paths, only pytest runs, on what they select.",
     )
     parser.add_argument("--all", action="store_true", help="slow tests too, with every simulator set up")
-    parser.add_argument("-k", metavar="EXPR", default="", help="only the tests that match pytest's expression")
+    parser.add_argument(
+        "-k", metavar="EXPR", default="", help="only the tests that match pytest's expression"
+    )
     parser.add_argument("-x", action="store_true", help="stop at the first failing test")
     parser.add_argument("paths", nargs="*", help="test files or folders (default: every package's tests)")
     return parser
@@ -45,7 +47,9 @@ def static_stages(layout: Layout) -> list[Stage]:
     built = build_environment(layout)
     modules = ", ".join(("physgen_msgs.msg", "physgen_bringup.cli", *PYTHON_PACKAGES))
     search = os.pathsep.join(_installed_site(output, name) for name in ("physgen_msgs", *PYTHON_PACKAGES))
-    libraries = f"{output / 'install' / 'physgen_msgs' / 'lib'}{os.pathsep}{os.environ.get('LD_LIBRARY_PATH', '')}"
+    libraries = (
+        f"{output / 'install' / 'physgen_msgs' / 'lib'}{os.pathsep}{os.environ.get('LD_LIBRARY_PATH', '')}"
+    )
     ruff_cache = ("--cache-dir", str(cache / "ruff"))
     return [
         Stage(name="ruff check", commands=[[str(tools / "ruff"), "check", *ruff_cache, "."]]),
@@ -95,7 +99,9 @@ def main(arguments: Sequence[str]) -> int:
     layout = Layout.of(ROOT, os.environ)
     options.paths = [str(Path(path).resolve()) if Path(path).exists() else path for path in options.paths]
     only_tests = bool(options.k or options.x or options.paths)
-    outcomes: list[Outcome] = [] if only_tests else [run_stage(stage, ROOT) for stage in static_stages(layout)]
+    outcomes: list[Outcome] = (
+        [] if only_tests else [run_stage(stage, ROOT) for stage in static_stages(layout)]
+    )
     environment = {
         **os.environ,
         "ROS_DOMAIN_ID": str(random.SystemRandom().choice(DOMAINS)),

@@ -29,7 +29,9 @@ def ensure(layout: Layout, extras: frozenset[str]) -> int:
         run_plan(layout, extras, console)
     except StepFailedError as failure:
         console.say(f"\nThe last lines of the log:\n{failure.log_tail}\n")
-        console.say(f"physgen: set-up stopped at step {failure.position} ({failure.step.title}): {failure.cause.sentence}")
+        console.say(
+            f"physgen: set-up stopped at step {failure.position} ({failure.step.title}): {failure.cause.sentence}"
+        )
         if failure.cause.remedy:
             console.say(f"What to do: {failure.cause.remedy}")
         return 1
@@ -63,7 +65,7 @@ def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
     started = time.monotonic()
     status = ensure(layout, frozenset(name for name in EXTRAS if wanted[name]))
     if status == 0:
-        print(f"physgen is set up in {layout.home} ({time.monotonic() - started:.1f} s).")  # noqa: T201
+        print(f"physgen is set up in {layout.home} ({time.monotonic() - started:.1f} s).")
     return status
 
 
@@ -83,13 +85,13 @@ def help_without_setup(arguments: Sequence[str]) -> int:
     command = [sys.executable, "-m", CLI, *arguments, "--help"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode == 0:
-        print(result.stdout, end="")  # noqa: T201
+        print(result.stdout, end="")
         return 0
     from physgen_bringup.cli import COMMANDS  # stdlib only, and on the path since `main`
 
     line = next(command.summary for command in COMMANDS if command.name == arguments[0])
-    print(f"physgen {arguments[0]}: {line}")  # noqa: T201
-    print("Its options are shown after `./physgen setup`.")  # noqa: T201
+    print(f"physgen {arguments[0]}: {line}")
+    print("Its options are shown after `./physgen setup`.")
     return 0
 
 

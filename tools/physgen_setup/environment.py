@@ -64,11 +64,15 @@ def runtime_environment(layout: Layout, inherited: Mapping[str, str]) -> dict[st
         "AMENT_PREFIX_PATH": _joined(str(messages), str(layout.venv)),
         "CMAKE_PREFIX_PATH": str(layout.venv),
         "LD_LIBRARY_PATH": _joined(
-            str(messages / "lib"), str(layout.venv / "lib"), *wheel_libraries, inherited.get("LD_LIBRARY_PATH", "")
+            str(messages / "lib"),
+            str(layout.venv / "lib"),
+            *wheel_libraries,
+            inherited.get("LD_LIBRARY_PATH", ""),
         ),
         "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1",
         "PYTHONPATH": _joined(
-            *map(str, layout.source_packages), str(messages / "lib" / interpreter_tag(layout) / "site-packages")
+            *map(str, layout.source_packages),
+            str(messages / "lib" / interpreter_tag(layout) / "site-packages"),
         ),
         "PYTHONNOUSERSITE": "1",
     }

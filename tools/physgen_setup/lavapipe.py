@@ -40,7 +40,10 @@ def mesa_version(library: bytes) -> tuple[int, int] | None:
 
 def icd_text(library: Path) -> str:
     """Return a Vulkan driver description that names one library by its absolute path."""
-    description = {"file_format_version": "1.0.0", "ICD": {"api_version": "1.3.0", "library_path": str(library)}}
+    description = {
+        "file_format_version": "1.0.0",
+        "ICD": {"api_version": "1.3.0", "library_path": str(library)},
+    }
     return json.dumps(description, indent=2) + "\n"
 
 
@@ -62,7 +65,9 @@ def private_apt_configuration(folder: Path, sources: Path, acquire_lines: str) -
         sources: the one-line sources list to use.
         acquire_lines: the `Acquire::` lines of `apt-config dump` (proxies and the like stay in force).
     """
-    lines = [line for line in acquire_lines.splitlines() if re.match(r"Acquire::(http|https|ftp|Retries)", line)]
+    lines = [
+        line for line in acquire_lines.splitlines() if re.match(r"Acquire::(http|https|ftp|Retries)", line)
+    ]
     lines += [
         'Dir::Etc::Parts "/dev/null";',
         'Dir::Etc::Main "/dev/null";',
@@ -112,7 +117,9 @@ def _fetch(layout: Layout, shell: Shell, architecture: str) -> Path:
     archive = layout.downloads / f"{PACKAGE}_25.0.7_{architecture}.deb"
     if not archive.is_file():
         if not KEYRING.is_file():
-            raise SetupError(f"Debian's key ring {KEYRING} is missing.", "sudo apt-get install debian-archive-keyring")
+            raise SetupError(
+                f"Debian's key ring {KEYRING} is missing.", "sudo apt-get install debian-archive-keyring"
+            )
         mirrors = debian_mirrors(read_sources(Path("/etc/apt")), "bookworm")
         if not mirrors:
             raise SetupError("No Debian mirror is configured in /etc/apt.", REMEDY)
@@ -140,16 +147,22 @@ def install_lavapipe(layout: Layout, shell: Shell) -> None:
     library = usable_system_library()
     if library is None:
         release = _os_release()
-        architecture = _output(["dpkg", "--print-architecture"]) if shutil.which("dpkg") else os.uname().machine
+        architecture = (
+            _output(["dpkg", "--print-architecture"]) if shutil.which("dpkg") else os.uname().machine
+        )
         name = release.get("PRETTY_NAME", "this system")
         if release.get("VERSION_CODENAME") != "bookworm" or release.get("ID") != "debian":
-            raise SetupError(f"{name} has no lavapipe (Mesa's software Vulkan driver) of version 24.3 or newer.", REMEDY)
+            raise SetupError(
+                f"{name} has no lavapipe (Mesa's software Vulkan driver) of version 24.3 or newer.", REMEDY
+            )
         if architecture not in SHA256:
             raise SetupError(f"No lavapipe is pinned for the architecture {architecture}.", REMEDY)
         archive = _fetch(layout, shell, architecture)
         unpacked = layout.mesa / "root"
         shutil.rmtree(unpacked, ignore_errors=True)
-        shell.run(["dpkg", "-x", str(archive), str(unpacked)], remedy=f"Remove {archive} and run the command again.")
+        shell.run(
+            ["dpkg", "-x", str(archive), str(unpacked)], remedy=f"Remove {archive} and run the command again."
+        )
         library = next(unpacked.glob(f"usr/lib/*/{LIBRARY}"))
     unresolved = re.findall(r"^\s*(\S+) => not found", _output(["ldd", str(library)]), flags=re.MULTILINE)
     if unresolved:

@@ -87,7 +87,12 @@ def plan(layout: Layout, extras: Collection[str]) -> list[Step]:
             key=environment,
             action=lambda shell: _with_room(layout, shell),
         ),
-        Step(name="torch", title="torch", key=torch, action=lambda shell: python_env.install_torch(layout, shell)),
+        Step(
+            name="torch",
+            title="torch",
+            key=torch,
+            action=lambda shell: python_env.install_torch(layout, shell),
+        ),
         Step(
             name="packages",
             title="Python packages and ROS 2 wheels",
@@ -104,7 +109,9 @@ def plan(layout: Layout, extras: Collection[str]) -> list[Step]:
             name="check",
             title="first import of everything",
             key=digest(words=[messages, vulkan]),
-            action=lambda shell: workspace.check_imports(layout, shell, runtime_environment(layout, os.environ)),
+            action=lambda shell: workspace.check_imports(
+                layout, shell, runtime_environment(layout, os.environ)
+            ),
         ),
     ]
     if "libero" in extras:
@@ -131,7 +138,9 @@ def plan(layout: Layout, extras: Collection[str]) -> list[Step]:
 def is_ready(layout: Layout, extras: Collection[str]) -> bool:
     """Return whether nothing is left to do."""
     stamps = StampFolder(layout.stamps)
-    return layout.python.exists() and all(stamps.matches(step.name, step.key) for step in plan(layout, extras))
+    return layout.python.exists() and all(
+        stamps.matches(step.name, step.key) for step in plan(layout, extras)
+    )
 
 
 @contextmanager
@@ -169,7 +178,9 @@ def run_plan(layout: Layout, extras: Collection[str], console: Console) -> int:
         count = 0
         for position, step in enumerate(steps, start=1):
             # A new environment is empty whatever the later stamps say.
-            if stamps.matches(step.name, step.key) and not (renewed and step.name not in {"system", "lavapipe"}):
+            if stamps.matches(step.name, step.key) and not (
+                renewed and step.name not in {"system", "lavapipe"}
+            ):
                 continue
             console.begin(f"[{position}/{len(steps)}] {step.title}")
             shell.note(f"step {position}/{len(steps)}: {step.title}")

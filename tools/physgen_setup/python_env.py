@@ -45,7 +45,15 @@ def torch_attempts(version: str, gpu: bool, constraint: Path) -> list[list[str]]
 
 def _pip(layout: Layout) -> list[str]:
     # --no-compile: byte code is written at first import, for the few files that are ever imported.
-    options = ["--no-input", "--disable-pip-version-check", "--progress-bar", "off", "--retries", "5", "--no-compile"]
+    options = [
+        "--no-input",
+        "--disable-pip-version-check",
+        "--progress-bar",
+        "off",
+        "--retries",
+        "5",
+        "--no-compile",
+    ]
     return [str(layout.python), "-m", "pip", "install", *options]
 
 

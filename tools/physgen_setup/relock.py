@@ -55,18 +55,22 @@ def main() -> None:
     """Write `NAME.lock` beside `NAME.in`, leaving out what the `--without` locks already pin."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("source", type=Path, help="the .in file, for example requirements/base.in")
-    parser.add_argument("--without", type=Path, nargs="*", default=[], help="lock files whose names are left out")
+    parser.add_argument(
+        "--without", type=Path, nargs="*", default=[], help="lock files whose names are left out"
+    )
     arguments = parser.parse_args()
     roots, excluded = read_roots(arguments.source)
     pins = closure(roots, excluded)
     for lock in arguments.without:
         for line in lock.read_text(encoding="utf-8").splitlines():
             pins.pop(line.partition("==")[0], None)
-    lines = [f"# Written by tools/physgen_setup/relock.py from {arguments.source.name}; installed with --no-deps."]
+    lines = [
+        f"# Written by tools/physgen_setup/relock.py from {arguments.source.name}; installed with --no-deps."
+    ]
     lines += [f"{name}=={version}" for name, version in sorted(pins.items())]
     target = arguments.source.with_suffix(".lock")
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{target}: {len(pins)} packages")  # noqa: T201 - a command-line tool
+    print(f"{target}: {len(pins)} packages")
 
 
 if __name__ == "__main__":

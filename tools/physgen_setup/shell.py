@@ -47,7 +47,9 @@ class Console:
     def end(self, outcome: str = "") -> None:
         """Complete the line with the time taken, or with an outcome."""
         text = outcome or f"{time.monotonic() - self._started:.0f} s"
-        self._write(f"\r{self._heading} ... {text}\033[K\n" if self._terminal else f"{self._heading} ... {text}\n")
+        self._write(
+            f"\r{self._heading} ... {text}\033[K\n" if self._terminal else f"{self._heading} ... {text}\n"
+        )
 
     def say(self, text: str) -> None:
         """Write one line."""

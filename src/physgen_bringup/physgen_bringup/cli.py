@@ -25,16 +25,24 @@ class Command:
 
 
 COMMANDS = (
-    Command("demo", "physgen_bringup.commands.demo", "run the shipped policy in simulation and show what happened"),
+    Command(
+        "demo", "physgen_bringup.commands.demo", "run the shipped policy in simulation and show what happened"
+    ),
     Command("launch", "physgen_bringup.commands.launch", "start the robot graph: name:=value ..."),
     Command("eval", "physgen_bringup.commands.evaluate", "evaluate a policy by a benchmark's protocol"),
-    Command("collect", "physgen_bringup.commands.collect", "record demonstrations of the scripted expert as bags"),
+    Command(
+        "collect", "physgen_bringup.commands.collect", "record demonstrations of the scripted expert as bags"
+    ),
     Command("convert", "physgen_policy.commands.convert", "turn recorded bags into a training dataset"),
     Command("train", "physgen_policy.commands.train", "train or fine-tune a policy from a config file"),
     Command("view", "physgen_bringup.commands.view", "look at a recording or a run"),
     Command("bench", "physgen_bringup.commands.bench", "measure speed and latency on this machine"),
-    Command("model-info", "physgen_policy.commands.model_info", "count the parameters of a preset or checkpoint"),
-    Command("verify-golden", "physgen_policy.commands.verify_golden", "compare the model with reference tensors"),
+    Command(
+        "model-info", "physgen_policy.commands.model_info", "count the parameters of a preset or checkpoint"
+    ),
+    Command(
+        "verify-golden", "physgen_policy.commands.verify_golden", "compare the model with reference tensors"
+    ),
     Command("repair", "physgen_control.commands.repair", "mend a recording that ended in a crash"),
     Command("setup", "", "install what the commands need, alone"),
     Command("test", "", "run every check: lint, types, build, tests"),
@@ -84,7 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(unknown_command(name) + "\n")
         return USAGE_STATUS
     if not command.module:
-        sys.stderr.write(f"physgen: `{name}` belongs to the checkout's own script: run `./physgen {name}` there.\n")
+        sys.stderr.write(
+            f"physgen: `{name}` belongs to the checkout's own script: run `./physgen {name}` there.\n"
+        )
         return USAGE_STATUS
 
     def run(words: list[str]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from physgen_setup.layout import PYTHON_PACKAGES
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -53,7 +54,9 @@ def offences(package: str, is_offence) -> list[str]:
     for path in modules(package):
         where = path.relative_to(SOURCE / package)
         found += [
-            f"{where}:{line}: {name}" for name, line in imports(path) if is_offence(where, name.partition(".")[0], name)
+            f"{where}:{line}: {name}"
+            for name, line in imports(path)
+            if is_offence(where, name.partition(".")[0], name)
         ]
     return found
 

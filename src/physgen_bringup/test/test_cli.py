@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from physgen_bringup import cli
 from physgen_control.command_line import run_command
 from physgen_control.errors import UserError

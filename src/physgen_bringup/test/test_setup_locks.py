@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+
 from physgen_setup.layout import PYTHON_PACKAGES
 from physgen_setup.python_env import read_lock
 from physgen_setup.relock import canonical, read_roots
@@ -17,6 +18,7 @@ NAMES = ("base", "dev", "libero", "viewer")
 # Module -> distribution, where the names differ.
 DISTRIBUTIONS = {
     "PIL": "pillow",
+    "backports": "backports-zstd",
     "yaml": "pyyaml",
     "cv2": "opencv-python",
     "rclpy": "ros-rclpy",
@@ -87,4 +89,6 @@ def test_every_third_party_import_is_locked(package: str) -> None:
             continue
         distribution = DISTRIBUTIONS.get(module, canonical(module))
         is_ros = f"ros-{distribution}" in pinned
-        assert distribution in pinned or is_ros or module in pinned_modules, f"{module} is imported but not locked"
+        assert distribution in pinned or is_ros or module in pinned_modules, (
+            f"{module} is imported but not locked"
+        )

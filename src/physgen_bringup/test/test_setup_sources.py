@@ -59,11 +59,16 @@ def test_one_line_skips_comments_and_source_code() -> None:
 def test_only_debians_own_archives_count() -> None:
     """A third party's archive of the same suite name must not be asked for Debian's packages."""
     sources = parse_one_line(ONE_LINE) + parse_deb822(DEB822)
-    assert debian_mirrors(sources, "bookworm") == ["http://classic.example/debian", "http://mirror.example/debian"]
+    assert debian_mirrors(sources, "bookworm") == [
+        "http://classic.example/debian",
+        "http://mirror.example/debian",
+    ]
 
 
 def test_mirror_list_files_are_kept_as_they_are() -> None:
-    sources = parse_deb822("Types: deb\nURIs: mirror+file:///etc/apt/mirrors/debian.list\nSuites: bookworm\nComponents: main\n")
+    sources = parse_deb822(
+        "Types: deb\nURIs: mirror+file:///etc/apt/mirrors/debian.list\nSuites: bookworm\nComponents: main\n"
+    )
     assert debian_mirrors(sources, "bookworm") == ["mirror+file:///etc/apt/mirrors/debian.list"]
 
 

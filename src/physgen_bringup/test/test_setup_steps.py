@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from physgen_setup import plan as plan_module
 from physgen_setup.cmake_paths import mend, mend_tree
 from physgen_setup.environment import runtime_environment
@@ -74,7 +75,9 @@ def steps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
         return action
 
-    fake = [Step(name=name, title=name, key=f"key-{name}", action=act(name)) for name in ("one", "two", "three")]
+    fake = [
+        Step(name=name, title=name, key=f"key-{name}", action=act(name)) for name in ("one", "two", "three")
+    ]
     monkeypatch.setattr(plan_module, "plan", lambda _layout, _extras: fake)
     home = tmp_path / "home"
     (home / "venv" / "bin").mkdir(parents=True)
@@ -149,7 +152,7 @@ def test_root_is_used_only_where_it_is_free() -> None:
 
 CMAKE = (
     'set(a "/opt/python/cp312-cp312/include/python3.12;'
-    '/opt/python/cp312-cp312/lib/python3.12/site-packages/numpy/_core/include;'
+    "/opt/python/cp312-cp312/lib/python3.12/site-packages/numpy/_core/include;"
     '/opt/python/cp311-cp311/lib/python3.11/site-packages/numpy/core/include")'
 )
 
