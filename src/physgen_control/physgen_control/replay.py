@@ -63,7 +63,7 @@ def replayed_actions(recording: EpisodeRecording) -> Float32Array:
 
 
 class ReplayPlayer:
-    """Hands out the actions of one episode as chunks of up to 8, each when the one before has been applied."""
+    """Hands out the actions of one episode as chunks of up to 8, in order."""
 
     def __init__(self, episode: Episode, actions: Float32Array, session_id: str, policy_id: str) -> None:
         if actions.ndim != 2 or actions.shape[1] != ACTION_DIM:

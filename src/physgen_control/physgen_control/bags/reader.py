@@ -311,7 +311,7 @@ def _metadata(path: Path) -> dict[str, Any]:
 
 
 def _with_outcome(episode: Episode, custom: dict[str, str]) -> Episode:
-    """Return the episode with the outcome of the metadata where the terminal EpisodeInfo was never recorded."""
+    """Return the episode with the metadata's outcome where the terminal EpisodeInfo was never recorded."""
     outcome = custom.get("outcome", "")
     if episode.phase != EpisodePhase.RUNNING or outcome not in EpisodePhase.__members__:
         return episode

@@ -2,7 +2,8 @@
 """Turn a stream of raw messages into one bag per episode; ROS-free, one thread, no exception for a bad disk.
 
 Every message goes through a ring buffer, so that whatever of the first observation arrived before the
-EpisodeInfo is still there. After the terminal phase messages are held until the episode is complete or `drain_s` is over.
+EpisodeInfo is still there. After the terminal phase messages are held until the episode is complete or
+`drain_s` is over.
 """
 
 from __future__ import annotations
@@ -201,7 +202,7 @@ class EpisodeRecorder:
             free_mb = shutil.disk_usage(path.parent).free / 1e6
             if free_mb < self.config.min_free_mb:
                 raise BagError(
-                    f"The episode {episode.episode_id} is not recorded: {path.parent} has {free_mb:.0f} MB free, "
+                    f"{episode.episode_id} is not recorded: {path.parent} has {free_mb:.0f} MB free, "
                     f"at least {self.config.min_free_mb:.0f} MB are needed (min_free_mb)."
                 )
             custom = {**episode_custom_data(episode), **self._custom_data}

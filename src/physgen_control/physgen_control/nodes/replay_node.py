@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plays recorded episodes: publishes their applied actions as chunks, in the role of the policy.
 
-For each episode it takes the bag of the same task and seed. It publishes the first chunk at the first robot state
-of the episode and each further one at the first state after the chunk before was applied.
+For each episode it takes the bag of the same task and seed. It publishes the first chunk at the first robot
+state of the episode and each further one at the first state after the chunk before was applied.
 """
 
 from __future__ import annotations

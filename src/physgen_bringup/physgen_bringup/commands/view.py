@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`physgen view`: what is in a bag or a run, as a table and a video."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from physgen_control.bags.reader import (
+    BagSummary,
+    EpisodeRecording,
+    ImageStream,
+    find_bags,
+    read_episode,
+    read_summary,
+)
+from physgen_control.command_line import run_command
+from physgen_control.errors import UserError
+from physgen_control.types import UInt8Image
+
+from physgen_bringup.artifacts import Recording, write_video
+
+DEFAULT_RATE_HZ = 20.0
+
+
+class LazyImages(Sequence[UInt8Image]):
+    """The images of a stream, decoded one at a time: a long episode does not fit into memory as pixels."""
+
+    def __init__(self, stream: ImageStream) -> None:
+        self._stream = stream
+
+    def __len__(self) -> int:
+        return len(self._stream)
+
+    @overload
+    def __getitem__(self, index: int) -> UInt8Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[UInt8Image]: ...
+    def __getitem__(self, index: int | slice) -> UInt8Image | Sequence[UInt8Image]:
+        if isinstance(index, slice):
+            return [self._stream.rgb(i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self._stream.rgb(index % len(self))
+
+
+def recording_of(episode: EpisodeRecording) -> Recording:
+    """Return what the video and the plots need of a bag."""
+    periods = np.diff(episode.fixed.stamps_ns)
+    rate_hz = float(1e9 / np.median(periods)) if len(periods) else DEFAULT_RATE_HZ
+    return Recording(
+        seed=episode.episode.seed,
+        task=episode.episode.task,
+        outcome=episode.outcome.name.lower(),
+        rate_hz=rate_hz,
+        fixed=LazyImages(episode.fixed),
+        wrist=LazyImages(episode.wrist),
+        predicted={},
+        actions=episode.applied,
+        tcp=episode.poses.positions,
+    )
+
+
+def topic_table(bag: BagSummary) -> str:
+    """Return the topics of a bag with their counts and mean rates."""
+    seconds = bag.duration_ns / 1e9
+    width = max([len(topic) for topic in bag.counts] or [5])
+    lines = [f"{'topic':<{width}}  messages  rate [Hz]"]
+    for topic, count in sorted(bag.counts.items()):
+        rate = f"{count / seconds:9.1f}" if count > 1 and seconds > 0 else f"{'-':>9}"
+        lines.append(f"{topic:<{width}}  {count:8d}  {rate}")
+    return "\n".join(lines)
+
+
+def bag_heading(bag: BagSummary) -> str:
+    """Return the facts of an episode in a few lines."""
+    custom = bag.custom_data
+    lines = [
+        f"bag          {bag.path}",
+        f"episode      {bag.episode_id}",
+        f"task, seed   {bag.task}, {bag.seed}",
+        f"instruction  {bag.instruction}",
+        f"robot        {custom.get('robot', '')} ({custom.get('source', '')})",
+        f"outcome      {bag.outcome} after {bag.steps} steps, {bag.duration_ns / 1e9:.2f} s",
+    ]
+    if custom.get("detail"):
+        lines.append(f"detail       {custom['detail']}")
+    return "\n".join(lines)
+
+
+def run_table(bags: Sequence[BagSummary]) -> str:
+    """Return one line per bag and the number of successes."""
+    lines = [f"{'task':<24} {'seed':>6} {'outcome':<10} {'steps':>5} {'time [s]':>8}  bag"]
+    for bag in bags:
+        seconds = bag.duration_ns / 1e9
+        lines.append(
+            f"{bag.task:<24} {bag.seed:>6} {bag.outcome:<10} {bag.steps:>5} {seconds:>8.2f}  {bag.path.name}"
+        )
+    successes = sum(bag.outcome == "SUCCESS" for bag in bags)
+    lines.append(f"{successes} of {len(bags)} episodes succeeded.")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status; bad input raises UserError."""
+    parser = argparse.ArgumentParser(prog="physgen view", description=__doc__)
+    parser.add_argument("path", type=Path, help="a bag, a folder of bags or a run")
+    parser.add_argument("--out", type=Path, help="the video (default: NAME.mp4 next to the folder)")
+    parser.add_argument("--seed", type=int, help="only the bags of this seed")
+    parser.add_argument("--limit", type=int, default=10, help="episodes in the video (default 10)")
+    parser.add_argument("--no-video", action="store_true", help="print the table only")
+    parser.add_argument("--rerun", action="store_true", help="open the bag in the Rerun viewer, if installed")
+    options = parser.parse_args(arguments)
+    paths = find_bags(options.path)
+    bags = [read_summary(path) for path in paths]
+    if options.seed is not None:
+        bags = [bag for bag in bags if bag.seed == options.seed]
+    if not bags:
+        of_seed = "" if options.seed is None else f" of seed {options.seed}"
+        raise UserError(
+            f"{options.path} holds no finished bag{of_seed}; unfinished ones: physgen repair PATH."
+        )
+    print("\n\n".join([bag_heading(bags[0]), topic_table(bags[0])]) if len(bags) == 1 else run_table(bags))
+    if not options.no_video:
+        folder = options.path.resolve()
+        out = options.out or folder.with_name(f"{folder.name}.mp4")
+        video = write_video(_recordings(bags[: max(1, options.limit)]), out)
+        print(f"\nVideo: {video}")
+    return _open_rerun(bags[0].path) if options.rerun else 0
+
+
+def _recordings(bags: Sequence[BagSummary]) -> Iterator[Recording]:
+    for bag in bags:
+        yield recording_of(read_episode(bag.path))
+
+
+def _open_rerun(bag: Path) -> int:
+    viewer = shutil.which("rerun")
+    if viewer is None:
+        raise UserError("The Rerun viewer is not installed: `pip install rerun-sdk`, or leave --rerun out.")
+    return subprocess.run([viewer, *map(str, sorted(bag.glob("*.mcap")))], check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("physgen view", main, sys.argv[1:]))
