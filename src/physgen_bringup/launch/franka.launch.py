@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns the graph description of physgen_bringup.graph into launch_ros actions; it adds nothing of its own."""
+"""Turns the graph description of physgen_bringup.graph into launch_ros actions and adds nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
@@ -21,6 +20,8 @@ from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
+
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from physgen_bringup.graph import Graph, IncludeSpec, NodeSpec, build_graph, parameter_files
 from physgen_bringup.launch_arguments import ARGUMENTS, arguments_from, check_arguments
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Renders what people look at after a run: a video of recorded episodes and plots; from values, without ROS."""
+"""Renders what people look at after a run, a video of recorded episodes and plots, from values without ROS."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw
+
 from physgen_control.errors import UserError
 from physgen_control.types import AppliedAction, Float64Array, Limit, Source, UInt8Image
-from PIL import Image, ImageDraw
 
 LABELS = ("dx", "dy", "dz", "rx", "ry", "rz", "grip")
 UNITS = ("m", "m", "m", "rad", "rad", "rad", "")
@@ -34,7 +35,8 @@ FREEZE_S = 0.7
 class Recording:
     """One recorded episode: frames[n] was seen after n actions; actions are in the order of their steps.
 
-    predicted: imagined frames by the step they were made at (may be empty). tcp: float64 [n, 3], metres, base frame.
+    predicted: imagined frames by the step they were made at (may be empty). tcp: float64 [n, 3], metres, base
+    frame.
     """
 
     seed: int
@@ -77,7 +79,7 @@ def write_video(recordings: Iterable[Recording], path: Path, *, rate_hz: float =
 
 
 def video_frames(recording: Recording) -> Iterator[UInt8Image]:
-    """The pictures of one episode: cameras side by side, the imagined frame, the actions below; uint8 [y, x, 3]."""
+    """The pictures of one episode: cameras, imagined frame, the actions below; uint8 [y, x, 3]."""
     count = min(len(recording.fixed), len(recording.wrist))
     if not count:
         return
@@ -116,7 +118,9 @@ def _picture(
     for index, (title, rgb) in enumerate(views):
         corner = (index % columns * VIEW_PX, index // columns * VIEW_PX)
         canvas.paste(Image.fromarray(rgb).resize((VIEW_PX, VIEW_PX), Image.Resampling.BILINEAR), corner)
-        draw.rectangle((corner[0] + 4, corner[1] + 4, corner[0] + 8 + 6 * len(title), corner[1] + 18), fill=_BACKGROUND)
+        draw.rectangle(
+            (corner[0] + 4, corner[1] + 4, corner[0] + 8 + 6 * len(title), corner[1] + 18), fill=_BACKGROUND
+        )
         draw.text((corner[0] + 7, corner[1] + 5), title, fill=_INK)
     top = rows * VIEW_PX
     _draw_heading(draw, recording, step, top, last=last)
@@ -124,7 +128,9 @@ def _picture(
     return np.asarray(canvas)
 
 
-def _draw_heading(draw: ImageDraw.ImageDraw, recording: Recording, step: int, top: int, *, last: bool) -> None:
+def _draw_heading(
+    draw: ImageDraw.ImageDraw, recording: Recording, step: int, top: int, *, last: bool
+) -> None:
     text = f"{recording.task}  seed {recording.seed}  step {step}  {step / recording.rate_hz:4.1f} s"
     draw.text((8, top + 5), text, fill=_INK)
     if last:
@@ -156,7 +162,10 @@ def _draw_actions(
         first = max(0, now - HISTORY_STEPS + 1)
         for values, colour in ((raw, _RAW), (applied, SOURCE_COLOURS[action.source])):
             points = [
-                (line_left + (i - first) * line_px // HISTORY_STEPS, y - int(values[i, index] * (row_px // 2 - 1)))
+                (
+                    line_left + (i - first) * line_px // HISTORY_STEPS,
+                    y - int(values[i, index] * (row_px // 2 - 1)),
+                )
                 for i in range(first, now + 1)
             ]
             if len(points) > 1:

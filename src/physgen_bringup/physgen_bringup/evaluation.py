@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluates a policy over many seeds in worker processes, each with its own world and policy, without ROS.
 
-Results are written after every episode; a run that was killed continues where it stopped. A worker that dies costs
-its episode, which is counted as a crash, and is replaced.
+Results are written after every episode; a run that was killed continues where it stopped. A worker that dies
+costs its episode, which is counted as a crash, and is replaced.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from physgen_control.errors import UserError
-
 from physgen_bringup import guard
 from physgen_bringup.protocol import make_protocol
-from physgen_bringup.results import Evaluation, EpisodeResult, Latencies, open_evaluation
+from physgen_bringup.results import EpisodeResult, Evaluation, Latencies, open_evaluation
 from physgen_bringup.tally import crashed_result
+from physgen_control.errors import UserError
 
 # A first episode includes start-up of simulator and networks; later ones are far faster.
 EPISODE_TIMEOUT_S = 900.0
@@ -65,7 +64,9 @@ class _Worker:
     started_s: float
 
 
-def run_in_process(spec: EvaluationSpec, report: Callable[[Evaluation, EpisodeResult | None], None]) -> Evaluation:
+def run_in_process(
+    spec: EvaluationSpec, report: Callable[[Evaluation, EpisodeResult | None], None]
+) -> Evaluation:
     """Run what is missing of an evaluation.
 
     Args:
@@ -160,7 +161,9 @@ class _Pool:
 
     def _start(self, seed: int) -> _Worker:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_worker_main, args=(theirs, self._spec, os.getpid()), daemon=False)
+        process = self._context.Process(
+            target=_worker_main, args=(theirs, self._spec, os.getpid()), daemon=False
+        )
         with _single_threaded_children():
             process.start()
         theirs.close()
@@ -214,7 +217,9 @@ def _worker_main(connection: Connection, spec: EvaluationSpec, parent: int) -> N
             try:
                 session = session or make_in_process(spec)
                 answer = session.run_episode(seed)
-            except Exception as error:  # whatever the simulator raises costs this episode only, and is reported
+            except (
+                Exception
+            ) as error:  # whatever the simulator raises costs this episode only, and is reported
                 answer = crashed_result(seed, _sentence(error), time.monotonic() - started), Latencies()
                 if session is not None:
                     session.close()

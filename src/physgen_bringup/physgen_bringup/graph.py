@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one description of the graph: launch arguments in, nodes and includes as values out.
 
-The launch file turns the values into launch_ros actions, the local runner into processes; neither adds anything.
+The launch file turns the values into launch_ros actions, the local runner into processes; neither adds
+anything.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from physgen_control.errors import UserError
 
 from physgen_bringup.launch_arguments import LaunchArguments
 from physgen_bringup.paths import config_file
+from physgen_control.errors import UserError
 
 ParameterValue = bool | int | float | str | list[str]
 
@@ -26,8 +27,9 @@ ARM_CONTROLLER = "physgen_arm_controller"
 class NodeSpec:
     """One process. `module` is what the local runner executes (None: only in a ROS installation).
 
-    required: the whole graph stops when this process ends unexpectedly. lifecycle: a managed node that brings itself
-    up (parameter autostart). Later parameters win: default_files, then `parameters`, then override_files.
+    required: the whole graph stops when this process ends unexpectedly. lifecycle: a managed node that brings
+    itself up (parameter autostart). Later parameters win: default_files, then `parameters`, then
+    override_files.
     """
 
     package: str
@@ -54,7 +56,7 @@ class IncludeSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """Everything that runs. `ends_with` names the node whose clean exit ends the graph (None: runs until stopped)."""
+    """Everything that runs. `ends_with`: the node whose exit ends the graph (None: runs until stopped)."""
 
     nodes: tuple[NodeSpec, ...]
     includes: tuple[IncludeSpec, ...] = ()
@@ -96,8 +98,8 @@ def _real_graph(arguments: LaunchArguments) -> Graph:
     notes = []
     if not (arguments.fixed_camera_serial and arguments.wrist_camera_serial):
         notes.append(
-            "Camera serial numbers are missing: with two cameras connected, either may become the fixed one; set "
-            "fixed_camera_serial and wrist_camera_serial."
+            "Camera serial numbers are missing: with two cameras connected, either may become the fixed "
+            "one; set fixed_camera_serial and wrist_camera_serial."
         )
     return Graph(
         nodes=tuple(nodes),
@@ -150,7 +152,8 @@ def _controller(arguments: LaunchArguments) -> NodeSpec:
             "execution": arguments.execution,
             "arm_interface": "applied_action" if arguments.simulated else "joint_trajectory",
             "robot_type": "panda" if arguments.simulated else arguments.robot_type,
-            # A simulated arm may move at once and publishes no state before its first reset; a person arms a real one.
+            # A simulated arm may move at once and publishes no state before its first reset; a person arms a
+            # real one.
             "auto_arm": arguments.simulated,
             "arm_without_state": arguments.simulated,
         },
@@ -240,8 +243,8 @@ def _episode_runner(arguments: LaunchArguments) -> NodeSpec:
 
 def _franka(arguments: LaunchArguments) -> IncludeSpec:
     fake = arguments.use_fake_hardware
-    # Mock hardware mirrors commands only onto states of the same name, so it needs position commands; on a real
-    # arm position commands cause reflex stops, so it gets effort commands.
+    # Mock hardware mirrors commands only onto states of the same name, so it needs position commands; on a
+    # real arm position commands cause reflex stops, so it gets effort commands.
     controllers = config_file("ros2_control_fake.yaml" if fake else "ros2_control_fr3.yaml")
     return IncludeSpec(
         package="franka_bringup",

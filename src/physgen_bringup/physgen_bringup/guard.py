@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two small programs that make orphans impossible; started by the local runner, standard library only.
 
-`guard.py exec PARENT COMMAND...` becomes COMMAND, which then receives SIGINT when its parent dies, however it dies.
-`guard.py reap` reads process-group ids from its input; when the input closes (the runner is gone, killed perhaps), it
-interrupts and then kills the groups that are left.
+`guard.py exec PARENT COMMAND...` becomes COMMAND, which then receives SIGINT when its parent dies, however it
+dies. `guard.py reap` reads process-group ids from its input; when the input closes (the runner is gone,
+killed perhaps), it interrupts and then kills the groups that are left.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> None:
 
 
 def die_with(parent: int, number: int) -> None:
-    """Have this process receive a signal when its parent process dies; ends it if that has happened already."""
+    """Have this process receive a signal when its parent dies; ends it if that has happened already."""
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, number) != 0:
         sys.exit("guard: prctl(PR_SET_PDEATHSIG) failed")
     if os.getppid() != parent:  # the parent died before the line above

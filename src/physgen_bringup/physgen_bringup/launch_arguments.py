@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launch arguments of the graph as data, their parser, and every check that can be made before a process starts.
+"""The launch arguments of the graph as data, their parser, and every check before a process starts.
 
 One table serves `physgen launch`, `franka.launch.py` and the documentation; nothing here knows ROS.
 """
@@ -57,14 +57,14 @@ ARGUMENTS: tuple[Argument, ...] = (
         name="task",
         kind="text",
         default="",
-        help="environment id (PushCube-v1) or suite/index (libero_object/3); empty: the simulator's first task",
+        help="environment id (PushCube-v1) or suite/index (libero_object/3); empty: the sim's first task",
     ),
     Argument(
         name="policy",
         kind="choice",
         choices=("physgen", "expert", "replay", "none"),
         default="physgen",
-        help="who acts: the learned policy, the scripted expert (sim), recorded bags, or nobody (with teleop)",
+        help="who acts: learned policy, scripted expert (sim), recorded bags, or nobody (with teleop)",
     ),
     Argument(
         name="checkpoint",
@@ -95,8 +95,12 @@ ARGUMENTS: tuple[Argument, ...] = (
         "shadow on the real arm",
     ),
     Argument(name="episodes", kind="count", default="1", minimum=1, help="episodes to run in simulation"),
-    Argument(name="seed", kind="count", default="0", help="seed of the first episode; episode i has seed + i"),
-    Argument(name="max_steps", kind="count", default="0", help="control steps per episode; 0: the task's own limit"),
+    Argument(
+        name="seed", kind="count", default="0", help="seed of the first episode; episode i has seed + i"
+    ),
+    Argument(
+        name="max_steps", kind="count", default="0", help="control steps per episode; 0: the task's own limit"
+    ),
     Argument(name="output_dir", kind="text", default="", help="results and logs; default runs/<stamp>"),
     Argument(name="record", kind="bool", default="false", help="record one MCAP bag per episode"),
     Argument(
@@ -106,7 +110,10 @@ ARGUMENTS: tuple[Argument, ...] = (
         help="folder of bags: written by record (default output_dir/bags), read by policy:=replay",
     ),
     Argument(
-        name="save_actions", kind="bool", default="false", help="write the applied actions of each episode as .npz"
+        name="save_actions",
+        kind="bool",
+        default="false",
+        help="write the applied actions of each episode as .npz",
     ),
     Argument(
         name="teleop",
@@ -124,18 +131,37 @@ ARGUMENTS: tuple[Argument, ...] = (
     ),
     Argument(name="robot_ip", kind="text", default="", help="address of the real arm (sim:=none)"),
     Argument(
-        name="robot_type", kind="choice", choices=("fr3",), default="fr3", help="robot type for franka_bringup"
+        name="robot_type",
+        kind="choice",
+        choices=("fr3",),
+        default="fr3",
+        help="robot type for franka_bringup",
     ),
     Argument(name="load_gripper", kind="bool", default="true", help="the Franka hand is mounted"),
     Argument(
-        name="use_fake_hardware", kind="bool", default="false", help="mock hardware instead of the arm (sim:=none)"
+        name="use_fake_hardware",
+        kind="bool",
+        default="false",
+        help="mock hardware instead of the arm (sim:=none)",
     ),
-    Argument(name="fixed_camera_serial", kind="text", default="", help="serial number of the fixed RealSense camera"),
-    Argument(name="wrist_camera_serial", kind="text", default="", help="serial number of the wrist RealSense camera"),
+    Argument(
+        name="fixed_camera_serial",
+        kind="text",
+        default="",
+        help="serial number of the fixed RealSense camera",
+    ),
+    Argument(
+        name="wrist_camera_serial",
+        kind="text",
+        default="",
+        help="serial number of the wrist RealSense camera",
+    ),
     Argument(
         name="camera_profile", kind="profile", default="640x480x30", help="colour profile, WIDTHxHEIGHTxFPS"
     ),
-    Argument(name="params_file", kind="text", default="", help="ROS parameter YAML loaded last by every node"),
+    Argument(
+        name="params_file", kind="text", default="", help="ROS parameter YAML loaded last by every node"
+    ),
 )
 _BY_NAME = {argument.name: argument for argument in ARGUMENTS}
 
@@ -186,7 +212,7 @@ def parse_arguments(strings: Sequence[str]) -> LaunchArguments:
         name, separator, value = string.partition(":=")
         if not separator:
             raise ArgumentError(
-                f"{string!r} is not a launch argument; write name:=value, for example task:={DEFAULT_TASKS['maniskill']}"
+                f"{string!r} is not a launch argument; write name:=value, for example task:=PushCube-v1"
             )
         if name in given:
             raise ArgumentError(f"launch argument {name!r} is given twice; give it once")
@@ -224,7 +250,7 @@ def _parse_value(argument: Argument, text: str) -> Any:
                 close = difflib.get_close_matches(text, argument.choices, n=1)
                 hint = f" (did you mean {close[0]!r}?)" if close else ""
                 raise ArgumentError(
-                    f"{argument.name}:={text} is not possible; choose one of {', '.join(argument.choices)}{hint}"
+                    f"{argument.name}:={text} is not possible; choose of {', '.join(argument.choices)}{hint}"
                 )
             return text
         case "bool":
@@ -234,12 +260,14 @@ def _parse_value(argument: Argument, text: str) -> Any:
         case "count":
             if not re.fullmatch(r"\d{1,18}", text) or int(text) < argument.minimum:
                 raise ArgumentError(
-                    f"{argument.name}:={text} is not possible; write a whole number, at least {argument.minimum}"
+                    f"{argument.name}:={text} is not possible; write a whole number >= {argument.minimum}"
                 )
             return int(text)
         case "profile":
             if not re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", text):
-                raise ArgumentError(f"{argument.name}:={text} is not possible; write WIDTHxHEIGHTxFPS, as 640x480x30")
+                raise ArgumentError(
+                    f"{argument.name}:={text} is not possible; write WIDTHxHEIGHTxFPS, as 640x480x30"
+                )
             return text
         case "text":
             return text
@@ -251,6 +279,7 @@ def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None)
     Returns the arguments with the checkpoint resolved to its folder.
 
     Args:
+        arguments: what parse_arguments returned.
         have_ros: a full ROS 2 installation is there (None: look for it).
 
     Raises:
@@ -258,11 +287,15 @@ def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None)
     """
     _check_not_yet_available(arguments)
     if arguments.params_file and not Path(arguments.params_file).expanduser().is_file():
-        raise ArgumentError(f"params_file:={arguments.params_file} does not exist; give a ROS parameter YAML file")
+        raise ArgumentError(
+            f"params_file:={arguments.params_file} does not exist; give a ROS parameter YAML file"
+        )
     if arguments.policy == "replay" and not arguments.bag_dir.is_dir():
         raise ArgumentError(f"bag_dir:={arguments.bag_dir} is not a folder; give the folder of recorded bags")
     if arguments.policy == "replay" and arguments.record:
-        raise ArgumentError("policy:=replay with record:=true would write bags into the folder it reads; drop one")
+        raise ArgumentError(
+            "policy:=replay with record:=true would write bags into the folder it reads; drop one"
+        )
     if arguments.simulated:
         _check_simulation(arguments)
     else:
@@ -275,8 +308,8 @@ def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None)
         return replace(arguments, checkpoint=str(folder))
     if arguments.checkpoint:
         raise ArgumentError(
-            f"checkpoint:={arguments.checkpoint} has no meaning with policy:={arguments.policy}; drop it or use "
-            "policy:=physgen"
+            f"checkpoint:={arguments.checkpoint} has no meaning with policy:={arguments.policy}; drop it or "
+            "use policy:=physgen"
         )
     return arguments
 
@@ -291,20 +324,24 @@ def _check_not_yet_available(arguments: LaunchArguments) -> None:
         raise ArgumentError(f"teleop:={arguments.teleop} is not available yet; use teleop:=none")
     if arguments.viewer != "none":
         raise ArgumentError(
-            f"viewer:={arguments.viewer} is not available yet; use viewer:=none and record:=true to look at bags later"
+            f"viewer:={arguments.viewer} is not available yet; use viewer:=none, and record:=true to look later"
         )
     if arguments.policy == "none":
-        raise ArgumentError("policy:=none leaves nobody to act without teleop; use policy:=physgen, expert or replay")
+        raise ArgumentError(
+            "policy:=none leaves nobody to act without teleop; use policy:=physgen, expert or replay"
+        )
 
 
 def _check_simulation(arguments: LaunchArguments) -> None:
     real_only = ("robot_ip", "fixed_camera_serial", "wrist_camera_serial")
     for name in real_only:
         if getattr(arguments, name):
-            raise ArgumentError(f"{name} belongs to the real arm; drop it or use sim:=none (now sim:={arguments.sim})")
+            raise ArgumentError(
+                f"{name} belongs to the real arm; drop it or use sim:=none (now sim:={arguments.sim})"
+            )
     if arguments.use_fake_hardware:
         raise ArgumentError(
-            f"use_fake_hardware belongs to the Franka driver; drop it or use sim:=none (now sim:={arguments.sim})"
+            f"use_fake_hardware is for the Franka driver; drop it or use sim:=none (now sim:={arguments.sim})"
         )
     if arguments.mode == "shadow" and arguments.pace == "lockstep":
         raise ArgumentError(
@@ -312,7 +349,7 @@ def _check_simulation(arguments: LaunchArguments) -> None:
         )
     if arguments.execution == "pipelined" and arguments.pace == "lockstep":
         raise ArgumentError(
-            "execution:=pipelined overlaps inference with motion, which a waiting world cannot show; add pace:=realtime"
+            "execution:=pipelined overlaps inference with motion, but this world waits; add pace:=realtime"
         )
     package = {"maniskill": "mani_skill", "libero": "libero"}.get(arguments.sim)
     if package and importlib.util.find_spec(package) is None:
@@ -332,20 +369,24 @@ def check_task(sim: str, task: str) -> None:
 
 def _check_real_arm(arguments: LaunchArguments, *, have_ros: bool) -> None:
     if arguments.policy == "expert":
-        raise ArgumentError("policy:=expert reads simulator state, which the real arm has not; use policy:=physgen")
+        raise ArgumentError(
+            "policy:=expert reads simulator state, which the real arm has not; use policy:=physgen"
+        )
     if not arguments.robot_ip and not arguments.use_fake_hardware:
-        raise ArgumentError("sim:=none means the real arm; give its address with robot_ip:=172.16.0.2, or a sim")
+        raise ArgumentError(
+            "sim:=none means the real arm; give its address with robot_ip:=172.16.0.2, or a sim"
+        )
     if arguments.mode == "armed" and not arguments.use_fake_hardware:
         for name in ("fixed_camera_serial", "wrist_camera_serial"):
             if not getattr(arguments, name):
                 raise ArgumentError(
-                    f"mode:=armed on the real arm needs {name}, because swapped cameras mislead the policy; give both "
-                    "serial numbers"
+                    f"mode:=armed on the real arm needs {name}, because swapped cameras mislead the policy; give "
+                    "both serial numbers"
                 )
     if not have_ros:
         raise ArgumentError(
-            "sim:=none needs franka_ros2 and a full ROS 2 installation, which the pip runtime does not have; use "
-            f"{FRANKA_IMAGE}"
+            "sim:=none needs franka_ros2 and a full ROS 2 installation, which the pip runtime does not have; "
+            f"use {FRANKA_IMAGE}"
         )
 
 

@@ -10,7 +10,7 @@ from physgen_control.errors import UserError
 
 
 def share_folder() -> Path:
-    """Folder that holds config/ and launch/: the source tree, or share/physgen_bringup of the first prefix with it.
+    """Folder that holds config/ and launch/: the source tree, else share/physgen_bringup of a prefix.
 
     Raises:
         UserError: neither exists (broken installation).

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rosbags.rosbag2 import Reader
+
+from physgen_bringup.artifacts import Recording
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.reader import EpisodeRecording, find_bags, read_episode
 from physgen_control.bags.typestore import typestore
 from physgen_control.messages import read
 from physgen_control.types import EpisodePhase, UInt8Image
-from rosbags.rosbag2 import Reader
-
-from physgen_bringup.artifacts import Recording
 
 PREDICTED_TOPIC = "/physgen/predicted/image_raw"
 DEFAULT_PERIOD_NS = 50_000_000

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The results file of an evaluation: one format for the graph and the in-process loop, written after every episode."""
+"""The results file of an evaluation, the same for graph and in-process loop, written after every episode."""
 
 from __future__ import annotations
 
@@ -16,11 +16,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from physgen_control.errors import UserError
 
 FORMAT = 1
 FILE_NAME = "results.json"
-_DISTRIBUTIONS = ("torch", "numpy", "mani_skill", "sapien", "mujoco", "robosuite", "hf-libero", "ros-rclpy", "rosbags")
+_DISTRIBUTIONS = (
+    "torch",
+    "numpy",
+    "mani_skill",
+    "sapien",
+    "mujoco",
+    "robosuite",
+    "hf-libero",
+    "ros-rclpy",
+    "rosbags",
+)
 Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 
@@ -30,10 +41,10 @@ class ResultsError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeResult:
-    """One episode. A crash (simulator or node failure) is neither success nor failure; error says what happened.
+    """One episode. A crash (of simulator or node) is neither success nor failure; error says what happened.
 
-    stale_steps: control steps in which the arm held because no valid action was there. limited_steps: steps whose
-    action was changed by a safety limit. wall_s: duration without start-up.
+    stale_steps: control steps in which the arm held because no valid action was there. limited_steps: steps
+    whose action was changed by a safety limit. wall_s: duration without start-up.
     """
 
     seed: int
@@ -152,7 +163,9 @@ def read(path: Path) -> Evaluation:
     except ResultsError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ResultsError(f"{path} is not a results file of this project ({error!r}); give another output folder") from error
+        raise ResultsError(
+            f"{path} is not a results file of this project ({error!r}); give another output folder"
+        ) from error
     return Evaluation(protocol, episodes, latencies, environment)
 
 
@@ -171,7 +184,8 @@ def open_evaluation(folder: Path, protocol: Protocol) -> Evaluation:
     if different:
         key = different[0]
         raise ResultsError(
-            f"{folder} holds results with {key} {old[key]!r}, but this run has {new[key]!r}; choose another output folder"
+            f"{folder} holds results with {key} {old[key]!r}, but this run has {new[key]!r}; choose another "
+            "output folder"
         )
     return evaluation
 
@@ -273,9 +287,16 @@ def markdown(evaluation: Evaluation) -> str:
     rate = f"{100 * summary['success_rate']:.1f} %" if summary["n"] else "-"
     low, high = summary["wilson_95"]
     rows = [
-        ("policy", protocol.policy + (f" ({Path(protocol.checkpoint_path).name})" if protocol.checkpoint_path else "")),
+        (
+            "policy",
+            protocol.policy
+            + (f" ({Path(protocol.checkpoint_path).name})" if protocol.checkpoint_path else ""),
+        ),
         ("through", f"{protocol.transport}, {protocol.pace}, {protocol.execution}"),
-        ("success", f"{summary['successes']} of {summary['n']} = {rate} (95 % {100 * low:.1f} to {100 * high:.1f} %)"),
+        (
+            "success",
+            f"{summary['successes']} of {summary['n']} = {rate} (95 % {100 * low:.1f} to {100 * high:.1f} %)",
+        ),
         ("crashes", str(summary["crashes"])),
         ("success rule", protocol.success_rule),
         ("step limit", str(protocol.max_steps)),
@@ -314,7 +335,8 @@ def progress_line(episodes: Iterable[EpisodeResult], remaining: int) -> str:
     rate = f"{100 * summary['success_rate']:.0f} %" if summary["n"] else "-"
     mean = sum(episode.wall_s for episode in episodes) / max(1, len(episodes))
     crashes = f", {summary['crashes']} crashed" if summary["crashes"] else ""
-    return f"success {summary['successes']}/{summary['n']} ({rate}){crashes}, about {_duration(mean * remaining)} left"
+    left = _duration(mean * remaining)
+    return f"success {summary['successes']}/{summary['n']} ({rate}){crashes}, about {left} left"
 
 
 def _duration(seconds: float) -> str:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The local runner: starts the graph as processes where ROS 2 is not installed, watches them, stops them all.
 
-Every node is its own process group with its own log. The graph ends when its `ends_with` node exits; a required node
-that dies takes the others down in order. Nothing survives the runner, not even when the runner itself is killed.
+Every node is its own process group with its own log. The graph ends when its `ends_with` node exits; a
+required node that dies takes the others down in order. Nothing survives the runner, not even when the runner
+itself is killed.
 """
 
 from __future__ import annotations
@@ -25,10 +26,9 @@ from pathlib import Path
 from types import FrameType
 from typing import IO
 
-from physgen_control.errors import UserError
-
 from physgen_bringup import guard
 from physgen_bringup.graph import Graph, NodeSpec, parameter_files
+from physgen_control.errors import UserError
 
 POLL_S = 0.05
 # Long enough to close a bag or a simulator, short enough for a person who pressed Ctrl-C.
@@ -66,8 +66,8 @@ class LocalRunner:
         missing = [node.name for node in graph.nodes if node.module is None]
         if missing or graph.includes:
             raise UserError(
-                f"the local runner cannot start {', '.join(missing) or graph.includes[0].package}, which needs a full "
-                "ROS 2 installation; use the Docker image"
+                f"the local runner cannot start {', '.join(missing) or graph.includes[0].package}, which needs a "
+                "full ROS 2 installation; use the Docker image"
             )
         self.graph = graph
         self.console = console
@@ -82,7 +82,10 @@ class LocalRunner:
         for note in self.graph.notes:
             self.console(note)
         self._reaper = subprocess.Popen(
-            [sys.executable, "-S", guard.__file__, "reap"], stdin=subprocess.PIPE, text=True, start_new_session=True
+            [sys.executable, "-S", guard.__file__, "reap"],
+            stdin=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         for node in self.graph.nodes:
             self.start_node(node.name)
@@ -139,7 +142,7 @@ class LocalRunner:
             time.sleep(POLL_S)
 
     def stop(self) -> None:
-        """Stop all nodes in reverse starting order (policy before controller before world) and wait for them."""
+        """Stop all nodes in reverse starting order (policy, controller, world) and wait for them."""
         for process in reversed(self._processes.values()):
             self._stop_process(process)
         for process in self._processes.values():
@@ -151,7 +154,9 @@ class LocalRunner:
 
     def run(self) -> int:
         """Start, wait, stop; Ctrl-C and SIGTERM stop cleanly. Returns the exit status."""
-        handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {
+            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+        }
         try:
             self.start()
             status = self.wait()
@@ -241,7 +246,15 @@ def _copy_lines(
 def node_command(spec: NodeSpec, folder: Path) -> list[str]:
     """The command line of a node; writes its parameters to a file in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", str(spec.module), *spec.arguments, "--ros-args", "-r", f"__node:={spec.name}"]
+    command = [
+        sys.executable,
+        "-m",
+        str(spec.module),
+        *spec.arguments,
+        "--ros-args",
+        "-r",
+        f"__node:={spec.name}",
+    ]
     for source, target in spec.remappings:
         command += ["-r", f"{source}:={target}"]
     for path in parameter_files(spec, folder / f"{spec.name}.yaml"):
@@ -299,7 +312,9 @@ class PrivateDomain:
                 self._lock = lock
                 return domain
             lock.close()
-        raise UserError("no free DDS domain was found (70 to 101); stop other graphs or set ROS_DOMAIN_ID yourself")
+        raise UserError(
+            "no free DDS domain was found (70 to 101); stop other graphs or set ROS_DOMAIN_ID yourself"
+        )
 
     def __exit__(self, *_: object) -> None:
         """Give the domain back."""

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Counts one episode from what is seen of it: steps, holds, limited actions, latencies, the applied actions.
 
-ROS-free; the episode runner feeds it from topics, the in-process loop from its own values, so both count alike.
+ROS-free; the episode runner feeds it from topics, the in-process loop from its own values, so both count
+alike.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from physgen_control.types import ActionChunk, AppliedAction, Episode, EpisodePhase, Limit, Source
 
 from physgen_bringup.results import EpisodeResult, Latencies
+from physgen_control.types import ActionChunk, AppliedAction, Episode, EpisodePhase, Limit, Source
 
 # Observations whose answer is still awaited; older ones can no longer matter.
 _PENDING = 256
@@ -23,8 +24,9 @@ _PENDING = 256
 class EpisodeTally:
     """What happened in one episode; times are seconds of one monotonic wall clock.
 
-    Latencies are measured where the tally is fed: from the moment an observation is available to the moment its chunk,
-    and the first action of that chunk, are. Simulated time stands still in between, so ROS stamps cannot tell them.
+    Latencies are measured where the tally is fed: from the moment an observation is available to the moment
+    its chunk, and the first action of that chunk, are. Simulated time stands still in between, so ROS stamps
+    cannot tell them.
     """
 
     started_s: float

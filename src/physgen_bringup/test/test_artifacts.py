@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
-from physgen_control.errors import UserError
-from physgen_control.types import AppliedAction, Limit, Pose, Source
 
 from physgen_bringup import artifacts
 from physgen_bringup.artifacts import Recording
+from physgen_control.errors import UserError
+from physgen_control.types import AppliedAction, Limit, Pose, Source
 
 POSE = Pose(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))
 
@@ -64,7 +64,9 @@ def test_video_and_plots_are_written(tmp_path):
     for plot in (
         artifacts.plot_actions(recording(), tmp_path / "actions.png"),
         artifacts.plot_tcp_paths([recording()], tmp_path / "tcp.png"),
-        artifacts.plot_latencies({"image_to_command": [1.0, 2.0], "observation_to_chunk": []}, tmp_path / "l.png"),
+        artifacts.plot_latencies(
+            {"image_to_command": [1.0, 2.0], "observation_to_chunk": []}, tmp_path / "l.png"
+        ),
     ):
         assert plot.read_bytes().startswith(b"\x89PNG")
 

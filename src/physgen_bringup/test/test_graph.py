@@ -70,7 +70,10 @@ def real(*words):
 def test_the_real_arm_is_composed_of_the_drivers_launch_files():
     graph = real()
     includes = {(include.package, include.path): include for include in graph.includes}
-    assert set(includes) == {("franka_bringup", "launch/franka.launch.py"), ("realsense2_camera", "launch/rs_launch.py")}
+    assert set(includes) == {
+        ("franka_bringup", "launch/franka.launch.py"),
+        ("realsense2_camera", "launch/rs_launch.py"),
+    }
     franka = includes["franka_bringup", "launch/franka.launch.py"].arguments
     assert franka["robot_ip"] == "172.16.0.2"
     assert franka["robot_type"] == "fr3"
@@ -173,12 +176,14 @@ def test_graphs_are_plain_values():
     assert build_graph(arguments) == build_graph(replace(arguments))
 
 
-@pytest.mark.skipif(importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on the pip runtime")
+@pytest.mark.skipif(
+    importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on the pip runtime"
+)
 def test_the_launch_file_declares_the_table_and_builds_the_graph():
-    from launch import LaunchContext
     from launch.actions import DeclareLaunchArgument
     from launch_ros.actions import Node
 
+    from launch import LaunchContext
     from physgen_bringup.launch_arguments import ARGUMENTS
 
     path = share_folder() / "launch" / "franka.launch.py"

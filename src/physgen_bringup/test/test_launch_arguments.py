@@ -2,7 +2,6 @@
 import importlib.util
 
 import pytest
-from physgen_control.errors import UserError
 
 from physgen_bringup.commands import evaluate, launch
 from physgen_bringup.launch_arguments import (
@@ -12,6 +11,7 @@ from physgen_bringup.launch_arguments import (
     check_arguments,
     parse_arguments,
 )
+from physgen_control.errors import UserError
 
 
 def sentence_of(*words, have_ros=False):

@@ -65,7 +65,9 @@ def test_written_results_read_back_and_hold_the_documented_keys(tmp_path):
     evaluation.latencies.observation_to_chunk += [1.0, 2.0, 3.0]
     values = json.loads(evaluation.write(tmp_path).read_text())
     assert values["format"] == 1
-    assert {"suite", "task", "policy", "checkpoint", "pace", "execution", "control_mode", "max_steps"} <= set(values)
+    assert {"suite", "task", "policy", "checkpoint", "pace", "execution", "control_mode", "max_steps"} <= set(
+        values
+    )
     assert {"success_rule", "episodes", "summary", "latency_ms", "versions", "machine", "git"} <= set(values)
     assert {"seed", "success", "steps", "crashed", "error", "wall_s", "stale_steps", "limited_steps"} <= set(
         values["episodes"][0]

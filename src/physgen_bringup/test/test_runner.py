@@ -9,10 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from physgen_control.errors import UserError
 
 from physgen_bringup.graph import Graph, NodeSpec
 from physgen_bringup.runner import LocalRunner, PrivateDomain
+from physgen_control.errors import UserError
 
 HERE = Path(__file__).parent
 
@@ -51,7 +51,8 @@ def gone(pid):
 def test_graph_ends_with_its_main_node_and_all_processes_are_gone(tmp_path):
     lines = []
     runner = make_runner(
-        graph(tmp_path, node(tmp_path, "a", "sleep"), node(tmp_path, "main", "finish"), ends_with="main"), lines
+        graph(tmp_path, node(tmp_path, "a", "sleep"), node(tmp_path, "main", "finish"), ends_with="main"),
+        lines,
     )
     assert runner.run() == 0
     assert gone(runner.pid("a"))
@@ -116,8 +117,8 @@ sys.path.insert(0, {here!r})
 from pathlib import Path
 from test_runner import graph, make_runner, node
 tmp_path = Path({tmp!r})
-nodes = [node(tmp_path, "a", "sleep"), node(tmp_path, "stubborn", "stubborn"), node(tmp_path, "parent", "parent")]
-runner = make_runner(graph(tmp_path, *nodes), [])
+nodes = [node(tmp_path, "a", "sleep"), node(tmp_path, "stubborn", "stubborn"), node(tmp_path, "parent",
+"parent")] runner = make_runner(graph(tmp_path, *nodes), [])
 runner.console = print
 status = runner.run()
 print("status", status, flush=True)
@@ -153,7 +154,7 @@ def test_ctrl_c_stops_cleanly(tmp_path, monkeypatch):
 
 def test_nodes_of_a_ros_installation_are_refused_with_a_sentence(tmp_path):
     spec = NodeSpec(package="tf2_ros", executable="static_transform_publisher", name="camera_transform")
-    with pytest.raises(UserError, match="camera_transform.*Docker"):
+    with pytest.raises(UserError, match=r"camera_transform.*Docker"):
         LocalRunner(graph(tmp_path, spec))
 
 

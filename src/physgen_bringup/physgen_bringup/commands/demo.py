@@ -13,17 +13,21 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line; standard library only, so that --help works before set-up."""
     parser = argparse.ArgumentParser(
         prog="physgen demo",
-        description="Run the shipped checkpoint on ManiSkill PushCube through the whole ROS graph, record it, and "
-        "write a success table, a video and plots.",
+        description="Run the shipped checkpoint on ManiSkill PushCube through the whole ROS graph, record "
+        "it, and write a success table, a video and plots.",
     )
     parser.add_argument("--output-dir", default="", metavar="DIR", help="default: runs/<stamp>")
     parser.add_argument("--episodes", type=int, default=10, help="number of episodes (default 10)")
     # Far away from the seeds of the demonstrations the checkpoint was trained on.
-    parser.add_argument("--seed", type=int, default=1_000_000, help="seed of the first episode (default 1000000)")
+    parser.add_argument(
+        "--seed", type=int, default=1_000_000, help="seed of the first episode (default 1000000)"
+    )
     parser.add_argument("--sim", default="maniskill", choices=("maniskill", "fake"), help="simulator")
     parser.add_argument("--task", default="", help="environment id; default: the simulator's first task")
     parser.add_argument("--policy", default="physgen", choices=("physgen", "expert"), help="who acts")
-    parser.add_argument("--checkpoint", default="", help="name or folder; default: the one shipped for the task")
+    parser.add_argument(
+        "--checkpoint", default="", help="name or folder; default: the one shipped for the task"
+    )
     return parser
 
 
@@ -45,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words += [f"{name}:={value}" for name, value in optional.items() if value]
     checked = check_arguments(parse_arguments(words))
     last = options.seed + options.episodes - 1
-    _say(f"{checked.task} with policy {checked.policy}, seeds {options.seed} to {last}, into {checked.output_dir}")
+    _say(
+        f"{checked.task}, policy {checked.policy}, seeds {options.seed} to {last}, into {checked.output_dir}"
+    )
     with PrivateDomain() as domain:
         status = LocalRunner(build_graph(checked), domain_id=domain, console=_say).run()
     if (checked.output_dir / "results.json").is_file() and checked.bag_dir.is_dir():
@@ -65,7 +71,9 @@ def render(output_dir: Path, bag_dir: Path) -> list[Path]:
     evaluation = results.read(output_dir / results.FILE_NAME)
     plots = output_dir / "plots"
     written = [artifacts.write_video(recordings, output_dir / "demo.mp4", rate_hz=recordings[0].rate_hz)]
-    written += [artifacts.plot_actions(recording, plots / f"actions_{recording.seed}.png") for recording in recordings]
+    written += [
+        artifacts.plot_actions(recording, plots / f"actions_{recording.seed}.png") for recording in recordings
+    ]
     written.append(artifacts.plot_tcp_paths(recordings, plots / "tcp_paths.png"))
     written.append(artifacts.plot_latencies(evaluation.latencies.samples(), plots / "latency.png"))
     return written

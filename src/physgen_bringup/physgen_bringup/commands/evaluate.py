@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`physgen eval`: success of a policy over many seeds, in-process or through the whole graph, with its protocol."""
+"""`physgen eval`: success of a policy over many seeds, in-process or through the whole graph."""
 
 from __future__ import annotations
 
@@ -21,18 +21,26 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line; standard library only, so that --help works before set-up."""
     parser = argparse.ArgumentParser(
         prog="physgen eval",
-        description="Evaluate a policy. The same seeds give the same episodes in-process and through ROS. A run that "
-        "was interrupted continues in its output folder.",
+        description="Evaluate a policy. The same seeds give the same episodes in-process and through ROS. A "
+        "run that was interrupted continues in its output folder.",
     )
-    parser.add_argument("--suite", default="maniskill", choices=("maniskill", "libero", "fake"), help="simulator")
+    parser.add_argument(
+        "--suite", default="maniskill", choices=("maniskill", "libero", "fake"), help="simulator"
+    )
     parser.add_argument("--task", default="", help="environment id; default: the suite's first task")
     parser.add_argument("--episodes", type=int, default=25, help="number of episodes (default 25)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first episode; episode i has seed + i")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the first episode; episode i has seed + i"
+    )
     parser.add_argument(
         "--policy", default="physgen", choices=("physgen", "expert", "replay", "random"), help="who acts"
     )
-    parser.add_argument("--checkpoint", default="", help="name or folder; default: the one shipped for the task")
-    parser.add_argument("--max-steps", type=int, default=0, help="control steps per episode; 0: the task's own limit")
+    parser.add_argument(
+        "--checkpoint", default="", help="name or folder; default: the one shipped for the task"
+    )
+    parser.add_argument(
+        "--max-steps", type=int, default=0, help="control steps per episode; 0: the task's own limit"
+    )
     parser.add_argument("--through-ros", action="store_true", help="run every episode through the ROS graph")
     parser.add_argument(
         "--pace", default="lockstep", choices=("lockstep", "realtime"), help="realtime needs --through-ros"
@@ -40,8 +48,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=0, help="worker processes; default: one per core")
     parser.add_argument("--bag-dir", default="", help="recorded bags for --policy replay")
     parser.add_argument("--libero-assets", default="", help="folder of LIBERO's assets")
-    parser.add_argument("--save-actions", action="store_true", help="write the applied actions of each episode (.npz)")
-    parser.add_argument("--out", required=True, metavar="DIR", help="output folder (results.json, results.md)")
+    parser.add_argument(
+        "--save-actions", action="store_true", help="write the applied actions of each episode (.npz)"
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="output folder (results.json, results.md)"
+    )
     return parser
 
 
@@ -55,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not 0 <= options.workers <= MAX_WORKERS:
         raise UserError(f"--workers must be 0 (one per core) to {MAX_WORKERS}, got {options.workers}")
     if options.pace == "realtime" and not options.through_ros:
-        raise UserError("--pace realtime needs --through-ros: in-process, the world always waits for the policy")
+        raise UserError(
+            "--pace realtime needs --through-ros: in-process, the world always waits for the policy"
+        )
     if options.policy == "random" and options.through_ros:
         raise UserError("--policy random has no node; drop --through-ros")
     if options.libero_assets:
@@ -93,7 +107,7 @@ def _through_ros(options: argparse.Namespace) -> int:
 
 
 def _in_process(options: argparse.Namespace) -> int:
-    from physgen_bringup.evaluation import EvaluationSpec, run_in_process
+    from physgen_bringup.evaluation import EvaluationSpec
     from physgen_bringup.launch_arguments import check_arguments, parse_arguments
     from physgen_bringup.results import markdown, summarize
 
@@ -119,7 +133,14 @@ def _in_process(options: argparse.Namespace) -> int:
 
 
 def _with_progress(spec: EvaluationSpec) -> Evaluation:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from physgen_bringup.evaluation import run_in_process
     from physgen_bringup.results import outcome, summarize
@@ -139,7 +160,9 @@ def _with_progress(spec: EvaluationSpec) -> Evaluation:
         def report(evaluation: Evaluation, result: EpisodeResult | None) -> None:
             finished = spec.episodes - len(evaluation.missing(spec.seeds))
             summary = summarize(evaluation.episodes)
-            progress.update(bar, completed=finished, description=f"success {summary['successes']}/{summary['n']}")
+            progress.update(
+                bar, completed=finished, description=f"success {summary['successes']}/{summary['n']}"
+            )
             if result is None and finished:
                 progress.console.print(f"{finished} finished episodes were found and are kept.")
             if result is not None and result.crashed:
@@ -168,7 +191,11 @@ def _print_header(options: argparse.Namespace, task: str, checkpoint: Path | Non
         f"  step limit    {protocol.max_steps}\n"
         f"  success rule  {protocol.success_rule}\n"
         f"  control mode  {protocol.control_mode}"
-        + (f"\n  checkpoint    {protocol.checkpoint_path} ({protocol.checkpoint_sha256[:12]})" if checkpoint else "")
+        + (
+            f"\n  checkpoint    {protocol.checkpoint_path} ({protocol.checkpoint_sha256[:12]})"
+            if checkpoint
+            else ""
+        )
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`physgen launch`: the graph through `ros2 launch` where ROS 2 is installed, through the local runner otherwise."""
+"""`physgen launch`: the graph through `ros2 launch` where ROS 2 is, through the local runner otherwise."""
 
 from __future__ import annotations
 

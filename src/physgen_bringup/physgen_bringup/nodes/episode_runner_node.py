@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the episodes of an evaluation through the graph: waits until everybody is ready, resets, watches, counts, writes.
+"""Runs the episodes of an evaluation through the graph: waits for everybody, resets, counts, writes.
 
 It commands nothing and knows nothing of policies or worlds; when the last episode is over, it exits.
 """
@@ -13,6 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import JointState
+
+from physgen_bringup import results
+from physgen_bringup.protocol import make_protocol
+from physgen_bringup.tally import EpisodeTally, actions_path, crashed_result
 from physgen_control.errors import UserError
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
@@ -26,13 +33,6 @@ from physgen_control.parameter_field import parameter
 from physgen_control.types import Episode, EpisodePhase
 from physgen_msgs.msg import ActionChunk, AppliedAction, EpisodeInfo, PolicyStatus, SafetyStatus
 from physgen_msgs.srv import ResetEnv
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
-from sensor_msgs.msg import JointState
-
-from physgen_bringup import results
-from physgen_bringup.protocol import make_protocol
-from physgen_bringup.tally import EpisodeTally, actions_path, crashed_result
 
 SPIN_S = 0.1
 MAX_CONSECUTIVE_CRASHES = 3
@@ -57,8 +57,12 @@ class EpisodeRunnerConfig:
     save_actions: bool = parameter(False, description="Write the applied actions of each episode")
     ready_timeout: float = parameter(180.0, description="Longest wait for the other nodes", unit="s", ge=1.0)
     # Above the bridge's own limit, so that the bridge can say what was wrong.
-    stall_timeout: float = parameter(90.0, description="An episode without any step for so long crashed", unit="s", ge=1.0)
-    drain_timeout: float = parameter(2.0, description="Longest wait for late messages of an episode", unit="s", ge=0.0)
+    stall_timeout: float = parameter(
+        90.0, description="An episode without any step for so long crashed", unit="s", ge=1.0
+    )
+    drain_timeout: float = parameter(
+        2.0, description="Longest wait for late messages of an episode", unit="s", ge=0.0
+    )
 
 
 def say(text: str) -> None:
@@ -138,7 +142,7 @@ class EpisodeRunner(Node):
         if not self._spin_until(lambda: not self._missing(), self.config.ready_timeout):
             missing = "; ".join(self._missing())
             raise NotReadyError(
-                f"the graph was not ready within {self.config.ready_timeout:.0f} s: {missing}; look at the logs"
+                f"the graph was not ready in {self.config.ready_timeout:.0f} s: {missing}; look at the logs"
             )
 
     def run_episode(self, seed: int, folder: Path) -> results.EpisodeResult:
@@ -153,7 +157,9 @@ class EpisodeRunner(Node):
         future = self._reset.call_async(request)
         if not self._spin_until(future.done, self.config.stall_timeout):
             return crashed_result(
-                seed, f"the world did not answer a reset within {self.config.stall_timeout:.0f} s", time.monotonic() - started
+                seed,
+                f"the world did not answer a reset within {self.config.stall_timeout:.0f} s",
+                time.monotonic() - started,
             )
         response = future.result()
         if response is None or not response.success:
@@ -179,7 +185,11 @@ class EpisodeRunner(Node):
 
     def _ended(self, episode_id: str) -> bool:
         terminal = (EpisodePhase.SUCCESS, EpisodePhase.FAILURE, EpisodePhase.DISCARDED, EpisodePhase.CRASHED)
-        return self.episode is not None and self.episode.episode_id == episode_id and self.episode.phase in terminal
+        return (
+            self.episode is not None
+            and self.episode.episode_id == episode_id
+            and self.episode.phase in terminal
+        )
 
     def _stalled(self) -> bool:
         return time.monotonic() - self._last_progress_s > self.config.stall_timeout
@@ -233,7 +243,8 @@ class EpisodeRunner(Node):
             self.tally.chunk(action_chunk_from_msg(message), time.monotonic())
 
     def _on_applied(self, message: AppliedAction) -> None:
-        # A late action of an episode before must not count in this one; one of this episode may come before its info.
+        # A late action of an episode before must not count in this one; one of this episode may come before
+        # its info.
         if self.tally is None or message.episode_id in self._over:
             return
         self._last_progress_s = time.monotonic()

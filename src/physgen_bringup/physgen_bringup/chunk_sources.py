@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who acts in the in-process loop: the learned policy, the scripted expert, recorded bags, or random numbers.
+
+Each is asked once per observation and answers with a chunk when one is due; each stands for one policy-side
+node.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from physgen_control.controller_config import ControllerConfig
+from physgen_control.errors import UserError
+from physgen_control.replay import BagIndex, ReplayPlayer
+from physgen_control.types import (
+    ACTION_DIM,
+    HORIZON,
+    NUM_CHUNKS,
+    ActionChunk,
+    AppliedAction,
+    CameraFrame,
+    Episode,
+    Float32Array,
+    SimState,
+)
+
+CAMERA_FRAME = "camera_{}_color_optical_frame"
+
+
+class ChunkSource(Protocol):
+    """One policy side; not thread-safe."""
+
+    def reset(self, episode: Episode) -> None:
+        """Start an episode."""
+        ...
+
+    def observe(
+        self, frames: dict[str, CameraFrame], state: SimState, step: int, active: bool
+    ) -> ActionChunk | None:
+        """The chunk for the observation after `step` actions if one is due; active: the last still plays."""
+        ...
+
+    def applied(self, action: AppliedAction) -> None:
+        """What was applied."""
+        ...
+
+
+class PolicySource:
+    """A checkpoint behind the observation gate, with the default parameters of the policy node."""
+
+    def __init__(self, checkpoint: Path, task: str, robot: str, period_ns: int) -> None:
+        from physgen_policy.runtime.embodiment_check import GraphDescription
+        from physgen_policy.runtime.loading import load_policy
+        from physgen_policy.runtime.observation import GateConfig, ObservationGate
+        from physgen_policy.runtime.policy import PolicyConfig
+
+        graph = GraphDescription(control_period=period_ns / 1e9, task=task, robot=robot)
+        self._policy = load_policy(str(checkpoint), graph, PolicyConfig())
+        self._policy.warm_up()
+        self._gate = ObservationGate(GateConfig(step_period_ns=period_ns))
+
+    def reset(self, episode: Episode) -> None:
+        """Start an episode."""
+        self._gate.start_episode(episode, episode.episode_id)
+        self._policy.reset(episode, episode.episode_id)
+
+    def observe(
+        self, frames: dict[str, CameraFrame], state: SimState, step: int, active: bool
+    ) -> ActionChunk | None:
+        """Predict when an observation is due."""
+        from physgen_policy.runtime.observation import PolicyObservation
+
+        del step, active
+        for name, frame in frames.items():
+            self._gate.put_frame(name, frame)
+        observation = self._gate.take(state.stamp_ns)
+        if not isinstance(observation, PolicyObservation):
+            return None
+        chunk = self._policy.act(observation, state.stamp_ns)
+        self._gate.chunk_sent()
+        return chunk
+
+    def applied(self, action: AppliedAction) -> None:
+        """Tell the gate."""
+        self._gate.put_action(action)
+
+
+class RandomSource:
+    """Uniform random actions within the controller's limits, from the episode's seed: a floor."""
+
+    def __init__(self, config: ControllerConfig) -> None:
+        # Divided by sqrt(3), so that the length of a random vector stays within the limit too.
+        translation, rotation = config.translation_limit / np.sqrt(3), config.rotation_limit / np.sqrt(3)
+        self._scale = np.array([translation] * 3 + [rotation] * 3 + [1.0])
+        self._period_ns = config.control_period_ns
+        self._rng = np.random.default_rng(0)
+        self._episode: Episode | None = None
+        self._seq = 0
+
+    def reset(self, episode: Episode) -> None:
+        """Seed the generator with the episode's seed."""
+        self._rng = np.random.default_rng(episode.seed)
+        self._episode, self._seq = episode, 0
+
+    def observe(
+        self, frames: dict[str, CameraFrame], state: SimState, step: int, active: bool
+    ) -> ActionChunk | None:
+        """A new chunk whenever the last one is over."""
+        del frames
+        if active or self._episode is None:
+            return None
+        data = (self._rng.uniform(-1.0, 1.0, (1, HORIZON, ACTION_DIM)) * self._scale).astype(np.float32)
+        self._seq += 1
+        return make_chunk(
+            self._episode,
+            data,
+            seq=self._seq - 1,
+            step=step,
+            stamp_ns=state.stamp_ns,
+            period_ns=self._period_ns,
+        )
+
+    def applied(self, action: AppliedAction) -> None:
+        """Nothing to learn."""
+
+
+class ReplaySource:
+    """The applied actions of recorded episodes, by task and seed."""
+
+    def __init__(self, bag_dir: Path, period_ns: int) -> None:
+        self._index = BagIndex.of(bag_dir)
+        self._period_ns = period_ns
+        self._player: ReplayPlayer | None = None
+
+    def reset(self, episode: Episode) -> None:
+        """Read the episode's bag."""
+        bag = self._index.find(episode.task, episode.seed)
+        self._player = ReplayPlayer.of_bag(episode, bag.path, episode.episode_id)
+
+    def observe(
+        self, frames: dict[str, CameraFrame], state: SimState, step: int, active: bool
+    ) -> ActionChunk | None:
+        """The next recorded actions."""
+        del frames
+        if active or self._player is None:
+            return None
+        if self._player.finished:
+            raise UserError(f"the recorded actions ended before the episode did, at step {step}")
+        return self._player.next_chunk(
+            base_step=step,
+            observation_ns=state.stamp_ns,
+            now_ns=state.stamp_ns,
+            step_period_ns=self._period_ns,
+        )
+
+    def applied(self, action: AppliedAction) -> None:
+        """Nothing to learn."""
+
+
+def make_chunk(
+    episode: Episode, first: Float32Array, *, seq: int, step: int, stamp_ns: int, period_ns: int
+) -> ActionChunk:
+    """A chunk whose executable part is `first`, float32 [1, 8, 7]; the lookahead rests."""
+    data = np.zeros((NUM_CHUNKS, HORIZON, ACTION_DIM), np.float32)
+    data[0] = first[0]
+    data[1:, :, -1] = first[0, -1, -1]
+    return ActionChunk(
+        session_id=episode.episode_id,
+        episode_id=episode.episode_id,
+        chunk_seq=seq,
+        base_step=step,
+        stamp_ns=stamp_ns,
+        observation_stamp_ns=stamp_ns,
+        inference_start_ns=stamp_ns,
+        inference_end_ns=stamp_ns,
+        valid_until_ns=0,
+        step_period_ns=period_ns,
+        data=data,
+        execute_steps=HORIZON,
+        instruction=episode.instruction,
+        policy_id="scripted",
+    )

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole loop in one process, without ROS: world, policy and controller in lockstep.
+
+Uses the very classes that the nodes use and stamps observations as the bridge does, so that the applied
+actions of an episode are bit-identical to those of the same seed through the graph.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from physgen_bringup.chunk_sources import CAMERA_FRAME, ChunkSource, PolicySource, RandomSource, ReplaySource
+from physgen_bringup.controller_setup import controller_config
+from physgen_bringup.evaluation import EvaluationSpec
+from physgen_bringup.graph import build_graph
+from physgen_bringup.launch_arguments import parse_arguments
+from physgen_bringup.results import EpisodeResult, Latencies
+from physgen_bringup.tally import EpisodeTally, actions_path
+from physgen_control.controller_core import ControllerCore
+from physgen_control.errors import UserError
+from physgen_control.types import AppliedAction, CameraFrame, Episode, EpisodePhase, RobotState, SimState
+from physgen_sim_bridge.clock import EpisodeClock
+from physgen_sim_bridge.registry import make_world
+from physgen_sim_bridge.world import Observation, World
+
+CAMERAS = ("fixed", "wrist")
+
+
+@dataclass(frozen=True, slots=True)
+class StampedObservation:
+    """What the bridge would publish for one observation, as values."""
+
+    frames: dict[str, CameraFrame]
+    robot: RobotState
+    sim: SimState
+
+
+class InProcess:
+    """Runs episodes; owns its world. Not thread-safe."""
+
+    def __init__(
+        self,
+        world: World,
+        core: ControllerCore,
+        source: ChunkSource,
+        *,
+        max_steps: int = 0,
+        save_to: Path | None = None,
+    ) -> None:
+        self._world, self._core, self._source = world, core, source
+        self._clock = EpisodeClock(world.spec.control_period_ns)
+        self._max_steps = max_steps or world.spec.default_max_steps
+        self._save_to = save_to
+        self._count = 0
+        self.actions: list[AppliedAction] = []
+
+    def close(self) -> None:
+        """Free the world."""
+        self._world.close()
+
+    def run_episode(self, seed: int) -> tuple[EpisodeResult, Latencies]:
+        """Run one episode to its end; its applied actions stay in `actions`."""
+        spec = self._world.spec
+        observation = self._world.reset(seed)
+        start_ns = self._clock.start()
+        self._count += 1
+        episode = Episode(
+            episode_id=f"inprocess-{self._count}",
+            task=spec.task,
+            seed=seed,
+            instruction=spec.instruction,
+            start_ns=start_ns,
+            max_steps=self._max_steps,
+            robot=spec.robot,
+            source=spec.name,
+        )
+        tally = EpisodeTally(time.monotonic())
+        self.actions = []
+        self._source.reset(episode)
+        self._core.on_episode(episode)
+        step, success = 0, observation.success
+        while step < self._max_steps:
+            stamped = stamp_observation(observation, self._clock.stamp(step), episode.episode_id)
+            action = self._control_step(stamped, step, tally)
+            observation = self._world.step(action.applied)
+            step, success = step + 1, observation.success
+            if success:
+                break
+        phase = EpisodePhase.SUCCESS if success else EpisodePhase.FAILURE
+        ended = replace(episode, phase=phase, step=step)
+        self._core.on_episode(ended)
+        if self._save_to is not None:
+            tally.save(actions_path(self._save_to, seed), step)
+        return tally.result(ended, time.monotonic()), tally.latencies
+
+    def _control_step(self, stamped: StampedObservation, step: int, tally: EpisodeTally) -> AppliedAction:
+        """One observation to one applied action, as the controller and policy nodes do it between them."""
+        now_ns = stamped.robot.stamp_ns
+        tally.observed(now_ns, time.monotonic())
+        self._core.on_state(stamped.robot, now_ns)
+        action = self._core.tick(now_ns)
+        chunk = self._source.observe(stamped.frames, stamped.sim, step, action is not None)
+        if chunk is not None:
+            tally.chunk(chunk, time.monotonic())
+            ack = self._core.on_chunk(chunk, now_ns)
+            action = action or self._core.tick(now_ns)
+            if action is None:
+                raise UserError(f"the controller refused the chunk of step {step}: {ack.detail}")
+        if action is None:
+            raise UserError(f"nobody answered the observation of step {step}")
+        tally.applied(action, time.monotonic())
+        self._source.applied(action)
+        self.actions.append(action)
+        return action
+
+
+def stamp_observation(observation: Observation, stamp_ns: int, episode_id: str) -> StampedObservation:
+    """Give an observation its stamp, in the number formats of the messages (SimState: float32 opening)."""
+    images = {"fixed": observation.rgb_fixed, "wrist": observation.rgb_wrist}
+    return StampedObservation(
+        frames={
+            name: CameraFrame(stamp_ns=stamp_ns, rgb=images[name], frame_id=CAMERA_FRAME.format(name))
+            for name in CAMERAS
+        },
+        robot=RobotState(
+            stamp_ns=stamp_ns,
+            positions=observation.positions,
+            velocities=observation.velocities,
+            gripper_width=observation.gripper_width,
+            tcp_pose=observation.tcp_pose,
+        ),
+        sim=SimState(
+            stamp_ns=stamp_ns,
+            episode_id=episode_id,
+            objects=dict(observation.objects),
+            tcp_pose=observation.tcp_pose,
+            gripper_width=float(np.float32(observation.gripper_width)),
+            success=observation.success,
+        ),
+    )
+
+
+def make_in_process(spec: EvaluationSpec) -> InProcess:
+    """Build world, policy and controller for an evaluation, configured as the graph would be."""
+    words = [f"sim:={spec.sim}", f"task:={spec.task}", "policy:=expert", f"output_dir:={spec.out}"]
+    config = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
+    # Nobody looks at the images unless the policy does, and rendering is most of a step.
+    world = make_world(spec.sim, spec.task, render=spec.policy == "physgen")
+    try:
+        core = ControllerCore(config)
+        source = _make_source(spec, world, core)
+    except BaseException:
+        world.close()
+        raise
+    return InProcess(
+        world, core, source, max_steps=spec.max_steps, save_to=spec.out if spec.save_actions else None
+    )
+
+
+def _make_source(spec: EvaluationSpec, world: World, core: ControllerCore) -> ChunkSource:
+    period_ns = world.spec.control_period_ns
+    match spec.policy:
+        case "physgen" if spec.checkpoint is not None:
+            return PolicySource(spec.checkpoint, spec.task, world.spec.robot, period_ns)
+        case "random":
+            return RandomSource(core.config)
+        case "replay" if spec.bag_dir is not None:
+            return ReplaySource(spec.bag_dir, period_ns)
+    raise UserError(f"policy {spec.policy!r} cannot run in-process")
