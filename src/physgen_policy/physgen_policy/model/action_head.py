@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from physgen_policy.model.attention import attend
 from physgen_policy.model.config import ActionConfig
 from physgen_policy.model.diffusion_mlp import NORM_EPS, TwoLayer
 from physgen_policy.model.embeddings import TIME_FREQUENCIES, sinusoid
@@ -56,13 +57,13 @@ class ActionBlock(nn.Module):
         normed = F.layer_norm(x, (width,), eps=NORM_EPS)
         qkv = self.qkv(torch.addcmul(shift1, normed, scale1 + 1))
         q, k, v = qkv.view(batch * draws, actions, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self_mask)
+        mixed = attend(q, k, v, self_mask)
         mixed = mixed.transpose(1, 2).reshape(batch, draws, actions, width)
         x = torch.addcmul(x, gate1, self.self_proj(mixed))
 
         # The draws are further queries of the same sequence, so the memory is projected once and never repeated.
         q = self.cross_q(self.cross_norm(x)).view(batch, draws * actions, self.heads, -1).transpose(1, 2)
-        mixed = F.scaled_dot_product_attention(q, kv[0].to(q.dtype), kv[1].to(q.dtype), attn_mask=memory_mask)
+        mixed = attend(q, kv[0].to(q.dtype), kv[1].to(q.dtype), memory_mask)
         mixed = mixed.transpose(1, 2).reshape(batch, draws, actions, width)
         x = x + self.cross_proj(mixed)
 
@@ -109,14 +110,16 @@ class ActionDiT(nn.Module):
         """
         features = sinusoid(timesteps, TIME_FREQUENCIES, cosine_first=True).to(self.position.dtype)
         time = F.silu(self.time_embed(features))[:, :, None]
-        x = self.input(noisy.to(self.position.dtype)) + self.position
+        x = self.input(noisy.to(self.position.dtype))
+        x = x + self.position.to(x.dtype)
         visible = None if memory_mask is None else memory_mask[:, None, None]
         self_mask = self._self_mask(x.device)
         for block, block_kv in zip(self.blocks, kv, strict=True):
             x = block(x, time, block_kv, self_mask, visible)
         shift, scale = self.final_modulation(time).chunk(2, dim=-1)
         x = torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=NORM_EPS), scale + 1)
-        return self.output(x).float()
+        out: Tensor = self.output(x)
+        return out.float()
 
     def _self_mask(self, device: torch.device) -> Tensor | None:
         if self.config.attention == "bidirectional":

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from physgen_policy.model.attention import stream_dtype
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.config import NovaConfig
 from physgen_policy.model.diffusion_mlp import AdaptiveNorm, DiffusionMlp
@@ -76,7 +77,7 @@ class VideoEncoder(nn.Module):
         Returns:
             [b, s - skip, d].
         """
-        x = tokens
+        x = tokens.to(stream_dtype(tokens))
         for layer, block in enumerate(self.blocks):
             x = block(x, mask, rope, cache, layer)
         if cache is not None:
@@ -112,6 +113,7 @@ class ImageEncoder(nn.Module):
             z [r, n, d].
         """
         num_cond, half = condition.shape[1], len(self.blocks) // 2
+        tokens = tokens.to(stream_dtype(tokens))
         x = torch.cat([condition.to(tokens.dtype), gather_rows(tokens, visible_ids)], dim=1)
         for block in self.blocks[:half]:
             x = block(x)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from physgen_policy.model.action_head import ActionDiT
+from physgen_policy.model.attention import stream_dtype
 from physgen_policy.model.batch import Losses, PackOutput, WindowBatch
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.config import ModelConfig
@@ -119,14 +120,13 @@ class PhysGen(nn.Module):
         """
         config, (batch, num_text, _) = self.config, text_tokens.shape
         device = text_tokens.device
-        autocast = torch.is_autocast_enabled(device.type)
         cache = KVCache(
             layers=config.nova.video_depth,
             batch=batch,
             heads=config.nova.heads,
             capacity=num_text + config.context_packs * config.pack_tokens,
             head_dim=config.nova.head_dim,
-            dtype=torch.get_autocast_dtype(device.type) if autocast else self.action_tokenizer.slot.dtype,
+            dtype=stream_dtype(self.action_tokenizer.slot),
             device=device,
         )
         tokens = text_tokens.to(self.action_tokenizer.slot.dtype)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from physgen_policy.model.attention import attend
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.rotary import rotate
 
@@ -38,7 +39,7 @@ class Attention(nn.Module):
             q, k = rotate(q, rope), rotate(k, rope)
         if cache is not None:
             k, v = cache.write(layer, k, v)
-        mixed = F.scaled_dot_product_attention(q, k.to(q.dtype), v.to(q.dtype), attn_mask=mask)
+        mixed = attend(q, k.to(q.dtype), v.to(q.dtype), mask)
         out: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, tokens, width))
         return out
 

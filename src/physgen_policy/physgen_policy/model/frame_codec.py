@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images <-> scaled latents. The one place where pixels change range and where the scaling factor is applied."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from physgen_policy.model.config import ConfigError, ModelConfig, VaeConfig
+from physgen_policy.model.open_sora_vae import OpenSoraVae
+
+
+class FrameCodec(nn.Module, ABC):
+    """Every frame is coded on its own (image mode), so that training and rollout see the same latents."""
+
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def encode(self, images: Tensor) -> Tensor:
+        """uint8 [b, H, W, 3] RGB -> scaled posterior means [b, c, H / 8, W / 8].
+
+        Raises:
+            ValueError: not a batch of uint8 RGB images with sides that are multiples of 8.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+            raise ValueError(f"images must be uint8 [b, H, W, 3], got {images.dtype} {list(images.shape)}")
+        if images.shape[1] % 8 or images.shape[2] % 8:
+            raise ValueError(f"image sides must be multiples of 8 pixels, got {list(images.shape[1:3])}")
+        weight = next(self.parameters())
+        pixels = pixels_from_uint8(images.permute(0, 3, 1, 2)).to(weight.dtype)
+        return self.encode_pixels(pixels) * self.config.scaling_factor
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Scaled latents [b, c, h, w] -> uint8 [b, 8 h, 8 w, 3] RGB."""
+        weight = next(self.parameters())
+        pixels = self.decode_latents(latents.to(weight.dtype) / self.config.scaling_factor)
+        return (pixels.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+    @abstractmethod
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """Pixels in [-1, 1], [b, 3, H, W] -> unscaled posterior mean [b, c, h, w]."""
+
+    @abstractmethod
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Unscaled latents [b, c, h, w] -> pixels around [-1, 1], [b, 3, H, W]."""
+
+
+class AutoencoderKlCodec(FrameCodec):
+    """diffusers' AutoencoderKL with four levels (stride 8)."""
+
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__(config)
+        from diffusers import AutoencoderKL  # slow to import, and only this codec needs it
+
+        self.vae = AutoencoderKL(
+            in_channels=3,
+            out_channels=3,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=config.block_out_channels,
+            layers_per_block=config.layers_per_block,
+            latent_channels=config.latent_channels,
+            norm_num_groups=config.norm_groups,
+            scaling_factor=config.scaling_factor,
+        )
+
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """See FrameCodec."""
+        mean: Tensor = self.vae.encode(pixels).latent_dist.mean
+        return mean
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """See FrameCodec."""
+        pixels: Tensor = self.vae.decode(latents).sample
+        return pixels
+
+
+class OpenSoraCodec(FrameCodec):
+    """The backbone's own causal video VAE, used on single frames with collapsed (2-D) encoder kernels."""
+
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__(config)
+        self.vae = OpenSoraVae(config)
+
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """See FrameCodec."""
+        return self.vae.encode(pixels)[0]
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """See FrameCodec."""
+        return self.vae.decode(latents)
+
+
+def pixels_from_uint8(images: Tensor) -> Tensor:
+    """0 .. 255 -> fp32 [-1, 1]."""
+    return (images.float() - 127.5) / 127.5
+
+
+def build_frame_codec(config: ModelConfig) -> FrameCodec:
+    """The codec a model configuration asks for, with fresh weights."""
+    match config.vae.kind:
+        case "autoencoder_kl":
+            return AutoencoderKlCodec(config.vae)
+        case "open_sora":
+            return OpenSoraCodec(config.vae)
+    raise ConfigError(f"there is no frame autoencoder called {config.vae.kind!r}")
