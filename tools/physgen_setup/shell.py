@@ -25,8 +25,7 @@ class Console:
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
         self._heading = ""
-        self._started = 0.0
-        self._said = 0.0
+        self._started = self._said = time.monotonic()
 
     def begin(self, heading: str) -> None:
         """Start a step's line."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from physgen_setup import plan as plan_module
+from physgen_setup import system_packages
 from physgen_setup.cmake_paths import mend, mend_tree
 from physgen_setup.environment import runtime_environment
 from physgen_setup.errors import SetupError
@@ -16,7 +17,7 @@ from physgen_setup.plan import Step, StepFailedError, plan, run_plan
 from physgen_setup.python_env import torch_attempts
 from physgen_setup.shell import Console, Shell
 from physgen_setup.stamps import StampFolder, digest
-from physgen_setup.system_packages import apt_prefix
+from physgen_setup.system_packages import apt_prefix, install_missing, missing_packages
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -148,6 +149,19 @@ def test_root_is_used_only_where_it_is_free() -> None:
     assert apt_prefix(is_root=True, has_sudo=False) == []
     assert apt_prefix(is_root=False, has_sudo=True) == ["sudo", "-n"]
     assert apt_prefix(is_root=False, has_sudo=False) is None
+
+
+def test_missing_libraries_without_root_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Somebody without root is told exactly what to ask the administrator for."""
+    monkeypatch.setattr(system_packages, "known_libraries", lambda: {"libvulkan.so.1", "libEGL.so.1"})
+    monkeypatch.setattr(system_packages, "apt_prefix", lambda is_root, has_sudo: None)
+    assert {"libegl-mesa0", "libgl1", "libosmesa6"} <= set(missing_packages(libero=True))
+    assert "libosmesa6" not in missing_packages(libero=False)
+    with pytest.raises(SetupError) as failure:
+        install_missing(Shell(tmp_path / "log", Console()), libero=False)
+    assert "libgl1" in failure.value.sentence
+    assert "libvulkan1" not in failure.value.sentence
+    assert "libgl1" in failure.value.remedy
 
 
 CMAKE = (
