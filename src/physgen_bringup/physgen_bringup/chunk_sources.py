@@ -7,6 +7,7 @@ node.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,7 @@ from physgen_control.types import (
     Float32Array,
     SimState,
 )
+from physgen_sim_bridge.experts import make_expert
 
 CAMERA_FRAME = "camera_{}_color_optical_frame"
 
@@ -86,6 +88,39 @@ class PolicySource:
     def applied(self, action: AppliedAction) -> None:
         """Tell the gate."""
         self._gate.put_action(action)
+
+
+class ExpertSource:
+    """The scripted expert: one action per observation, from the simulator's state."""
+
+    def __init__(self, task: str, period_ns: int) -> None:
+        self._expert = make_expert(task)
+        self._period_ns = period_ns
+        self._episode: Episode | None = None
+        self._seq = 0
+
+    def reset(self, episode: Episode) -> None:
+        """Start an episode without noise."""
+        self._expert.reset(None, np.random.default_rng(episode.seed))
+        self._episode, self._seq = episode, 0
+
+    def observe(
+        self, frames: dict[str, CameraFrame], state: SimState, step: int, active: bool
+    ) -> ActionChunk | None:
+        """The expert's action for this state."""
+        del frames
+        if active or self._episode is None:
+            return None
+        action = self._expert.act(state.objects, state.tcp_pose, state.gripper_width)
+        data = np.repeat(action[None, None], HORIZON, axis=1)
+        chunk = make_chunk(
+            self._episode, data, seq=self._seq, step=step, stamp_ns=state.stamp_ns, period_ns=self._period_ns
+        )
+        self._seq += 1
+        return replace(chunk, execute_steps=1)
+
+    def applied(self, action: AppliedAction) -> None:
+        """Nothing to learn."""
 
 
 class RandomSource:

@@ -221,8 +221,8 @@ def _worker_main(connection: Connection, spec: EvaluationSpec, parent: int) -> N
                 Exception
             ) as error:  # whatever the simulator raises costs this episode only, and is reported
                 answer = crashed_result(seed, _sentence(error), time.monotonic() - started), Latencies()
-                if session is not None:
-                    session.close()
+                if session is not None and not isinstance(error, UserError):
+                    session.close()  # the simulator may be broken: start a new one
                     session = None
             connection.send(answer)
     except (EOFError, BrokenPipeError, ConnectionResetError):

@@ -79,9 +79,9 @@ def build_graph(arguments: LaunchArguments) -> Graph:
 
 
 def _simulated_graph(arguments: LaunchArguments) -> Graph:
-    nodes = [_bridge(arguments), _controller(arguments), _policy(arguments)]
-    if arguments.record:
-        nodes.append(_recorder(arguments))
+    # Nodes stop in reverse order: first what commands, last the world; the recorder sees the policy's end.
+    recorder = [_recorder(arguments)] if arguments.record else []
+    nodes = [_bridge(arguments), _controller(arguments), *recorder, _policy(arguments)]
     nodes.append(_episode_runner(arguments))
     return Graph(
         nodes=tuple(nodes),
@@ -92,9 +92,8 @@ def _simulated_graph(arguments: LaunchArguments) -> Graph:
 
 
 def _real_graph(arguments: LaunchArguments) -> Graph:
-    nodes = [_spawner(), *_static_transforms(), _controller(arguments), _policy(arguments)]
-    if arguments.record:
-        nodes.append(_recorder(arguments))
+    recorder = [_recorder(arguments)] if arguments.record else []
+    nodes = [_spawner(), *_static_transforms(), _controller(arguments), *recorder, _policy(arguments)]
     notes = []
     if not (arguments.fixed_camera_serial and arguments.wrist_camera_serial):
         notes.append(

@@ -13,7 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from physgen_bringup.chunk_sources import CAMERA_FRAME, ChunkSource, PolicySource, RandomSource, ReplaySource
+from physgen_bringup.chunk_sources import (
+    CAMERA_FRAME,
+    ChunkSource,
+    ExpertSource,
+    PolicySource,
+    RandomSource,
+    ReplaySource,
+)
 from physgen_bringup.controller_setup import controller_config
 from physgen_bringup.evaluation import EvaluationSpec
 from physgen_bringup.graph import build_graph
@@ -152,6 +159,8 @@ def make_in_process(spec: EvaluationSpec) -> InProcess:
     world = make_world(spec.sim, spec.task, render=spec.policy == "physgen")
     try:
         core = ControllerCore(config)
+        if not core.auto_arm():
+            raise UserError(f"the controller could not be armed: {core.status.detail}")
         source = _make_source(spec, world, core)
     except BaseException:
         world.close()
@@ -166,6 +175,8 @@ def _make_source(spec: EvaluationSpec, world: World, core: ControllerCore) -> Ch
     match spec.policy:
         case "physgen" if spec.checkpoint is not None:
             return PolicySource(spec.checkpoint, spec.task, world.spec.robot, period_ns)
+        case "expert":
+            return ExpertSource(spec.task, period_ns)
         case "random":
             return RandomSource(core.config)
         case "replay" if spec.bag_dir is not None:

@@ -21,12 +21,24 @@ class TaskRules:
 
 def task_rules(sim: str, task: str) -> TaskRules:
     """Rules of a known task (see physgen_sim_bridge.registry.check_task)."""
-    from physgen_sim_bridge.registry import task_spec
+    if sim == "maniskill":
+        from physgen_sim_bridge.maniskill_world import TASKS
 
-    spec = task_spec(sim, task)
-    return TaskRules(
-        control_mode=spec.control_mode, success_rule=spec.success_rule, max_steps=spec.default_max_steps
-    )
+        entry = TASKS[task]
+        # The world's WorldSpec says the same; asking it would start the simulator.
+        return TaskRules(
+            control_mode="pd_ee_delta_pose", success_rule=entry.success_rule, max_steps=entry.max_steps
+        )
+    from physgen_sim_bridge.registry import make_world
+
+    world = make_world(sim, task, render=False)
+    try:
+        spec = world.spec
+        return TaskRules(
+            control_mode=spec.control_mode, success_rule=spec.success_rule, max_steps=spec.default_max_steps
+        )
+    finally:
+        world.close()
 
 
 def make_protocol(

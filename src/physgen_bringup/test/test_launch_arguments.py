@@ -34,7 +34,7 @@ def sentence_of(*words, have_ros=False):
         (["sim:=gazebo"], "maniskill, libero, fake, none"),
         (["sim:=maniskil"], "did you mean 'maniskill'"),
         (["sim:=fake", "sim:=fake"], "given twice"),
-        (["episodes:=0"], "at least 1"),
+        (["episodes:=0"], ">= 1"),
         (["episodes:=many"], "whole number"),
         (["seed:=-1"], "whole number"),
         (["record:=yes"], "true or false"),

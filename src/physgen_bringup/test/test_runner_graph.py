@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole graph as real processes over DDS, on the fake world."""
+
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import psutil
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("physgen_msgs")
+
+from physgen_bringup import results
+from physgen_bringup.evaluation import EvaluationSpec
+from physgen_bringup.graph import build_graph
+from physgen_bringup.inprocess import make_in_process
+from physgen_bringup.launch_arguments import check_arguments, parse_arguments
+from physgen_bringup.runner import LocalRunner, PrivateDomain
+from physgen_bringup.tally import actions_path
+
+pytestmark = pytest.mark.ros
+
+SEEDS = (3, 4)
+
+
+def graph_of(tmp_path, *words):
+    words = ["sim:=fake", "policy:=expert", f"output_dir:={tmp_path}", *words]
+    return build_graph(check_arguments(parse_arguments(words)))
+
+
+def change(graph, name, **fields):
+    nodes = [replace(node, **fields) if node.name == name else node for node in graph.nodes]
+    return replace(graph, nodes=tuple(nodes))
+
+
+def children():
+    return [
+        process
+        for process in psutil.Process().children(recursive=True)
+        if process.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+@pytest.fixture(scope="module")
+def lockstep_run(tmp_path_factory):
+    """One recorded lockstep run, shared by the tests that look at its results."""
+    folder = tmp_path_factory.mktemp("lockstep")
+    graph = graph_of(
+        folder, f"seed:={SEEDS[0]}", f"episodes:={len(SEEDS)}", "record:=true", "save_actions:=true"
+    )
+    lines = []
+    with PrivateDomain() as domain:
+        status = LocalRunner(graph, domain_id=domain, console=lines.append).run()
+    assert status == 0, "\n".join(lines)
+    assert children() == []
+    return folder, lines
+
+
+def test_the_expert_solves_the_fake_task_through_the_graph(lockstep_run):
+    folder, lines = lockstep_run
+    evaluation = results.read(folder / "results.json")
+    assert [episode.seed for episode in evaluation.episodes] == list(SEEDS)
+    assert all(episode.success and not episode.crashed for episode in evaluation.episodes)
+    assert all(episode.stale_steps == 0 for episode in evaluation.episodes)
+    assert evaluation.latencies.observation_to_chunk
+    assert any("success 2/2" in line for line in lines)
+
+
+def test_every_episode_has_a_bag_with_all_its_steps(lockstep_run):
+    from physgen_control.bags.reader import find_bags, read_episode
+
+    folder, _ = lockstep_run
+    evaluation = results.read(folder / "results.json")
+    recordings = {bag.episode.seed: bag for bag in map(read_episode, find_bags(folder / "bags"))}
+    for episode in evaluation.episodes:
+        recording = recordings[episode.seed]
+        assert [action.step for action in recording.applied] == list(range(episode.steps))
+        assert len(recording.fixed) == len(recording.wrist) == episode.steps + 1
+
+
+def test_the_graph_and_the_in_process_loop_apply_the_same_actions(lockstep_run, tmp_path):
+    """Bit for bit: otherwise neither evaluation says anything about the other."""
+    folder, _ = lockstep_run
+    session = make_in_process(
+        EvaluationSpec(
+            sim="fake",
+            task="FakePush-v0",
+            policy="expert",
+            checkpoint=None,
+            episodes=len(SEEDS),
+            seed=SEEDS[0],
+            max_steps=0,
+            out=tmp_path,
+            workers=1,
+            save_actions=True,
+        )
+    )
+    try:
+        for seed in SEEDS:
+            session.run_episode(seed)
+    finally:
+        session.close()
+    for seed in SEEDS:
+        with np.load(actions_path(folder, seed)) as ros, np.load(actions_path(tmp_path, seed)) as alone:
+            assert set(ros) == set(alone)
+            for name in ros:
+                np.testing.assert_array_equal(ros[name], alone[name], err_msg=f"seed {seed}: {name}")
+
+
+def test_a_finished_evaluation_is_not_run_again(lockstep_run, tmp_path):
+    folder, _ = lockstep_run
+    before = results.read(folder / "results.json").episodes
+    graph = graph_of(folder, f"seed:={SEEDS[0]}", f"episodes:={len(SEEDS)}")
+    lines = []
+    with PrivateDomain() as domain:
+        status = LocalRunner(graph, domain_id=domain, console=lines.append).run()
+    assert status == 0
+    assert any("0 of 2 episodes to run" in line for line in lines)
+    assert results.read(folder / "results.json").episodes == before
+
+
+def test_a_killed_policy_means_hold_and_its_restart_means_motion(tmp_path):
+    """In realtime the world goes on: the controller must hold by itself, and recover without anybody's help."""
+    from graph_probe import GraphProbe
+
+    from physgen_msgs.msg import AppliedAction, SafetyStatus
+
+    graph = graph_of(tmp_path, "pace:=realtime", "episodes:=50")
+    graph = change(graph, "expert_node", required=False)
+    with PrivateDomain() as domain, GraphProbe(domain) as probe:
+        runner = LocalRunner(graph, domain_id=domain, console=lambda line: None)
+
+        def moving():
+            return any(action.source == AppliedAction.SOURCE_POLICY for action in probe.applied)
+
+        def held():
+            return bool(probe.safety) and probe.safety[-1].state == SafetyStatus.HOLD
+
+        try:
+            runner.start()
+            probe.wait_for(moving, "the expert moves the arm", 90.0)
+            os.kill(runner.pid("expert_node"), signal.SIGKILL)
+            probe.safety.clear()
+            took = probe.wait_for(held, "the controller holds", 10.0)
+            assert took < 5.0
+            assert probe.safety[-1].faults & SafetyStatus.FAULT_POLICY_LATE
+            probe.applied.clear()
+            probe.wait_for(lambda: len(probe.applied) >= 3, "hold steps go on", 10.0)
+            assert all(action.source == AppliedAction.SOURCE_HOLD for action in probe.applied)
+            assert all(not any(action.applied[:6]) for action in probe.applied)
+            runner.start_node("expert_node")
+            probe.applied.clear()
+            probe.wait_for(moving, "the restarted expert moves the arm", 60.0)
+        finally:
+            runner.stop()
+    assert children() == []
+
+
+def test_a_dead_world_ends_the_graph_with_its_name(tmp_path):
+    graph = graph_of(tmp_path, "episodes:=50")
+    lines = []
+    with PrivateDomain() as domain:
+        runner = LocalRunner(graph, domain_id=domain, console=lines.append)
+        try:
+            runner.start()
+            while not any("seed 0" in line for line in lines):
+                with pytest.raises(TimeoutError):
+                    runner.wait(timeout_s=0.2)
+            os.kill(runner.pid("bridge_node"), signal.SIGKILL)
+            assert runner.wait(timeout_s=30.0) != 0
+        finally:
+            runner.stop()
+    assert any("bridge_node was killed by SIGKILL" in line for line in lines)
+    assert children() == []
+
+
+def test_who_is_missing_is_named(tmp_path):
+    graph = graph_of(tmp_path)
+    runner_node = graph.node("episode_runner_node")
+    graph = change(graph, "episode_runner_node", parameters={**runner_node.parameters, "ready_timeout": 6.0})
+    graph = replace(graph, nodes=tuple(node for node in graph.nodes if node.name != "expert_node"))
+    lines = []
+    with PrivateDomain() as domain:
+        assert LocalRunner(graph, domain_id=domain, console=lines.append).run() != 0
+    assert any("not ready in 6 s" in line and "expert_node" in line for line in lines), lines
