@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import overload
 
 import numpy as np
+
+from physgen_bringup.artifacts import Recording, write_video
 from physgen_control.bags.reader import (
     BagSummary,
     EpisodeRecording,
@@ -23,8 +25,6 @@ from physgen_control.bags.reader import (
 from physgen_control.command_line import run_command
 from physgen_control.errors import UserError
 from physgen_control.types import UInt8Image
-
-from physgen_bringup.artifacts import Recording, write_video
 
 DEFAULT_RATE_HZ = 20.0
 

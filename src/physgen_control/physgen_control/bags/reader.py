@@ -19,6 +19,7 @@ from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.base import TypesysError
 from rosbags.typesys.store import Typestore
 
 from physgen_control.bags import topics
@@ -53,6 +54,7 @@ _YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DAMAGE = (
     ReaderError,
     SerdeError,
+    TypesysError,
     ZstdError,
     OSError,
     EOFError,

@@ -28,6 +28,8 @@ from physgen_control.parameter_field import parameter
 from physgen_control.types import Episode, EpisodePhase
 
 NS_PER_S = 1_000_000_000
+EPISODE_GAP_NS = NS_PER_S // 2
+"""A stamp so far beyond the last observation belongs to the next episode: a reset moves the clock by 1 s or more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,7 @@ class EpisodeRecorder:
         self._seen: set[str] = {""}
         self._held: list[_Item] = []
         self._drain_end_ns: int | None = None  # monotonic
+        self._last_ns = 0  # newest stamp that can belong to the draining episode
         self._stamps: dict[str, set[int]] = {}
         self._steps: set[int] = set()
 
@@ -190,6 +193,8 @@ class EpisodeRecorder:
             self._write(item, force=True)
             self._episode = episode
             self._drain_end_ns = item.mono_ns + int(self.config.drain_s * NS_PER_S)
+            newest = max((max(s) for s in self._stamps.values()), default=2**63)
+            self._last_ns = newest + EPISODE_GAP_NS
             self.on_time(item.mono_ns)
 
     def _start(self, episode: Episode, item: _Item) -> None:
@@ -227,7 +232,8 @@ class EpisodeRecorder:
             return False
         steps, stamps = set(self._steps), {name: set(values) for name, values in self._stamps.items()}
         for item in self._held:
-            self._count(item, stamps, steps)
+            if item.stamp_ns <= self._last_ns:
+                self._count(item, stamps, steps)
         observed = [t.name for t in self._recorded.values() if t.observation and t.required]
         enough = all(len(stamps.get(name, ())) >= episode.step + 1 for name in observed)
         return enough and len(steps) >= episode.step
@@ -237,7 +243,7 @@ class EpisodeRecorder:
         if writer is None or episode is None:
             return
         for item in self._held:
-            if next_start_ns is None or item.stamp_ns < next_start_ns:
+            if item.stamp_ns <= self._last_ns and (next_start_ns is None or item.stamp_ns < next_start_ns):
                 self._write(item)
         if self._writer is None:  # the disk failed while writing the held messages
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,14 +136,14 @@ def _chunk_bytes(body: memoryview, position: int, truncated: bool, file: Path, s
         else:
             chunk = Chunk.read(ReadDataStream(io.BytesIO(body)))
             compression, payload = chunk.compression, chunk.data
-        if compression == "":
-            return memoryview(payload)
+        if compression not in ("", "zstd"):
+            raise ValueError(f"unknown compression {compression!r}")
         if compression == "zstd":
             # The streaming decoder gives the complete blocks of a cut frame.
-            return memoryview(zstandard.ZstdDecompressor().decompressobj().decompress(payload))
-        scan.notes.append(
-            f"The chunk at byte {position} of {file.name} uses {compression!r} and was skipped."
-        )
+            payload = zstandard.ZstdDecompressor().decompressobj().decompress(payload)
+        if not truncated and chunk.uncompressed_crc not in (0, zlib.crc32(payload)):
+            raise ValueError("its checksum does not fit")
+        return memoryview(payload)
     except (zstandard.ZstdError, McapError, struct.error, ValueError, EOFError) as error:
         scan.notes.append(
             f"The chunk at byte {position} of {file.name} is damaged and was skipped ({error})."
