@@ -55,8 +55,8 @@ TASKS: dict[str, ManiSkillTask] = {
         max_steps=100,
         objects=(("cube", "obj"), ("goal", "goal_region")),
         eye=(0.70, 0.18, 0.50),
-        target=(0.06, 0.0, 0.03),
-        fov=0.70,
+        target=(0.06, 0.0, 0.055),
+        fov=0.80,
     ),
     "PickCube-v1": ManiSkillTask(
         instruction="pick up the cube and move it to the goal",
@@ -74,7 +74,7 @@ TASKS: dict[str, ManiSkillTask] = {
         objects=(("cubeA", "cubeA"), ("cubeB", "cubeB")),
         eye=(0.65, 0.18, 0.50),
         target=(-0.02, 0.0, 0.06),
-        fov=0.80,
+        fov=0.92,
     ),
 }
 
