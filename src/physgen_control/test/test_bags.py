@@ -10,15 +10,6 @@ import pytest
 import yaml
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
-from physgen_control.bags import topics
-from physgen_control.bags.cdr import header_stamp_ns
-from physgen_control.bags.errors import BagError
-from physgen_control.bags.reader import find_bags, read_episode, read_summary
-from physgen_control.bags.serialize import BUILDER, CameraSpec, EpisodeBag, serialize
-from physgen_control.bags.typestore import definition, typestore
-from physgen_control.bags.writer import BagWriter
-from physgen_control.messages import build
-from physgen_control.types import EpisodePhase
 from rosbags.highlevel import AnyReader
 from value_strategies import (
     PERIOD_NS,
@@ -30,6 +21,16 @@ from value_strategies import (
     make_state,
     write_bag,
 )
+
+from physgen_control.bags import topics
+from physgen_control.bags.cdr import header_stamp_ns
+from physgen_control.bags.errors import BagError
+from physgen_control.bags.reader import find_bags, read_episode, read_summary
+from physgen_control.bags.serialize import BUILDER, CameraSpec, EpisodeBag, serialize
+from physgen_control.bags.typestore import definition, typestore
+from physgen_control.bags.writer import BagWriter
+from physgen_control.messages import build
+from physgen_control.types import EpisodePhase
 
 
 def test_values_come_back_bit_by_bit(tmp_path: Path) -> None:
@@ -134,9 +135,8 @@ def test_a_bag_with_older_definitions_is_read_with_its_own(
 
 
 def test_an_unfinished_bag_stays_partial(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError), open_bag(tmp_path / "bag") as bag:
+    with open_bag(tmp_path / "bag") as bag:
         bag.add_applied(make_action(make_episode(), 0))
-        raise RuntimeError
     assert not (tmp_path / "bag").exists()
     assert (tmp_path / "bag.partial").is_dir()
     assert find_bags(tmp_path) == []

@@ -10,10 +10,6 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 from hypothesis import given
 from hypothesis import strategies as st
-from physgen_control.bags import serialize as bag_messages
-from physgen_control.messages import build
-from physgen_control.nodes import conversions as c
-from physgen_control.types import ActionChunk, AppliedAction, ChunkAck, Episode, RobotState, SimState
 from rclpy.serialization import deserialize_message, serialize_message
 from value_strategies import (
     STAMP_NS,
@@ -27,6 +23,11 @@ from value_strategies import (
     robot_states,
     sim_states,
 )
+
+from physgen_control.bags import serialize as bag_messages
+from physgen_control.messages import build
+from physgen_control.nodes import conversions as c
+from physgen_control.types import ActionChunk, AppliedAction, ChunkAck, Episode, RobotState, SimState
 
 
 def over_the_wire(message: object) -> object:

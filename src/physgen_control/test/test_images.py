@@ -11,9 +11,10 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sensor_msgs.msg import Image
+
 from physgen_control.nodes import images
 from physgen_control.nodes.conversions import ConversionError, make_header
-from sensor_msgs.msg import Image
 
 IMPLEMENTATIONS = [
     pytest.param((images.image_to_msg_plain, images.image_from_msg_plain), id="plain"),

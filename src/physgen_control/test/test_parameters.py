@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 
-rclpy = pytest.importorskip("rclpy", reason="rclpy is not installed")
+pytest.importorskip("rclpy", reason="rclpy is not installed")
+
+import rclpy
+from rclpy.parameter import Parameter
 
 from physgen_control.nodes.parameters import ParameterError, declare_from, field_table
 from physgen_control.parameter_field import parameter
-from rclpy.parameter import Parameter
 
 
 class Pace(Enum):
@@ -28,7 +30,7 @@ class Config:
     depth: int = parameter(5, description="Queue", ge=1)
     name: str = parameter("", description="A name")
     mode: str = parameter("sync", description="Mode", choices=("sync", "pipelined"))
-    pace: Pace = parameter(Pace.LOCKSTEP, description="Pace")
+    pace: Pace = parameter(Pace.LOCKSTEP, description="Pace")  # noqa: RUF009 - a field, as the others
     live: bool = parameter(True, description="Live")
     limits: tuple[float, ...] = parameter((1.0, 2.0), description="Limits", unit="m", ge=0.0)
 
@@ -37,7 +39,7 @@ class Config:
             raise ValueError("The name is forbidden.")
 
 
-@pytest.fixture()
+@pytest.fixture
 def declare() -> Iterator[Callable[..., Any]]:
     context = rclpy.Context()
     rclpy.init(context=context, domain_id=41)

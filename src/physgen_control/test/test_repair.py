@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from value_strategies import assert_equal, make_action, make_episode, make_image, write_bag
+
 from physgen_control.bags import topics
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.reader import read_episode, read_summary
 from physgen_control.bags.repair import repair_bag
 from physgen_control.commands import repair as command
 from physgen_control.types import EpisodePhase
-from value_strategies import assert_equal, make_action, make_episode, make_image, write_bag
 
 
 def _cut(tmp_path: Path, fraction: float, **options: str) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from physgen_control.bags.serialize import CameraSpec, EpisodeBag
 from physgen_control.types import (
     AckResult,

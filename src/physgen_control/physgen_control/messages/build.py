@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values to messages; a `MessageBuilder` says how: `nodes/conversions.py` for rclpy, `bags/serialize.py` for bags."""
+"""Values to messages; a `MessageBuilder` makes them, for rclpy in `nodes`, for rosbags in `bags`."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def pose_from_msg(message: Any, what: str = "pose") -> Pose:
 
 
 def joints_from_msg(joints: Any) -> tuple[Float64Array, Float64Array, float]:
-    """Return arm positions [rad], velocities [rad/s] and the opening [m] (sum of both fingers) of a JointState.
+    """Return arm positions [rad], velocities [rad/s] and opening [m] (sum of the fingers) of a JointState.
 
     Joints are found by name (joint1..7, finger_joint1/2), in any order.
     """

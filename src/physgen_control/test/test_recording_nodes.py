@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recorder and replay node as real processes over DDS, with a synthetic world in the test process."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="rclpy is not installed")
+
+import rclpy
+from geometry_msgs.msg import PoseStamped
+from rclpy.executors import SingleThreadedExecutor
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import String
+from value_strategies import (
+    PERIOD_NS,
+    POSE,
+    START_NS,
+    assert_equal,
+    make_action,
+    make_episode,
+    make_image,
+    make_state,
+    write_bag,
+)
+
+from physgen_control.bags import topics
+from physgen_control.bags.reader import read_episode
+from physgen_control.bags.repair import repair_bag
+from physgen_control.nodes import conversions, images, qos
+from physgen_control.types import Episode, EpisodePhase, SimState, Source
+from physgen_msgs.msg import ActionChunk, AppliedAction, EpisodeInfo, PolicyStatus
+from physgen_msgs.msg import SimState as SimStateMsg
+from physgen_msgs.srv import StartEpisode, StopEpisode
+
+pytestmark = pytest.mark.ros
+
+DOMAIN = 42
+WAIT_S = 30.0
+
+
+class World:
+    """The topics of bridge and controller, driven by hand."""
+
+    def __init__(self) -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=DOMAIN)
+        self.node = rclpy.create_node("world", context=self.context, enable_rosout=False)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        kinds: dict[str, Any] = {
+            topics.JOINT_STATES: JointState,
+            topics.CURRENT_POSE: PoseStamped,
+            topics.SIM_STATE: SimStateMsg,
+        }
+        for camera in topics.CAMERAS:
+            kinds[topics.camera_info_topic(camera)] = CameraInfo
+            kinds[topics.image_topic(camera)] = Image
+        self.publishers = {
+            name: self.node.create_publisher(kind, name, qos.SENSOR_WRITER) for name, kind in kinds.items()
+        }
+        self.publishers[topics.APPLIED_ACTION] = self.node.create_publisher(
+            AppliedAction, topics.APPLIED_ACTION, qos.COMMAND
+        )
+        self.episodes = self.node.create_publisher(EpisodeInfo, topics.EPISODE_INFO, qos.LATCHED)
+        self.statuses: list[dict[str, str]] = []
+        self.infos: list[Episode] = []
+        self.policy: list[PolicyStatus] = []
+        self.chunks: list[Any] = []
+        self.node.create_subscription(
+            String,
+            "/physgen/recorder_status",
+            lambda m: self.statuses.append(json.loads(m.data)),
+            qos.LATCHED,
+        )
+        self.node.create_subscription(
+            EpisodeInfo,
+            topics.EPISODE_INFO,
+            lambda m: self.infos.append(conversions.episode_from_msg(m)),
+            qos.LATCHED,
+        )
+        self.node.create_subscription(PolicyStatus, topics.POLICY_STATUS, self.policy.append, qos.LATCHED)
+        self.node.create_subscription(
+            ActionChunk,
+            topics.ACTION_CHUNK,
+            lambda m: self.chunks.append(conversions.action_chunk_from_msg(m)),
+            qos.COMMAND,
+        )
+
+    def wait(self, condition: Callable[[], Any], what: str) -> None:
+        """Spin until the condition holds."""
+        deadline = self.node.get_clock().now().nanoseconds + int(WAIT_S * 1e9)
+        while not condition():
+            self.executor.spin_once(timeout_sec=0.05)
+            assert self.node.get_clock().now().nanoseconds < deadline, f"waited {WAIT_S:.0f} s for {what}"
+
+    def wait_for_recorder(self) -> None:
+        self.wait(lambda: any(s["state"] == "ready" for s in self.statuses), "the recorder")
+        publishers = [*self.publishers.values(), self.episodes]
+        self.wait(lambda: all(p.get_subscription_count() for p in publishers), "its subscriptions")
+
+    def observe(self, episode: Episode, step: int, size: int = 16) -> None:
+        stamp_ns = episode.start_ns + step * PERIOD_NS
+        joints, pose = conversions.robot_state_to_msgs(
+            make_state(stamp_ns), joint_prefix="panda", frame_id="base"
+        )
+        self.publishers[topics.JOINT_STATES].publish(joints)
+        self.publishers[topics.CURRENT_POSE].publish(pose)
+        state = SimState(
+            stamp_ns=stamp_ns,
+            episode_id=episode.episode_id,
+            objects={"cube": POSE},
+            tcp_pose=POSE,
+            gripper_width=0.0,
+            success=False,
+        )
+        self.publishers[topics.SIM_STATE].publish(conversions.sim_state_to_msg(state))
+        for offset, camera in ((1000, "wrist"), (0, "fixed")):
+            message = images.image_to_msg(make_image(offset + step, size), stamp_ns, camera)
+            self.publishers[topics.image_topic(camera)].publish(message)
+
+    def apply(self, episode: Episode, step: int) -> None:
+        message = conversions.applied_action_to_msg(make_action(episode, step))
+        self.publishers[topics.APPLIED_ACTION].publish(message)
+
+    def announce(self, episode: Episode, phase: EpisodePhase = EpisodePhase.RUNNING, step: int = 0) -> None:
+        self.episodes.publish(conversions.episode_to_msg(replace(episode, phase=phase, step=step)))
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    processes: list[subprocess.Popen[str]] = []
+
+    def run(name: str, **parameters: object) -> subprocess.Popen[str]:
+        words = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"physgen_control.nodes.{name}", "--ros-args", *words],
+            env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "OMP_NUM_THREADS": "1"},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        return process
+
+    yield run
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_the_recorder_records_whole_episodes_and_stops_cleanly(
+    tmp_path: Path, world: World, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    recorder = start("recorder_node", bag_dir=tmp_path, source="sim", min_free_mb=0.0)
+    world.wait_for_recorder()
+    for number in range(2):
+        episode = make_episode(seed=number, episode_id=f"e{number}", start_ns=START_NS * (number + 1))
+        world.observe(episode, 0)  # the first observation overtakes the EpisodeInfo
+        world.announce(episode)
+        for step in range(6):
+            world.apply(episode, step)
+            world.observe(episode, step + 1)
+            world.executor.spin_once(timeout_sec=0.02)
+        world.announce(episode, EpisodePhase.SUCCESS, 6)
+        path = str(tmp_path / f"e{number}")
+        world.wait(
+            lambda p=path: any(s["state"] == "ready" and s["bag_path"] == p for s in world.statuses),
+            "the bag",
+        )
+        recording = read_episode(path)
+        assert json.loads(recording.custom_data["audit"])["complete"], recording.custom_data["audit"]
+        assert len(recording.fixed) == len(recording.wrist) == 7
+        np.testing.assert_array_equal(recording.fixed.rgb(6), make_image(6))
+        for step, action in enumerate(recording.applied):
+            assert_equal(action, make_action(episode, step))
+        assert len(recording.applied) == 6
+    third = make_episode(seed=2, episode_id="e2", start_ns=START_NS * 3)
+    world.announce(third)
+    world.wait(lambda: world.statuses[-1]["state"] == "recording", "the third episode")
+    recorder.send_signal(signal.SIGINT)
+    assert recorder.wait(WAIT_S) == 0
+    assert read_episode(tmp_path / "e2").outcome == EpisodePhase.CRASHED
+
+
+def test_a_killed_recorder_leaves_a_bag_that_repair_recovers(
+    tmp_path: Path, world: World, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    recorder = start("recorder_node", bag_dir=tmp_path, source="sim", min_free_mb=0.0)
+    world.wait_for_recorder()
+    episode = make_episode()
+    partial = tmp_path / f"{episode.episode_id}.partial"
+    world.announce(episode)
+    world.wait(lambda: world.statuses[-1]["state"] == "recording", "the recording")
+    step = 0
+
+    def enough() -> bool:
+        nonlocal step
+        world.observe(episode, step, size=128)
+        world.apply(episode, step)
+        step += 1
+        return sum(file.stat().st_size for file in partial.glob("*.mcap")) > 1_500_000
+
+    world.wait(enough, "two chunks on the disk")
+    recorder.kill()
+    recorder.wait()
+    recording = read_episode(repair_bag(partial).path)
+    assert len(recording.applied) >= 8
+    for index in range(len(recording.applied)):
+        assert_equal(recording.applied[index], make_action(episode, recording.applied[index].step))
+
+
+def test_services_start_and_stop_episodes_of_the_real_arm(
+    tmp_path: Path, world: World, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    start("recorder_node", bag_dir=tmp_path, source="real", min_free_mb=0.0, drain_s=0.1)
+    # In this test nobody else may announce episodes.
+    world.node.destroy_publisher(world.episodes)
+    begin = world.node.create_client(StartEpisode, "/physgen/start_episode")
+    end = world.node.create_client(StopEpisode, "/physgen/stop_episode")
+    world.wait(lambda: begin.service_is_ready() and end.service_is_ready(), "the services")
+
+    def call(client: Any, request: Any) -> Any:
+        future = client.call_async(request)
+        world.wait(future.done, "an answer")
+        return future.result()
+
+    assert "No episode" in call(end, StopEpisode.Request(outcome=2)).message
+    assert "instruction" in call(begin, StartEpisode.Request(instruction=" ")).message
+    request = StartEpisode.Request(instruction="open the drawer", operator_name="ada", task="drawer")
+    world.wait(lambda: call(begin, request).success, "the other publisher to be gone")
+    assert "still running" in call(begin, request).message
+    world.wait(lambda: world.infos and world.infos[-1].phase == EpisodePhase.RUNNING, "the announcement")
+    assert "must be one of" in call(end, StopEpisode.Request(outcome=9)).message
+    answer = call(end, StopEpisode.Request(outcome=2))
+    assert answer.success
+    world.wait(lambda: Path(answer.bag_path, "metadata.yaml").exists(), "the bag")
+    recording = read_episode(answer.bag_path)
+    assert (recording.outcome, recording.instruction) == (EpisodePhase.SUCCESS, "open the drawer")
+    assert (recording.episode.source, recording.episode.task) == ("real", "drawer")
+    assert world.infos[-1].phase == EpisodePhase.SUCCESS
+
+
+def test_replay_sends_the_recorded_actions_bit_by_bit(
+    tmp_path: Path, world: World, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    recorded = make_episode(seed=3)
+    write_bag(tmp_path / "bag", recorded, steps=11)
+    start("replay_node", bag_dir=tmp_path)
+    world.wait(lambda: any(s.ready for s in world.policy), "the replay node")
+    subscribed = [
+        world.publishers[topics.JOINT_STATES],
+        world.publishers[topics.APPLIED_ACTION],
+        world.episodes,
+    ]
+    world.wait(lambda: all(p.get_subscription_count() for p in subscribed), "its subscriptions")
+    episode = replace(recorded, episode_id="again", start_ns=START_NS * 7)
+    world.announce(episode)
+    world.observe(episode, 0)
+    step = 0
+    for length in (8, 3):
+        count = len(world.chunks)
+        world.wait(lambda n=count: len(world.chunks) > n, "a chunk")
+        chunk = world.chunks[-1]
+        assert (chunk.base_step, chunk.data.shape, chunk.execute_steps) == (step, (1, length, 7), length)
+        for index in range(length):
+            action = replace(
+                make_action(episode, step, chunk.session_id),
+                raw=chunk.data[0, index],
+                applied=chunk.data[0, index],
+                source=Source.POLICY,
+            )
+            np.testing.assert_array_equal(action.applied, make_action(recorded, step).applied)
+            # The state overtakes the action that led to it: the node must not need an order across topics.
+            world.observe(episode, step + 1)
+            world.publishers[topics.APPLIED_ACTION].publish(conversions.applied_action_to_msg(action))
+            step += 1
+    count = len(world.chunks)
+    world.wait(lambda: len(world.chunks) > count, "the chunk after the recording")
+    assert not world.chunks[-1].data[0, :, :6].any()
+    world.announce(replace(episode, episode_id="unknown", seed=77, start_ns=START_NS * 9))
+    world.wait(lambda: world.policy and not world.policy[-1].ready, "the refusal")
+    assert (
+        "no bag for task 'PickCube-v1' and seed 77: its seeds for this task are [3]"
+        in world.policy[-1].detail
+    )
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [({}, "bag_dir must name"), ({"bag_dir": "/nowhere/at/all"}, "does not exist")],
+)
+def test_replay_without_bags_is_one_sentence(
+    parameters: dict[str, str], words: str, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    process = start("replay_node", **parameters)
+    _, errors = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 2
+    assert words in errors
+    assert "Traceback" not in errors
