@@ -30,10 +30,15 @@ class FramePool:
                 frames.append(images if keep == 1.0 else images[rng.random(len(images)) < keep])
         self.frames = np.concatenate(frames)
 
-    def draw(self, count: int, rng: np.random.Generator) -> Tensor:
-        """float32 [count, 3, y, x] in [-1, 1]."""
-        picked = self.frames[rng.integers(0, len(self.frames), count)]
-        return to_unit_range(torch.from_numpy(picked))
+    def draw(self, count: int, rng: np.random.Generator, crop: int = 0) -> Tensor:
+        """float32 [count, 3, y, x] in [-1, 1]; whole frames, or random crops of crop x crop pixels."""
+        chosen = rng.integers(0, len(self.frames), count)
+        if not crop:
+            return to_unit_range(torch.from_numpy(self.frames[chosen]))
+        height, width = self.frames.shape[1:3]
+        top, left = rng.integers(0, height - crop + 1, count), rng.integers(0, width - crop + 1, count)
+        crops = [self.frames[i, y : y + crop, x : x + crop] for i, y, x in zip(chosen, top, left, strict=True)]
+        return to_unit_range(torch.from_numpy(np.stack(crops)))
 
 
 def to_unit_range(images: Tensor) -> Tensor:
@@ -44,14 +49,14 @@ def to_unit_range(images: Tensor) -> Tensor:
 def codec_loss(vae: AutoencoderKL, pixels: Tensor, stage: CodecStage, generator: torch.Generator) -> dict[str, Tensor]:
     """L1 on pixels, L1 on image gradients (edges of small objects), KL to a unit Gaussian.
 
-    Pixels that differ from the batch's mean image count more: the arm and the objects fill a small part of the view.
+    Pixels that differ from the image's mean colour count more: the arm and the objects fill a small part of the view.
     """
     posterior = vae.encode(pixels).latent_dist
     mean, logvar = posterior.mean.float(), posterior.logvar.float()
     noise = torch.randn(mean.shape, generator=generator)
     decoded = vae.decode(mean + torch.exp(0.5 * logvar) * noise).sample.float()
     error = (decoded - pixels).abs()
-    saliency = 1.0 + 4.0 * (pixels - pixels.mean(0, keepdim=True)).abs().amax(1, keepdim=True).clamp(max=1.0)
+    saliency = 1.0 + 4.0 * (pixels - pixels.mean((2, 3), keepdim=True)).abs().amax(1, keepdim=True).clamp(max=1.0)
     reconstruction = (error * saliency).mean() / saliency.mean()
     difference = decoded - pixels
     edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
@@ -80,7 +85,9 @@ def train_codec(
         )
         for group in optimizer.param_groups:
             group["lr"] = lr
-        pixels = pool.draw(stage.batch_size, rng).to(memory_format=torch.channels_last)
+        whole = step >= stage.steps * (1 - stage.whole_fraction)
+        pixels = pool.draw(max(1, stage.batch_size // 4), rng) if whole else pool.draw(stage.batch_size, rng, stage.crop)
+        pixels = pixels.to(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=autocast_dtype or torch.bfloat16, enabled=autocast_dtype is not None):
             losses = codec_loss(vae, pixels, stage, generator)
         optimizer.zero_grad(set_to_none=True)

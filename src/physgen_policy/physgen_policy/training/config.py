@@ -20,6 +20,8 @@ class CodecStage:
     """Training of the frame codec (only presets whose codec is not downloaded).
 
     kl_weight: weight of the KL term per latent number; edge_weight: weight of the image-gradient L1 term.
+    crop: side of random training crops [pixels], 0 = whole frames; the codec is convolutional, so crops cost less
+    and show as much. whole_fraction: share of steps at the end on whole frames, with a quarter of the batch.
     """
 
     steps: int = 1500
@@ -27,6 +29,8 @@ class CodecStage:
     learning_rate: float = 2e-3
     kl_weight: float = 1e-4
     edge_weight: float = 1.0
+    crop: int = 64
+    whole_fraction: float = 0.2
     init_from: str = ""
 
 

@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.data.windows import Window, max_packs
 from physgen_policy.model.config import ModelConfig
-from physgen_policy.model.physgen import PhysGen, WindowBatch
+from physgen_policy.model.batch import WindowBatch
+from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.text_encoder import TextEncoder
-from physgen_policy.sampling.solver import Sampler
+from physgen_policy.sampling.solver import SamplerConfig
 from physgen_policy.training.batches import ActionBatch, EpisodeTensors, collate, draw_batch, idle_action
 from physgen_policy.training.config import PolicyStage
 from physgen_policy.training.optim import WeightAverage, learning_rate_at, parameter_groups
@@ -231,7 +232,7 @@ def _episode_error(
     sampled = model.sample_actions(
         hidden.action_hidden.flatten(0, 1),
         None,
-        Sampler("ddim", denoise_steps),
+        SamplerConfig(kind="ddim", steps=denoise_steps),
         generator,
         frame_hidden=hidden.frame_hidden.flatten(0, 1),
     )

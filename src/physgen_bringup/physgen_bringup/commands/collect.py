@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`physgen collect --task T --episodes N`: demonstrations of the scripted expert as MCAP bags, one per episode."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from physgen_bringup.collection import CollectedEpisode
+
+FIRST_SEED = 10_000
+"""Demonstrations start here by default, so that evaluations from seed 0 never see a demonstrated episode."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; standard library only, so that --help works before set-up."""
+    parser = argparse.ArgumentParser(
+        prog="physgen collect",
+        description="Record demonstrations of the scripted expert. The world executes a disturbed copy of every action, "
+        "so that the data contains recoveries; the recorded label stays clean. Seeds that already have a bag "
+        "are skipped, so an interrupted collection continues.",
+    )
+    parser.add_argument("--suite", default="maniskill", choices=("maniskill", "fake"), help="simulator")
+    parser.add_argument("--task", required=True, help="environment id, such as PushCube-v1")
+    parser.add_argument("--episodes", type=int, default=100, help="episodes to record (default 100)")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED, help=f"first seed (default {FIRST_SEED})")
+    parser.add_argument("--out", type=Path, help="folder for the bags (default: bags/TASK)")
+    parser.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
+    parser.add_argument("--tail-steps", type=int, default=8, help="steps recorded after success (default 8)")
+    parser.add_argument("--noise", type=float, default=0.015, help="Gaussian disturbance per axis and step [m]")
+    parser.add_argument("--drift-probability", type=float, default=0.04, help="chance per step of a drift")
+    parser.add_argument("--drift-size", type=float, default=0.04, help="translation per step of a drift [m]")
+    parser.add_argument("--start-steps", type=int, default=4, help="longest drift at the start of an episode")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Record in worker processes; status 1 if any episode crashed."""
+    options = build_parser().parse_args(arguments)
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from physgen_control.errors import UserError
+    from physgen_sim_bridge.registry import check_task
+
+    if options.episodes < 1 or options.seed < 0 or options.workers < 0:
+        raise UserError("--episodes must be at least 1, --seed and --workers at least 0")
+    check_task(options.suite, options.task)
+    folder: Path = options.out or Path("bags") / options.task
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = range(options.seed, options.seed + options.episodes)
+    seeds = [seed for seed in wanted if not (folder / f"{options.task}_{seed:06d}").exists()]
+    workers = min(options.workers or os.cpu_count() or 1, max(1, len(seeds)))
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    successes = crashes = 0
+    with Progress(*columns, TextColumn("{task.fields[info]}")) as progress:
+        bar = progress.add_task(options.task, total=len(wanted), completed=len(wanted) - len(seeds), info="")
+        for result in _record(options, folder, seeds, workers):
+            if isinstance(result, str):
+                crashes += 1
+                progress.console.print(result)
+            else:
+                successes += result.success
+            progress.update(bar, advance=1, info=f"{successes} succeeded, {crashes} crashed")
+    recorded = len(seeds) - crashes
+    print(f"{folder}: {recorded} episodes recorded, {successes} succeeded, {crashes} crashed")
+    print(f"next: ./physgen convert {folder} --out datasets/{options.task}")
+    return 1 if crashes else 0
+
+
+def _record(
+    options: argparse.Namespace, folder: Path, seeds: list[int], workers: int
+) -> Iterator[CollectedEpisode | str]:
+    """Yield the result of every seed as it comes; a sentence for one whose simulator crashed."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(options,)) as pool:
+        futures = {pool.submit(_collect_one, seed, folder): seed for seed in seeds}
+        for future in as_completed(futures):
+            try:
+                yield future.result()
+            except Exception as error:  # noqa: BLE001  (one lost episode must not end the collection)
+                yield f"seed {futures[future]} crashed: {error}"
+
+
+_collector = None
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    """Build this worker's world once."""
+    global _collector  # noqa: PLW0603  (a pool's initializer has no other way to hand over state)
+    from physgen_bringup.collection import make_collector
+
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    _collector = make_collector(
+        options.suite,
+        options.task,
+        tail_steps=options.tail_steps,
+        noise=options.noise,
+        drift_probability=options.drift_probability,
+        drift_size=options.drift_size,
+        start_steps=options.start_steps,
+    )
+
+
+def _collect_one(seed: int, folder: Path) -> CollectedEpisode:
+    assert _collector is not None
+    return _collector.collect(seed, folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
