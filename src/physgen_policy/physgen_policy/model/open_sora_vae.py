@@ -8,6 +8,8 @@ convolutions whose kernels are the sums over time of the 3-D ones, which is exac
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -117,7 +119,7 @@ class ResnetBlock(nn.Module):
 
 
 class FrameAttention(nn.Module):
-    """Single-head attention over the pixels of each frame."""
+    """Single-head attention over the pixels of each frame; its norm takes statistics over time like all 3-D norms."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
@@ -129,13 +131,13 @@ class FrameAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[b, c, t, h, w] -> the same."""
-        return per_frame(self._frame, x)
+        return x + per_frame(self._mix, self.group_norm(x))
 
-    def _frame(self, x: Tensor) -> Tensor:
-        tokens = self.group_norm(x).flatten(2).transpose(1, 2)
+    def _mix(self, frames: Tensor) -> Tensor:
+        tokens = frames.flatten(2).transpose(1, 2)
         q, k, v = self.to_q(tokens), self.to_k(tokens), self.to_v(tokens)
         mixed = self.to_out[0](F.scaled_dot_product_attention(q, k, v))
-        return x + mixed.transpose(1, 2).view_as(x)
+        return mixed.transpose(1, 2).reshape(frames.shape)
 
 
 class MidBlock(nn.Module):
@@ -289,9 +291,8 @@ def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return F.conv3d(x, weight, bias, padding=(0, space, space))
 
 
-def per_frame(function: object, x: Tensor) -> Tensor:
+def per_frame(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """Apply an image function to every frame of [b, c, t, h, w]."""
-    assert callable(function)
     batch, _, frames = x.shape[:3]
     out: Tensor = function(x.transpose(1, 2).flatten(0, 1))
     return out.unflatten(0, (batch, frames)).transpose(1, 2)

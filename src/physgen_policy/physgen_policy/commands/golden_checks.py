@@ -1,0 +1,408 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Computes, with our modules, every tensor family that a golden recording may hold. All fp32 on the CPU.
+
+Names follow the recordings: family.in.* are inputs, family.out.* and family.cache.* are what we must reproduce.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from physgen_policy.model.cache import KVCache
+from physgen_policy.model.diffusion_mlp import AdaptiveNorm
+from physgen_policy.model.embeddings import TIME_FREQUENCIES, gather_rows, patchify, sinusoid, unpatchify
+from physgen_policy.model.frame_codec import pixels_from_uint8
+from physgen_policy.model.frame_loss import clip_loss
+from physgen_policy.model.mask import slot_mask
+from physgen_policy.model.nova import Nova
+from physgen_policy.model.open_sora_vae import OpenSoraVae
+from physgen_policy.sampling.frame import generate_frame
+from physgen_policy.sampling.schedule import cosine_schedule
+from physgen_policy.sampling.solver import ddim, ddpm
+
+Tensors = dict[str, Tensor]
+DEFAULT_FLOW, DEFAULT_FPS = 5.0, 12.0  # motion values of the published pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Recorded tensors and the settings that are not visible in their shapes."""
+
+    tensors: Tensors
+    base_time: int
+    guidance: float | None
+    denoise_steps: int | None
+    ddim_steps: int
+    scaling_factor: float
+
+    def real(self, name: str) -> Tensor:
+        """A recorded input as fp32."""
+        return self.tensors[name].float()
+
+    def ids(self, name: str) -> Tensor:
+        """A recorded integer input."""
+        return self.tensors[name].long()
+
+    def numbers(self, prefix: str) -> list[int]:
+        """The numbers that follow a prefix in recorded names, e.g. 1, 5, 17 of vae.out.mean_T."""
+        found = {int(match[1]) for name in self.tensors if (match := re.match(re.escape(prefix) + r"(\d+)$", name))}
+        return sorted(found)
+
+
+def compute_all(recording: Recording, nova: Nova, vae: OpenSoraVae | None) -> tuple[Tensors, dict[str, str]]:
+    """Our tensors by recorded name, and a sentence for each family that could not be computed."""
+    families: dict[str, Callable[[], Tensors]] = {
+        "text.": lambda: _text(recording, nova),
+        "motion.": lambda: _motion(recording, nova),
+        "patch.": lambda: _patch(recording, nova),
+        "pos.": lambda: _positions(recording, nova),
+        "video_encoder.": lambda: _video_encoder(recording, nova),
+        "image_encoder.": lambda: _image_encoder(recording, nova),
+        "head.": lambda: _head(recording, nova),
+        "norm_probe.": lambda: _norm_probe(recording, nova, vae),
+        "loss.": lambda: _loss(recording, nova),
+        "schedule.": lambda: _schedule(recording),
+        "denoise.": lambda: _denoise(recording, nova),
+        "generate.": lambda: _generate(recording, nova),
+    }
+    if vae is not None:
+        families["vae."] = lambda: _vae(recording, vae)
+    ours: Tensors = {}
+    problems: dict[str, str] = {}
+    for family, compute in families.items():
+        if not any(name.startswith(family) for name in recording.tensors):
+            continue
+        try:
+            with torch.set_grad_enabled(family == "loss."):
+                ours.update({name: value.detach() for name, value in compute().items()})
+        except KeyError as error:
+            problems[family] = f"the recording lacks the input {error}"
+        except (RuntimeError, ValueError, IndexError) as error:
+            problems[family] = f"not computable: {str(error).splitlines()[0]}"
+    return ours, problems
+
+
+def _text(r: Recording, nova: Nova) -> Tensors:
+    states, lengths = r.real("text.in.states"), r.ids("text.in.lengths")
+    return {
+        "text.out.padded_states": nova.text_embed.pad(states, lengths),
+        "text.out.embed": nova.text_embed(states, lengths),
+    }
+
+
+def _condition_text(r: Recording, nova: Nova, batch: int) -> Tensor:
+    out: Tensor = nova.text_embed(r.real("text.in.states")[:batch], r.ids("text.in.lengths")[:batch])
+    return out
+
+
+def _motion(r: Recording, nova: Nova) -> Tensors:
+    flow, fps = r.real("motion.in.flow"), r.real("motion.in.fps")
+    defaults = torch.full_like(flow, DEFAULT_FLOW), torch.full_like(fps, DEFAULT_FPS)
+    return {
+        "motion.out.embed": nova.motion_embed(flow, fps),
+        "motion.out.embed_default": nova.motion_embed(*defaults),
+    }
+
+
+def _clip(r: Recording) -> Tensor:
+    """Clean latents as [b, t, c, h, w]."""
+    return r.real("video_encoder.in.latents").transpose(1, 2)
+
+
+def _patch(r: Recording, nova: Nova) -> Tensors:
+    first = _clip(r)[:, 0]
+    return {
+        "patch.out.head": nova.image_decoder.patch_embed(first[:1]),
+        "patch.out.image": nova.image_encoder.patch_embed(first[:1]),
+        "patch.out.video": nova.video_encoder.patch_embed(first[:1]),
+        "patch.out.patchify": patchify(first, nova.config.image_patch),
+    }
+
+
+def _positions(r: Recording, nova: Nova) -> Tensors:
+    ours = {"pos.out.space_image": nova.image_space(), "pos.out.space_video": nova.video_space()}
+    for slots in r.numbers("pos.out.time_T"):
+        ours[f"pos.out.time_T{slots}"] = nova.video_pos_embed(nova.clip_coordinates(slots))
+    return ours
+
+
+def _run_clip(nova: Nova, condition: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Teacher forcing over all slots of latents [b, t, c, h, w]: hidden and mixed conditions [b, t, n, d]."""
+    batch, slots = latents.shape[:2]
+    tokens = nova.clip_tokens(latents[:, :-1], nova.clip_coordinates(slots))
+    mask = slot_mask(condition.shape[1], slots, nova.config.frame_tokens)
+    stream = torch.cat([condition, tokens.flatten(1, 2)], dim=1)
+    hidden = nova.video_encoder(stream, mask=mask, skip=condition.shape[1])
+    hidden = hidden.view(batch, slots, -1, hidden.shape[-1])
+    mixed = nova.video_encoder.mix(hidden[:, :1], hidden[:, 1:])
+    return hidden, torch.cat([hidden[:, :1], mixed], dim=1)
+
+
+def _video_encoder(r: Recording, nova: Nova) -> Tensors:
+    latents = _clip(r)
+    batch, slots = latents.shape[:2]
+    text = _condition_text(r, nova, batch)
+    num_text, frame_tokens = text.shape[1], nova.config.frame_tokens
+    tokens = nova.clip_tokens(latents[:, :-1], nova.clip_coordinates(slots))
+    streams: list[Tensor] = []
+    hooks = [
+        block.register_forward_hook(lambda _module, _inputs, output: streams.append(output))
+        for block in nova.video_encoder.blocks
+    ]
+    hidden, cond = _run_clip(nova, text, latents)
+    for hook in hooks:
+        hook.remove()
+    ours = {
+        "video_encoder.out.tokens": tokens,
+        "video_encoder.out.allowed": slot_mask(num_text, slots, frame_tokens).to(torch.uint8),
+        "video_encoder.out.hidden": hidden,
+        "video_encoder.out.cond": cond,
+        "video_encoder.out.hidden_T1": _run_clip(nova, text, latents[:, :1])[0],
+    }
+    ours |= {f"video_encoder.out.block{index}": stream for index, stream in enumerate(streams)}
+    ours |= _incremental(nova, text, tokens, hidden, cond)
+    if "motion.in.flow" in r.tensors:
+        motion = nova.motion_embed(r.real("motion.in.flow"), r.real("motion.in.fps"))
+        with_motion = _run_clip(nova, torch.cat([text, motion], dim=1), latents[:, :2])
+        ours["video_encoder.out.hidden_T2_motion"], ours["video_encoder.out.cond_T2_motion"] = with_motion
+    return ours
+
+
+def _incremental(nova: Nova, text: Tensor, tokens: Tensor, hidden: Tensor, cond: Tensor) -> Tensors:
+    """Text and slot 0 first, then slot by slot on the cache."""
+    config = nova.config
+    batch, slots, frame_tokens, _ = tokens.shape
+    num_text = text.shape[1]
+    cache = KVCache(
+        layers=config.video_depth,
+        batch=batch,
+        heads=config.heads,
+        capacity=num_text + slots * frame_tokens,
+        head_dim=config.head_dim,
+        dtype=torch.float32,
+        device=text.device,
+    )
+    outputs, after_first = [], (torch.empty(0), torch.empty(0))
+    for slot in range(slots):
+        new = torch.cat([text, tokens[:, 0]], dim=1) if slot == 0 else tokens[:, slot]
+        outputs.append(nova.video_encoder(new, cache=cache, skip=num_text if slot == 0 else 0))
+        if slot == 0:
+            after_first = (cache.keys[0, :, :, : cache.length].clone(), cache.values[0, :, :, : cache.length].clone())
+    stepwise = torch.stack(outputs, dim=1)
+    mixed = torch.cat([stepwise[:, :1], nova.video_encoder.mix(stepwise[:, :1], stepwise[:, 1:])], dim=1)
+    return {
+        "video_encoder.out.hidden_incremental": stepwise,
+        "video_encoder.out.cond_incremental": mixed,
+        "video_encoder.out.full_vs_incremental_maxabs": torch.stack(
+            [(stepwise - hidden).abs().max(), (mixed - cond).abs().max()]
+        ),
+        "video_encoder.cache.layer0.k_after_slot0": after_first[0],
+        "video_encoder.cache.layer0.v_after_slot0": after_first[1],
+        "video_encoder.cache.last_layer.k_final": cache.keys[-1, :, :, : cache.length],
+    }
+
+
+def _image_encoder(r: Recording, nova: Nova) -> Tensors:
+    first, condition = _clip(r)[:, 0], r.real("image_encoder.in.cond")
+    visible = r.ids("image_encoder.in.visible_ids")
+    half = len(nova.image_encoder.blocks) // 2
+    streams: list[Tensor] = []
+    hooks = [
+        block.register_forward_hook(lambda _module, _inputs, output: streams.append(output))
+        for block in nova.image_encoder.blocks
+    ]
+    z = nova.image_features(condition, first, visible)
+    for hook in hooks:
+        hook.remove()
+    return {
+        "image_encoder.out.z": z,
+        "image_encoder.out.last_first_half": streams[half - 1][:1],
+        "image_encoder.out.first_second_half": streams[half][:1],
+        "image_encoder.out.z_none_visible": nova.image_features(condition, first, visible[:, :0]),
+    }
+
+
+def _head(r: Recording, nova: Nova) -> Tensors:
+    noisy, z = patchify(r.real("head.in.noisy"), nova.config.image_patch), r.real("head.in.z")
+    per_image, ids = r.ids("head.in.timestep_per_image"), r.ids("head.in.pred_ids")
+    head = nova.image_decoder
+    return {
+        "head.out.eps_per_token_t": head(noisy, r.ids("head.in.timestep_per_token"), z),
+        "head.out.eps_per_image_t": head(noisy, per_image[:, None], z),
+        "head.out.eps_pred_ids": head(gather_rows(noisy, ids), per_image[:, None], gather_rows(z, ids)),
+        "head.out.time_sinusoid": sinusoid(per_image, TIME_FREQUENCIES, cosine_first=True),
+    }
+
+
+def _norm_probe(r: Recording, nova: Nova, vae: OpenSoraVae | None) -> Tensors:
+    small, small_head = r.real("norm_probe.in.small"), r.real("norm_probe.in.small_head")
+    activated = F.silu(r.real("norm_probe.in.head_cond"))
+    video, head = nova.video_encoder, nova.image_decoder
+    first = head.blocks[0]
+    assert isinstance(first.norm1, AdaptiveNorm)
+    modulated, gate = first.norm1(small_head, activated)
+    ours = {
+        "norm_probe.out.block0_norm1": video.blocks[0].norm1(small),  # type: ignore[operator]
+        "norm_probe.out.block0_norm2": video.blocks[0].norm2(small),  # type: ignore[operator]
+        "norm_probe.out.final_norm": video.norm(small),
+        "norm_probe.out.text_norm": nova.text_embed.norm(small),
+        "norm_probe.out.time_norm": nova.video_pos_embed.norm(small),
+        "norm_probe.out.head_block0_modulated": modulated,
+        "norm_probe.out.head_block0_gate": gate,
+        "norm_probe.out.head_block0_norm2": first.norm2(small_head),  # type: ignore[operator]
+        "norm_probe.out.head_final_modulated": head.norm(small_head, activated)[0],
+    }
+    if vae is not None and "norm_probe.in.small_vae" in r.tensors:
+        volume = r.real("norm_probe.in.small_vae")
+        attention = vae.encoder.mid_block.attentions[0]
+        ours["norm_probe.out.vae_attention_group_norm"] = attention.group_norm(volume)  # type: ignore[operator]
+        ours["norm_probe.out.vae_encoder_conv_norm_out"] = vae.encoder.conv_norm_out(volume)
+    return ours
+
+
+def _loss(r: Recording, nova: Nova) -> Tensors:
+    latents = _clip(r)
+    batch, slots = latents.shape[:2]
+    schedule = cosine_schedule()
+    noise, timesteps, visible = r.real("loss.in.noise"), r.ids("loss.in.timestep"), r.ids("loss.in.visible_ids")
+    features: list[Tensor] = []
+    predictions: list[Tensor] = []
+    hooks = [
+        nova.image_encoder.register_forward_hook(lambda _module, _inputs, output: features.append(output)),
+        nova.image_decoder.register_forward_hook(lambda _module, _inputs, output: predictions.append(output)),
+    ]
+    nova.zero_grad()
+    text = _condition_text(r, nova, batch)
+    cond = _run_clip(nova, text, latents)[1]
+    settings = {"visible_ids": visible, "noise": noise, "timesteps": timesteps}
+    first, later, errors = clip_loss(nova, cond, latents, schedule=schedule, **settings)
+    (first + later).backward()
+    for hook in hooks:
+        hook.remove()
+    flat = patchify(latents.flatten(0, 1), nova.config.image_patch)
+    noisy = schedule.add_noise(flat[:2], noise[:2], timesteps[:2])
+    ours = {
+        "loss.out.loss_first_frame": first.view(1),
+        "loss.out.loss_later_frames": later.view(1),
+        "loss.out.total": (first + later).view(1),
+        "loss.out.mse_per_token": errors,
+        "loss.out.z": features[0][[0, -1]],
+        "loss.out.eps_pred_first2": predictions[0][:2],
+        "loss.out.noisy_first2": unpatchify(noisy, nova.config.image_grid, nova.config.image_patch),
+    }
+    parameters = dict(nova.named_parameters())
+    for name in r.tensors:
+        parameter = name.removeprefix("loss.out.grad.")
+        if parameter != name and parameter in parameters:
+            grad = parameters[parameter].grad
+            ours[name] = torch.zeros_like(parameters[parameter]) if grad is None else grad.clone()
+    nova.zero_grad()
+    with torch.no_grad():
+        rows = noise.shape[0] // slots
+        single = {"visible_ids": visible[:batch], "noise": noise[:rows], "timesteps": timesteps[:rows]}
+        cond = _run_clip(nova, text, latents[:, :1])[1]
+        first, later, _ = clip_loss(nova, cond, latents[:, :1], schedule=schedule, **single)
+        ours["loss.out.total_T1"] = (first + later).view(1)
+    return ours
+
+
+def _schedule(r: Recording) -> Tensors:
+    schedule = cosine_schedule()
+    ours = {"schedule.out.alphas_cumprod": schedule.alphas_cumprod}
+    for kind in ("ddpm", "ddim"):
+        for steps in r.numbers(f"schedule.out.timesteps_{kind}"):
+            ours[f"schedule.out.timesteps_{kind}{steps}"] = torch.tensor(schedule.sampling_timesteps(steps))
+    return ours
+
+
+def _denoise(r: Recording, nova: Nova) -> Tensors:
+    grid, patch = nova.config.image_grid, nova.config.image_patch
+    start, z = patchify(r.real("denoise.in.init_noise"), patch), r.real("head.in.z")[:1]
+    noises = r.real("denoise.in.step_noise")
+    schedule = cosine_schedule()
+    ours: Tensors = {}
+
+    def predict(x: Tensor, timestep: int) -> Tensor:
+        out: Tensor = nova.image_decoder(x, torch.full((1, 1), timestep), z)
+        return out
+
+    def keep(done: int, x: Tensor) -> None:
+        ours[f"denoise.out.ddpm{len(noises)}_after_step{done}"] = unpatchify(x, grid, patch)
+
+    steps = schedule.sampling_timesteps(len(noises))
+    ddpm(predict, start, steps, schedule, lambda index: patchify(noises[index], patch), observe=keep)
+    x = ddim(predict, start, schedule.sampling_timesteps(r.ddim_steps), schedule)
+    ours[f"denoise.out.ddim{r.ddim_steps}"] = unpatchify(x, grid, patch)
+    return ours
+
+
+def _generate(r: Recording, nova: Nova) -> Tensors:
+    ours = {"generate.out.latents_nocfg": _generate_clip(r, nova, None)}
+    if r.guidance is not None:
+        ours["generate.out.latents_cfg"] = _generate_clip(r, nova, r.guidance)
+    return ours
+
+
+def _generate_clip(r: Recording, nova: Nova, guidance: float | None) -> Tensor:
+    """Whole clip for prompt 0 with every generated frame fed back; [1, c, t, h, w]."""
+    order, counts = r.ids("generate.in.order"), r.ids("generate.in.num_preds").tolist()
+    start, noises = r.real("generate.in.init_noise"), r.real("generate.in.step_noise")
+    slots = start.shape[0] // len(counts)
+    denoise_steps = noises.shape[0] // start.shape[0]
+    start, noises = start.unflatten(0, (slots, len(counts))), noises.unflatten(0, (slots, len(counts), denoise_steps))
+    patch = nova.config.image_patch
+    text = _condition_text(r, nova, 1)
+    if guidance is not None:
+        empty = nova.text_embed(r.real("text.in.states")[:1], torch.zeros(1, dtype=torch.long))
+        text = torch.cat([text, empty])
+    frames: list[Tensor] = []
+    for slot in range(slots):
+        history = torch.stack([*frames, torch.zeros_like(start[0, 0])], dim=1).repeat(text.shape[0], 1, 1, 1, 1)
+        # Only the slots so far are run, but the time coordinates are those of the whole clip.
+        tokens = nova.clip_tokens(history[:, :-1], nova.clip_coordinates(slots)[: slot + 1])
+        mask = slot_mask(text.shape[1], slot + 1, nova.config.frame_tokens)
+        stream = torch.cat([text, tokens.flatten(1, 2)], dim=1)
+        hidden = nova.video_encoder(stream, mask=mask, skip=text.shape[1])
+        hidden = hidden.view(text.shape[0], slot + 1, -1, hidden.shape[-1])
+        condition = hidden[:, 0] if slot == 0 else nova.video_encoder.mix(hidden[:, 0], hidden[:, slot])
+        frames.append(
+            generate_frame(
+                nova,
+                condition,
+                order=order,
+                counts=counts,
+                denoise_steps=denoise_steps,
+                schedule=cosine_schedule(),
+                start_noise=lambda step, slot=slot: patchify(start[slot, step], patch),
+                step_noise=lambda step, index, slot=slot: patchify(noises[slot, step, index], patch),
+                guidance=guidance,
+            )
+        )
+    return torch.stack(frames, dim=2)
+
+
+def _vae(r: Recording, vae: OpenSoraVae) -> Tensors:
+    pixels, latents = pixels_from_uint8(r.tensors["vae.in.pixels_uint8"]), r.real("vae.in.latents")
+    ours: Tensors = {}
+    ours["vae.out.mean_image"], ours["vae.out.logvar_image"] = vae.encode(pixels[:, :, 0])
+    for frames in r.numbers("vae.out.mean_T"):
+        mean, logvar = vae.encode(pixels[:, :, :frames])
+        ours[f"vae.out.mean_T{frames}"], ours[f"vae.out.logvar_T{frames}"] = mean, logvar
+    for frames in r.numbers("vae.out.scaled_sample_T"):
+        mean, logvar = vae.encode(pixels[:, :, :frames])
+        sample = mean + (0.5 * logvar).exp() * r.real("vae.in.posterior_noise")
+        ours[f"vae.out.scaled_sample_T{frames}"] = r.scaling_factor * sample
+    ours["vae.out.decoded_image"] = vae.decode(latents[:, :, 0])
+    for count in r.numbers("vae.out.decoded_L"):
+        ours[f"vae.out.decoded_L{count}"] = vae.decode(latents[:, :, :count])
+    for name in r.tensors:
+        if match := re.match(r"vae\.out\.decoded_L(\d+)_frames(\d+)to(\d+)$", name):
+            count, low, high = (int(number) for number in match.groups())
+            ours[name] = vae.decode(latents[:, :, :count])[:, :, low : high + 1]
+    return ours
