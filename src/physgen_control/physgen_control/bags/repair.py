@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import zstandard
 from mcap.data_stream import ReadDataStream
@@ -186,7 +187,7 @@ def _last_episode_info(messages: list[tuple[str, str, Message]]) -> tuple[str, i
     steps = sum(1 for topic, _, _ in messages if topic == topics.APPLIED_ACTION)
     for topic, message_type, message in reversed(messages):
         if topic == topics.EPISODE_INFO:
-            info = typestore().deserialize_cdr(message.data, message_type)
+            info: Any = typestore().deserialize_cdr(message.data, message_type)
             phase = EpisodePhase(int(info.phase))
             return phase.name, int(info.step) if phase > EpisodePhase.RUNNING else steps, info.detail
     return "", steps, ""

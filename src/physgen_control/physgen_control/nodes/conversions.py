@@ -102,7 +102,7 @@ class RosBuilder:
         codes = {np.dtype(np.uint8): "B", np.dtype(np.float32): "f", np.dtype(np.float64): "d"}
         result = array(codes[values.dtype])
         if values.size:
-            result.frombytes(memoryview(np.ascontiguousarray(values)).cast("B"))
+            result.frombytes(np.ascontiguousarray(values).data.cast("B"))
         return result
 
 
