@@ -1,15 +1,207 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pure NumPy arm and cube with drawn images: placeholder until the world itself is in."""
+"""A pure NumPy gripper, cube and goal with drawn images: for tests, first tries and machines without a simulator.
+
+Frames, ranges and start poses are those of the ManiSkill tasks, so that experts and policies run unchanged.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from dataclasses import dataclass
 
-FAKE_TASKS: dict[str, Any] = {}
+import numpy as np
+
+from physgen_control.errors import UserError
+from physgen_control.types import Float32Array, Float64Array, Pose
+from physgen_sim_bridge.canonical_action import check_action, matrix_from_rotation_vector
+from physgen_sim_bridge.fake_painter import FakePainter
+from physgen_sim_bridge.world import CameraSpec, Observation, WorldSpec
+
+CONTROL_PERIOD_NS = 50_000_000
+
+CUBE_HALF = 0.02
+"""Half the cube's edge [m]."""
+
+FINGER_RADIUS = 0.012
+"""The closed fingers, seen from above, are a disc of this radius [m]."""
+
+FOLLOW = 0.6
+"""Part of a commanded motion that is reached within one control step: a stiff arm with a little lag."""
+
+MAX_TRANSLATION = 0.1
+MAX_ROTATION = 0.1
+GRIPPER_SPEED = 0.02  # opening change per control step [m]
+MAX_WIDTH = 0.08
+SUBSTEPS = 8  # at 0.1 m per step the finger moves 1.25 cm per substep: less than half a cube
+WORKSPACE_LOW = np.array([0.25, -0.45, 0.01])
+WORKSPACE_HIGH = np.array([1.00, 0.45, 0.60])
+HOME_TCP = np.array([0.615, 0.0, 0.18])
+HOME_JOINTS = np.array([0.0, math.pi / 8, 0.0, -math.pi * 5 / 8, 0.0, math.pi * 3 / 4, -math.pi / 4])
+DOWN = np.array([1.0, 0.0, 0.0, 0.0])
+"""Hand pointing down, quaternion (x, y, z, w)."""
+
+UPRIGHT = np.array([0.0, 0.0, 0.0, 1.0])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FakeTask:
+    """A task of the fake world; goal_distance [m] is the success radius."""
+
+    instruction: str
+    success_rule: str
+    max_steps: int
+    goal_distance: float
+    has_cube: bool
+
+
+FAKE_TASKS: dict[str, FakeTask] = {
+    "FakePush-v0": FakeTask(
+        instruction="push the cube to the goal",
+        success_rule="the cube's centre is within 0.05 m of the goal's centre",
+        max_steps=100,
+        goal_distance=0.05,
+        has_cube=True,
+    ),
+    "FakeReach-v0": FakeTask(
+        instruction="move the gripper to the goal",
+        success_rule="the gripper is within 0.02 m of the goal",
+        max_steps=60,
+        goal_distance=0.02,
+        has_cube=False,
+    ),
+}
 
 
 class FakeWorld:
-    """See the World protocol."""
+    """A point gripper that pushes a cube; see the World protocol.
+
+    Joint positions are a smooth stand-in for an arm's, not its kinematics: the TCP pose is the truth here.
+    """
 
     def __init__(self, task: str, *, image_size: int = 128, render: bool = True) -> None:
-        raise NotImplementedError
+        self._task = FAKE_TASKS[task]
+        self.spec = WorldSpec(
+            name="fake",
+            task=task,
+            control_mode="ee_delta",
+            success_rule=self._task.success_rule,
+            default_max_steps=self._task.max_steps,
+            control_period_ns=CONTROL_PERIOD_NS,
+            image_size=(image_size, image_size),
+            instruction=self._task.instruction,
+            robot="panda",
+            fixed_camera=CameraSpec(name="fixed", fov_y=0.8),
+            wrist_camera=CameraSpec(name="wrist", fov_y=math.pi / 2),
+        )
+        self._painter = FakePainter(image_size, visible=render)
+        self._tcp = HOME_TCP.copy()
+        self._rotation = np.eye(3)
+        self._width = MAX_WIDTH
+        self._cube = np.zeros(3)
+        self._goal = np.zeros(3)
+        self._joints = HOME_JOINTS.copy()
+        self._speeds = np.zeros(7)
+
+    def reset(self, seed: int, init_state: int = -1) -> Observation:
+        """Start an episode; init_state must be -1."""
+        if init_state != -1:
+            raise UserError(
+                f"{self.spec.task} has no stored initial states, but init_state is {init_state}; use -1 and a seed."
+            )
+        if seed < 0:
+            raise UserError(f"A seed must not be negative, but it is {seed}.")
+        rng = np.random.default_rng(seed)
+        self._tcp = HOME_TCP + rng.normal(0.0, 0.01, 3)
+        self._rotation = np.diag([1.0, -1.0, -1.0])
+        self._width = MAX_WIDTH
+        spot = np.array([0.615, 0.0]) + rng.uniform(-0.1, 0.1, 2)
+        if self._task.has_cube:
+            self._cube = np.array([*spot, CUBE_HALF])
+            self._goal = np.array([spot[0] + 0.2, spot[1], 0.0])
+        else:
+            self._goal = np.array([*spot, rng.uniform(0.06, 0.25)])
+        self._joints = self._stand_in_joints()
+        self._speeds = np.zeros(7)
+        return self._observe()
+
+    def step(self, action: Float32Array) -> Observation:
+        """Apply one canonical action for one control period (50 ms)."""
+        values = check_action(action)
+        move = np.clip(values[:3], -MAX_TRANSLATION, MAX_TRANSLATION) * FOLLOW
+        turn = values[3:6]
+        angle = float(np.linalg.norm(turn))
+        turn = turn * (FOLLOW * min(1.0, MAX_ROTATION / angle)) if angle > 0.0 else turn
+        self._rotation = matrix_from_rotation_vector(turn) @ self._rotation
+        self._width += float(np.clip((MAX_WIDTH if values[6] > 0.0 else 0.0) - self._width, -GRIPPER_SPEED, GRIPPER_SPEED))
+        target = np.clip(self._tcp + move, WORKSPACE_LOW, WORKSPACE_HIGH)
+        part = (target - self._tcp) / SUBSTEPS
+        for _ in range(SUBSTEPS):
+            self._tcp = self._tcp + part
+            if self._task.has_cube:
+                self._push()
+        joints = self._stand_in_joints()
+        self._speeds = (joints - self._joints) / (CONTROL_PERIOD_NS * 1e-9)
+        self._joints = joints
+        return self._observe()
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def _push(self) -> None:
+        """Move the cube out of the finger along the axis of least overlap (it slides without turning)."""
+        if self._tcp[2] > 2 * CUBE_HALF + 0.01:
+            return
+        reach = CUBE_HALF + FINGER_RADIUS
+        dx, dy = float(self._cube[0] - self._tcp[0]), float(self._cube[1] - self._tcp[1])
+        if abs(dx) >= reach or abs(dy) >= reach:
+            return
+        if abs(dx) >= abs(dy):
+            self._cube[0] = self._tcp[0] + math.copysign(reach, dx)
+        else:
+            self._cube[1] = self._tcp[1] + math.copysign(reach, dy)
+
+    def _stand_in_joints(self) -> Float64Array:
+        x, y, z = self._tcp
+        joints = HOME_JOINTS.copy()
+        joints[0] += math.atan2(y, x)
+        joints[1] += math.hypot(x, y) - HOME_TCP[0]
+        joints[3] += z - HOME_TCP[2]
+        return joints
+
+    def _observe(self) -> Observation:
+        objects = {"goal": Pose(position=self._goal.copy(), quaternion=UPRIGHT.copy())}
+        thing = self._tcp
+        cube = None
+        if self._task.has_cube:
+            objects = {"cube": Pose(position=self._cube.copy(), quaternion=UPRIGHT.copy()), **objects}
+            thing = cube = self._cube
+        offset = thing - self._goal
+        distance = math.hypot(offset[0], offset[1]) if self._task.has_cube else float(np.linalg.norm(offset))
+        fixed, wrist = self._painter.paint(self._tcp, self._width, cube, self._goal)
+        return Observation(
+            rgb_fixed=fixed,
+            rgb_wrist=wrist,
+            positions=self._joints.copy(),
+            velocities=self._speeds.copy(),
+            gripper_width=self._width,
+            tcp_pose=Pose(position=self._tcp.copy(), quaternion=_quaternion(self._rotation)),
+            objects=objects,
+            success=distance < self._task.goal_distance,
+        )
+
+
+def _quaternion(matrix: Float64Array) -> Float64Array:
+    """Unit quaternion (x, y, z, w) of a rotation matrix, from its largest component for accuracy."""
+    m = matrix
+    trace = m[0, 0] + m[1, 1] + m[2, 2]
+    largest = int(np.argmax([m[0, 0], m[1, 1], m[2, 2], trace]))
+    if largest == 3:
+        vector = np.array([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1.0 + trace])
+    else:
+        i, j, k = largest, (largest + 1) % 3, (largest + 2) % 3
+        vector = np.empty(4)
+        vector[i] = 1.0 + m[i, i] - m[j, j] - m[k, k]
+        vector[j] = m[j, i] + m[i, j]
+        vector[k] = m[k, i] + m[i, k]
+        vector[3] = m[k, j] - m[j, k]
+    return vector / float(np.linalg.norm(vector))

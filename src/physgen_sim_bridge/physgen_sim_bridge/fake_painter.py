@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws the fake world: a map seen from the front for the fixed camera, a zoom around the gripper for the wrist."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from physgen_control.types import Float64Array, UInt8Image
+
+RED, WHITE, BLUE = (200, 60, 60), (235, 235, 235), (40, 60, 190)
+LIGHT_GREY, DARK_GREY = (205, 205, 205), (60, 60, 60)
+
+MAP_CENTRE = (0.68, 0.0)
+MAP_HALF = 0.35
+"""The fixed camera's map: base-frame x, y of its centre and half its edge [m]."""
+
+WRIST_HALF = 0.10
+"""Half the edge of the wrist view with the TCP on the table [m]; it widens with height."""
+
+
+class FakePainter:
+    """Paints uint8 images [size, size, 3]; every call returns new arrays."""
+
+    def __init__(self, size: int, *, visible: bool) -> None:
+        self._size = size
+        self._visible = visible
+        # Row 0 is far from the camera, which looks from +x to the robot: rows follow +x, columns +y.
+        unit = (np.arange(size) + 0.5) / size * 2.0 - 1.0
+        self._rows = unit[:, None]
+        self._columns = unit[None, :]
+        self._map_table = self._table(MAP_CENTRE[0], MAP_CENTRE[1], MAP_HALF)
+
+    def paint(
+        self, tcp: Float64Array, width: float, cube: Float64Array | None, goal: Float64Array
+    ) -> tuple[UInt8Image, UInt8Image]:
+        """Return (fixed, wrist) for the positions [m] of TCP, cube (if any) and goal in the base frame."""
+        if not self._visible:
+            black = np.zeros((self._size, self._size, 3), dtype=np.uint8)
+            return black, black.copy()
+        fixed = self._map_table.copy()
+        self._things(fixed, MAP_CENTRE[0], MAP_CENTRE[1], MAP_HALF, cube, goal)
+        lift = 0.03 * float(tcp[2])  # a raised gripper is drawn nearer to the camera's horizon
+        self._gripper(fixed, MAP_CENTRE[0], MAP_CENTRE[1], MAP_HALF, tcp[0] - lift, tcp[1], tcp[2], width)
+        half = WRIST_HALF * (1.0 + 4.0 * float(tcp[2]))
+        wrist = self._table(tcp[0], tcp[1], half)
+        self._things(wrist, tcp[0], tcp[1], half, cube, goal)
+        self._gripper(wrist, tcp[0], tcp[1], WRIST_HALF, tcp[0], tcp[1], 0.0, width)
+        return fixed, wrist
+
+    def _table(self, x: float, y: float, half: float) -> UInt8Image:
+        """Planks: bands along x with a slope, so that motion over the bare table can be seen."""
+        rows = x + self._rows * half
+        columns = y + self._columns * half
+        shade = 20.0 * np.sin(columns * 60.0) + 40.0 * rows
+        image = np.empty((self._size, self._size, 3), dtype=np.uint8)
+        for channel, base in enumerate((150.0, 105.0, 65.0)):
+            image[:, :, channel] = base + shade
+        return image
+
+    def _things(
+        self, image: UInt8Image, x: float, y: float, half: float, cube: Float64Array | None, goal: Float64Array
+    ) -> None:
+        radius = 0.05 if cube is not None else 0.02
+        distance = ((x - goal[0]) + self._rows * half) ** 2 + ((y - goal[1]) + self._columns * half) ** 2
+        if cube is None:
+            image[distance < radius**2] = (60, 200, round(min(255.0, 60 + 700 * float(goal[2]))))
+            return
+        for ring, colour in ((1.0, RED), (0.66, WHITE), (0.33, RED)):
+            image[distance < (ring * radius) ** 2] = colour
+        self._box(image, x, y, half, cube[0], cube[1], 0.02, 0.02, BLUE)
+
+    def _gripper(
+        self, image: UInt8Image, x: float, y: float, half: float, gx: float, gy: float, gz: float, width: float
+    ) -> None:
+        size = 0.012 * (1.0 + 2.0 * float(gz))
+        self._box(image, x, y, half, gx - 0.03, gy, 0.015, 0.03, LIGHT_GREY)
+        for side in (-1.0, 1.0):
+            self._box(image, x, y, half, gx, gy + side * (width / 2 + 0.006), size, 0.006, DARK_GREY)
+
+    def _box(
+        self,
+        image: UInt8Image,
+        x: float,
+        y: float,
+        half: float,
+        bx: float,
+        by: float,
+        half_x: float,
+        half_y: float,
+        colour: tuple[int, int, int],
+    ) -> None:
+        def pixel(value: float) -> int:
+            return min(max(round((value / half + 1.0) * 0.5 * self._size), 0), self._size)
+
+        rows = slice(pixel(bx - half_x - x), pixel(bx + half_x - x))
+        columns = slice(pixel(by - half_y - y), pixel(by + half_y - y))
+        image[rows, columns] = colour

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A World in its own process: the simulator's crash becomes an error here, its globals stay there.
+
+Parent and worker talk JSON over a socket (exact for float64) and share the two images through anonymous memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from physgen_control.errors import UserError
+from physgen_control.types import Float32Array, Pose
+from physgen_sim_bridge.world import CameraSpec, Observation, World, WorldCrashed, WorldSpec
+
+START_TIMEOUT_S = 180.0
+"""Imports, shader compilation and the first scene on a busy machine."""
+
+CALL_TIMEOUT_S = 60.0
+"""A reset or step that takes longer hangs."""
+
+CLOSE_TIMEOUT_S = 3.0
+
+WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""A simulator's arrays are tiny: more threads only take cores from the policy."""
+
+
+class WorkerWorld:
+    """Parent's side of a world in another process; see the World protocol. Not thread safe."""
+
+    def __init__(
+        self,
+        sim: str,
+        task: str,
+        *,
+        image_size: int = 128,
+        render: bool = True,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._shape = (2, image_size, image_size, 3)
+        memory = os.memfd_create("physgen_images")
+        os.ftruncate(memory, int(np.prod(self._shape)))
+        self._memory = mmap.mmap(memory, 0)
+        self._images = np.frombuffer(self._memory, dtype=np.uint8).reshape(self._shape)
+        mine, theirs = socket.socketpair()
+        arguments = [str(theirs.fileno()), str(memory), sim, task, str(image_size), str(int(render))]
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "physgen_sim_bridge.worker", *arguments],
+                pass_fds=(theirs.fileno(), memory),
+                env={**os.environ, **WORKER_ENVIRONMENT, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+            )
+        finally:
+            theirs.close()
+            os.close(memory)
+        self._pipe: Connection | None = Connection(mine.detach())
+        self.spec = _spec_from_json(self._answer(START_TIMEOUT_S)["spec"])
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._process.pid
+
+    def reset(self, seed: int, init_state: int = -1) -> Observation:
+        """See World."""
+        return self._call({"call": "reset", "seed": int(seed), "init_state": int(init_state)})
+
+    def step(self, action: Float32Array) -> Observation:
+        """See World."""
+        return self._call({"call": "step", "action": np.asarray(action, dtype=np.float64).tolist()})
+
+    def close(self) -> None:
+        """Ask the worker to end, then make it end."""
+        if self._pipe is None:
+            return
+        with contextlib.suppress(OSError):
+            self._pipe.send_bytes(json.dumps({"call": "close"}).encode())
+        self._pipe.close()
+        self._pipe = None
+        try:
+            self._process.wait(CLOSE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _call(self, request: dict[str, Any]) -> Observation:
+        if self._pipe is None:
+            raise WorldCrashed("The simulator's process has ended: make a new world.")
+        try:
+            self._pipe.send_bytes(json.dumps(request).encode())
+        except OSError as error:
+            raise self._crashed("ended") from error
+        reply = self._answer(CALL_TIMEOUT_S)["observation"]
+        # Copied: the memory is written again by the next step.
+        fixed, wrist = self._images[0].copy(), self._images[1].copy()
+        return Observation(
+            rgb_fixed=fixed,
+            rgb_wrist=wrist,
+            positions=np.array(reply["positions"]),
+            velocities=np.array(reply["velocities"]),
+            gripper_width=reply["gripper_width"],
+            tcp_pose=_pose_from_json(reply["tcp_pose"]),
+            objects={name: _pose_from_json(pose) for name, pose in reply["objects"]},
+            success=reply["success"],
+        )
+
+    def _answer(self, timeout_s: float) -> dict[str, Any]:
+        assert self._pipe is not None
+        try:
+            if not self._pipe.poll(timeout_s):
+                raise self._crashed(f"did not answer for {timeout_s:.0f} s")
+            reply: dict[str, Any] = json.loads(self._pipe.recv_bytes())
+        except (EOFError, OSError) as error:
+            raise self._crashed("ended") from error
+        match reply.get("error"):
+            case None:
+                return reply
+            case "user":
+                if reply.get("fatal"):
+                    self.close()
+                raise UserError(reply["text"])
+            case "value":
+                raise ValueError(reply["text"])
+        raise self._crashed(f"failed with {reply['text']}")
+
+    def _crashed(self, what: str) -> WorldCrashed:
+        """Tear down and describe."""
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.5)
+        status = self._process.poll()
+        if status is None:
+            self._process.kill()
+            self._process.wait()
+        elif status < 0:
+            what += f" by signal {-status}"
+        elif status > 0:
+            what += f" with exit status {status}"
+        return WorldCrashed(f"The simulator's process {what}.")
+
+
+def _pose_to_json(pose: Pose) -> list[float]:
+    return [*pose.position.tolist(), *pose.quaternion.tolist()]
+
+
+def _pose_from_json(values: list[float]) -> Pose:
+    return Pose(position=np.array(values[:3]), quaternion=np.array(values[3:]))
+
+
+def _spec_from_json(values: dict[str, Any]) -> WorldSpec:
+    cameras = {key: CameraSpec(**values.pop(key)) for key in ("fixed_camera", "wrist_camera")}
+    tuples = {key: tuple(values.pop(key)) for key in ("image_size", "joint_names", "finger_names")}
+    return WorldSpec(**values, **cameras, **tuples)
+
+
+def _observation_to_json(observation: Observation) -> dict[str, Any]:
+    return {
+        "positions": observation.positions.tolist(),
+        "velocities": observation.velocities.tolist(),
+        "gripper_width": observation.gripper_width,
+        "tcp_pose": _pose_to_json(observation.tcp_pose),
+        "objects": [(name, _pose_to_json(pose)) for name, pose in observation.objects.items()],
+        "success": observation.success,
+    }
+
+
+def _handle(world: World, request: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
+    try:
+        if request["call"] == "reset":
+            observation = world.reset(request["seed"], request["init_state"])
+        else:
+            observation = world.step(np.array(request["action"], dtype=np.float32))
+    except UserError as error:
+        return {"error": "user", "text": str(error)}
+    except ValueError as error:
+        return {"error": "value", "text": str(error)}
+    images[0], images[1] = observation.rgb_fixed, observation.rgb_wrist
+    return {"observation": _observation_to_json(observation)}
+
+
+def _serve(arguments: list[str]) -> int:
+    """Worker's side: make the world, answer calls until the parent closes or dies."""
+    from physgen_sim_bridge.registry import make_world
+
+    # Ctrl-C reaches the whole terminal group: the parent decides when this process ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    pipe = Connection(int(arguments[0]))
+    memory = mmap.mmap(int(arguments[1]), 0)
+    sim, task, size, render = arguments[2], arguments[3], int(arguments[4]), arguments[5] == "1"
+    images = np.frombuffer(memory, dtype=np.uint8).reshape(2, size, size, 3)
+    try:
+        world = make_world(sim, task, image_size=size, render=render)
+    except UserError as error:
+        pipe.send_bytes(json.dumps({"error": "user", "fatal": True, "text": str(error)}).encode())
+        return 0
+    with contextlib.suppress(EOFError, OSError):
+        pipe.send_bytes(json.dumps({"spec": asdict(world.spec)}).encode())
+        while True:
+            request = json.loads(pipe.recv_bytes())
+            if request["call"] == "close":
+                break
+            try:
+                reply = _handle(world, request, images)
+            except Exception as error:  # anything a simulator throws must reach the parent as a crash
+                reply = {"error": "crash", "text": f"{type(error).__name__}: {error}"}
+            pipe.send_bytes(json.dumps(reply).encode())
+    world.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_serve(sys.argv[1:]))
