@@ -90,9 +90,11 @@ def test_foreign_readers_understand_the_bag(tmp_path: Path) -> None:
 
 
 def test_compression_loses_nothing_and_saves_space(tmp_path: Path) -> None:
-    packed, plain = write_bag(tmp_path / "zstd"), write_bag(tmp_path / "none", compression="none")
-    assert _size(packed) < _size(plain)
-    np.testing.assert_array_equal(read_episode(packed).fixed.rgb(3), read_episode(plain).fixed.rgb(3))
+    bags = [write_bag(tmp_path / kind, compression=kind) for kind in ("zstd", "lz4", "none")]
+    sizes = [_size(bag) for bag in bags]
+    assert sizes == sorted(sizes)
+    for bag in bags:
+        np.testing.assert_array_equal(read_episode(bag).fixed.rgb(3), make_image(3))
 
 
 def test_jpeg_images_are_close_and_rgb(tmp_path: Path) -> None:
@@ -164,7 +166,7 @@ def test_flipped_bits_are_a_sentence_or_harmless(tmp_path: Path) -> None:
     file = next(bag.glob("*.mcap"))
     good = file.read_bytes()
     random = np.random.default_rng(0)
-    for position in random.integers(0, len(good), 60):
+    for position in random.integers(0, len(good), 25):
         bad = bytearray(good)
         bad[position] ^= 1 << int(random.integers(8))
         file.write_bytes(bad)

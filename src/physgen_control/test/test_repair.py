@@ -31,7 +31,7 @@ def _cut(tmp_path: Path, fraction: float, **options: str) -> Path:
     return partial
 
 
-@pytest.mark.parametrize("compression", ["zstd", "none"])
+@pytest.mark.parametrize("compression", ["zstd", "lz4", "none"])
 @pytest.mark.parametrize("fraction", [0.3, 0.6, 0.9])
 def test_complete_messages_of_a_cut_bag_are_kept(tmp_path: Path, fraction: float, compression: str) -> None:
     partial = _cut(tmp_path, fraction, compression=compression)

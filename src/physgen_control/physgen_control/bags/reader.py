@@ -63,6 +63,7 @@ _DAMAGE = (
     LookupError,
     TypeError,
     AssertionError,
+    RuntimeError,  # lz4
     yaml.YAMLError,
 )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import lz4.frame  # type: ignore[import-untyped]  # the package has no stubs
 import zstandard
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
@@ -137,15 +138,18 @@ def _chunk_bytes(body: memoryview, position: int, truncated: bool, file: Path, s
         else:
             chunk = Chunk.read(ReadDataStream(io.BytesIO(body)))
             compression, payload = chunk.compression, chunk.data
-        if compression not in ("", "zstd"):
+        if compression not in ("", "zstd", "lz4"):
             raise ValueError(f"unknown compression {compression!r}")
         if compression == "zstd":
             # The streaming decoder gives the complete blocks of a cut frame.
             payload = zstandard.ZstdDecompressor().decompressobj().decompress(payload)
+        elif compression == "lz4":
+            payload = lz4.frame.LZ4FrameDecompressor().decompress(payload)
         if not truncated and chunk.uncompressed_crc not in (0, zlib.crc32(payload)):
             raise ValueError("its checksum does not fit")
         return memoryview(payload)
-    except (zstandard.ZstdError, McapError, struct.error, ValueError, EOFError) as error:
+    # RuntimeError is what the lz4 module raises on bad data.
+    except (zstandard.ZstdError, McapError, struct.error, ValueError, EOFError, RuntimeError) as error:
         scan.notes.append(
             f"The chunk at byte {position} of {file.name} is damaged and was skipped ({error})."
         )

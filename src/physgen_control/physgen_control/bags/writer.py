@@ -38,7 +38,7 @@ class BagWriter:
     Args:
         path: The folder to create; must not exist.
         custom_data: Texts for metadata.yaml (custom_data) and the MCAP file, known at the start.
-        compression: "zstd" (lossless, the default) or "none".
+        compression: "zstd" (the default, smallest), "lz4" (fastest) or "none"; all are lossless.
         chunk_bytes: See CHUNK_BYTES.
     """
 
@@ -52,7 +52,7 @@ class BagWriter:
     ) -> None:
         self.path = Path(path)
         self.partial_path = self.path.with_name(self.path.name + PARTIAL_SUFFIX)
-        kinds = {"zstd": CompressionType.ZSTD, "none": CompressionType.NONE}
+        kinds = {"zstd": CompressionType.ZSTD, "lz4": CompressionType.LZ4, "none": CompressionType.NONE}
         if compression not in kinds:
             raise BagError(f"Bag compression must be one of {sorted(kinds)}, got {compression!r}.")
         for taken in (self.path, self.partial_path):
