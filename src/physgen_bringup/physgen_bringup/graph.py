@@ -187,7 +187,7 @@ def _policy(arguments: LaunchArguments) -> NodeSpec:
                 executable="expert_node",
                 name="expert_node",
                 module="physgen_sim_bridge.nodes.expert_node",
-                parameters={**common, "task": arguments.task},
+                parameters={**common, "task": arguments.task, "pace": arguments.pace},
                 override_files=_user_files(arguments),
             )
         case "replay":

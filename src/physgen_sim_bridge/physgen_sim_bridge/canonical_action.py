@@ -25,7 +25,9 @@ def check_action(action: Float32Array) -> Float64Array:
     """Return the action as float64 of length 7, or raise a ValueError that says what is wrong with it."""
     values = np.asarray(action, dtype=np.float64)
     if values.shape != (ACTION_DIM,):
-        raise ValueError(f"A canonical action has {ACTION_DIM} numbers, but this one has shape {values.shape}.")
+        raise ValueError(
+            f"A canonical action has {ACTION_DIM} numbers, but this one has shape {values.shape}."
+        )
     if not np.all(np.isfinite(values)):
         raise ValueError(f"An action must be finite, but this one is {values.tolist()}.")
     return values

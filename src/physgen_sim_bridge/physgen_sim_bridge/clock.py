@@ -18,6 +18,11 @@ class EpisodeClock:
         self._now_ns = origin_ns
 
     @property
+    def period_ns(self) -> int:
+        """The control period."""
+        return self._period_ns
+
+    @property
     def now_ns(self) -> int:
         """The newest stamp handed out."""
         return self._now_ns
@@ -25,7 +30,9 @@ class EpisodeClock:
     def start(self, gap_ns: int = RESET_GAP_NS) -> int:
         """Begin an episode; return its start, at least gap_ns after everything stamped before."""
         if gap_ns < RESET_GAP_NS:
-            raise ValueError(f"The gap between episodes must be at least {RESET_GAP_NS} ns, but it is {gap_ns} ns.")
+            raise ValueError(
+                f"The gap between episodes must be at least {RESET_GAP_NS} ns, but it is {gap_ns} ns."
+            )
         self._start_ns = self._now_ns + gap_ns
         self._now_ns = self._start_ns
         return self._start_ns
@@ -34,6 +41,8 @@ class EpisodeClock:
         """Return the stamp of the observation after `step` control steps; steps never go back."""
         stamp_ns = self._start_ns + step * self._period_ns
         if stamp_ns < self._now_ns:
-            raise ValueError(f"Step {step} lies before the newest stamp {self._now_ns} ns: simulated time never goes back.")
+            raise ValueError(
+                f"Step {step} lies before the newest stamp {self._now_ns} ns: simulated time never goes back."
+            )
         self._now_ns = stamp_ns
         return stamp_ns

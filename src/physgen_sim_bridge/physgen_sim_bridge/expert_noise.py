@@ -17,10 +17,16 @@ class ExpertNoiseConfig:
 
     translation_std: float = field(default=0.0, metadata={"unit": "m", "doc": "Gaussian, per axis and step"})
     rotation_std: float = field(default=0.0, metadata={"unit": "rad", "doc": "Gaussian, per axis and step"})
-    drift_probability: float = field(default=0.0, metadata={"unit": "1", "doc": "chance per step that a drift begins"})
+    drift_probability: float = field(
+        default=0.0, metadata={"unit": "1", "doc": "chance per step that a drift begins"}
+    )
     drift_steps: int = field(default=4, metadata={"unit": "steps", "doc": "length of a drift"})
-    drift_size: float = field(default=0.03, metadata={"unit": "m", "doc": "translation added in each drift step"})
-    start_steps: int = field(default=0, metadata={"unit": "steps", "doc": "longest drift at the start of an episode"})
+    drift_size: float = field(
+        default=0.03, metadata={"unit": "m", "doc": "translation added in each drift step"}
+    )
+    start_steps: int = field(
+        default=0, metadata={"unit": "steps", "doc": "longest drift at the start of an episode"}
+    )
 
     def __post_init__(self) -> None:
         for name in ("translation_std", "rotation_std", "drift_size", "drift_steps", "start_steps"):

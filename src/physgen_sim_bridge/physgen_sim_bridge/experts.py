@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scripted experts: canonical actions from object poses and the measured TCP, for demonstrations and for `policy:=expert`.
+"""Scripted experts: canonical actions from object poses and the measured TCP, for demonstrations and evaluation.
 
 An expert decides from the current state alone, so it recovers from whatever a policy or noise did before. Pure NumPy;
 all poses in the robot base frame (table top at z = 0).
@@ -82,7 +82,9 @@ class ReachExpert(_StateExpert):
 class PushGeometry:
     """Distances of a push [m], seen along the push direction."""
 
-    standoff: float = 0.065  # TCP behind the cube's centre before contact: half a cube, half a finger, 3 cm of air
+    standoff: float = (
+        0.065  # TCP behind the cube's centre before contact: half a cube, half a finger, 3 cm of air
+    )
     lane: float = 0.012  # sideways error under which the TCP may push
     clear: float = 0.045  # behind the cube by this much, the gripper may come down without touching it
     height: float = 0.022  # TCP height while pushing: finger tips 1 cm above the table

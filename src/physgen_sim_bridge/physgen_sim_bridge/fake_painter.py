@@ -58,7 +58,13 @@ class FakePainter:
         return image
 
     def _things(
-        self, image: UInt8Image, x: float, y: float, half: float, cube: Float64Array | None, goal: Float64Array
+        self,
+        image: UInt8Image,
+        x: float,
+        y: float,
+        half: float,
+        cube: Float64Array | None,
+        goal: Float64Array,
     ) -> None:
         radius = 0.05 if cube is not None else 0.02
         distance = ((x - goal[0]) + self._rows * half) ** 2 + ((y - goal[1]) + self._columns * half) ** 2
@@ -70,7 +76,15 @@ class FakePainter:
         self._box(image, x, y, half, cube[0], cube[1], 0.02, 0.02, BLUE)
 
     def _gripper(
-        self, image: UInt8Image, x: float, y: float, half: float, gx: float, gy: float, gz: float, width: float
+        self,
+        image: UInt8Image,
+        x: float,
+        y: float,
+        half: float,
+        gx: float,
+        gy: float,
+        gz: float,
+        width: float,
     ) -> None:
         size = 0.012 * (1.0 + 2.0 * float(gz))
         self._box(image, x, y, half, gx - 0.03, gy, 0.015, 0.03, LIGHT_GREY)

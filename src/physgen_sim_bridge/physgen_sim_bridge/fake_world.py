@@ -132,7 +132,8 @@ class FakeWorld:
         angle = float(np.linalg.norm(turn))
         turn = turn * (FOLLOW * min(1.0, MAX_ROTATION / angle)) if angle > 0.0 else turn
         self._rotation = matrix_from_rotation_vector(turn) @ self._rotation
-        self._width += float(np.clip((MAX_WIDTH if values[6] > 0.0 else 0.0) - self._width, -GRIPPER_SPEED, GRIPPER_SPEED))
+        wanted = MAX_WIDTH if values[6] > 0.0 else 0.0
+        self._width += float(np.clip(wanted - self._width, -GRIPPER_SPEED, GRIPPER_SPEED))
         target = np.clip(self._tcp + move, WORKSPACE_LOW, WORKSPACE_HIGH)
         part = (target - self._tcp) / SUBSTEPS
         for _ in range(SUBSTEPS):

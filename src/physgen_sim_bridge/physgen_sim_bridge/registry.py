@@ -31,9 +31,13 @@ def check_task(sim: str, task: str, image_size: int = 128) -> None:
     """Raise UnknownTaskError or UserError with one sentence if make_world would not know what to do."""
     tasks = known_tasks(sim)
     if task not in tasks:
-        raise UnknownTaskError(f"The simulator {sim} has no task {task!r}; choose one of: {', '.join(tasks)}.")
+        raise UnknownTaskError(
+            f"The simulator {sim} has no task {task!r}; choose one of: {', '.join(tasks)}."
+        )
     if not MIN_IMAGE_SIZE <= image_size <= MAX_IMAGE_SIZE:
-        raise UserError(f"image_size must be {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels, but it is {image_size}.")
+        raise UserError(
+            f"image_size must be {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels, but it is {image_size}."
+        )
 
 
 def make_world(

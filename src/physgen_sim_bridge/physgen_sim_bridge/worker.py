@@ -163,9 +163,12 @@ def _pose_from_json(values: list[float]) -> Pose:
 
 
 def _spec_from_json(values: dict[str, Any]) -> WorldSpec:
-    cameras = {key: CameraSpec(**values.pop(key)) for key in ("fixed_camera", "wrist_camera")}
-    tuples = {key: tuple(values.pop(key)) for key in ("image_size", "joint_names", "finger_names")}
-    return WorldSpec(**values, **cameras, **tuples)
+    fields: dict[str, Any] = dict(values)
+    for key in ("fixed_camera", "wrist_camera"):
+        fields[key] = CameraSpec(**fields[key])
+    for key in ("image_size", "joint_names", "finger_names"):
+        fields[key] = tuple(fields[key])
+    return WorldSpec(**fields)
 
 
 def _observation_to_json(observation: Observation) -> dict[str, Any]:

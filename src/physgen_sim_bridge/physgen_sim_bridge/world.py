@@ -17,7 +17,7 @@ PANDA_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
 PANDA_FINGERS = ("panda_finger_joint1", "panda_finger_joint2")
 
 
-class WorldCrashed(RuntimeError):
+class WorldCrashed(RuntimeError):  # noqa: N818  (it names what happened, as CRASHED does)
     """The simulator died or raised: the episode is lost and must be counted as crashed, never as failed."""
 
 

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated arm and its cameras behind the topics of the real ones; the world steps in its own thread and process."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import rclpy
+from geometry_msgs.msg import PoseStamped
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image, JointState
+
+from physgen_control.bags import topics
+from physgen_control.errors import UserError
+from physgen_control.nodes import qos
+from physgen_control.nodes.conversions import (
+    ConversionError,
+    applied_action_from_msg,
+    episode_to_msg,
+    ns_to_stamp,
+    robot_state_to_msgs,
+    sim_state_to_msg,
+)
+from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
+from physgen_control.nodes.parameters import declare_from
+from physgen_control.parameter_field import parameter
+from physgen_control.types import Episode, RobotState, SimState
+from physgen_msgs.msg import AppliedAction, EpisodeInfo
+from physgen_msgs.msg import SimState as SimStateMsg
+from physgen_msgs.srv import ResetEnv
+from physgen_sim_bridge.episode_loop import EpisodeLoop, LoopConfig
+from physgen_sim_bridge.registry import check_task, make_world
+from physgen_sim_bridge.world import Observation, World, WorldCrashed, WorldSpec
+
+BASE_FRAME = "base"
+OPTICAL_FRAME = "camera_{}_color_optical_frame"
+RESET_SERVICE = "/physgen/reset_env"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BridgeConfig:
+    """Parameters of the node."""
+
+    sim: str = parameter("fake", description="Simulator name")
+    task: str = parameter("FakePush-v0", description="Environment id")
+    image_size: int = parameter(128, description="Edge of both square images", unit="px", ge=16, le=1024)
+    render: bool = parameter(True, description="Draw the images; without, they are black and steps are fast")
+    pace: str = parameter("lockstep", description="Pace of the world", choices=("lockstep", "realtime"))
+    republish_s: float = parameter(
+        2.0, description="Repeat an unanswered observation after this wall time", unit="s", ge=0.05
+    )
+    lockstep_timeout_s: float = parameter(
+        60.0, description="An observation unanswered for this wall time crashes the episode", unit="s", ge=0.1
+    )
+
+
+class BridgeNode(Node):
+    """Sink of an EpisodeLoop: turns values into messages, and the reset service into requests."""
+
+    def __init__(self) -> None:
+        super().__init__("bridge_node")
+        self.config = declare_from(self, BridgeConfig)
+        check_task(self.config.sim, self.config.task, self.config.image_size)
+        # The world first: a simulator that cannot start must not leave a graph that looks alive.
+        world = self._make_world(self.config.task)
+        clock_qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+        self._clock_out = self.create_publisher(Clock, "/clock", clock_qos)
+        self._joints = self.create_publisher(JointState, topics.JOINT_STATES, qos.SENSOR_WRITER)
+        self._pose = self.create_publisher(PoseStamped, topics.CURRENT_POSE, qos.SENSOR_WRITER)
+        self._sim_state = self.create_publisher(SimStateMsg, topics.SIM_STATE, qos.SENSOR_WRITER)
+        self._infos: dict[str, Publisher] = {}
+        self._images: dict[str, Publisher] = {}
+        for name in ("wrist", "fixed"):
+            self._infos[name] = self.create_publisher(
+                CameraInfo, topics.camera_info_topic(name), qos.SENSOR_WRITER
+            )
+            self._images[name] = self.create_publisher(Image, topics.image_topic(name), qos.SENSOR_WRITER)
+        self._episode = self.create_publisher(EpisodeInfo, topics.EPISODE_INFO, qos.LATCHED)
+        self.create_subscription(AppliedAction, topics.APPLIED_ACTION, self._on_applied, qos.COMMAND)
+        self.loop = EpisodeLoop(
+            self._make_world,
+            world,
+            self,
+            LoopConfig(
+                pace="realtime" if self.config.pace == "realtime" else "lockstep",
+                republish_s=self.config.republish_s,
+                lockstep_timeout_s=self.config.lockstep_timeout_s,
+            ),
+        )
+        self.create_service(ResetEnv, RESET_SERVICE, self._on_reset)
+        self.loop.start()
+
+    def _make_world(self, task: str) -> World:
+        config = self.config
+        return make_world(
+            config.sim, task, image_size=config.image_size, render=config.render, in_worker=True
+        )
+
+    def _on_reset(self, request: ResetEnv.Request, response: ResetEnv.Response) -> ResetEnv.Response:
+        task = request.task or self.loop.task
+        try:
+            check_task(self.config.sim, task, self.config.image_size)
+            if request.seed < 0:
+                raise UserError(f"A seed must not be negative, but it is {request.seed}.")
+        except UserError as error:
+            response.success, response.message = False, str(error)
+            return response
+        response.episode_id = self.loop.request(
+            task=task, seed=request.seed, init_state=request.init_state, max_steps=request.max_steps
+        )
+        response.success = True
+        return response
+
+    def _on_applied(self, message: AppliedAction) -> None:
+        try:
+            action = applied_action_from_msg(message)
+        except ConversionError as error:
+            self.get_logger().error(f"Ignored an applied action: {error}")
+            return
+        self.loop.mailbox.offer(action)
+
+    # Sink of the loop: called in the world's thread; rclpy publishers may be used from any thread.
+
+    def clock(self, now_ns: int) -> None:
+        """Publish /clock."""
+        self._clock_out.publish(Clock(clock=ns_to_stamp(now_ns)))
+
+    def episode(self, episode: Episode) -> None:
+        """Publish the episode's phase."""
+        self._episode.publish(episode_to_msg(episode))
+
+    def observation(self, observation: Observation, stamp_ns: int, episode_id: str, spec: WorldSpec) -> None:
+        """Publish one observation: state first, the images last, because they make readers act."""
+        robot = RobotState(
+            stamp_ns=stamp_ns,
+            positions=observation.positions,
+            velocities=observation.velocities,
+            gripper_width=observation.gripper_width,
+            tcp_pose=observation.tcp_pose,
+        )
+        joints, pose = robot_state_to_msgs(
+            robot, joint_prefix=spec.joint_names[0].removesuffix("_joint1"), frame_id=BASE_FRAME
+        )
+        self._joints.publish(joints)
+        self._pose.publish(pose)
+        state = SimState(
+            stamp_ns=stamp_ns,
+            episode_id=episode_id,
+            objects=dict(observation.objects),
+            tcp_pose=observation.tcp_pose,
+            gripper_width=observation.gripper_width,
+            success=observation.success,
+            frame_id=BASE_FRAME,
+        )
+        self._sim_state.publish(sim_state_to_msg(state))
+        height, width = spec.image_size
+        for camera in (spec.wrist_camera, spec.fixed_camera):
+            matrix = np.array(camera.matrix(spec.image_size)).reshape(3, 3)
+            frame_id = OPTICAL_FRAME.format(camera.name)
+            self._infos[camera.name].publish(camera_info_to_msg(width, height, matrix, stamp_ns, frame_id))
+        for name, rgb in (("wrist", observation.rgb_wrist), ("fixed", observation.rgb_fixed)):
+            self._images[name].publish(image_to_msg(rgb, stamp_ns, OPTICAL_FRAME.format(name)))
+
+
+def main() -> int:
+    """Run the node until it is asked to stop; 2 when it cannot start."""
+    rclpy.init()
+    node: BridgeNode | None = None
+    try:
+        node = BridgeNode()
+        rclpy.spin(node)
+    except (UserError, WorldCrashed) as error:
+        sys.stderr.write(f"bridge_node: {error}\n")
+        return 2
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            node.loop.stop()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
