@@ -122,9 +122,9 @@ class EpisodeLoop:
                 self._run_request(request)
 
     def _run_request(self, request: EpisodeRequest) -> None:
-        # Interruptions from now on are newer than this request. A request that is already waiting replaces it.
-        exact = self._config.pace == "lockstep"
-        self.mailbox.start(request.episode_id, exact=exact)
+        self.mailbox.start(request.episode_id, exact=self._config.pace == "lockstep")
+        if not self._requests.empty():  # its interruption came before this start and would be lost
+            self.mailbox.interrupt()
         start_ns = self._clock.start(max(self._now_ns - self._clock.now_ns, 0) + 1_000_000_000)
         self._tick(start_ns)
         episode = Episode(

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fake world, its experts, and worlds in worker processes."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+from physgen_control.errors import UserError
+from physgen_sim_bridge.expert_noise import ExpertNoise, ExpertNoiseConfig
+from physgen_sim_bridge.experts import make_expert
+from physgen_sim_bridge.registry import UnknownTaskError, make_world
+from physgen_sim_bridge.world import WorldCrashed
+
+TASKS = ("FakePush-v0", "FakeReach-v0")
+
+
+def run_expert(world, task, seed, noise=None):
+    expert, rng = make_expert(task), np.random.default_rng(seed)
+    observation = world.reset(seed)
+    expert.reset(noise, rng)
+    for _ in range(world.spec.default_max_steps):
+        action = expert.act(observation.objects, observation.tcp_pose, observation.gripper_width)
+        observation = world.step(noise.perturb(action, rng) if noise else action)
+        if observation.success:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("std", [0.0, 0.008])
+def test_expert_solves_the_task(task, std):
+    """Also with disturbed execution: the expert recovers from any state."""
+    world = make_world("fake", task, render=False)
+    noise = ExpertNoise(ExpertNoiseConfig(translation_std=std, drift_probability=4 * std, start_steps=6))
+    successes = [run_expert(world, task, seed, noise if std else None) for seed in range(500, 530)]
+    assert sum(successes) == 30
+
+
+def test_push_expert_goes_around_the_cube():
+    """The cube was pushed sideways and the gripper stands on the wrong side of it."""
+    world = make_world("fake", "FakePush-v0", render=False)
+    observation = world.reset(3)
+    world._cube[:2] += (0.12, 0.10)
+    world._tcp = world._cube + np.array([0.08, 0.0, 0.0])
+    expert = make_expert("FakePush-v0")
+    observation = world.step(np.zeros(7, dtype=np.float32))
+    for _ in range(100):
+        action = expert.act(observation.objects, observation.tcp_pose, observation.gripper_width)
+        observation = world.step(action)
+        if observation.success:
+            break
+    assert observation.success
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_same_seed_same_episode_whatever_ran_before(task):
+    """States and images, in the same object and in a worker process."""
+
+    def episode(world):
+        rng = np.random.default_rng(0)
+        observations = [world.reset(5)]
+        for _ in range(10):
+            observations.append(world.step(rng.uniform(-0.1, 0.1, 7).astype(np.float32)))
+        return [
+            (
+                o.rgb_fixed.tobytes(),
+                o.rgb_wrist.tobytes(),
+                o.tcp_pose.position.tobytes(),
+                o.positions.tobytes(),
+            )
+            for o in observations
+        ]
+
+    world = make_world("fake", task, image_size=48)
+    first = episode(world)
+    world.reset(9)
+    assert episode(world) == first
+    worker = make_world("fake", task, image_size=48, in_worker=True)
+    try:
+        assert worker.spec == world.spec
+        assert episode(worker) == first
+    finally:
+        worker.close()
+
+
+def test_motion_follows_the_canonical_convention():
+    """+x is +x, +z rotation is right-handed, +1 opens."""
+    world = make_world("fake", "FakePush-v0")
+    before = world.reset(0)
+    after = world.step(np.array([0.05, 0, 0, 0, 0, 0.1, -1], dtype=np.float32))
+    assert after.tcp_pose.position[0] > before.tcp_pose.position[0] + 0.02
+    assert after.gripper_width < before.gripper_width
+    assert np.any(after.rgb_fixed != before.rgb_fixed) and np.any(after.rgb_wrist != before.rgb_wrist)
+
+
+def test_perturbation_leaves_the_label_and_the_gripper_alone():
+    """The recorded action is the clean one."""
+    label = np.array([0.01, 0, 0, 0, 0, 0, -1], dtype=np.float32)
+    noise = ExpertNoise(ExpertNoiseConfig(translation_std=0.01, rotation_std=0.01, drift_probability=1.0))
+    executed = noise.perturb(label, np.random.default_rng(0))
+    assert np.all(executed[:6] != label[:6]) and executed[6] == label[6]
+    assert label[0] == np.float32(0.01)
+
+
+def test_unknown_names_are_one_sentence():
+    """The sentence lists what there is."""
+    with pytest.raises(UnknownTaskError, match="FakePush-v0"):
+        make_world("fake", "Nope-v0")
+    with pytest.raises(UnknownTaskError, match="maniskill"):
+        make_world("gazebo", "Nope-v0")
+    with pytest.raises(UserError, match="image_size"):
+        make_world("fake", "FakePush-v0", image_size=0)
+    with pytest.raises(UserError, match="expert"):
+        make_expert("Nope-v0")
+
+
+def test_worker_passes_errors_on():
+    """A bad argument is the caller's error and the world lives on."""
+    world = make_world("fake", "FakePush-v0", image_size=16, in_worker=True)
+    try:
+        world.reset(0)
+        with pytest.raises(ValueError, match="finite"):
+            world.step(np.full(7, np.nan, dtype=np.float32))
+        with pytest.raises(UserError, match="init_state"):
+            world.reset(0, init_state=3)
+        world.step(np.zeros(7, dtype=np.float32))
+    finally:
+        world.close()
+        world.close()
+
+
+def test_a_killed_worker_is_a_crash():
+    """The parent gets WorldCrashed with the signal, and close() returns."""
+    world = make_world("fake", "FakePush-v0", image_size=16, in_worker=True)
+    world.reset(0)
+    os.kill(world.pid, signal.SIGKILL)
+    with pytest.raises(WorldCrashed, match="signal 9"):
+        world.step(np.zeros(7, dtype=np.float32))
+    with pytest.raises(WorldCrashed):
+        world.reset(0)
+    world.close()
+
+
+def test_close_ends_a_worker_that_does_not_answer():
+    """A stopped simulator is killed after a short wait."""
+    world = make_world("fake", "FakePush-v0", image_size=16, in_worker=True)
+    os.kill(world.pid, signal.SIGSTOP)
+    world.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(world.pid, 0)
