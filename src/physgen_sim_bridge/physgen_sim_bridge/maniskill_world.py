@@ -103,7 +103,7 @@ class ManiSkillWorld:
             fixed_camera=CameraSpec(name="fixed", fov_y=self._task.fov),
             wrist_camera=CameraSpec(name="wrist", fov_y=WRIST_FOV),
         )
-        self._env = _make_env(task, self._task, image_size, render)
+        self._env = make_native_env(task, self._task, image_size, render=render)
         self._agent: Any = None
         self._objects: list[tuple[str, Any]] = []
         self._black = np.zeros((image_size, image_size, 3), dtype=np.uint8)
@@ -173,7 +173,10 @@ def _pose_in_base(thing: Any, base: np.ndarray) -> Pose:
     return Pose(position=raw[:3] - base[:3], quaternion=raw[[4, 5, 6, 3]])
 
 
-def _make_env(task_id: str, task: ManiSkillTask, image_size: int, render: bool) -> Any:
+def make_native_env(
+    task_id: str, task: ManiSkillTask, image_size: int, *, obs_mode: str = "none", render: bool = True
+) -> Any:
+    """Return the unwrapped environment with both cameras; the World renders itself, so its obs_mode is "none"."""
     import gymnasium
     import sapien
     import torch
@@ -218,7 +221,7 @@ def _make_env(task_id: str, task: ManiSkillTask, image_size: int, render: bool) 
     try:
         env = gymnasium.make(
             task_id,
-            obs_mode="none",  # this module renders itself, and without hiding PickCube's goal
+            obs_mode=obs_mode,
             control_mode="pd_ee_delta_pose",
             sim_backend="physx_cpu",
             render_backend="cpu" if render else "none",

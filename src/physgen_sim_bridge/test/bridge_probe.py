@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import rclpy
@@ -54,7 +55,7 @@ def stop_node(process: subprocess.Popen) -> int:
 class Probe:
     """Collects stamps of everything the bridge publishes and plays the controller."""
 
-    TYPES = {
+    TYPES: ClassVar[dict[str, type]] = {
         topics.JOINT_STATES: JointState,
         topics.CURRENT_POSE: PoseStamped,
         topics.SIM_STATE: SimState,
