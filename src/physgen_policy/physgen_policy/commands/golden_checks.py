@@ -51,7 +51,9 @@ class Recording:
 
     def numbers(self, prefix: str) -> list[int]:
         """The numbers that follow a prefix in recorded names, e.g. 1, 5, 17 of vae.out.mean_T."""
-        found = {int(match[1]) for name in self.tensors if (match := re.match(re.escape(prefix) + r"(\d+)$", name))}
+        found = {
+            int(match[1]) for name in self.tensors if (match := re.match(re.escape(prefix) + r"(\d+)$", name))
+        }
         return sorted(found)
 
 
@@ -193,7 +195,10 @@ def _incremental(nova: Nova, text: Tensor, tokens: Tensor, hidden: Tensor, cond:
         new = torch.cat([text, tokens[:, 0]], dim=1) if slot == 0 else tokens[:, slot]
         outputs.append(nova.video_encoder(new, cache=cache, skip=num_text if slot == 0 else 0))
         if slot == 0:
-            after_first = (cache.keys[0, :, :, : cache.length].clone(), cache.values[0, :, :, : cache.length].clone())
+            after_first = (
+                cache.keys[0, :, :, : cache.length].clone(),
+                cache.values[0, :, :, : cache.length].clone(),
+            )
     stepwise = torch.stack(outputs, dim=1)
     mixed = torch.cat([stepwise[:, :1], nova.video_encoder.mix(stepwise[:, :1], stepwise[:, 1:])], dim=1)
     return {
@@ -270,7 +275,11 @@ def _loss(r: Recording, nova: Nova) -> Tensors:
     latents = _clip(r)
     batch, slots = latents.shape[:2]
     schedule = cosine_schedule()
-    noise, timesteps, visible = r.real("loss.in.noise"), r.ids("loss.in.timestep"), r.ids("loss.in.visible_ids")
+    noise, timesteps, visible = (
+        r.real("loss.in.noise"),
+        r.ids("loss.in.timestep"),
+        r.ids("loss.in.visible_ids"),
+    )
     features: list[Tensor] = []
     predictions: list[Tensor] = []
     hooks = [
@@ -355,7 +364,10 @@ def _generate_clip(r: Recording, nova: Nova, guidance: float | None) -> Tensor:
     start, noises = r.real("generate.in.init_noise"), r.real("generate.in.step_noise")
     slots = start.shape[0] // len(counts)
     denoise_steps = noises.shape[0] // start.shape[0]
-    start, noises = start.unflatten(0, (slots, len(counts))), noises.unflatten(0, (slots, len(counts), denoise_steps))
+    start, noises = (
+        start.unflatten(0, (slots, len(counts))),
+        noises.unflatten(0, (slots, len(counts), denoise_steps)),
+    )
     patch = nova.config.image_patch
     text = _condition_text(r, nova, 1)
     if guidance is not None:
@@ -363,7 +375,9 @@ def _generate_clip(r: Recording, nova: Nova, guidance: float | None) -> Tensor:
         text = torch.cat([text, empty])
     frames: list[Tensor] = []
     for slot in range(slots):
-        history = torch.stack([*frames, torch.zeros_like(start[0, 0])], dim=1).repeat(text.shape[0], 1, 1, 1, 1)
+        history = torch.stack([*frames, torch.zeros_like(start[0, 0])], dim=1).repeat(
+            text.shape[0], 1, 1, 1, 1
+        )
         # Only the slots so far are run, but the time coordinates are those of the whole clip.
         tokens = nova.clip_tokens(history[:, :-1], nova.clip_coordinates(slots)[: slot + 1])
         mask = slot_mask(text.shape[1], slot + 1, nova.config.frame_tokens)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from physgen_control.errors import UserError
 from torch import nn
 
+from physgen_control.errors import UserError
 from physgen_policy.model.config import ModelConfig, load_preset, preset_names
 from physgen_policy.model.frame_codec import build_frame_codec
 from physgen_policy.model.physgen import PhysGen
@@ -106,7 +106,9 @@ def read_config(preset_or_checkpoint: str) -> ModelConfig:
 def main(argv: list[str] | None = None) -> int:
     """Command line. Returns 0, or 2 when the input is unusable."""
     parser = argparse.ArgumentParser(prog="physgen model-info", description=__doc__)
-    parser.add_argument("model", metavar="PRESET-OR-CHECKPOINT", help=f"one of {', '.join(preset_names())}, or a folder")
+    parser.add_argument(
+        "model", metavar="PRESET-OR-CHECKPOINT", help=f"one of {', '.join(preset_names())}, or a folder"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args(argv)
     try:
@@ -120,7 +122,9 @@ def main(argv: list[str] | None = None) -> int:
     for name, count in info["parts"].items():
         print(f"{name:32s} {count:>15,}")
     print(f"{'total':32s} {info['total_parameters']:>15,}")
-    print(f"\n{'of these the video backbone':32s} {info['backbone_parameters']:>15,}  ({info['backbone_keys']} tensors)")
+    print(
+        f"\n{'of these the video backbone':32s} {info['backbone_parameters']:>15,}  ({info['backbone_keys']} tensors)"
+    )
     for name, count in info["outside"].items():
         print(f"{'not counted: ' + name:32s} {count:>15,}")
     print(f"window: {info['window_tokens']} tokens, {info['frame_tokens']} per frame")

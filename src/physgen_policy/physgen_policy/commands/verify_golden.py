@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from physgen_control.errors import UserError
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from physgen_control.errors import UserError
 from physgen_policy.commands.golden_checks import Recording, compute_all
 from physgen_policy.model.config import NovaConfig, VaeConfig
 from physgen_policy.model.nova import Nova
@@ -41,7 +41,9 @@ TOLERANCES = (
     ("", 1e-5),
 )
 ROUNDING_MEASURE = "video_encoder.out.full_vs_incremental_maxabs"
-ROUNDING_LIMIT = 1e-4  # absolute; the recording holds its own rounding, only the order of magnitude means anything
+ROUNDING_LIMIT = (
+    1e-4  # absolute; the recording holds its own rounding, only the order of magnitude means anything
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,9 @@ def verify_folder(folder: Path) -> Iterator[Comparison]:
 def main(argv: list[str] | None = None) -> int:
     """Command line. Returns 0 when every tensor is within tolerance, 1 when not, 2 when the input is unusable."""
     parser = argparse.ArgumentParser(prog="physgen verify-golden", description=__doc__)
-    parser.add_argument("folder", type=Path, help="folder with *.io.safetensors, *.weights.safetensors, *.config.json")
+    parser.add_argument(
+        "folder", type=Path, help="folder with *.io.safetensors, *.weights.safetensors, *.config.json"
+    )
     args = parser.parse_args(argv)
     try:
         results = []
@@ -95,12 +99,17 @@ def main(argv: list[str] | None = None) -> int:
             results.append(result)
             verdict = "ok" if result.ok else "FAIL"
             note = f"  {result.problem}" if result.problem else ""
-            print(f"{result.name:60s} {result.error:9.2e}  limit {result.tolerance:.0e}  {verdict}{note}", flush=True)
+            print(
+                f"{result.name:60s} {result.error:9.2e}  limit {result.tolerance:.0e}  {verdict}{note}",
+                flush=True,
+            )
     except UserError as error:
         print(f"physgen verify-golden: {error}", file=sys.stderr)
         return 2
     failed = [result for result in results if not result.ok]
-    print(f"{len(results)} tensors compared, {len(results) - len(failed)} within tolerance, {len(failed)} not")
+    print(
+        f"{len(results)} tensors compared, {len(results) - len(failed)} within tolerance, {len(failed)} not"
+    )
     return 1 if failed or not results else 0
 
 
@@ -113,7 +122,9 @@ def _verify(stem: Path, io_path: Path) -> Iterator[Comparison]:
         guidance, ddim_steps = config.get("guidance"), config.get("ddim", {}).get("steps", 10)
         denoise_steps = config.get("gen_diffusion_steps")
     except (KeyError, TypeError, IndexError) as error:
-        raise UserError(f"{stem.name}.config.json lacks or misstates {error}, which sets the sizes") from error
+        raise UserError(
+            f"{stem.name}.config.json lacks or misstates {error}, which sets the sizes"
+        ) from error
     _load(nova, stem.with_name(stem.name + ".weights.safetensors"))
     vae_path = stem.with_name(stem.name + ".vae.weights.safetensors")
     if vae is not None and vae_path.is_file():
@@ -133,7 +144,10 @@ def _verify(stem: Path, io_path: Path) -> Iterator[Comparison]:
         recorded = tensors[name]
         limit = tolerance_of(name)
         if name not in ours:
-            reason = next((text for family, text in problems.items() if name.startswith(family)), "no module computes it")
+            reason = next(
+                (text for family, text in problems.items() if name.startswith(family)),
+                "no module computes it",
+            )
             yield Comparison(name, float("nan"), limit, reason)
         elif name == ROUNDING_MEASURE:
             yield Comparison(name, float(ours[name].abs().max()), ROUNDING_LIMIT)

@@ -96,7 +96,9 @@ class ActionDiT(nn.Module):
         """Project the memory [b, m, d] for every layer, once per control step."""
         return [block.memory_kv(memory) for block in self.blocks]  # type: ignore[operator]
 
-    def forward(self, noisy: Tensor, timesteps: Tensor, kv: MemoryKV, memory_mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, noisy: Tensor, timesteps: Tensor, kv: MemoryKV, memory_mask: Tensor | None = None
+    ) -> Tensor:
         """Predict the noise.
 
         Args:

@@ -39,7 +39,9 @@ class WindowBatch:
 
     def to(self, device: torch.device | str) -> WindowBatch:
         """The same windows on another device."""
-        return replace(self, **{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)})
+        return replace(
+            self, **{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

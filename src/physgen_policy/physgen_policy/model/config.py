@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
+
 from physgen_control.errors import UserError
 
 T = TypeVar("T")
@@ -48,7 +49,10 @@ class NovaConfig:
     mixer_rank: int = 24
 
     def __post_init__(self) -> None:
-        _require(self.width % (4 * self.heads) == 0, f"width {self.width} must be a multiple of 4 x heads ({self.heads})")
+        _require(
+            self.width % (4 * self.heads) == 0,
+            f"width {self.width} must be a multiple of 4 x heads ({self.heads})",
+        )
         cell = self.vae_stride * self.video_patch
         _require(
             all(side > 0 and side % cell == 0 for side in self.image_size),
@@ -156,8 +160,16 @@ class TextEncoderConfig:
     tokenizer: str = "bytes"
 
     def __post_init__(self) -> None:
+        rotated = int(self.hidden_size / self.num_heads * self.partial_rotary_factor)
+        _require(
+            self.hidden_size % self.num_heads == 0 and rotated > 0 and rotated % 2 == 0,
+            f"hidden_size {self.hidden_size} over num_heads {self.num_heads} with partial_rotary_factor "
+            f"{self.partial_rotary_factor} rotates {rotated} numbers per head; it must be a positive even number",
+        )
         if self.tokenizer == "bytes":
-            _require(self.vocab_size >= 259, f"the byte tokenizer needs vocab_size >= 259, got {self.vocab_size}")
+            _require(
+                self.vocab_size >= 259, f"the byte tokenizer needs vocab_size >= 259, got {self.vocab_size}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +262,9 @@ class ModelConfig:
 def preset_names() -> list[str]:
     """Names accepted by load_preset."""
     folder = resources.files("physgen_policy").joinpath("config/model")
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
 
 
 def load_preset(name: str) -> ModelConfig:

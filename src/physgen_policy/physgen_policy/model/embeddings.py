@@ -99,7 +99,9 @@ class VideoPosEmbed(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.time_proj = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.time_proj = nn.Sequential(
+            nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
+        )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, coordinates: Tensor) -> Tensor:
@@ -114,8 +116,12 @@ class MotionEmbed(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.flow_proj = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
-        self.fps_proj = nn.Sequential(nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width))
+        self.flow_proj = nn.Sequential(
+            nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
+        )
+        self.fps_proj = nn.Sequential(
+            nn.Linear(2 * TIME_FREQUENCIES, width), nn.SiLU(), nn.Linear(width, width)
+        )
 
     def forward(self, flow: Tensor, fps: Tensor) -> Tensor:
         """Scalars [b], [b] -> [b, 2, width], flow first."""

@@ -37,7 +37,14 @@ class FrameCodec(nn.Module, ABC):
         """Scaled latents [b, c, h, w] -> uint8 [b, 8 h, 8 w, 3] RGB."""
         weight = next(self.parameters())
         pixels = self.decode_latents(latents.to(weight.dtype) / self.config.scaling_factor)
-        return (pixels.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        return (
+            (pixels.float() * 127.5 + 127.5)
+            .round()
+            .clamp(0, 255)
+            .to(torch.uint8)
+            .permute(0, 2, 3, 1)
+            .contiguous()
+        )
 
     @abstractmethod
     def encode_pixels(self, pixels: Tensor) -> Tensor:

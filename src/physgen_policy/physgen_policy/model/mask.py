@@ -55,7 +55,9 @@ def window_mask(
     return (group < q_group) | ((group == q_group) & (index <= q_index))
 
 
-def slot_mask(num_text: int, num_slots: int, frame_tokens: int, *, device: torch.device | None = None) -> Tensor:
+def slot_mask(
+    num_text: int, num_slots: int, frame_tokens: int, *, device: torch.device | None = None
+) -> Tensor:
     """Mask of the video model without actions: text and slot 0 are one group, then frame-causal; bool [s, s]."""
     group = torch.cat(
         [

@@ -157,7 +157,9 @@ class MidBlock(nn.Module):
 class Level(nn.Module):
     """Resnets of one resolution and the change to the next."""
 
-    def __init__(self, resnets: list[ResnetBlock], *, down: nn.Module | None = None, up: nn.Module | None = None) -> None:
+    def __init__(
+        self, resnets: list[ResnetBlock], *, down: nn.Module | None = None, up: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.resnets = nn.ModuleList(resnets)
         if down is not None:

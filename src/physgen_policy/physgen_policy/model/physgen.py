@@ -73,7 +73,9 @@ class PhysGen(nn.Module):
         """
         expected = (self.config.nova.text_len, self.config.nova.text_dim)
         if tuple(states.shape[1:]) != expected:
-            raise ValueError(f"text states must be [b, {expected[0]}, {expected[1]}], got {list(states.shape)}")
+            raise ValueError(
+                f"text states must be [b, {expected[0]}, {expected[1]}], got {list(states.shape)}"
+            )
         out: Tensor = self.nova.text_embed(states, lengths)
         return out
 
@@ -258,7 +260,10 @@ class PhysGen(nn.Module):
         if config.plan_conditioning:
             plan = batch.plan_actions[window, pack].float()
             plan = plan + config.plan_noise * random_normal(plan.shape, generator, device)
-            kept = torch.rand(rows, generator=generator, device=generator.device).to(device) >= config.plan_dropout
+            kept = (
+                torch.rand(rows, generator=generator, device=generator.device).to(device)
+                >= config.plan_dropout
+            )
             plan_mask = batch.plan_mask[window, pack] & kept
         memory, memory_mask = self._memory(
             output.action_hidden[window, pack], output.frame_hidden[window, pack], plan, plan_mask
@@ -377,7 +382,12 @@ class PhysGen(nn.Module):
             x = ddim(predict, x, timesteps, schedule, clip=sampler.clip)
         else:
             x = ddpm(
-                predict, x, timesteps, schedule, lambda _: random_normal(shape, generator, device), clip=sampler.clip
+                predict,
+                x,
+                timesteps,
+                schedule,
+                lambda _: random_normal(shape, generator, device),
+                clip=sampler.clip,
             )
         if sampler.clip is not None:
             x = x.clamp(-sampler.clip, sampler.clip)
@@ -405,7 +415,9 @@ class PhysGen(nn.Module):
         def noise(*_: int) -> Tensor:
             return random_normal((rows, tokens, patch), generator, device)
 
-        order = torch.rand(rows, tokens, generator=generator, device=generator.device).argsort(dim=1).to(device)
+        order = (
+            torch.rand(rows, tokens, generator=generator, device=generator.device).argsort(dim=1).to(device)
+        )
         return generate_frame(
             nova,
             nova.video_encoder.mix(context.anchor, frame_hidden),

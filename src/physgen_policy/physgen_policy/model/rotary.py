@@ -13,7 +13,12 @@ def rotary_dims(head_dim: int) -> int:
 
 
 def window_positions(
-    num_text: int, first_pack: int, num_packs: int, frame_tokens: int, action_tokens: int, device: torch.device
+    num_text: int,
+    first_pack: int,
+    num_packs: int,
+    frame_tokens: int,
+    action_tokens: int,
+    device: torch.device,
 ) -> Tensor:
     """Time position of every token, fp32 [s]: text 0, frame n, the i-th action of pack n at n - 1 + (i + 1) / actions."""
     packs = torch.arange(first_pack, first_pack + num_packs, dtype=torch.float32, device=device)

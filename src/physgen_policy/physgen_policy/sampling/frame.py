@@ -25,7 +25,9 @@ def tokens_per_step(tokens: int, steps: int) -> list[int]:
         ValueError: more steps than tokens, or none.
     """
     if not 1 <= steps <= tokens:
-        raise ValueError(f"the number of autoregressive steps must be 1 to {tokens} (tokens of a frame), got {steps}")
+        raise ValueError(
+            f"the number of autoregressive steps must be 1 to {tokens} (tokens of a frame), got {steps}"
+        )
     counts, left = [], tokens
     for step in range(1, steps + 1):
         still_masked = round(tokens * math.cos(math.pi / 2 * step / steps))

@@ -50,6 +50,8 @@ def cosine_schedule(num_steps: int = 1000) -> NoiseSchedule:
     def alpha_bar(time: float) -> float:
         return math.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
 
-    betas = [min(1 - alpha_bar((i + 1) / num_steps) / alpha_bar(i / num_steps), MAX_BETA) for i in range(num_steps)]
+    betas = [
+        min(1 - alpha_bar((i + 1) / num_steps) / alpha_bar(i / num_steps), MAX_BETA) for i in range(num_steps)
+    ]
     tensor = torch.tensor(betas, dtype=torch.float32)
     return NoiseSchedule(tensor, torch.cumprod(1.0 - tensor, dim=0))

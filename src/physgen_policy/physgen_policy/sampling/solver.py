@@ -32,7 +32,12 @@ class SamplerConfig:
 
 
 def ddim(
-    eps_fn: NoiseFn, x: Tensor, timesteps: Sequence[int], schedule: NoiseSchedule, *, clip: float | None = None
+    eps_fn: NoiseFn,
+    x: Tensor,
+    timesteps: Sequence[int],
+    schedule: NoiseSchedule,
+    *,
+    clip: float | None = None,
 ) -> Tensor:
     """Deterministic DDIM (eta 0); the last step lands on the noise level of timestep 0."""
     x = x.float()
