@@ -61,20 +61,53 @@ def make_expert(task: str) -> Expert:
     )
 
 
+TILT_RADIUS = 0.70
+TILT_RATE = 4.0
+MAX_TILT = 0.5
+"""Grasping beyond TILT_RADIUS [m] the hand tilts outwards by TILT_RATE [rad/m] up to MAX_TILT [rad]."""
+
+STUCK_MOTION = 0.0015
+"""A TCP that moves less than this [m] in a step although more was asked for is stuck."""
+
+STUCK_SCALES = (0.5, 0.25, 0.1, 1.0)
+"""How a stuck expert varies its command. A simulator's inverse kinematics can fail for one command and keep the arm
+where it is; the same state then gives the same command for ever. A smaller one without rotation gets out."""
+
+
 class _StateExpert:
-    """An expert without memory."""
+    """An expert whose decision depends on the current state alone; it only remembers whether it is stuck."""
+
+    def __init__(self) -> None:
+        self._last: Float64Array | None = None
+        self._stuck = 0
 
     def reset(self, noise: ExpertNoise | None, rng: np.random.Generator) -> None:
         """Start an episode."""
+        self._last, self._stuck = None, 0
         if noise is not None:
             noise.reset(rng)
+
+    def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
+        """Return the clean action."""
+        action = self._decide(objects, tcp_pose, gripper_width)
+        tcp = tcp_pose.position
+        asked = float(np.linalg.norm(action[:3])) > 0.008
+        still = self._last is not None and float(np.linalg.norm(tcp - self._last)) < STUCK_MOTION
+        self._stuck = self._stuck + 1 if asked and still else 0
+        self._last = tcp.copy()
+        if self._stuck >= 2:
+            action[:3] *= STUCK_SCALES[(self._stuck - 2) % len(STUCK_SCALES)]
+            action[3:6] = 0.0
+        return action
+
+    def _decide(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
+        raise NotImplementedError
 
 
 class ReachExpert(_StateExpert):
     """Moves the TCP straight to the object called goal."""
 
-    def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
-        """Return the clean action."""
+    def _decide(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
         return _action(objects["goal"].position - tcp_pose.position, _upright(tcp_pose), OPEN)
 
 
@@ -96,10 +129,10 @@ class PushExpert(_StateExpert):
     """Pushes the cube to the goal with closed fingers from behind; goes around it again when it slipped away."""
 
     def __init__(self, geometry: PushGeometry | None = None) -> None:
+        super().__init__()
         self._geometry = geometry or PushGeometry()
 
-    def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
-        """Return the clean action."""
+    def _decide(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
         geometry = self._geometry
         tcp = tcp_pose.position
         cube = objects["cube"].position
@@ -146,23 +179,21 @@ def _push_direction(to_goal: Float64Array, straight: float) -> Float64Array:
 class PickExpert(_StateExpert):
     """Grasps the object called cube from above and carries it to the object called goal."""
 
-    def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
-        """Return the clean action."""
+    def _decide(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
         cube, goal = objects["cube"], objects["goal"]
         if _holds(cube, tcp_pose, gripper_width):
-            return _action(_carry(goal.position - cube.position), _upright(tcp_pose), CLOSED)
+            return _action(_carry(goal.position - cube.position), _reaching(tcp_pose), CLOSED)
         return _grasp(cube, None, tcp_pose, gripper_width)
 
 
 class StackExpert(_StateExpert):
     """Puts the object called cubeA on the object called cubeB and lets go."""
 
-    def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
-        """Return the clean action."""
+    def _decide(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
         top, bottom = objects["cubeA"], objects["cubeB"]
         gap = bottom.position + np.array([0.0, 0.0, CUBE_SIZE]) - top.position
         sideways = float(np.hypot(gap[0], gap[1]))
-        upright = _upright(tcp_pose)
+        upright = _reaching(tcp_pose)
         if sideways < 0.02 and abs(gap[2]) < 0.004:
             # It stands: open, then leave straight up.
             rise = TRAVEL_HEIGHT if gripper_width > 0.06 else 0.0
@@ -196,7 +227,7 @@ def _grasp(cube: Pose, neighbour: Pose | None, tcp_pose: Pose, gripper_width: fl
     """One step of: open, turn and move over the cube, come down, close."""
     rotation = _matrix(tcp_pose.quaternion)
     yaw_error = _grasp_turn(rotation, cube, neighbour)
-    turn = _upright(tcp_pose) + np.array([0.0, 0.0, yaw_error])
+    turn = _reaching(tcp_pose) + np.array([0.0, 0.0, yaw_error])
     to_cube = cube.position - tcp_pose.position
     sideways = float(np.hypot(to_cube[0], to_cube[1]))
     closing = gripper_width < 0.075
@@ -241,6 +272,18 @@ def _upright(tcp_pose: Pose) -> Float64Array:
     """Rotation vector [rad] that turns the hand's z axis to straight down."""
     hand_z = _matrix(tcp_pose.quaternion)[:, 2]
     return np.cross(hand_z, np.array([0.0, 0.0, -1.0]))
+
+
+def _reaching(tcp_pose: Pose) -> Float64Array:
+    """Rotation vector [rad] to straight down, or tilted outwards where a vertical hand is out of the arm's reach.
+
+    Shoulder to wrist is 0.70 m stretched; a vertical hand's wrist is 0.21 m above and 0.088 m before the TCP, so from
+    about 0.78 m on (base to TCP, on the table) the inverse kinematics has no solution without tilt.
+    """
+    radius = float(np.hypot(tcp_pose.position[0], tcp_pose.position[1]))
+    tilt = float(np.clip((radius - TILT_RADIUS) * TILT_RATE, 0.0, MAX_TILT))
+    outward = tcp_pose.position[:2] * (np.sin(tilt) / max(radius, 1e-9))
+    return np.cross(_matrix(tcp_pose.quaternion)[:, 2], np.array([outward[0], outward[1], -np.cos(tilt)]))
 
 
 def _matrix(quaternion: Float64Array) -> Float64Array:
