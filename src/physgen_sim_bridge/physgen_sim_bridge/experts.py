@@ -61,9 +61,9 @@ def make_expert(task: str) -> Expert:
     )
 
 
-TILT_RADIUS = 0.70
-TILT_RATE = 4.0
-MAX_TILT = 0.5
+TILT_RADIUS = 0.74
+TILT_RATE = 3.0
+MAX_TILT = 0.3
 """Grasping beyond TILT_RADIUS [m] the hand tilts outwards by TILT_RATE [rad/m] up to MAX_TILT [rad]."""
 
 STUCK_MOTION = 0.0015
@@ -220,7 +220,7 @@ def _carry(move: Float64Array) -> Float64Array:
 def _holds(cube: Pose, tcp_pose: Pose, gripper_width: float) -> bool:
     """The fingers have closed on the cube: they are about one cube apart and the cube is between them."""
     near = float(np.linalg.norm(cube.position - tcp_pose.position)) < 0.025
-    return near and 0.5 * CUBE_SIZE < gripper_width < CUBE_SIZE + 0.004
+    return near and 0.5 * CUBE_SIZE < gripper_width < CUBE_SIZE + 0.006
 
 
 def _grasp(cube: Pose, neighbour: Pose | None, tcp_pose: Pose, gripper_width: float) -> Float32Array:
