@@ -12,7 +12,12 @@ PACKS = 5
 
 def mini_config(**changes) -> ModelConfig:
     """Window of 6 text tokens and 5 packs of 4 frame + 3 action tokens."""
-    action = {"plan_conditioning": True, "memory_frames": False, "attention": "bidirectional"}
+    action = {
+        "plan_conditioning": True,
+        "memory_frames": False,
+        "attention": "bidirectional",
+        "prediction": "epsilon",
+    }
     action |= {key: changes.pop(key) for key in list(changes) if key in action}
     return ModelConfig(
         nova=NovaConfig(

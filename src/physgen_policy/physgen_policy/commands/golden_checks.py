@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from physgen_policy.commands.golden_recording import Recording, Tensors
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.diffusion_mlp import AdaptiveNorm
 from physgen_policy.model.embeddings import TIME_FREQUENCIES, gather_rows, patchify, sinusoid, unpatchify
@@ -26,35 +27,7 @@ from physgen_policy.sampling.frame import generate_frame
 from physgen_policy.sampling.schedule import cosine_schedule
 from physgen_policy.sampling.solver import ddim, ddpm
 
-Tensors = dict[str, Tensor]
 DEFAULT_FLOW, DEFAULT_FPS = 5.0, 12.0  # motion values of the published pipeline
-
-
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """Recorded tensors and the settings that are not visible in their shapes."""
-
-    tensors: Tensors
-    base_time: int
-    guidance: float | None
-    denoise_steps: int | None
-    ddim_steps: int
-    scaling_factor: float
-
-    def real(self, name: str) -> Tensor:
-        """A recorded input as fp32."""
-        return self.tensors[name].float()
-
-    def ids(self, name: str) -> Tensor:
-        """A recorded integer input."""
-        return self.tensors[name].long()
-
-    def numbers(self, prefix: str) -> list[int]:
-        """The numbers that follow a prefix in recorded names, e.g. 1, 5, 17 of vae.out.mean_T."""
-        found = {
-            int(match[1]) for name in self.tensors if (match := re.match(re.escape(prefix) + r"(\d+)$", name))
-        }
-        return sorted(found)
 
 
 def compute_all(recording: Recording, nova: Nova, vae: OpenSoraVae | None) -> tuple[Tensors, dict[str, str]]:
@@ -393,12 +366,16 @@ def _generate_clip(r: Recording, nova: Nova, guidance: float | None) -> Tensor:
                 counts=counts,
                 denoise_steps=denoise_steps,
                 schedule=cosine_schedule(),
-                start_noise=lambda step, slot=slot: patchify(start[slot, step], patch),
-                step_noise=lambda step, index, slot=slot: patchify(noises[slot, step, index], patch),
+                start_noise=partial(_patches_at, start[slot], patch),
+                step_noise=partial(_patches_at, noises[slot], patch),
                 guidance=guidance,
             )
         )
     return torch.stack(frames, dim=2)
+
+
+def _patches_at(noise: Tensor, patch: int, *index: int) -> Tensor:
+    return patchify(noise[index], patch)
 
 
 def _vae(r: Recording, vae: OpenSoraVae) -> Tensors:

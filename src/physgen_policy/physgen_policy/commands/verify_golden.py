@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`physgen verify-golden DIR`: numerical parity of our modules with recorded tensors of the NOVA reference network.
 
-Reads every `*.io.safetensors` of a folder with its `.weights`, `.vae.weights` and `.config.json`; sizes come from there.
+Reads every `*.io.safetensors` of a folder; the `.config.json` beside it sets the sizes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from physgen_control.errors import UserError
-from physgen_policy.commands.golden_checks import Recording, compute_all
+from physgen_policy.commands.golden_checks import compute_all
+from physgen_policy.commands.golden_recording import Recording
 from physgen_policy.model.config import NovaConfig, VaeConfig
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.open_sora_vae import OpenSoraVae
@@ -32,8 +33,8 @@ TOLERANCES = (
     ("loss.out.grad.", 2e-5),
     ("loss.out.mse_per_token", 2e-5),
     ("loss.out.eps_pred", 2e-5),
-    # Angles reach 1000 rad, where one fp32 step is 6e-5: two math libraries that round exp() differently in the last bit
-    # (both within 0.53 units in the last place) already differ by that much in this one tensor.
+    # Angles reach 1000 rad, where one fp32 step is 6e-5: two math libraries that round exp() differently in the
+    # last bit (both within 0.53 units in the last place) already differ by that much in this one tensor.
     ("head.out.time_sinusoid", 1e-4),
     ("head.", 2e-5),
     ("denoise.", 2e-5),
@@ -198,7 +199,8 @@ def _load(module: torch.nn.Module, path: Path) -> None:
     wrong = [name for name in own if name in tensors and tensors[name].shape != own[name].shape]
     if missing or unexpected or wrong:
         raise UserError(
-            f"{path.name} does not fit our modules: missing {missing[:2]}, unexpected {unexpected[:2]}, wrong shape {wrong[:2]}"
+            f"{path.name} does not fit our modules: missing {missing[:2]}, unexpected {unexpected[:2]}, "
+            f"wrong shape {wrong[:2]}"
         )
     module.load_state_dict(tensors)
 

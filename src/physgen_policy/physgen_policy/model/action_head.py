@@ -15,6 +15,7 @@ from physgen_policy.model.attention import attend
 from physgen_policy.model.config import ActionConfig
 from physgen_policy.model.diffusion_mlp import NORM_EPS, TwoLayer
 from physgen_policy.model.embeddings import TIME_FREQUENCIES, sinusoid
+from physgen_policy.model.linear import initialise_linear
 from physgen_policy.model.transformer import Mlp
 
 MemoryKV = list[tuple[Tensor, Tensor]]  # per layer (keys, values), each [b, heads, m, head_dim]
@@ -50,7 +51,15 @@ class ActionBlock(nn.Module):
         self_mask: Tensor | None,
         memory_mask: Tensor | None,
     ) -> Tensor:
-        """x [b, r, k, w], time = SiLU(timestep embedding) [b, r, 1, w], memory_mask bool [b, 1, 1, m] -> [b, r, k, w]."""
+        """One layer.
+
+        Args:
+            x: [b, r, k, w].
+            time: SiLU of the timestep embedding [b, r, 1, w].
+            kv: result of memory_kv.
+            self_mask: bool [k, k] or None.
+            memory_mask: bool [b, 1, 1, m] or None.
+        """
         batch, draws, actions, width = x.shape
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time).chunk(6, dim=-1)
 
@@ -84,13 +93,19 @@ class ActionDiT(nn.Module):
         self.blocks = nn.ModuleList(ActionBlock(config, memory_width) for _ in range(config.dit_depth))
         self.final_modulation = nn.Linear(width, 2 * width)
         self.output = nn.Linear(width, config.action_dim)
+        self._initialise()
 
-    def zero_outputs(self) -> None:
-        """Close all gates and the output, so that the first prediction is exactly zero."""
-        closed = [self.final_modulation, self.output, *(block.modulation for block in self.blocks)]
-        for linear in closed:
-            nn.init.zeros_(linear.weight)  # type: ignore[arg-type]  # ModuleList items are typed as Module
-            nn.init.zeros_(linear.bias)  # type: ignore[arg-type]
+    def _initialise(self) -> None:
+        linears = [module for module in self.modules() if isinstance(module, nn.Linear)]
+        for linear in linears:
+            initialise_linear(linear)
+        nn.init.trunc_normal_(self.input.weight, std=self.config.action_dim**-0.5)
+        nn.init.trunc_normal_(self.position, std=0.5)
+        # Closed gates and a zero output: the first prediction is exactly zero.
+        closed = [module.modulation for module in self.modules() if isinstance(module, ActionBlock)]
+        for linear in (*closed, self.final_modulation, self.output):
+            nn.init.zeros_(linear.weight)
+            nn.init.zeros_(linear.bias)
 
     def memory_kv(self, memory: Tensor) -> MemoryKV:
         """Project the memory [b, m, d] for every layer, once per control step."""

@@ -51,7 +51,7 @@ class NovaConfig:
     def __post_init__(self) -> None:
         _require(
             self.width % (4 * self.heads) == 0,
-            f"width {self.width} must be a multiple of 4 x heads ({self.heads})",
+            f"width {self.width} must be a multiple of 4 x heads = {4 * self.heads}",
         )
         cell = self.vae_stride * self.video_patch
         _require(
@@ -110,6 +110,8 @@ class ActionConfig:
     attention: how noisy actions see each other. plan_*: the unexecuted lookahead of the previous step as extra
     memory (noise standard deviation in normalised units and drop probability apply in training only).
     memory_frames: cross-attention also reads the frame slots of the current pack.
+    prediction: what the head predicts: the noise (as published), or v = sqrt(a) noise - sqrt(1 - a) clean (Salimans
+    and Ho 2022), which weighs the clean action at high noise and so learns what the images mean much sooner.
     """
 
     action_dim: int = 7
@@ -125,6 +127,7 @@ class ActionConfig:
     plan_noise: float = 0.2
     plan_dropout: float = 0.5
     memory_frames: bool = False
+    prediction: Literal["epsilon", "v"] = "epsilon"
 
     def __post_init__(self) -> None:
         _require(
@@ -230,7 +233,7 @@ class ModelConfig:
         )
         _require(
             self.vae.latent_channels == self.nova.latent_channels,
-            f"vae.latent_channels {self.vae.latent_channels} must equal nova.latent_channels {self.nova.latent_channels}",
+            f"vae.latent_channels {self.vae.latent_channels} must equal nova's {self.nova.latent_channels}",
         )
 
     @property

@@ -149,3 +149,10 @@ def gather_rows(values: Tensor, ids: Tensor) -> Tensor:
 def random_normal(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:
     """fp32 standard normal drawn on the generator's device, so that a CPU seed gives the same numbers everywhere."""
     return torch.randn(*shape, generator=generator, device=generator.device).to(device)
+
+
+def random_timesteps(
+    steps: int, shape: Sequence[int], generator: torch.Generator, device: torch.device
+) -> Tensor:
+    """Uniform integers 0 .. steps - 1, drawn like random_normal."""
+    return torch.randint(steps, tuple(shape), generator=generator, device=generator.device).to(device)

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from physgen_policy.model.embeddings import gather_rows, patchify, random_normal
+from physgen_policy.model.embeddings import gather_rows, patchify, random_normal, random_timesteps
 from physgen_policy.model.nova import Nova
 from physgen_policy.sampling.schedule import NoiseSchedule
 
@@ -76,9 +76,7 @@ def frame_loss(
     hidden = masked_ids(visible, tokens)
     patches = gather_rows(patchify(latents, nova.config.image_patch), hidden)
     noise = random_normal((draws * rows, hidden.shape[1], patches.shape[-1]), generator, device)
-    timesteps = torch.randint(
-        schedule.num_steps, (draws * rows, hidden.shape[1]), generator=generator, device=generator.device
-    ).to(device)
+    timesteps = random_timesteps(schedule.num_steps, (draws * rows, hidden.shape[1]), generator, device)
     return noise_errors(nova, gather_rows(z, hidden), patches, noise, timesteps, schedule).mean()
 
 

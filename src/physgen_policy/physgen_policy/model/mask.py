@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who may see whom in a window of physical tokens; pure functions of the layout.
+r"""Who may see whom in a window of physical tokens; pure functions of the layout.
 
-    query \\ key |  T   F_m, m<n  A_m, m<n   F_n   A_n
+    query \ key |  T   F_m, m<n  A_m, m<n   F_n   A_n
     T           | all     -         -        -     -
     F_n         | all    all       all      all   NONE
     A_n[i]      | all    all       all      all   A_n[j], j <= i

@@ -7,8 +7,6 @@ Reference: NOVA, "Autoregressive Video Generation without Vector Quantization" (
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,6 +25,7 @@ from physgen_policy.model.embeddings import (
     patchify,
     space_table,
 )
+from physgen_policy.model.linear import initialise_linear
 from physgen_policy.model.transformer import Block
 
 
@@ -216,8 +215,8 @@ class Nova(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 initialise_linear(module)
-            elif isinstance(module, PatchEmbed):
-                # Content must enter as loud as the unit-variance time and space embeddings, or nothing is seen early on.
+            elif isinstance(module, PatchEmbed) and module.proj.bias is not None:
+                # Content must enter as loud as the unit-variance position embeddings, or nothing is seen early on.
                 fan_in = module.proj.weight[0].numel()
                 nn.init.trunc_normal_(module.proj.weight, std=fan_in**-0.5)
                 nn.init.zeros_(module.proj.bias)
@@ -228,13 +227,6 @@ class Nova(nn.Module):
         nn.init.zeros_(self.image_decoder.head.weight)
         if self.video_encoder.mixer is not None:
             nn.init.zeros_(self.video_encoder.mixer.proj.weight)
-
-
-def initialise_linear(linear: nn.Linear) -> None:
-    """Truncated normal with the published 0.02 at width 1024, scaled so that narrow layers keep their gain."""
-    nn.init.trunc_normal_(linear.weight, std=0.02 * math.sqrt(1024 / linear.in_features))
-    if linear.bias is not None:
-        nn.init.zeros_(linear.bias)
 
 
 def zero_adaptive_norms(module: nn.Module) -> None:

@@ -11,48 +11,24 @@ import torch
 from torch import Tensor, nn
 
 from physgen_policy.model.action_head import ActionDiT
+from physgen_policy.model.action_tokenizer import ActionTokenizer
 from physgen_policy.model.attention import stream_dtype
 from physgen_policy.model.batch import Losses, PackOutput, WindowBatch
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.context import Context, StoredPack, WindowFullError
-from physgen_policy.model.embeddings import random_normal
+from physgen_policy.model.embeddings import random_normal, random_timesteps
 from physgen_policy.model.frame_loss import frame_loss
 from physgen_policy.model.mask import window_mask
-from physgen_policy.model.nova import Nova, initialise_linear
+from physgen_policy.model.nova import Nova
 from physgen_policy.model.rotary import rotation, window_positions
 from physgen_policy.sampling.frame import generate_frame, tokens_per_step
 from physgen_policy.sampling.schedule import cosine_schedule
 from physgen_policy.sampling.solver import SamplerConfig, ddim, ddpm
 
 
-class ActionTokenizer(nn.Module):
-    """Action -> token, and the learned tokens that stand for missing actions and for positions inside a pack."""
-
-    def __init__(self, action_dim: int, horizon: int, num_chunks: int, width: int) -> None:
-        super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(action_dim, width), nn.SiLU(), nn.Linear(width, width))
-        self.slot = nn.Parameter(torch.empty(horizon, width))
-        self.boa = nn.Parameter(torch.empty(horizon, width))
-        self.plan = nn.Parameter(torch.empty(num_chunks - 1, 1, width))
-
-    def forward(self, actions: Tensor) -> Tensor:
-        """Normalised actions [..., horizon, a] -> [..., horizon, d], without the time of the pack."""
-        tokens: Tensor = self.mlp(actions.to(self.slot.dtype)) + self.slot
-        return tokens
-
-    def lookahead(self, actions: Tensor) -> Tensor:
-        """Planned but unexecuted actions [..., (chunks - 1) x horizon, a] -> [..., the same count, d]."""
-        chunks, horizon = self.plan.shape[0], self.slot.shape[0]
-        tokens = self(actions.unflatten(-2, (chunks, horizon))) + self.plan
-        return tokens.flatten(-3, -2)
-
-
 class PhysGen(nn.Module):
-    """The policy network: loss on windows, and cached prediction pack by pack.
-
-    The module keeps no state between calls; Context is the caller's.
-    """
+    """The policy network: loss on windows, prediction pack by pack. No state between calls; Context is the caller's."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -61,9 +37,6 @@ class PhysGen(nn.Module):
         self.nova = Nova(config.nova)
         self.action_tokenizer = ActionTokenizer(action.action_dim, action.horizon, action.num_chunks, width)
         self.action_head = ActionDiT(action, width)
-        self._initialise()
-
-    # ---------------------------------------------------------------- tokens
 
     def text_tokens(self, states: Tensor, lengths: Tensor) -> Tensor:
         """Text-encoder states [b, l, text_dim] with lengths [b] -> [b, l, d]; rows beyond a prompt are the table's.
@@ -80,7 +53,7 @@ class PhysGen(nn.Module):
         return out
 
     def _pack_tokens(self, latents: Tensor, past_actions: Tensor, boa: Tensor, first_pack: int) -> Tensor:
-        """Packs first_pack .. as tokens [b, p, n + 8, d]; latents [b, p, c, h, w], past_actions [b, p, 8, a], boa [b, p]."""
+        """Packs from first_pack on as tokens [b, p, n + 8, d]; arguments as in full()."""
         num_packs = latents.shape[1]
         index = torch.arange(first_pack, first_pack + num_packs, device=latents.device, dtype=torch.float32)
         time = self.nova.video_pos_embed((index + 1) * self.config.time_scale)
@@ -90,8 +63,6 @@ class PhysGen(nn.Module):
         begin = self.action_tokenizer.boa + self.action_tokenizer.slot
         actions = torch.where(boa[..., None, None], begin, self.action_tokenizer(known)) + time[:, None]
         return torch.cat([frames, actions], dim=2)
-
-    # ---------------------------------------------------------------- backbone
 
     def full(self, text_tokens: Tensor, latents: Tensor, past_actions: Tensor, boa: Tensor) -> PackOutput:
         """All packs at once under the window mask, without a cache.
@@ -207,8 +178,6 @@ class PhysGen(nn.Module):
         sizes = (num_text, first_pack, num_packs, self.config.nova.frame_tokens, self.config.action.horizon)
         return rotation(window_positions(*sizes, device), self.config.nova.head_dim)
 
-    # ---------------------------------------------------------------- training
-
     def loss(
         self,
         batch: WindowBatch,
@@ -269,12 +238,13 @@ class PhysGen(nn.Module):
             output.action_hidden[window, pack], output.frame_hidden[window, pack], plan, plan_mask
         )
         noise = random_normal((rows, draws, *target.shape[1:]), generator, device)
-        timesteps = torch.randint(
-            config.train_timesteps, (rows, draws), generator=generator, device=generator.device
-        ).to(device)
+        timesteps = random_timesteps(config.train_timesteps, (rows, draws), generator, device)
         noisy = schedule.add_noise(target[:, None], noise, timesteps[..., None])
         predicted = self.action_head(noisy, timesteps, self.action_head.memory_kv(memory), memory_mask)
-        errors = (predicted - noise).square().mean(dim=(1, 3)) * mask
+        wanted = noise
+        if config.prediction == "v":
+            wanted = schedule.velocity(target[:, None], noise, timesteps[..., None])
+        errors = (predicted - wanted).square().mean(dim=(1, 3)) * mask
         loss = errors.sum() / mask.sum().clamp(min=1)
         chunks = (config.num_chunks, config.horizon)
         sums = errors.detach().unflatten(1, chunks).sum(dim=(0, 2))
@@ -318,8 +288,6 @@ class PhysGen(nn.Module):
         first = torch.full((len(unique),), len(key), device=key.device)
         first = first.scatter_reduce(0, inverse, torch.arange(len(key), device=key.device), "amin")
         return self.nova.anchor(text[first])[inverse]
-
-    # ---------------------------------------------------------------- sampling
 
     def _memory(
         self,
@@ -374,7 +342,8 @@ class PhysGen(nn.Module):
         def predict(x: Tensor, timestep: int) -> Tensor:
             time = torch.full((rows, 1), timestep, device=device)
             eps: Tensor = self.action_head(x[:, None], time, kv, memory_mask)
-            return eps[:, 0]
+            out = eps[:, 0]
+            return schedule.noise_from_velocity(x, out, timestep) if config.prediction == "v" else out
 
         x = random_normal(shape, generator, device)
         timesteps = schedule.sampling_timesteps(sampler.steps)
@@ -428,19 +397,3 @@ class PhysGen(nn.Module):
             start_noise=noise,
             step_noise=noise,
         )
-
-    # ---------------------------------------------------------------- initial values
-
-    def _initialise(self) -> None:
-        for part in (self.action_tokenizer, self.action_head):
-            for module in part.modules():
-                if isinstance(module, nn.Linear):
-                    initialise_linear(module)
-        # Action tokens enter a post-norm stream: give them the unit variance of frame tokens. Normalised actions have
-        # a standard deviation near one half, and SiLU lets about a third of the variance through.
-        tokenizer, head = self.action_tokenizer, self.action_head
-        for linear, gain in ((tokenizer.mlp[0], 2.0), (tokenizer.mlp[2], 1.7), (head.input, 1.0)):
-            nn.init.trunc_normal_(linear.weight, std=gain * linear.in_features**-0.5)  # type: ignore[arg-type, operator, union-attr]
-        for parameter in (tokenizer.slot, tokenizer.boa, tokenizer.plan, head.position):
-            nn.init.trunc_normal_(parameter, std=0.5)
-        head.zero_outputs()

@@ -20,7 +20,7 @@ def window_positions(
     action_tokens: int,
     device: torch.device,
 ) -> Tensor:
-    """Time position of every token, fp32 [s]: text 0, frame n, the i-th action of pack n at n - 1 + (i + 1) / actions."""
+    """Time position of every token, fp32 [s]: text 0, frame n, action i of pack n at n - 1 + (i + 1) / actions."""
     packs = torch.arange(first_pack, first_pack + num_packs, dtype=torch.float32, device=device)
     inside = torch.zeros(frame_tokens + action_tokens, device=device)
     inside[frame_tokens:] = torch.arange(1, action_tokens + 1, device=device) / action_tokens - 1.0

@@ -30,6 +30,16 @@ class NoiseSchedule:
         alphas = self.alphas_cumprod.to(clean.device)[timesteps][..., None]
         return alphas.sqrt() * clean.float() + (1 - alphas).sqrt() * noise
 
+    def velocity(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """v = sqrt(a) noise - sqrt(1 - a) clean (Salimans and Ho 2022, appendix D); shapes as in add_noise."""
+        alphas = self.alphas_cumprod.to(clean.device)[timesteps][..., None]
+        return alphas.sqrt() * noise - (1 - alphas).sqrt() * clean.float()
+
+    def noise_from_velocity(self, x: Tensor, velocity: Tensor, timestep: int) -> Tensor:
+        """The noise that `velocity` stands for at the noisy sample x."""
+        alpha = float(self.alphas_cumprod[timestep])
+        return alpha**0.5 * velocity.float() + (1 - alpha) ** 0.5 * x.float()
+
     def sampling_timesteps(self, count: int) -> list[int]:
         """Descending timesteps, "leading" spacing with offset 1: 25 of 1000 give 961, 921 .. 41, 1.
 

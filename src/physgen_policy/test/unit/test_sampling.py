@@ -30,6 +30,16 @@ def test_the_schedule_is_the_capped_cosine():
     torch.testing.assert_close(cosine_schedule().alphas_cumprod, reference, rtol=1e-6, atol=0)
 
 
+def test_velocity_and_noise_say_the_same():
+    """The noise recovered from v is the noise that v was made of, at every level."""
+    schedule, generator = cosine_schedule(), torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(2, 4, 7, generator=generator), torch.randn(2, 4, 7, generator=generator)
+    for timestep in (0, 1, 500, 999):
+        times = torch.full((2, 4), timestep)
+        x, v = schedule.add_noise(clean, noise, times), schedule.velocity(clean, noise, times)
+        torch.testing.assert_close(schedule.noise_from_velocity(x, v, timestep), noise, atol=1e-5, rtol=1e-5)
+
+
 def test_25_timesteps_are_961_to_1():
     """Leading spacing with offset 1."""
     steps = cosine_schedule().sampling_timesteps(25)
