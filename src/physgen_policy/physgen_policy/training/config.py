@@ -39,7 +39,7 @@ class PolicyStage:
     """Training of the transformer and both heads.
 
     learning_rate is reached after warmup_steps and falls along a cosine to min_learning_rate at `steps`.
-    obs_loss_weight: weight of L_obs against L_act. latent_noise: std of Gaussian noise added to the input latents
+    obs_loss_weight: weight of L_obs against L_act; it is computed every obs_loss_every steps (it costs most). latent_noise: std of Gaussian noise added to the input latents
     [latent units], a regulariser. aligned_fraction: share of windows that start at the episode's start.
     """
 
@@ -52,6 +52,7 @@ class PolicyStage:
     clip_norm: float = 1.0
     ema_decay: float = 0.999
     obs_loss_weight: float = 1.0
+    obs_loss_every: int = 1
     latent_noise: float = 0.0
     aligned_fraction: float = 0.3
     init_from: str = ""

@@ -39,9 +39,10 @@ class PolicyLoss(nn.Module):
         self.text_encoder = text_encoder
         self.obs_loss_weight = obs_loss_weight
 
-    def forward(self, batch: ActionBatch, generator: torch.Generator) -> dict[str, Tensor]:
+    def forward(self, batch: ActionBatch, generator: torch.Generator, obs_loss_frames: int = 1) -> dict[str, Tensor]:
         """Losses of one batch; "total" is what is minimised."""
-        losses = self.model.loss(window_batch(batch, self.text_encoder), generator)
+        windows = window_batch(batch, self.text_encoder)
+        losses = self.model.loss(windows, generator, obs_loss_frames=obs_loss_frames)
         total = losses.action + self.obs_loss_weight * losses.observation
         return {"total": total, "action": losses.action, "observation": losses.observation}
 
@@ -118,7 +119,7 @@ class PolicyTrainer:
             group["lr"] = lr
         self.module.train()
         with self.accelerator.autocast():
-            losses = self.wrapped(batch, generator)
+            losses = self.wrapped(batch, generator, int(self.step % stage.obs_loss_every == 0))
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(losses["total"])
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), stage.clip_norm)
