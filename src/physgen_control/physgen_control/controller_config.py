@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from physgen_control.errors import UserError
 from physgen_control.parameter_field import parameter
 
 
@@ -208,22 +209,22 @@ class ControllerConfig:
     def __post_init__(self) -> None:
         """Refuse combinations that make no sense, in one sentence."""
         if len(self.workspace_min) != 3 or len(self.workspace_max) != 3:
-            raise ValueError(
+            raise UserError(
                 "workspace_min and workspace_max need three numbers each (x, y, z), got "
                 f"{list(self.workspace_min)} and {list(self.workspace_max)}."
             )
         if not all(low < high for low, high in zip(self.workspace_min, self.workspace_max, strict=True)):
-            raise ValueError(
+            raise UserError(
                 "Every number of workspace_min must be below that of workspace_max, got "
                 f"{list(self.workspace_min)} and {list(self.workspace_max)}."
             )
         if self.gripper_closed_width >= self.gripper_open_width:
-            raise ValueError(
+            raise UserError(
                 f"gripper_closed_width ({self.gripper_closed_width} m) must be below gripper_open_width "
                 f"({self.gripper_open_width} m)."
             )
         if self.pacing is Pacing.STATE and self.arm_interface is ArmInterface.JOINT_TRAJECTORY:
-            raise ValueError(
+            raise UserError(
                 "pacing:=state is for a world that waits and arm_interface:=joint_trajectory for an arm that does not: "
                 "set pacing:=timer or arm_interface:=applied_action."
             )

@@ -21,7 +21,7 @@ from physgen_control.controller_config import (
     Pacing,
     seconds_to_ns,
 )
-from physgen_control.limits import box_excess, step_excess
+from physgen_control.limits import ROUNDING, box_excess, step_excess
 from physgen_control.types import (
     ACTION_DIM,
     AckResult,
@@ -37,7 +37,6 @@ from physgen_control.types import (
 _KNOWN_SESSIONS = 64
 # A policy trained for another rate moves at the wrong speed; a percent covers rounding of 1/rate.
 _PERIOD_TOLERANCE = 0.01
-_GRIPPER_LIMIT = 1.0 + 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,14 +212,14 @@ def check_motion(
     for index, action in enumerate(actions, first):
         excess, words = step_excess(action[:6], config)
         grip = abs(float(action[6]))
-        if excess > config.gross_factor or grip > _GRIPPER_LIMIT * config.gross_factor:
+        if excess > config.gross_factor or grip > config.gross_factor:
             words = (
                 words
                 if excess > config.gross_factor
                 else f"gripper number {action[6]:.4g}, the range is -1 .. 1"
             )
             return Refusal(AckResult.STEP, f"Action {index} is grossly too large: {words}.")
-        clipped += excess > 1.0
+        clipped += excess > ROUNDING
     if clipped > config.max_clipped_steps:
         return Refusal(
             AckResult.STEP,

@@ -16,6 +16,8 @@ from physgen_control.geometry import moved, tilt
 from physgen_control.types import Float32Array, Float64Array, Limit, Pose
 
 _BISECTIONS = 40
+# A limit that is not a float32 number, commanded exactly, must pass.
+ROUNDING = 1.0 + 1e-6
 # Clipped values end this much (relative) below the limit, so that rounding never puts them above it again.
 _INSIDE = 1.0 - 1e-9
 # The same for the tilt cone [rad]: larger than what float32 rounding of a rotation vector can turn.
@@ -86,10 +88,10 @@ def into_box(translation: Float32Array, position: Float64Array, config: Controll
 def _shorten(vector: Float32Array, step: float, speed_step: float) -> tuple[Float32Array, Limit]:
     length = float(np.linalg.norm(vector.astype(np.float64)))
     limit = min(step, speed_step)
-    if length <= limit:
+    if length <= limit * ROUNDING:
         return vector, Limit.NONE
-    flags = (Limit.STEP if length > step else Limit.NONE) | (
-        Limit.SPEED if length > speed_step else Limit.NONE
+    flags = (Limit.STEP if length > step * ROUNDING else Limit.NONE) | (
+        Limit.SPEED if length > speed_step * ROUNDING else Limit.NONE
     )
     return _towards_zero(vector.astype(np.float64) * (limit * _INSIDE / length)), flags
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A world with two synthetic cameras and a scripted controller, speaking to a policy node process over DDS."""
+"""Synthetic cameras and a scripted controller around a policy node process, over DDS."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+
 from physgen_control.nodes import qos
-from physgen_control.nodes.conversions import action_chunk_from_msg, applied_action_to_msg, episode_to_msg, make_header
+from physgen_control.nodes.conversions import (
+    action_chunk_from_msg,
+    applied_action_to_msg,
+    episode_to_msg,
+    make_header,
+)
 from physgen_control.nodes.images import image_to_msg
 from physgen_control.types import ActionChunk, AppliedAction, CameraFrame, Episode, EpisodePhase, Pose, Source
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction as AppliedActionMsg
 from physgen_msgs.msg import EpisodeInfo, PolicyStatus
 from physgen_msgs.srv import SetInstruction
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
 
 DT = 50_000_000
 POSE = Pose(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))
@@ -78,7 +84,8 @@ class Graph:
         self._executor.add_node(node)
         self.clock = node.create_publisher(Clock, "/clock", qos.COMMAND)
         self.cameras = {
-            name: node.create_publisher(Image, f"/camera/{name}/color/image_raw", qos.SENSOR_WRITER) for name in CAMERAS
+            name: node.create_publisher(Image, f"/camera/{name}/color/image_raw", qos.SENSOR_WRITER)
+            for name in CAMERAS
         }
         self.episodes = node.create_publisher(EpisodeInfo, "/physgen/episode_info", qos.LATCHED)
         self.applied = node.create_publisher(AppliedActionMsg, "/physgen/applied_action", qos.COMMAND)
@@ -97,12 +104,16 @@ class Graph:
         rclpy.shutdown(context=self._context)
 
     def _on_chunk(self, message: ActionChunkMsg) -> None:
-        self.chunks.append(action_chunk_from_msg(message))
+        chunk = action_chunk_from_msg(message)
+        if chunk.episode_id == self.episode.episode_id:  # one of the last episode may still be on its way
+            self.chunks.append(chunk)
 
     def spin_until(self, predicate: Callable[[], bool], timeout_s: float = 60.0, what: str = "") -> None:
         deadline = time.monotonic() + timeout_s
         while not predicate():
-            assert time.monotonic() < deadline, f"waited {timeout_s} s for {what or predicate}: {self.describe()}"
+            assert time.monotonic() < deadline, (
+                f"waited {timeout_s} s for {what or predicate}: {self.describe()}"
+            )
             self._executor.spin_once(timeout_sec=0.02)
 
     def spin_for(self, seconds: float) -> None:
@@ -166,7 +177,9 @@ class Graph:
             gripper_width=0.08,
         )
 
-    def apply(self, chunk: ActionChunk | None, index: int = 0, source: Source = Source.POLICY) -> AppliedAction:
+    def apply(
+        self, chunk: ActionChunk | None, index: int = 0, source: Source = Source.POLICY
+    ) -> AppliedAction:
         """Publish the current step's applied action and go to the next step."""
         action = self.action(chunk, index, source)
         self.applied.publish(applied_action_to_msg(action))
@@ -179,7 +192,7 @@ class Graph:
         repeat = time.monotonic() + repeat_s
 
         def arrived() -> list[ActionChunk]:
-            return [c for c in self.chunks if c.chunk_seq == seq and c.episode_id == self.episode.episode_id]
+            return [chunk for chunk in self.chunks if chunk.chunk_seq == seq]
 
         while not arrived():
             assert time.monotonic() < deadline, f"no chunk {seq}: {self.describe()}"
@@ -210,11 +223,18 @@ class Graph:
 
 
 def camera_frame(step: int, camera: str, stamp_ns: int) -> CameraFrame:
-    return CameraFrame(stamp_ns=stamp_ns, rgb=view(step, camera), frame_id=f"camera_{camera}_color_optical_frame")
+    return CameraFrame(
+        stamp_ns=stamp_ns, rgb=view(step, camera), frame_id=f"camera_{camera}_color_optical_frame"
+    )
 
 
 def broken_image(stamp_ns: int) -> Image:
     """An encoding that no camera of ours has."""
     return Image(
-        header=make_header(stamp_ns, "camera"), height=2, width=2, encoding="mono8", step=2, data=array("B", bytes(4))
+        header=make_header(stamp_ns, "camera"),
+        height=2,
+        width=2,
+        encoding="mono8",
+        step=2,
+        data=array("B", bytes(4)),
     )

@@ -25,19 +25,35 @@ def tiny_config(**action: object) -> ModelConfig:
     return ModelConfig.from_dict(
         {
             "nova": {
-                "width": 32, "heads": 2, "video_depth": 2, "image_depth": 2, "head_width": 32, "head_depth": 1,
-                "image_size": [VIEW, 2 * VIEW], "text_dim": 16, "text_len": 8, "text_table_rows": 8, "mixer_rank": 4,
+                "width": 32,
+                "heads": 2,
+                "video_depth": 2,
+                "image_depth": 2,
+                "head_width": 32,
+                "head_depth": 1,
+                "image_size": [VIEW, 2 * VIEW],
+                "text_dim": 16,
+                "text_len": 8,
+                "text_table_rows": 8,
+                "mixer_rank": 4,
             },
             "action": {"dit_width": 32, "dit_depth": 2, "dit_heads": 2, "memory_frames": True, **action},
             "text_encoder": {
-                "hidden_size": 16, "intermediate_size": 32, "num_layers": 1, "num_heads": 2, "vocab_size": 259,
+                "hidden_size": 16,
+                "intermediate_size": 32,
+                "num_layers": 1,
+                "num_heads": 2,
+                "vocab_size": 259,
                 "max_positions": 64,
             },
             "vae": {
-                "kind": "autoencoder_kl", "block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "norm_groups": 4,
+                "kind": "autoencoder_kl",
+                "block_out_channels": [8, 8, 8, 8],
+                "layers_per_block": 1,
+                "norm_groups": 4,
             },
         }
-    )  # fmt: skip
+    )
 
 
 def tiny_embodiment(**changes: object) -> Embodiment:
@@ -52,7 +68,9 @@ def tiny_norm() -> NormStats:
     return NormStats(np.zeros(7, np.float32), half_range, 100)
 
 
-def write_tiny_checkpoint(folder: Path, *, seed: int = 0, action: dict | None = None, **embodiment: object) -> Path:
+def write_tiny_checkpoint(
+    folder: Path, *, seed: int = 0, action: dict | None = None, **embodiment: object
+) -> Path:
     """Write a checkpoint whose every weight is random, so that outputs depend on every input."""
     torch.manual_seed(seed)
     config = tiny_config(**(action or {}))
@@ -64,6 +82,11 @@ def write_tiny_checkpoint(folder: Path, *, seed: int = 0, action: dict | None = 
             elif not parameter.any():
                 parameter.normal_(0.0, 0.1)
     return save_checkpoint(
-        folder, model=model, codec=codec, text_encoder=text, config=config, norm=tiny_norm(),
+        folder,
+        model=model,
+        codec=codec,
+        text_encoder=text,
+        config=config,
+        norm=tiny_norm(),
         embodiment=tiny_embodiment(**embodiment),
-    )  # fmt: skip
+    )

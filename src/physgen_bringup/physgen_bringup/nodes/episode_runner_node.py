@@ -255,16 +255,18 @@ def main(args: list[str] | None = None) -> None:
     """Run the node until its episodes are over."""
     status = 1
     try:
-        with rclpy.init(args=args):
-            node = EpisodeRunner()
-            try:
-                status = node.run()
-            finally:
-                node.destroy_node()
+        rclpy.init(args=args)
+        node = EpisodeRunner()
+        try:
+            status = node.run()
+        finally:
+            node.destroy_node()
     except UserError as error:
         say(str(error))
     except (KeyboardInterrupt, ExternalShutdownException):
         status = 130
+    finally:
+        rclpy.try_shutdown()
     sys.exit(status)
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy as a ROS node: messages in and out of a PolicySession. It decides nothing itself.
 
-Configure loads and warms up, activate connects and starts the inference thread. Callbacks only convert and hand over.
+Configure loads and warms up, activate connects and starts the inference thread. Callbacks only convert and
+hand over.
 """
 
 from __future__ import annotations
@@ -98,9 +99,7 @@ class PolicyNode(LifecycleNode):
             changed=self._publish_status,
             wants_frame=self._wants_frame,
         )
-        self._session = PolicySession(
-            self._policy, self.config.gate(), tuple(CAMERAS), events, self._now_ns
-        )
+        self._session = PolicySession(self._policy, self.config.gate(), tuple(CAMERAS), events, self._now_ns)
         reader = qos.LOCKSTEP_READER if self.config.lockstep else qos.SENSOR_READER
         for name, topic in CAMERAS.items():
             self._subscribe(Image, topic, partial(self._on_image, name), reader)
@@ -221,7 +220,9 @@ class PolicyNode(LifecycleNode):
         self.get_logger().error("inference failed:\n" + "".join(traceback.format_exception(error)))
 
     def _check_connections(self) -> None:
-        missing = [f"the {name} camera" for name, topic in CAMERAS.items() if not self.count_publishers(topic)]
+        missing = [
+            f"the {name} camera" for name, topic in CAMERAS.items() if not self.count_publishers(topic)
+        ]
         if not self._chunk_publisher.get_subscription_count():
             missing.append("the controller")
         if missing != self._missing:
@@ -276,7 +277,6 @@ def main(args: list[str] | None = None) -> int:
             node.close()
         rclpy.try_shutdown()
     if failure:
-        print(f"policy_node: {failure}", file=sys.stderr)
         return 2
     return 0
 

@@ -19,19 +19,31 @@ class PolicyNodeConfig:
     checkpoint: str = parameter(
         "", description="Checkpoint name or folder; empty: the one shipped for the task."
     )
-    task: str = parameter("", description="Environment id or suite/index that the graph runs; empty: not known.")
-    robot: str = parameter("", description="Robot that the graph runs, compared with the checkpoint's; empty: any.")
+    task: str = parameter(
+        "", description="Environment id or suite/index that the graph runs; empty: not known."
+    )
+    robot: str = parameter(
+        "", description="Robot that the graph runs, compared with the checkpoint's; empty: any."
+    )
     device: str = parameter("auto", description="Where the networks run.", choices=("auto", "cpu", "cuda"))
-    num_threads: int = parameter(1, description="CPU threads of the networks; 0: torch's default.", ge=0, le=256)
-    dtype: str = parameter("float32", description="Number format of the networks.", choices=("float32", "bfloat16"))
+    num_threads: int = parameter(
+        1, description="CPU threads of the networks; 0: torch's default.", ge=0, le=256
+    )
+    dtype: str = parameter(
+        "float32", description="Number format of the networks.", choices=("float32", "bfloat16")
+    )
     sampler: str = parameter("ddim", description="Solver of the action head.", choices=("ddim", "ddpm"))
     denoise_steps: int = parameter(10, description="Denoise steps of the action head.", ge=1, le=1000)
-    window_policy: WindowPolicy = parameter(
-        WindowPolicy.RECOMPUTE, description="At a full window: recompute the newest packs, or restart empty."
+    window_policy: str = parameter(
+        "recompute",
+        description="At a full window: recompute the newest packs, or restart empty.",
+        choices=("recompute", "restart"),
     )
     use_cache: bool = parameter(True, description="Keep keys and values while the window grows.")
     use_plan: bool = parameter(True, description="Condition on the unexecuted part of the last prediction.")
-    seed: int = parameter(0, description="Added to every episode's seed for the policy's random numbers.", ge=0)
+    seed: int = parameter(
+        0, description="Added to every episode's seed for the policy's random numbers.", ge=0
+    )
     execute_steps: int = parameter(
         HORIZON, description="Actions of a chunk to run before the next observation.", ge=1, le=HORIZON
     )
@@ -46,9 +58,15 @@ class PolicyNodeConfig:
     lead_steps: int = parameter(
         3, description="Pipelined: ask this many control steps before the chunk ends.", ge=1, le=HORIZON - 1
     )
-    control_period: float = parameter(0.05, unit="s", description="Time between two actions.", ge=0.001, le=10.0)
+    control_period: float = parameter(
+        0.05, unit="s", description="Time between two actions.", ge=0.001, le=10.0
+    )
     sync_slop: float = parameter(
-        0.02, unit="s", description="Largest stamp difference of two images that belong together.", ge=0.0, le=1.0
+        0.02,
+        unit="s",
+        description="Largest stamp difference of two images that belong together.",
+        ge=0.0,
+        le=1.0,
     )
     sync_queue: int = parameter(8, description="Images kept per camera.", ge=2, le=100)
     predict_frames: bool = parameter(
@@ -85,7 +103,7 @@ class PolicyNodeConfig:
         return PolicyConfig(
             sampler="ddpm" if self.sampler == "ddpm" else "ddim",
             denoise_steps=self.denoise_steps,
-            window_policy=self.window_policy,
+            window_policy=WindowPolicy(self.window_policy),
             use_cache=self.use_cache,
             use_plan=self.use_plan,
             execute_steps=self.execute_steps,

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Acting with a checkpoint: from synchronised images to action chunks. ROS-free; the policy node only feeds it."""
+"""Acting with a checkpoint, from images to action chunks. ROS-free: the policy node only feeds it."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model's window over an episode: which packs it holds, when it is cached, what happens when it is full.
 
-A pack is one frame latent and the eight actions before it. A step is tentative until commit, so a cancelled or failed
-inference leaves no trace.
+A pack is one frame latent and the eight actions before it. A step is tentative until commit, so a cancelled
+or failed inference leaves no trace.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from physgen_policy.model.physgen import PhysGen
 
 
 class WindowPolicy(StrEnum):
-    """What to do when a pack arrives at a full window. Absolute time embeddings forbid shifting cached keys."""
+    """What to do at a full window: absolute time embeddings forbid shifting cached keys."""
 
     RECOMPUTE = "recompute"
     """Drop the oldest pack and compute the others again: exact, and what training shows."""
@@ -29,7 +29,7 @@ class WindowPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """One physical token: latent float32 [1, c, h, w]; past normalised actions [1, 8, a], None = Begin-of-Action."""
+    """One physical token: latent [1, c, h, w]; past normalised actions [1, 8, a], None = Begin-of-Action."""
 
     latent: Tensor
     past: Tensor | None
@@ -92,7 +92,7 @@ class PackWindow:
         self._tentative, self._context = None, None
 
     def frame_context(self) -> Context:
-        """A context for imagining frames: it knows the instruction and the anchor of the frame head, no packs."""
+        """A context for imagining frames: instruction and anchor of the frame head, no packs."""
         assert self._text is not None, "restart must be called first"
         return self._model.start(self._text)
 

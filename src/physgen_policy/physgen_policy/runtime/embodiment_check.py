@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compares what a checkpoint was trained for with the graph it is about to control. Pure: the caller refuses."""
+"""Compares what a checkpoint was trained for with the graph that it is about to control. Pure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from physgen_policy.embodiment import Embodiment
 class GraphDescription:
     """The running graph as the policy sees it.
 
-    Empty strings and a zero image size mean "not known": they are not compared. control_period: seconds per action.
-    image_height, image_width: size in pixels of ONE camera image as it is published.
+    Empty strings and a zero image size mean "not known": they are not compared. control_period: seconds per
+    action. image_height, image_width: size in pixels of ONE camera image as it is published.
     """
 
     control_period: float
@@ -39,7 +39,9 @@ class GraphDescription:
     gripper_mode: GripperMode = GripperMode.SIGNED_PM1
 
 
-def find_mismatches(embodiment: Embodiment, graph: GraphDescription, action_dim: int = ACTION_DIM) -> list[str]:
+def find_mismatches(
+    embodiment: Embodiment, graph: GraphDescription, action_dim: int = ACTION_DIM
+) -> list[str]:
     """Everything that forbids using the checkpoint here, as sentences; empty = it fits.
 
     Args:
@@ -56,7 +58,8 @@ def find_mismatches(embodiment: Embodiment, graph: GraphDescription, action_dim:
         )
     elif tuple(embodiment.cameras) != ("fixed", "wrist"):
         found.append(
-            f"the checkpoint splices the cameras {', '.join(embodiment.cameras)}, this policy splices fixed, wrist"
+            f"the checkpoint splices the cameras {', '.join(embodiment.cameras)}, "
+            "this policy splices fixed, wrist"
         )
     for value, expected, what in (
         (embodiment.action_space, graph.action_space, "action space"),
@@ -67,7 +70,9 @@ def find_mismatches(embodiment: Embodiment, graph: GraphDescription, action_dim:
         if value != expected.name:
             found.append(f"the checkpoint's {what} is {value}, the controller executes {expected.name}")
     if action_dim != graph.action_dim:
-        found.append(f"the checkpoint's actions have {action_dim} numbers, the controller executes {graph.action_dim}")
+        found.append(
+            f"the checkpoint's actions have {action_dim} numbers, the controller executes {graph.action_dim}"
+        )
     if (embodiment.num_chunks, embodiment.horizon) != (NUM_CHUNKS, HORIZON):
         found.append(
             f"the checkpoint predicts {embodiment.num_chunks} x {embodiment.horizon} actions, "
@@ -75,19 +80,25 @@ def find_mismatches(embodiment: Embodiment, graph: GraphDescription, action_dim:
         )
     if abs(embodiment.control_rate_hz * graph.control_period - 1.0) > 1e-3:
         found.append(
-            f"the checkpoint acts at {embodiment.control_rate_hz:g} Hz, the graph at {1 / graph.control_period:g} Hz "
-            f"(control_period {graph.control_period:g} s)"
+            f"the checkpoint acts at {embodiment.control_rate_hz:g} Hz, "
+            f"the graph at {1 / graph.control_period:g} Hz (control_period {graph.control_period:g} s)"
         )
     if embodiment.base_frame != graph.base_frame:
-        found.append(f"the checkpoint's base frame is {embodiment.base_frame!r}, the graph's is {graph.base_frame!r}")
+        found.append(
+            f"the checkpoint's base frame is {embodiment.base_frame!r}, the graph's is {graph.base_frame!r}"
+        )
     if graph.robot and embodiment.robot != graph.robot:
-        found.append(f"the checkpoint was trained on the robot {embodiment.robot!r}, the graph runs {graph.robot!r}")
+        found.append(
+            f"the checkpoint was trained on the robot {embodiment.robot!r}, the graph runs {graph.robot!r}"
+        )
     if graph.task and embodiment.tasks and graph.task not in embodiment.tasks:
-        found.append(f"the checkpoint was trained for {', '.join(embodiment.tasks)}, the graph runs {graph.task}")
+        found.append(
+            f"the checkpoint was trained for {', '.join(embodiment.tasks)}, the graph runs {graph.task}"
+        )
     known = graph.image_height and graph.image_width
     if known and (graph.image_height < embodiment.image_height or graph.image_width < embodiment.image_width):
         found.append(
-            f"the cameras publish {graph.image_width}x{graph.image_height} pixels, the checkpoint needs at least "
-            f"{embodiment.image_width}x{embodiment.image_height} per view"
+            f"the cameras publish {graph.image_width}x{graph.image_height} pixels, "
+            f"the checkpoint needs at least {embodiment.image_width}x{embodiment.image_height} per view"
         )
     return found

@@ -20,7 +20,9 @@ def choose_device(device: str) -> str:
     if device == "auto":
         return "cuda" if available else "cpu"
     if device == "cuda" and not available:
-        raise CheckpointError("device is cuda, but torch finds no CUDA device; use device:=cpu or device:=auto")
+        raise CheckpointError(
+            "device is cuda, but torch finds no CUDA device; use device:=cpu or device:=auto"
+        )
     return device
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hands the newest work item from callbacks to the inference thread, and lets callbacks cancel what it works on."""
+"""Hands the newest item from callbacks to the inference thread and lets callbacks cancel its work."""
 
 from __future__ import annotations
 

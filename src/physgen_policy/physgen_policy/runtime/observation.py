@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one rule that says which images and which actions condition the next chunk.
 
-The live node, the in-process loop and bag conversion all drive ObservationGate, so that a checkpoint is trained on
-what it will see. Order is decided by integer steps and acquisition stamps, never by arrival.
+The live node, the in-process loop and bag conversion all drive ObservationGate, so that a checkpoint is
+trained on what it will see. Order is decided by integer steps and acquisition stamps, never by arrival.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from physgen_control.types import (
 from physgen_policy.runtime.synchronizer import Pick, Put, Stale, SyncedFrames, Synchronizer
 
 CONTEXT_SOURCES = (Source.POLICY, Source.TELEOP)
-"""Only actions that somebody meant enter the model's context; HOLD and HOMING never occur in training data."""
+"""Only actions that somebody meant enter the context; HOLD and HOMING never occur in training data."""
 
-# Applied actions of an episode that is not announced yet, and of the current one: enough for every rule below.
+# Applied actions of an episode that is not announced yet, and of the current one: enough for every rule
+# below.
 _STASH, _LOG = 32, 512
 # After this many newer actions a missing one is given up: it was lost.
 _REORDER = HORIZON
@@ -37,10 +38,10 @@ class GateConfig:
     """How observations are chosen.
 
     step_period_ns: control period. execute_steps: actions of a chunk that run before the next observation.
-    lead_steps: pipelined execution asks this many steps early; 0 = sync. lockstep: the world waits for every answer.
-    any_session: take the actions of every session as ours (bag conversion). interrupt_steps: a chunk whose actions
-    stopped is over after this many other actions. abandon_steps: a chunk that never started is asked again after
-    this many other actions. slop_ns, queue_size: see Synchronizer.
+    lead_steps: pipelined execution asks this many steps early; 0 = sync. lockstep: the world waits for every
+    answer. any_session: take the actions of every session as ours (bag conversion). interrupt_steps: a chunk
+    whose actions stopped is over after this many other actions. abandon_steps: a chunk that never started is
+    asked again after this many other actions. slop_ns, queue_size: see Synchronizer.
     """
 
     step_period_ns: int
@@ -68,10 +69,10 @@ class GateConfig:
 class PolicyObservation:
     """What the next chunk is conditioned on.
 
-    base_step: control steps executed before the images were taken. past_actions: float32 [8, 7], applied actions
-    since the previous observation, oldest first, SI units. first: no history, Begin-of-Action instead of actions.
-    executed: how many actions of the previous prediction were applied; None when a human acted in between or it is
-    not known, and then what remains of that prediction is no plan any more.
+    base_step: control steps executed before the images were taken. past_actions: float32 [8, 7], applied
+    actions since the previous observation, oldest first, SI units. first: no history, Begin-of-Action instead
+    of actions. executed: how many actions of the previous prediction were applied; None when a human acted in
+    between or it is not known, and then what remains of that prediction is no plan any more.
     """
 
     episode_id: str
@@ -92,9 +93,10 @@ class Waiting:
 class ObservationGate:
     """Consumes images and applied actions in any order, yields observations.
 
-    The first observation of an episode needs images only. Each later one is due when `execute_steps` actions of the
-    previous chunk (or of a human) were applied, and takes the first image pair that shows their effect: stamp >=
-    application of the last one + 3/4 of a control period (a quarter of slack for clocks that do not agree exactly).
+    The first observation of an episode needs images only. Each later one is due when `execute_steps` actions
+    of the previous chunk (or of a human) were applied, and takes the first image pair that shows their
+    effect: stamp >= application of the last one + 3/4 of a control period (a quarter of slack for clocks that
+    do not agree exactly).
     """
 
     def __init__(self, config: GateConfig, streams: tuple[str, ...] = ("fixed", "wrist")) -> None:
@@ -118,9 +120,9 @@ class ObservationGate:
         return self._episode
 
     def start_episode(self, episode: Episode, session_id: str = "") -> None:
-        """Forget everything older than the episode's start; images that came before this call but after it stay."""
+        """Forget everything older than the episode's start; younger images that are already here stay."""
         if episode.start_ns < self._latest_start_ns:
-            self._sync.forget()  # time went back (the world was restarted): what is buffered lies in its future
+            self._sync.forget()  # time went back: what is buffered lies in the future
         self._sync.clear(episode.start_ns)
         self._latest_start_ns = episode.start_ns
         self._episode, self._session_id = episode, session_id
@@ -154,7 +156,7 @@ class ObservationGate:
         self._sent_after = self._log.last_step
 
     def chunk_failed(self) -> None:
-        """No chunk came of the last observation: ask again with the next images, keeping the context's actions."""
+        """No chunk came of the last observation: ask again with the next images and the same actions."""
         self._in_flight = False
         self._retry = True
 
@@ -201,7 +203,7 @@ class ObservationGate:
         return Waiting(f"{len(own)} of {config.execute_steps} actions of the chunk applied")
 
     def _blocked_start(self, now_ns: int) -> Waiting | None:
-        """After a restart in the middle of a realtime episode: wait a little to learn the controller's step count."""
+        """After a restart within a realtime episode: wait a little to learn the controller's step count."""
         config, episode = self._config, self._episode
         assert episode is not None
         if self._base is not None or config.lockstep or not self._log.empty:
@@ -221,7 +223,8 @@ class ObservationGate:
         if self._context_from is None:
             past = idle_actions(np.float32(1.0))
         elif self._config.lead_steps:
-            # Pipelined observations are less than a chunk apart: the last eight actions are what training shows.
+            # Pipelined observations are less than a chunk apart: the last eight actions are what training
+            # shows.
             past = pack_actions(self._context(0, base))
         else:
             past = pack_actions(self._context(self._context_from, base))
@@ -276,7 +279,8 @@ class ObservationGate:
     def _shows(self, action: AppliedAction) -> int:
         """Stamp from which on an image shows the effect of `action`.
 
-        The later of both stamps counts: in lockstep a controller may apply an action before it heard of the new time.
+        The later of both stamps counts: in lockstep a controller may apply an action before it heard of the
+        new time.
         """
         period = self._config.step_period_ns
         return max(action.stamp_ns, action.state_stamp_ns) + period - period // 4
@@ -290,7 +294,7 @@ def idle_actions(gripper: np.float32) -> Float32Array:
 
 
 def pack_actions(actions: list[AppliedAction]) -> Float32Array:
-    """The last eight applied actions as float32 [8, 7]; fewer are followed by rest with the last gripper command."""
+    """The last eight applied actions, float32 [8, 7]; fewer are followed by rest with the last gripper."""
     recent = actions[-HORIZON:]
     packed = idle_actions(np.float32(recent[-1].applied[-1]) if recent else np.float32(1.0))
     for row, action in enumerate(recent):
@@ -301,7 +305,8 @@ def pack_actions(actions: list[AppliedAction]) -> Float32Array:
 class _AppliedLog:
     """Applied actions of one episode in the order of their steps, each once, bounded.
 
-    An action that overtook another waits for it, so that the log only ever grows at its end; a lost one is skipped.
+    An action that overtook another waits for it, so that the log only ever grows at its end; a lost one is
+    skipped.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """From an observation to an action chunk with a PhysGen checkpoint: the whole deciding path, without ROS.
 
-Outcomes depend on the checkpoint, the configuration, the episode's seed and the observations only: never on earlier
-episodes, on time, or on who calls.
+Outcomes depend on the checkpoint, the configuration, the episode's seed and the observations only: never on
+earlier episodes, on time, or on who calls.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ class Policy(Protocol):
     def reset(self, episode: Episode, session_id: str = "") -> None:
         """Forget everything and start an episode; session_id marks its chunks (default: the episode's id)."""
 
-    def act(self, observation: PolicyObservation, now_ns: int, cancel: CancelToken | None = None) -> ActionChunk:
+    def act(
+        self, observation: PolicyObservation, now_ns: int, cancel: CancelToken | None = None
+    ) -> ActionChunk:
         """Predict; `now_ns` is ROS time and ends up in the chunk's inference stamps only.
 
         Raises:
@@ -62,11 +64,11 @@ class Policy(Protocol):
 class PolicyConfig:
     """How a checkpoint is run.
 
-    sampler, denoise_steps: solver of the action head. window_policy: see WindowPolicy. use_cache: keep keys and values
-    while the window grows. use_plan: condition on the unexecuted part of the last prediction. execute_steps: actions
-    of chunk 0 to run before the next observation. num_threads: CPU threads of torch, process-wide; 0 leaves it alone.
-    dtype: of the networks; solvers and statistics stay float32. frame_ar_steps, frame_denoise_steps: quality of
-    imagined frames. seed: added to every episode's own seed.
+    sampler, denoise_steps: solver of the action head. window_policy: see WindowPolicy. use_cache: keep keys
+    and values while the window grows. use_plan: condition on the unexecuted part of the last prediction.
+    execute_steps: actions of chunk 0 to run before the next observation. num_threads: CPU threads of torch,
+    process-wide; 0 leaves it alone. dtype: of the networks; solvers and statistics stay float32.
+    frame_ar_steps, frame_denoise_steps: quality of imagined frames. seed: added to every episode's own seed.
     """
 
     sampler: Literal["ddim", "ddpm"] = "ddim"
@@ -148,7 +150,9 @@ class PhysGenPolicy:
             self._window.set_text(self._text_tokens(instruction))
 
     @torch.inference_mode()
-    def act(self, observation: PolicyObservation, now_ns: int, cancel: CancelToken | None = None) -> ActionChunk:
+    def act(
+        self, observation: PolicyObservation, now_ns: int, cancel: CancelToken | None = None
+    ) -> ActionChunk:
         """Predict the next three chunks, float32 [3, 8, 7] in SI units; see Policy.act.
 
         Raises:
@@ -158,7 +162,9 @@ class PhysGenPolicy:
         episode = self._episode
         if episode is None or observation.episode_id != episode.episode_id:
             running = "no episode" if episode is None else f"episode {episode.episode_id}"
-            raise PolicyError(f"an observation of episode {observation.episode_id} came while {running} was running")
+            raise PolicyError(
+                f"an observation of episode {observation.episode_id} came while {running} was running"
+            )
         embodiment, frames = self.checkpoint.embodiment, observation.frames
         image = splice_views(
             frames["fixed"].rgb, frames["wrist"].rgb, embodiment.image_height, embodiment.image_width
@@ -177,7 +183,7 @@ class PhysGenPolicy:
 
     @torch.inference_mode()
     def predict_frame(self) -> UInt8Image | None:
-        """Imagine the frame after the last predicted chunk: uint8 [y, 2 x, 3], spliced views; None before any chunk.
+        """Imagine the frame after the last chunk: uint8 [y, 2 x, 3], spliced views; None before any chunk.
 
         Slow and never needed for acting. Uses random numbers of its own.
         """
@@ -213,13 +219,15 @@ class PhysGenPolicy:
     def _compute(
         self, image: UInt8Image, past: Float32Array | None, executed: int | None, token: CancelToken
     ) -> tuple[Float32Array, PackOutput]:
-        """Run the networks on one new pack, tentatively: normalised actions [3, 8, a] and the pack's hidden states."""
+        """Run the networks on a new pack, tentatively: normalised actions [3, 8, a], hidden states."""
         checkpoint = self.checkpoint
         token.check()
         with self._autocast(), _checked(checkpoint.model, token):
             latent = checkpoint.codec.encode(torch.from_numpy(image)[None].to(self._device)).float()
             token.check()
-            output, begins = self._window.extend(Pack(latent, None if past is None else self._normalized(past)))
+            output, begins = self._window.extend(
+                Pack(latent, None if past is None else self._normalized(past))
+            )
             token.check()
             sampled = checkpoint.model.sample_actions(
                 output.action_hidden,
@@ -231,8 +239,8 @@ class PhysGenPolicy:
         actions: Float32Array = sampled[0].float().cpu().numpy()
         if not np.isfinite(actions).all():
             raise PolicyError(
-                f"checkpoint {checkpoint.name} predicted actions that are not finite numbers; its weights or the "
-                "camera images are damaged"
+                f"checkpoint {checkpoint.name} predicted actions that are not finite numbers; "
+                "its weights or the camera images are damaged"
             )
         return actions, output
 
@@ -240,7 +248,7 @@ class PhysGenPolicy:
         return torch.from_numpy(self.checkpoint.norm.normalize(past))[None].to(self._device)
 
     def _plan(self, executed: int | None) -> Tensor | None:
-        """What the last prediction left unexecuted, normalised [1, 16, a]; None where training showed no plan."""
+        """The unexecuted rest of the last prediction, normalised [1, 16, a]; None where there is no plan."""
         action = self.checkpoint.model.config.action
         usable = self.config.use_plan and action.plan_conditioning and executed is not None
         if not usable or self._prediction is None or executed is None or executed > action.horizon:
@@ -290,7 +298,7 @@ class PhysGenPolicy:
         return self._texts[instruction]
 
     def _generator(self, purpose: int) -> torch.Generator:
-        """Random numbers of one chunk (purpose 0) or imagined frame (1), the same whatever happened before."""
+        """Random numbers of a chunk (purpose 0) or imagined frame (1), whatever happened before."""
         episode_seed = self._episode.seed if self._episode is not None else 0
         parts = [self.config.seed, episode_seed, self._chunk_seq, purpose]
         entropy = np.random.SeedSequence([part & (2**64 - 1) for part in parts])
@@ -299,7 +307,10 @@ class PhysGenPolicy:
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(
-            self._device.type, dtype=torch.bfloat16, enabled=self.config.dtype == "bfloat16", cache_enabled=False
+            self._device.type,
+            dtype=torch.bfloat16,
+            enabled=self.config.dtype == "bfloat16",
+            cache_enabled=False,
         )
 
 

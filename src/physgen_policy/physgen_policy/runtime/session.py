@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The live policy without ROS: gate, inference thread, answers to repeated observations, and what people want to know.
+"""The live policy without ROS: gate, inference thread, repeated observations and status.
 
-Callbacks of any thread may call it; one lock guards it. Times are ROS nanoseconds except where they say monotonic.
+Callbacks of any thread may call it; one lock guards it. Times are ROS nanoseconds except where they say
+monotonic.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ class SessionStatus:
 class SessionEvents:
     """Where a session reports to. Called from the inference thread or from whoever fed the session.
 
-    chunk: publish it. frame: an imagined image and the stamp of the observation it follows. failure: an exception of
-    an inference. changed: the status has changed. wants_frame: whether anybody looks at imagined frames.
+    chunk: publish it. frame: an imagined image and the stamp of the observation it follows. failure: an
+    exception of an inference. changed: the status has changed. wants_frame: whether anybody looks at imagined
+    frames.
     """
 
     chunk: Callable[[ActionChunk], None]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pairs the images of several cameras by acquisition stamp.
 
-Knows stamps only: neither ROS nor the wall clock, so the live node, the in-process loop and bag conversion drive the
-same class and see the same pairs. Not thread-safe; the owner serialises calls.
+Knows stamps only: neither ROS nor the wall clock, so the live node, the in-process loop and bag conversion
+drive the same class and see the same pairs. Not thread-safe; the owner serialises calls.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Pick(Enum):
     """Which of several possible pairs is taken."""
 
     FIRST = "first"
-    """The earliest one: what training saw after a chunk; independent of how many later images already arrived."""
+    """The earliest one: what training saw after a chunk, however many later images already arrived."""
     NEWEST = "newest"
     """The latest one: the freshest view of a world that does not wait."""
 
@@ -74,12 +74,14 @@ class Stale:
 class Synchronizer:
     """Bounded queues, one per stream, and a search for a set of frames that were taken together.
 
-    Guarantees, for any order of arrival: every set has skew <= slop_ns; nothing in it is newer than `now_ns` or older
-    than `min_stamp_ns`; per stream the stamps of successive sets strictly increase; a frame that is put twice changes
-    nothing; at most queue_size frames per stream are kept (the oldest go first).
+    Guarantees, for any order of arrival: every set has skew <= slop_ns; nothing in it is newer than `now_ns`
+    or older than `min_stamp_ns`; per stream the stamps of successive sets strictly increase; a frame that is
+    put twice changes nothing; at most queue_size frames per stream are kept (the oldest go first).
     """
 
-    def __init__(self, streams: Sequence[str] = ("fixed", "wrist"), *, slop_ns: int, queue_size: int = 8) -> None:
+    def __init__(
+        self, streams: Sequence[str] = ("fixed", "wrist"), *, slop_ns: int, queue_size: int = 8
+    ) -> None:
         if not streams or len(set(streams)) != len(streams):
             raise ValueError(f"streams must be distinct names, got {tuple(streams)}")
         if slop_ns < 0 or queue_size < 1:
@@ -95,7 +97,8 @@ class Synchronizer:
     def clear(self, from_ns: int = _BEFORE_ALL) -> None:
         """Start over: forget what was taken and every frame older than `from_ns`, now and in the future.
 
-        Frames from `from_ns` on are kept, because the announcement of an episode may arrive after its first images.
+        Frames from `from_ns` on are kept, because the announcement of an episode may arrive after its first
+        images.
         """
         for stream in self.streams:
             self._floors[stream] = from_ns
@@ -115,7 +118,9 @@ class Synchronizer:
             ValueError: unknown stream.
         """
         if stream not in self._queues:
-            raise ValueError(f"unknown camera stream {stream!r}; this synchronizer has {', '.join(self.streams)}")
+            raise ValueError(
+                f"unknown camera stream {stream!r}; this synchronizer has {', '.join(self.streams)}"
+            )
         queue, stamp = self._queues[stream], frame.stamp_ns
         if stamp == self._last[stream]:
             return Put.DUPLICATE
@@ -133,7 +138,7 @@ class Synchronizer:
         return Put.NEW
 
     def take(self, min_stamp_ns: int, now_ns: int, pick: Pick = Pick.FIRST) -> SyncedFrames | Stale:
-        """Take a set of frames with stamps in [min_stamp_ns, now_ns]; it and everything older leaves the queues.
+        """Take a set of frames with stamps in [min_stamp_ns, now_ns]; it and all older ones leave the queues.
 
         Among the possible sets `pick` chooses by the stamp of the newest frame; ties go to the smaller skew.
         """
@@ -148,7 +153,8 @@ class Synchronizer:
                 best = candidate
         if best is None:
             return Stale(
-                f"no images of {' and '.join(self.streams)} within {self._slop_ns / 1e6:.1f} ms of each other; "
+                f"no images of {' and '.join(self.streams)} "
+                f"within {self._slop_ns / 1e6:.1f} ms of each other; "
                 "check the cameras' clocks and rates or raise sync_slop"
             )
         for stream, frame in zip(best.streams, best.frames, strict=True):

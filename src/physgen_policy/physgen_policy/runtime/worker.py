@@ -36,9 +36,9 @@ class Work:
 class InferenceWorker:
     """Runs a policy in a thread of its own.
 
-    The callbacks are called from that thread: on_chunk with a finished chunk, on_failure with the exception of a
-    failed inference (Cancelled is not one). After a chunk, wants_frame decides whether the next frame is imagined and
-    given to on_frame; an observation that is already waiting goes first.
+    The callbacks are called from that thread: on_chunk with a finished chunk, on_failure with the exception
+    of a failed inference (Cancelled is not one). After a chunk, wants_frame decides whether the next frame is
+    imagined and given to on_frame; an observation that is already waiting goes first.
     """
 
     def __init__(

@@ -9,14 +9,17 @@ import torch
 
 pytest.importorskip("rclpy", reason="needs the pip runtime or a ROS 2 installation")
 
-from physgen_control.nodes import qos  # noqa: E402
-from physgen_control.types import Source  # noqa: E402
-from physgen_policy.checkpoint import load_checkpoint  # noqa: E402
-from physgen_policy.runtime.observation import GateConfig, ObservationGate, PolicyObservation  # noqa: E402
-from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig  # noqa: E402
-from policy_harness import CAMERAS, DT, Graph, PolicyProcess, broken_image, camera_frame  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
-from tiny_checkpoint import write_tiny_checkpoint  # noqa: E402
+import itertools
+
+from policy_harness import CAMERAS, DT, Graph, PolicyProcess, broken_image, camera_frame
+from sensor_msgs.msg import Image
+from tiny_checkpoint import write_tiny_checkpoint
+
+from physgen_control.nodes import qos
+from physgen_control.types import Source
+from physgen_policy.checkpoint import load_checkpoint
+from physgen_policy.runtime.observation import GateConfig, ObservationGate, PolicyObservation
+from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig
 
 pytestmark = pytest.mark.ros
 DOMAIN = 50
@@ -67,7 +70,7 @@ def in_process(checkpoint, graph: Graph, history, num_chunks: int) -> list[np.nd
 
 
 def test_lockstep_episode_equals_the_in_process_one(lockstep: Graph, checkpoint) -> None:
-    """Seven chunks, window overflow included: identical numbers bit for bit, base steps and sequence as agreed."""
+    """Seven chunks, window overflow included: identical bit for bit, base steps as agreed."""
     lockstep.start_episode("equality", seed=11)
     history = lockstep.run_lockstep(7)
     assert [chunk.base_step for chunk, _ in history] == [8 * k for k in range(7)]
@@ -115,7 +118,7 @@ def test_repeated_observation_repeats_the_same_chunk(lockstep: Graph) -> None:
 
 
 def test_new_episode_starts_fresh_and_ignores_the_old_one(lockstep: Graph) -> None:
-    """New session, sequence from 0, images and actions of the old episode have no effect; the same seed repeats."""
+    """New session, sequence from 0, the old episode has no effect; the same seed repeats."""
     lockstep.start_episode("one", seed=3)
     one = lockstep.run_lockstep(2)
     old_action = lockstep.action(one[1][0], 7)
@@ -130,7 +133,7 @@ def test_new_episode_starts_fresh_and_ignores_the_old_one(lockstep: Graph) -> No
 
 
 def test_instruction_service_and_status(lockstep: Graph) -> None:
-    """The instruction changes at the next chunk, an empty one is refused, the status tells latency and counts."""
+    """The instruction changes at the next chunk, an empty one is refused, the status counts."""
     lockstep.start_episode("words")
     lockstep.run_lockstep(1)
     lockstep.wait_chunk(1)
@@ -185,7 +188,7 @@ def test_bad_image_is_reported_and_survived(lockstep: Graph) -> None:
 
 
 def test_realtime_holds_move_the_base_step(checkpoint, tmp_path) -> None:
-    """The world does not wait: hold steps during inference count, the next base step follows the real steps."""
+    """The world does not wait: hold steps count, the next base step follows the real steps."""
     graph = Graph(DOMAIN + 1)
     process = PolicyProcess(DOMAIN + 1, tmp_path / "node.txt", checkpoint=checkpoint, pace="realtime", **FAST)
     try:
@@ -209,7 +212,7 @@ def test_realtime_holds_move_the_base_step(checkpoint, tmp_path) -> None:
         for base, accepted in bases.items():
             assert base <= accepted
         steps = sorted(bases)
-        for earlier, later in zip(steps[:-1], steps[1:], strict=True):
+        for earlier, later in itertools.pairwise(steps):
             assert later >= bases[earlier] + 8, "observed before the chunk was executed"
     finally:
         code = process.close()

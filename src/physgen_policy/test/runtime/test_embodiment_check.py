@@ -2,10 +2,13 @@
 """A checkpoint runs only where it fits; every reason is a sentence."""
 
 import pytest
+
 from physgen_policy.embodiment import Embodiment
 from physgen_policy.runtime.embodiment_check import GraphDescription, find_mismatches
 
-GRAPH = GraphDescription(control_period=0.05, task="PushCube-v1", robot="panda", image_height=128, image_width=128)
+GRAPH = GraphDescription(
+    control_period=0.05, task="PushCube-v1", robot="panda", image_height=128, image_width=128
+)
 
 
 def embodiment(**changes) -> Embodiment:

@@ -4,6 +4,7 @@
 import threading
 
 import pytest
+
 from physgen_policy.runtime.mailbox import Cancelled, CancelToken, Mailbox
 
 

@@ -22,7 +22,9 @@ def frame(n: int, offset_ns: int = 0) -> CameraFrame:
     return CameraFrame(stamp_ns=START + n * DT + offset_ns, rgb=IMAGE, frame_id="camera")
 
 
-def applied(step: int, base: int, source: Source = Source.POLICY, session: str = "s", **changes) -> AppliedAction:
+def applied(
+    step: int, base: int, source: Source = Source.POLICY, session: str = "s", **changes
+) -> AppliedAction:
     """The action of control step `step`, recognisable by its first number."""
     vector = np.zeros(7, np.float32)
     vector[0], vector[6] = step + 1, -1.0 if step % 2 else 1.0
@@ -80,7 +82,7 @@ def lockstep_events(num_chunks: int, execute_steps: int) -> list[list[tuple]]:
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), execute_steps=st.integers(1, 8))
 def test_lockstep_observations_do_not_depend_on_arrival_order(data, execute_steps: int) -> None:
-    """Any order across and within topics, repeats included: observation k shows step k*execute_steps, actions match."""
+    """Any order across and within topics, repeats included: same images, same actions."""
     g = ObservationGate(GateConfig(step_period_ns=DT, execute_steps=execute_steps, queue_size=16))
     observations = []
     for batch in lockstep_events(3, execute_steps):
@@ -103,7 +105,8 @@ def test_lockstep_observations_do_not_depend_on_arrival_order(data, execute_step
     assert [o.first for o in observations] == [True, False, False, False]
     for k, observation in enumerate(observations[1:]):
         steps = np.arange(k * execute_steps, (k + 1) * execute_steps)
-        assert observation.past_actions.dtype == np.float32 and observation.past_actions.shape == (8, 7)
+        assert observation.past_actions.dtype == np.float32
+        assert observation.past_actions.shape == (8, 7)
         np.testing.assert_array_equal(observation.past_actions[:execute_steps, 0], steps + 1)
         rest = observation.past_actions[execute_steps:]
         assert not rest[:, :6].any()
@@ -133,7 +136,7 @@ def test_realtime_holds_shift_the_base_but_never_enter_the_context(data, holds: 
 
 
 def test_late_clock_does_not_let_an_old_image_through() -> None:
-    """In lockstep a controller may stamp an action before it heard of the new time: the state's stamp counts too."""
+    """A controller may stamp an action before it heard of the new time: the state's stamp counts too."""
     g = gate()
     show(g, 0)
     expect(g, 0)
@@ -210,7 +213,8 @@ def test_failed_inference_keeps_the_context_and_asks_again() -> None:
     g.put_action(applied(8, 8, Source.HOLD))
     show(g, 9)
     retried = expect(g, 9)
-    assert retried.base_step == 9 and not retried.first
+    assert retried.base_step == 9
+    assert not retried.first
     np.testing.assert_array_equal(retried.past_actions, expected)
 
 
@@ -229,7 +233,8 @@ def test_restart_in_lockstep_finds_its_step_from_stamps() -> None:
     g = gate()
     show(g, 13)
     observation = expect(g, 13)
-    assert observation.first and observation.base_step == 13
+    assert observation.first
+    assert observation.base_step == 13
     g.chunk_sent()
     for step in range(13, 21):
         g.put_action(applied(step, 13))
@@ -242,11 +247,13 @@ def test_restart_in_realtime_waits_for_an_applied_action() -> None:
     g = gate(lockstep=False)
     show(g, 40)
     waiting = g.take(START + 40 * DT)
-    assert isinstance(waiting, Waiting) and "joined a running episode" in waiting.reason
+    assert isinstance(waiting, Waiting)
+    assert "joined a running episode" in waiting.reason
     for step in range(35, 40):
         g.put_action(applied(step, 30, session="old"))
     observation = expect(g, 40)
-    assert observation.base_step == 40 and observation.first
+    assert observation.base_step == 40
+    assert observation.first
     silent = gate(lockstep=False)
     show(silent, 40)
     assert isinstance(silent.take(START + 40 * DT), Waiting)
@@ -314,7 +321,7 @@ def test_lost_action_is_skipped_after_a_few_newer_ones() -> None:
 
 
 def test_episodes_do_not_mix() -> None:
-    """Images and actions of the previous episode are gone; those of the next may come before its announcement."""
+    """What belongs to the previous episode is gone; the next may come before its announcement."""
     g = gate()
     show(g, 0)
     expect(g, 0)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The policy on random weights: caching changes nothing, episodes do not leak, cancelled work leaves no trace."""
+"""The policy on random weights: caching changes nothing, episodes and cancelled work leave no trace."""
 
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
+from tiny_checkpoint import VIEW, write_tiny_checkpoint
+
 from physgen_control.types import CameraFrame, Episode
 from physgen_policy.checkpoint import Checkpoint, load_checkpoint
 from physgen_policy.runtime.context import WindowPolicy
@@ -13,7 +15,6 @@ from physgen_policy.runtime.mailbox import Cancelled, CancelToken
 from physgen_policy.runtime.observation import PolicyObservation
 from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig, PolicyError
 from physgen_policy.runtime.synchronizer import SyncedFrames
-from tiny_checkpoint import VIEW, write_tiny_checkpoint
 
 DT = 50_000_000
 EPISODE = Episode(episode_id="e", task="PushCube-v1", seed=7, instruction="push the cube", start_ns=0)
@@ -25,13 +26,17 @@ def checkpoint(tmp_path_factory) -> Checkpoint:
     return load_checkpoint(write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny"))
 
 
-def observations(count: int, *, seed: int = 0, episode_id: str = "e", executed: int = 8) -> Iterator[PolicyObservation]:
+def observations(
+    count: int, *, seed: int = 0, episode_id: str = "e", executed: int = 8
+) -> Iterator[PolicyObservation]:
     """A random episode, one observation per chunk."""
     rng = np.random.default_rng(seed)
     for k in range(count):
         frames = tuple(
             CameraFrame(
-                stamp_ns=8 * k * DT, rgb=rng.integers(0, 256, (VIEW, VIEW, 3), dtype=np.uint8), frame_id="camera"
+                stamp_ns=8 * k * DT,
+                rgb=rng.integers(0, 256, (VIEW, VIEW, 3), dtype=np.uint8),
+                frame_id="camera",
             )
             for _ in range(2)
         )
@@ -52,13 +57,17 @@ def roll(policy: PhysGenPolicy, count: int, episode: Episode = EPISODE, **change
 
 
 @pytest.mark.parametrize("window_policy", WindowPolicy)
-def test_cached_equals_uncached_over_a_long_episode(checkpoint: Checkpoint, window_policy: WindowPolicy) -> None:
+def test_cached_equals_uncached_over_a_long_episode(
+    checkpoint: Checkpoint, window_policy: WindowPolicy
+) -> None:
     """Twenty chunks, four times the window: at every step within 1e-5 of the computation without a cache."""
     cached = roll(PhysGenPolicy(checkpoint, PolicyConfig(use_cache=True, window_policy=window_policy)), 20)
     uncached = roll(PhysGenPolicy(checkpoint, PolicyConfig(use_cache=False, window_policy=window_policy)), 20)
     for step, (a, b) in enumerate(zip(cached, uncached, strict=True)):
         np.testing.assert_allclose(a, b, atol=1e-5, rtol=0, err_msg=f"chunk {step}")
-    assert np.ptp(np.stack(cached), axis=0).max() > 1e-3, "the tiny model ignores its inputs: the test proves nothing"
+    assert np.ptp(np.stack(cached), axis=0).max() > 1e-3, (
+        "the tiny model ignores its inputs: the test proves nothing"
+    )
 
 
 def test_window_policies_agree_until_the_window_is_full(checkpoint: Checkpoint) -> None:
@@ -77,9 +86,8 @@ def test_window_forgets_what_left_it(checkpoint: Checkpoint) -> None:
     for policy, first_seed in ((a, 100), (b, 200)):
         policy.reset(EPISODE)
         policy.act(next(observations(1, seed=first_seed)), 0)
-    differences = []
-    for observation in list(observations(7))[1:]:
-        differences.append(np.abs(a.act(observation, 0).data - b.act(observation, 0).data).max())
+    later = list(observations(7))[1:]
+    differences = [np.abs(a.act(o, 0).data - b.act(o, 0).data).max() for o in later]
     assert min(differences[:4]) > 1e-6
     np.testing.assert_allclose(differences[4:], 0, atol=1e-6)
 
@@ -177,7 +185,7 @@ def test_imagined_frame_never_touches_the_actions(checkpoint: Checkpoint) -> Non
 
 
 def test_bfloat16_networks_stay_close(checkpoint: Checkpoint) -> None:
-    """The solver's state is float32 whatever the networks use: actions stay finite and near the float32 ones."""
+    """The solver's state is float32 whatever the networks use: actions stay near the float32 ones."""
     half = roll(PhysGenPolicy(checkpoint, PolicyConfig(dtype="bfloat16")), 3)
     full = roll(PhysGenPolicy(checkpoint), 3)
     scale = np.array([0.01, 0.01, 0.01, 0.05, 0.05, 0.05, 1.0])

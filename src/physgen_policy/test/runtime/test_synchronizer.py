@@ -30,7 +30,7 @@ operations = st.lists(st.one_of(puts, takes), max_size=60)
 @settings(max_examples=300, deadline=None)
 @given(operations=operations, slop=st.integers(0, 20), queue_size=st.integers(1, 6))
 def test_every_set_keeps_the_promises(operations, slop: int, queue_size: int) -> None:
-    """Any interleaving: skew <= slop, within [min, now], strictly increasing per stream, known stamps, bounded."""
+    """Any interleaving: skew <= slop, within [min, now], strictly increasing per stream, bounded."""
     sync = Synchronizer(slop_ns=slop, queue_size=queue_size)
     given_stamps: dict[str, set[int]] = {s: set() for s in STREAMS}
     last = dict.fromkeys(STREAMS, -(10**9))
@@ -47,7 +47,8 @@ def test_every_set_keeps_the_promises(operations, slop: int, queue_size: int) ->
             assert result.reason
             continue
         assert result.skew_ns <= slop
-        assert minimum <= result.oldest_ns and result.stamp_ns <= now
+        assert minimum <= result.oldest_ns
+        assert result.stamp_ns <= now
         for stream in STREAMS:
             assert result[stream].stamp_ns > last[stream]
             assert result[stream].stamp_ns in given_stamps[stream]
@@ -63,7 +64,7 @@ def test_every_set_keeps_the_promises(operations, slop: int, queue_size: int) ->
     data=st.data(),
 )
 def test_result_depends_on_the_frames_not_on_their_order(fixed, wrist, slop, pick, data) -> None:
-    """The same frames in any order, some of them twice, give the same set, and a set is found when one exists."""
+    """The same frames in any order, some twice, give the same set, and one is found if it exists."""
     arrivals = [("fixed", s) for s in fixed] + [("wrist", s) for s in wrist]
     reference, shuffled = (Synchronizer(slop_ns=slop, queue_size=8) for _ in range(2))
     for stream, stamp in arrivals:
@@ -77,9 +78,11 @@ def test_result_depends_on_the_frames_not_on_their_order(fixed, wrist, slop, pic
     a, b = reference.take(0, 1000, pick), shuffled.take(0, 1000, pick)
     possible = [(max(f, w), abs(f - w)) for f in fixed for w in wrist if abs(f - w) <= slop]
     if not possible:
-        assert isinstance(a, Stale) and isinstance(b, Stale)
+        assert isinstance(a, Stale)
+        assert isinstance(b, Stale)
         return
-    assert isinstance(a, SyncedFrames) and isinstance(b, SyncedFrames)
+    assert isinstance(a, SyncedFrames)
+    assert isinstance(b, SyncedFrames)
     assert (a.stamp_ns, a.skew_ns) == (b.stamp_ns, b.skew_ns)
     newest = min(possible)[0] if pick is Pick.FIRST else max(possible)[0]
     assert (a.stamp_ns, a.skew_ns) == (newest, min(skew for stamp, skew in possible if stamp == newest))
@@ -88,7 +91,7 @@ def test_result_depends_on_the_frames_not_on_their_order(fixed, wrist, slop, pic
 @settings(deadline=None)
 @given(before=st.lists(puts, max_size=12), start=st.integers(0, 150), after=st.lists(puts, max_size=12))
 def test_nothing_older_than_the_episode_survives_its_start(before, start: int, after) -> None:
-    """After clear(start) only images from `start` on come out, whether they arrived before or after the call."""
+    """After clear(start) only images from `start` on come out, whenever they arrived."""
     sync = Synchronizer(slop_ns=5, queue_size=32)
     for stream, stamp in before:
         sync.put(stream, frame(stamp))
@@ -118,9 +121,12 @@ def test_images_from_the_future_wait_for_the_clock() -> None:
     sync.put("fixed", frame(10))
     sync.put("wrist", frame(12))
     stale = sync.take(0, 11)
-    assert isinstance(stale, Stale) and "future" in stale.reason and "wrist" in stale.reason
+    assert isinstance(stale, Stale)
+    assert "future" in stale.reason
+    assert "wrist" in stale.reason
     taken = sync.take(0, 12)
-    assert isinstance(taken, SyncedFrames) and stamps(taken) == (10, 12)
+    assert isinstance(taken, SyncedFrames)
+    assert stamps(taken) == (10, 12)
 
 
 def test_reasons_name_the_missing_camera_and_the_skew() -> None:
@@ -128,10 +134,13 @@ def test_reasons_name_the_missing_camera_and_the_skew() -> None:
     sync = Synchronizer(slop_ns=5 * MS)
     sync.put("fixed", frame(0))
     stale = sync.take(0, 0)
-    assert isinstance(stale, Stale) and "wrist" in stale.reason and "fixed" not in stale.reason
+    assert isinstance(stale, Stale)
+    assert "wrist" in stale.reason
+    assert "fixed" not in stale.reason
     sync.put("wrist", frame(9 * MS))
     stale = sync.take(0, 9 * MS)
-    assert isinstance(stale, Stale) and "5.0 ms" in stale.reason
+    assert isinstance(stale, Stale)
+    assert "5.0 ms" in stale.reason
 
 
 def test_bad_use_is_refused_with_a_sentence() -> None:

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kinematics of FR3 and Panda in NumPy: forward, geometric Jacobian, damped-least-squares inverse, joint limits.
+
+Both arms share one geometry (Craig's DH parameters of Franka's documentation); their limits differ. Joint vectors are
+float64[7] in rad, the tool centre point is `hand_tcp` in the base frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from physgen_control.controller_config import RobotType
+from physgen_control.geometry import (
+    conjugate,
+    normalized,
+    quaternion_from_matrix,
+    quaternion_product,
+    rotation_vector_from_quaternion,
+)
+from physgen_control.types import Float64Array, Pose
+
+NUM_JOINTS = 7
+
+HOME = np.array([0.0, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np.pi / 4])
+"""Franka's usual start configuration."""
+
+# a [m], d [m], alpha [rad] of each joint: https://frankarobotics.github.io/docs/robot_specifications.html
+_DH = (
+    (0.0, 0.333, 0.0),
+    (0.0, 0.0, -np.pi / 2),
+    (0.0, 0.316, np.pi / 2),
+    (0.0825, 0.0, np.pi / 2),
+    (-0.0825, 0.384, -np.pi / 2),
+    (0.0, 0.0, np.pi / 2),
+    (0.088, 0.0, np.pi / 2),
+)
+_FLANGE = 0.107  # [m] along z of link 7
+_HAND_YAW = -np.pi / 4  # [rad] of the hand on the flange, about z
+_TCP = 0.1034  # [m] along z of the hand: franka_description, hand_tcp
+
+
+@dataclass(frozen=True, slots=True)
+class JointLimits:
+    """Limits per joint, float64[7]: rad, rad/s, rad/s^2, rad/s^3."""
+
+    lower: Float64Array
+    upper: Float64Array
+    velocity: Float64Array
+    acceleration: Float64Array
+    jerk: Float64Array
+
+
+_MOVEIT_ACCELERATION = (3.75, 1.875, 2.5, 3.125, 3.75, 5.0, 5.0)
+"""franka_fr3_moveit_config: a third or less of what the arm could do."""
+
+_LIMITS = {
+    # Inside Franka's suggested rectangle the position-dependent speed limits of the FR3 never bind.
+    RobotType.FR3: JointLimits(
+        lower=np.array([-2.3476, -1.5454, -2.4937, -2.7714, -2.5100, 0.7773, -2.7045]),
+        upper=np.array([2.3476, 1.5454, 2.4937, -0.4226, 2.5100, 4.2841, 2.7045]),
+        velocity=np.array([2.0, 1.0, 1.5, 1.25, 3.0, 1.5, 3.0]),
+        acceleration=np.array(_MOVEIT_ACCELERATION),
+        jerk=np.full(NUM_JOINTS, 5000.0),
+    ),
+    RobotType.PANDA: JointLimits(
+        lower=np.array([-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973]),
+        upper=np.array([2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973]),
+        velocity=np.array([2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61]),
+        acceleration=np.array(_MOVEIT_ACCELERATION),
+        jerk=np.array([7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0]),
+    ),
+}
+
+
+def joint_limits(robot: RobotType) -> JointLimits:
+    """Return the datasheet limits of an arm (FR3 positions: Franka's suggested rectangle)."""
+    return _LIMITS[robot]
+
+
+class IKError(ValueError):
+    """No joint positions for a TCP target; the message is a sentence. `at_limit`: joint limits are the reason."""
+
+    def __init__(self, sentence: str, *, at_limit: bool = False) -> None:
+        super().__init__(sentence)
+        self.at_limit = at_limit
+
+
+def forward(positions: Float64Array) -> Pose:
+    """Return the pose of hand_tcp in the base frame."""
+    frame = _frames(positions)[-1]
+    return Pose(position=frame[:3, 3].copy(), quaternion=quaternion_from_matrix(frame[:3, :3]))
+
+
+def jacobian(positions: Float64Array) -> Float64Array:
+    """Return the geometric Jacobian [6, 7]: joint rates to TCP velocity [m/s] and turn rate [rad/s], base frame."""
+    return _jacobian(_frames(positions))
+
+
+def smallest_singular_value(positions: Float64Array) -> float:
+    """Return how far the arm is from a singular configuration; 0 is singular, about 0.1 is comfortable."""
+    return float(np.linalg.svd(jacobian(positions), compute_uv=False)[-1])
+
+
+def inverse(
+    target: Pose,
+    seed: Float64Array,
+    limits: JointLimits,
+    *,
+    margin: float = 0.0,
+    position_tolerance: float = 1e-6,
+    rotation_tolerance: float = 1e-5,
+    min_singular_value: float = 0.02,
+    max_iterations: int = 60,
+) -> Float64Array:
+    """Return joint positions near `seed` that reach the target, by damped least squares.
+
+    Args:
+        target: Wanted pose of hand_tcp in the base frame.
+        seed: Start, normally the last command: the solution stays on its branch.
+        limits: Joint positions stay within them, by `margin` [rad].
+        margin: Distance kept from joint limits; a seed outside may come back in but not go farther out.
+        position_tolerance: Largest position error of the result [m].
+        rotation_tolerance: Largest rotation error of the result [rad].
+        min_singular_value: Refuse results nearer to a singularity than this (see smallest_singular_value).
+        max_iterations: Give up after this many.
+
+    Raises:
+        IKError: No solution: out of reach, at a joint limit, or too close to a singularity.
+    """
+    lower = np.minimum(limits.lower + margin, seed)
+    upper = np.maximum(limits.upper - margin, seed)
+    quaternion = normalized(target.quaternion)
+    positions = np.array(seed, np.float64)
+    distance, angle = np.inf, np.inf
+    for _ in range(max_iterations):
+        frames = _frames(positions)
+        error = _pose_error(frames[-1], target.position, quaternion)
+        distance, angle = float(np.linalg.norm(error[:3])), float(np.linalg.norm(error[3:]))
+        if distance <= position_tolerance and angle <= rotation_tolerance:
+            return _checked(positions, min_singular_value)
+        matrix = _jacobian(frames)
+        # Damping grows with the error: far away it keeps steps short, near the goal it vanishes (fast convergence).
+        damping = 1e-8 + 1e-3 * float(error @ error)
+        step = matrix.T @ np.linalg.solve(matrix @ matrix.T + damping * np.eye(6), error)
+        longest = float(np.max(np.abs(step)))
+        if longest > 0.3:  # beyond this the linearisation is worth nothing
+            step *= 0.3 / longest
+        positions = np.clip(positions + step, lower, upper)
+    at_limit = (positions <= lower) | (positions >= upper)
+    where = f"{np.round(target.position, 3).tolist()} m"
+    if np.any(at_limit):
+        names = ", ".join(f"joint {index + 1}" for index in np.flatnonzero(at_limit))
+        raise IKError(f"The target at {where} needs {names} beyond its position limit.", at_limit=True)
+    raise IKError(
+        f"No joint positions reach the target at {where}: {distance:.2g} m and {angle:.2g} rad remain after "
+        f"{max_iterations} iterations."
+    )
+
+
+def _checked(positions: Float64Array, min_singular_value: float) -> Float64Array:
+    value = smallest_singular_value(positions)
+    if value < min_singular_value:
+        raise IKError(
+            f"The target is too close to a singular configuration (smallest singular value {value:.3g}, allowed is "
+            f"{min_singular_value:g})."
+        )
+    return positions
+
+
+def _pose_error(frame: Float64Array, position: Float64Array, quaternion: Float64Array) -> Float64Array:
+    turn = quaternion_product(quaternion, conjugate(quaternion_from_matrix(frame[:3, :3])))
+    return np.concatenate([position - frame[:3, 3], rotation_vector_from_quaternion(turn)])
+
+
+def _frames(positions: Float64Array) -> list[Float64Array]:
+    """Return base-from-link transforms [4, 4] of links 1..7 and of hand_tcp."""
+    values = np.asarray(positions, np.float64)
+    if values.shape != (NUM_JOINTS,):
+        raise ValueError(f"Expected {NUM_JOINTS} joint positions, got shape {values.shape}.")
+    frames = []
+    frame = np.eye(4)
+    for angle, (a, d, alpha) in zip(values, _DH, strict=True):
+        c, s, ca, sa = np.cos(angle), np.sin(angle), np.cos(alpha), np.sin(alpha)
+        frame = frame @ np.array(
+            [
+                [c, -s, 0.0, a],
+                [s * ca, c * ca, -sa, -d * sa],
+                [s * sa, c * sa, ca, d * ca],
+                [0.0, 0.0, 0.0, 1.0],
+            ]
+        )
+        frames.append(frame)
+    c, s = np.cos(_HAND_YAW), np.sin(_HAND_YAW)
+    hand = np.array([[c, -s, 0.0, 0.0], [s, c, 0.0, 0.0], [0.0, 0.0, 1.0, _FLANGE + _TCP], [0.0, 0.0, 0.0, 1.0]])
+    frames.append(frame @ hand)
+    return frames
+
+
+def _jacobian(frames: list[Float64Array]) -> Float64Array:
+    tip = frames[-1][:3, 3]
+    axes = np.stack([frame[:3, 2] for frame in frames[:NUM_JOINTS]])
+    origins = np.stack([frame[:3, 3] for frame in frames[:NUM_JOINTS]])
+    return np.concatenate([np.cross(axes, tip - origins).T, axes.T])

@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The controller as a node: topics in, ControllerCore, topics out. No torch, and no decision that the core could take.
+
+A callback that raises leaves the core in FAULT (nothing moves), logs the traceback and keeps the node alive, so that
+SafetyStatus still says what happened.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
+from typing import Any
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from rclpy.clock import Clock, ClockType
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from sensor_msgs.msg import JointState, Joy
+from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from physgen_control.bags import topics
+from physgen_control.controller_config import ArmInterface, ControllerConfig, Pacing
+from physgen_control.controller_core import ControllerCore, SafetySnapshot
+from physgen_control.errors import UserError
+from physgen_control.nodes import qos
+from physgen_control.nodes.conversions import (
+    ConversionError,
+    action_chunk_from_msg,
+    applied_action_to_msg,
+    chunk_ack_to_msg,
+    episode_from_msg,
+    make_header,
+    ns_to_duration,
+    robot_state_from_msgs,
+    stamp_to_ns,
+)
+from physgen_control.nodes.parameters import declare_from
+from physgen_control.trajectory import TrajectoryPlanner
+from physgen_msgs.msg import ActionChunk, AppliedAction, ChunkAck, EpisodeInfo, SafetyStatus
+
+WATCH_PERIOD_S = 0.1
+STATUS_PERIOD_S = 1.0
+POSE_SLACK_NS = 50_000_000
+"""Joint states and TCP poses of the real driver are published by different broadcasters: nearest within this."""
+
+
+def guarded(method: Callable[..., None]) -> Callable[..., None]:
+    """A callback that raises ends in FAULT and in the log, never in the executor."""
+
+    @wraps(method)
+    def wrapper(self: ControllerNode, *arguments: Any) -> None:
+        try:
+            method(self, *arguments)
+        except ConversionError as error:
+            self.get_logger().error(f"ignored a message: {error}", throttle_duration_sec=1.0)
+        except Exception as error:  # noqa: BLE001  (whatever it was, the arm must hold and the status must say so)
+            self.core.internal_fault(f"{type(error).__name__}: {error}")
+            self.get_logger().error(traceback.format_exc())
+        self.publish_changes()
+
+    return wrapper
+
+
+class ControllerNode(Node):
+    """Wires one ControllerCore to the graph; every callback runs on the one executor thread."""
+
+    def __init__(self) -> None:
+        super().__init__("controller_node")
+        self.config = declare_from(self, ControllerConfig)
+        joints = self.config.arm_interface is ArmInterface.JOINT_TRAJECTORY
+        self.core = ControllerCore(self.config, TrajectoryPlanner(self.config) if joints else None)
+        self._lockstep = self.config.pacing is Pacing.STATE
+        self._joints: JointState | None = None
+        self._pose: PoseStamped | None = None
+        self._episode_id = ""
+        self._shown: SafetySnapshot | None = None
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+
+        self._applied = self.create_publisher(AppliedAction, topics.APPLIED_ACTION, qos.COMMAND)
+        self._acks = self.create_publisher(ChunkAck, topics.CHUNK_ACK, qos.COMMAND)
+        self._status = self.create_publisher(SafetyStatus, topics.SAFETY_STATUS, qos.LATCHED)
+        self._trajectories = (
+            self.create_publisher(JointTrajectory, topics.JOINT_TRAJECTORY, qos.COMMAND) if joints else None
+        )
+        state_qos = qos.LOCKSTEP_READER if self._lockstep else qos.STATE_READER
+        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, state_qos)
+        self.create_subscription(PoseStamped, topics.CURRENT_POSE, self._on_pose, state_qos)
+        self.create_subscription(ActionChunk, topics.ACTION_CHUNK, self._on_chunk, qos.COMMAND)
+        self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
+        self.create_subscription(TwistStamped, topics.TELEOP_TWIST, self._on_twist, qos.COMMAND)
+        self.create_subscription(Joy, topics.TELEOP_JOY, self._on_joy, qos.COMMAND)
+        self.create_service(SetBool, "/physgen/set_armed", self._set_armed)
+        self.create_service(Trigger, "/physgen/clear_fault", self._clear_fault)
+        self.create_service(Trigger, "/physgen/hold", self._hold)
+        # Watchdogs run on a clock that cannot stop; simulated time stands still while a world waits.
+        self.create_timer(WATCH_PERIOD_S, self._watch, clock=self._steady)
+        self.create_timer(STATUS_PERIOD_S, self._repeat_status, clock=self._steady)
+        if not self._lockstep:
+            self.create_timer(self.config.control_period, self._tick, clock=self._steady)
+        self._gripper = 0.0
+        self._buttons: tuple[int, ...] = ()
+        self.publish_changes()
+
+    # --- inputs -----------------------------------------------------------------------------------------------
+
+    @guarded
+    def _on_joints(self, message: JointState) -> None:
+        self._joints = message
+        self._on_state()
+
+    @guarded
+    def _on_pose(self, message: PoseStamped) -> None:
+        self._pose = message
+        self._on_state()
+
+    def _on_state(self) -> None:
+        """Pair joints and pose: of the same stamp where the world waits, else the nearest ones."""
+        if self._joints is None or self._pose is None:
+            return
+        apart = abs(stamp_to_ns(self._joints.header.stamp) - stamp_to_ns(self._pose.header.stamp))
+        if apart > (0 if self._lockstep else POSE_SLACK_NS):
+            return
+        state = robot_state_from_msgs(self._joints, self._pose)
+        now_ns = self._now_ns()
+        self.core.on_state(replace(state, stamp_ns=state.stamp_ns), now_ns)
+        if self._lockstep:
+            # The next pair must be complete again; a repeated one is how the world asks once more.
+            self._joints = self._pose = None
+            self._auto_arm()
+            self._tick()
+
+    @guarded
+    def _on_chunk(self, message: ActionChunk) -> None:
+        chunk = action_chunk_from_msg(message)
+        ack = self.core.on_chunk(chunk, max(self._now_ns(), 0))
+        self._acks.publish(chunk_ack_to_msg(ack))
+        if self._lockstep:
+            self._tick()
+
+    @guarded
+    def _on_episode(self, message: EpisodeInfo) -> None:
+        episode = episode_from_msg(message)
+        self._episode_id = episode.episode_id
+        self.core.on_episode(episode)
+        for ack in self.core.take_acks():
+            self._acks.publish(chunk_ack_to_msg(ack))
+        if self._lockstep:
+            self._tick()
+
+    @guarded
+    def _on_twist(self, message: TwistStamped) -> None:
+        linear, angular = message.twist.linear, message.twist.angular
+        twist = np.array([linear.x, linear.y, linear.z, angular.x, angular.y, angular.z])
+        self.core.on_teleop(twist, self._gripper, self._now_ns())
+        if self._lockstep:
+            self._tick()
+
+    @guarded
+    def _on_joy(self, message: Joy) -> None:
+        def pressed(index: int) -> bool:
+            return index < len(message.buttons) and bool(message.buttons[index])
+
+        if pressed(self.config.open_button):
+            self._gripper = 1.0
+        elif pressed(self.config.close_button):
+            self._gripper = -1.0
+        self.core.on_deadman(pressed(self.config.deadman_button), self._now_ns())
+
+    # --- time -------------------------------------------------------------------------------------------------
+
+    @guarded
+    def _tick(self) -> None:
+        self._send()
+
+    def _send(self) -> None:
+        action = self.core.tick(self._now_ns())
+        if action is not None:
+            self._applied.publish(applied_action_to_msg(action))
+        if self._trajectories is not None:
+            trajectory = self.core.take_trajectory()
+            if trajectory is not None:
+                self._trajectories.publish(self._trajectory_msg(trajectory))
+
+    @guarded
+    def _watch(self) -> None:
+        self.core.on_publisher_count(self.count_publishers(topics.ACTION_CHUNK))
+        self.core.on_wall(self._steady.now().nanoseconds)
+        self._auto_arm()
+
+    def _auto_arm(self) -> None:
+        if self.core.auto_arm():
+            self.get_logger().info(f"armed: {self.core.status.detail}")
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    # --- services ---------------------------------------------------------------------------------------------
+
+    def _set_armed(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        response.success, response.message = self.core.arm() if request.data else self.core.disarm()
+        self.publish_changes()
+        return response
+
+    def _clear_fault(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = self.core.clear_fault()
+        self.publish_changes()
+        return response
+
+    def _hold(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success, response.message = self.core.hold()
+        self._send()
+        self.publish_changes()
+        return response
+
+    # --- outputs ----------------------------------------------------------------------------------------------
+
+    def publish_changes(self) -> None:
+        """Publish SafetyStatus if anything but an age changed."""
+        status = self.core.status
+        shown = replace(status, state_age=0.0, last_chunk_seq=0)
+        if shown != self._shown:
+            self._shown = shown
+            self._publish_status(status)
+
+    def _repeat_status(self) -> None:
+        self._publish_status(self.core.status)
+
+    def _publish_status(self, status: SafetySnapshot) -> None:
+        self._status.publish(
+            SafetyStatus(
+                header=make_header(self._now_ns(), ""),
+                state=int(status.state),
+                faults=int(status.faults),
+                estop=status.estop,
+                deadman=status.deadman,
+                intervention=status.intervention,
+                state_age=float(status.state_age),
+                last_chunk_seq=max(0, status.last_chunk_seq),
+                detail=status.detail,
+            )
+        )
+
+    def _trajectory_msg(self, trajectory: Any) -> JointTrajectory:
+        """Stamp 0 = start now; the controller's clock and ours need not agree to a millisecond."""
+        prefix = self.config.robot_type.value
+        message = JointTrajectory(joint_names=[f"{prefix}_joint{index}" for index in range(1, 8)])
+        rows = zip(
+            trajectory.times, trajectory.positions, trajectory.velocities, trajectory.accelerations, strict=True
+        )
+        for time, positions, velocities, accelerations in rows:
+            message.points.append(
+                JointTrajectoryPoint(
+                    positions=positions.tolist(),
+                    velocities=velocities.tolist(),
+                    accelerations=accelerations.tolist(),
+                    time_from_start=_duration(time),
+                )
+            )
+        return message
+
+
+def _duration(seconds: float) -> Duration:
+    duration: Duration = ns_to_duration(round(seconds * 1e9))
+    return duration
+
+
+def main() -> None:
+    """Run the node until it is told to stop; a bad parameter is one sentence and status 2."""
+    rclpy.init()
+    try:
+        node = ControllerNode()
+        rclpy.spin(node)
+    except UserError as error:
+        print(f"controller_node: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()
