@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
@@ -129,11 +131,11 @@ class BridgeNode(Node):
 
     def clock(self, now_ns: int) -> None:
         """Publish /clock."""
-        self._clock_out.publish(Clock(clock=ns_to_stamp(now_ns)))
+        self._send(self._clock_out, Clock(clock=ns_to_stamp(now_ns)))
 
     def episode(self, episode: Episode) -> None:
         """Publish the episode's phase."""
-        self._episode.publish(episode_to_msg(episode))
+        self._send(self._episode, episode_to_msg(episode))
 
     def observation(self, observation: Observation, stamp_ns: int, episode_id: str, spec: WorldSpec) -> None:
         """Publish one observation: state first, the images last, because they make readers act."""
@@ -147,8 +149,8 @@ class BridgeNode(Node):
         joints, pose = robot_state_to_msgs(
             robot, joint_prefix=spec.joint_names[0].removesuffix("_joint1"), frame_id=BASE_FRAME
         )
-        self._joints.publish(joints)
-        self._pose.publish(pose)
+        self._send(self._joints, joints)
+        self._send(self._pose, pose)
         state = SimState(
             stamp_ns=stamp_ns,
             episode_id=episode_id,
@@ -158,14 +160,24 @@ class BridgeNode(Node):
             success=observation.success,
             frame_id=BASE_FRAME,
         )
-        self._sim_state.publish(sim_state_to_msg(state))
+        self._send(self._sim_state, sim_state_to_msg(state))
         height, width = spec.image_size
         for camera in (spec.wrist_camera, spec.fixed_camera):
             matrix = np.array(camera.matrix(spec.image_size)).reshape(3, 3)
             frame_id = OPTICAL_FRAME.format(camera.name)
-            self._infos[camera.name].publish(camera_info_to_msg(width, height, matrix, stamp_ns, frame_id))
+            self._send(
+                self._infos[camera.name], camera_info_to_msg(width, height, matrix, stamp_ns, frame_id)
+            )
         for name, rgb in (("wrist", observation.rgb_wrist), ("fixed", observation.rgb_fixed)):
-            self._images[name].publish(image_to_msg(rgb, stamp_ns, OPTICAL_FRAME.format(name)))
+            self._send(self._images[name], image_to_msg(rgb, stamp_ns, OPTICAL_FRAME.format(name)))
+
+    def _send(self, publisher: Publisher, message: Any) -> None:
+        """Publish, unless the node is being stopped: the world's thread learns of it a moment later."""
+        try:
+            publisher.publish(message)
+        except RCLError:
+            if self.context.ok():
+                raise
 
 
 def main() -> int:
