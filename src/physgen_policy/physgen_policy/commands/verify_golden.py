@@ -177,7 +177,7 @@ def _nova_config(config: dict[str, Any]) -> NovaConfig:
         text_dim=config["text_token_dim"],
         text_len=config["text_token_len"],
         base_time=config["video_base_size"][0],
-        mixer_rank=config.get("video_mixer_rank", 0),
+        mixer_rank=config.get("video_mixer_rank") or 0,
     )
 
 

@@ -50,8 +50,8 @@ class NovaConfig:
 
     def __post_init__(self) -> None:
         _require(
-            self.width % (4 * self.heads) == 0,
-            f"width {self.width} must be a multiple of 4 x heads = {4 * self.heads}",
+            self.width % self.heads == 0 and self.width % 4 == 0,
+            f"width {self.width} must be a multiple of 4 and of heads {self.heads}",
         )
         cell = self.vae_stride * self.video_patch
         _require(
