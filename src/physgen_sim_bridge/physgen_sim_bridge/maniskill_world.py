@@ -55,8 +55,8 @@ TASKS: dict[str, ManiSkillTask] = {
         max_steps=100,
         objects=(("cube", "obj"), ("goal", "goal_region")),
         eye=(0.70, 0.18, 0.50),
-        target=(0.06, 0.0, 0.055),
-        fov=0.80,
+        target=(0.06, 0.0, 0.03),
+        fov=0.70,
     ),
     "PickCube-v1": ManiSkillTask(
         instruction="pick up the cube and move it to the goal",
