@@ -38,7 +38,7 @@ class CodecStage:
 class PolicyStage:
     """Training of the transformer and both heads.
 
-    learning_rate is reached after warmup_steps and falls along a cosine to min_learning_rate at `steps`.
+    batch_size: windows per step over all processes together. learning_rate is reached after warmup_steps and falls along a cosine to min_learning_rate at `steps`.
     obs_loss_weight: weight of L_obs against L_act; it is computed every obs_loss_every steps (it costs most). latent_noise: std of Gaussian noise added to the input latents
     [latent units], a regulariser. aligned_fraction: share of windows that start at the episode's start.
     """

@@ -136,7 +136,7 @@ class PolicyTrainer:
         batch = draw_batch(
             self.data.train,
             rng,
-            batch_size=self.stage.batch_size,
+            batch_size=max(1, self.stage.batch_size // self.accelerator.num_processes),
             context_packs=self.config.context_packs,
             horizon=action.horizon,
             num_chunks=action.num_chunks,

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from physgen_control.errors import UserError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -48,15 +48,21 @@ class TrainingRun:
     def __init__(self, config: TrainConfig, *, resume: bool) -> None:
         self.config = config
         self.folder = Path(config.output)
-        if (self.folder / "config.yaml").exists() and not resume:
-            raise UserError(f"{self.folder} already holds a run; pass --resume to continue it or choose another output")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.yaml").write_text(yaml.safe_dump(_plain(config.to_dict()), sort_keys=False))
-        self.console = Console()
-        self.writer = SummaryWriter(str(self.folder / "tensorboard"))
         self.device = choose_device(config.device)
         mixed = choose_precision(config.precision, self.device)
-        self.accelerator = Accelerator(mixed_precision=mixed, cpu=self.device.type == "cpu")
+        # The frame path takes no part in every step, so some gradients are absent in some steps.
+        absent = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(
+            mixed_precision=mixed, cpu=self.device.type == "cpu", kwargs_handlers=[absent]
+        )
+        self.is_main = self.accelerator.is_main_process
+        if self.is_main and (self.folder / "config.yaml").exists() and not resume:
+            raise UserError(f"{self.folder} already holds a run; pass --resume to continue it or choose another output")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.is_main:
+            (self.folder / "config.yaml").write_text(yaml.safe_dump(_plain(config.to_dict()), sort_keys=False))
+        self.console = Console(quiet=not self.is_main)
+        self.writer = SummaryWriter(str(self.folder / "tensorboard")) if self.is_main else None
         self.autocast_dtype = torch.bfloat16 if mixed == "bf16" else None
         if config.num_threads > 0:
             torch.set_num_threads(config.num_threads)
@@ -147,6 +153,8 @@ class TrainingRun:
                 if step % self.config.log_every == 0:
                     rate = (step - first) * stage.batch_size / (time.monotonic() - started)
                     self._log("policy", step, values | {"windows_per_s": rate})
+                if not self.is_main:
+                    continue
                 if step % self.config.validate_every == 0 or step == stage.steps:
                     best = trainer.validate()
                     self._log("validation", step, best)
@@ -155,7 +163,7 @@ class TrainingRun:
                     trainer.save_state(self.folder / "policy")
                     self._save(trainer, model, codec, text_encoder, config, data.norm, embodiment, best)
         folder = self.folder / "checkpoint"
-        if not folder.is_dir():
+        if self.is_main and not folder.is_dir():
             self._save(trainer, model, codec, text_encoder, config, data.norm, embodiment, best)
         return folder
 
@@ -201,6 +209,8 @@ class TrainingRun:
         return _Bar(self.console, label, total, completed)
 
     def _log(self, stage: str, step: int, values: dict[str, float]) -> None:
+        if self.writer is None:
+            return
         for key, value in values.items():
             self.writer.add_scalar(f"{stage}/{key}", value, step)
         with (self.folder / "metrics.jsonl").open("a") as stream:
