@@ -45,25 +45,27 @@ class CollectionConfig:
 
 @dataclass(frozen=True, slots=True)
 class CollectedEpisode:
-    """What came of one seed; path is None if it was not kept."""
+    """What came of one seed."""
 
     seed: int
     success: bool
     steps: int
-    path: Path | None
+    path: Path
 
 
 class Collector:
     """Runs the expert in its own world; owns both. Not thread-safe."""
 
-    def __init__(self, world: World, expert: Expert, controller: ControllerConfig, config: CollectionConfig) -> None:
+    def __init__(
+        self, world: World, expert: Expert, controller: ControllerConfig, config: CollectionConfig
+    ) -> None:
         self._world, self._expert, self._config = world, expert, config
         self._core = ControllerCore(controller)
         self._noise = ExpertNoise(config.noise)
         self._clock = EpisodeClock(world.spec.control_period_ns)
 
     def collect(self, seed: int, folder: Path) -> CollectedEpisode:
-        """Record the episode of `seed` into folder/<task>_<seed>; failures are removed, a finished bag is kept as it is."""
+        """Record the episode of `seed` into folder/<task>_<seed>; its outcome is in the bag, failures are kept too."""
         spec, config = self._world.spec, self._config
         path = folder / f"{spec.task}_{seed:06d}"
         rng = np.random.default_rng((seed, 0x9E37))
@@ -86,21 +88,31 @@ class Collector:
             episode,
             self._cameras(),
             joint_prefix=spec.robot,
-            extra={"collector": "in-process", "expert_noise": repr(config.noise), "tail_steps": str(config.tail_steps)},
+            extra={
+                "collector": "in-process",
+                "expert_noise": repr(config.noise),
+                "tail_steps": str(config.tail_steps),
+            },
         )
         with bag:
             step, success_step = 0, -1
             while True:
                 stamped = stamp_observation(observation, self._clock.stamp(step), episode.episode_id)
                 bag.add_observation(
-                    stamped.robot.stamp_ns, observation.rgb_fixed, observation.rgb_wrist, stamped.robot, stamped.sim
+                    stamped.robot.stamp_ns,
+                    observation.rgb_fixed,
+                    observation.rgb_wrist,
+                    stamped.robot,
+                    stamped.sim,
                 )
                 if observation.success and success_step < 0:
                     success_step = step
                 finished = success_step >= 0 and step >= success_step + config.tail_steps
                 if finished or step >= max_steps:
                     break
-                label = self._expert.act(stamped.sim.objects, stamped.robot.tcp_pose, stamped.sim.gripper_width)
+                label = self._expert.act(
+                    stamped.sim.objects, stamped.robot.tcp_pose, stamped.sim.gripper_width
+                )
                 applied = self._control_step(bag, episode, label, step, stamped.robot)
                 observation = self._world.step(self._noise.perturb(applied, rng))
                 step += 1
@@ -123,7 +135,9 @@ class Collector:
         bag.add_ack(ack)
         action = self._core.tick(now_ns)
         if action is None or not action.executed:
-            raise UserError(f"the controller did not execute the expert's action of step {step}: {ack.detail}")
+            raise UserError(
+                f"the controller did not execute the expert's action of step {step}: {ack.detail}"
+            )
         bag.add_applied(action)
         return action.applied
 
@@ -161,7 +175,9 @@ def make_collector(
     return Collector(make_world(sim, task), make_expert(task), controller, config)
 
 
-def one_action_chunk(episode: Episode, action: Float32Array, step: int, now_ns: int, period_ns: int) -> ActionChunk:
+def one_action_chunk(
+    episode: Episode, action: Float32Array, step: int, now_ns: int, period_ns: int
+) -> ActionChunk:
     """The chunk of a scripted expert: one action, re-planned every control step."""
     return ActionChunk(
         session_id=episode.episode_id,

@@ -16,7 +16,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 import numpy as np
 
 from physgen_control import gate
-from physgen_control.chunk_player import ChunkPlayer, PlayedAction
+from physgen_control.chunk_player import ChunkPlayer, PlayedAction, first_index
 from physgen_control.controller_config import NS_PER_S, ControllerConfig, Mode, Pacing, seconds_to_ns
 from physgen_control.geometry import moved, normalized
 from physgen_control.gripper import GripperSwitch
@@ -265,7 +265,10 @@ class ControllerCore:
         if self._publishers is not None and self._publishers > 1:
             return f"{self._publishers} nodes publish action chunks: stop all but one."
         if self._publishers == 0 and self.config.require_publisher:
-            return "Nobody publishes action chunks yet: start the policy (or set require_publisher:=false to teleoperate)."
+            return (
+                "Nobody publishes action chunks yet: start the policy (or set require_publisher:=false to "
+                "teleoperate)."
+            )
         if self._robot is None and self.config.arm_without_state:
             return ""
         if self.config.pacing is Pacing.TIMER and not self.config.arm_without_state:
@@ -319,12 +322,12 @@ class ControllerCore:
         """Take a measured state; repeated, older and impossible ones change nothing."""
         sentence = _state_sentence(state)
         ahead_ns = state.stamp_ns - now_ns
-        if not sentence and self.config.pacing is Pacing.TIMER:
-            if ahead_ns > seconds_to_ns(self.config.max_future_stamp):
-                sentence = (
-                    f"The robot state is stamped {ahead_ns / NS_PER_S:.3f} s in the future: synchronise the clocks of "
-                    "robot and controller."
-                )
+        future = ahead_ns > seconds_to_ns(self.config.max_future_stamp)
+        if not sentence and self.config.pacing is Pacing.TIMER and future:
+            sentence = (
+                f"The robot state is stamped {ahead_ns / NS_PER_S:.3f} s in the future: synchronise the clocks of "
+                "robot and controller."
+            )
         if sentence:
             self._detail = sentence
             return
@@ -413,13 +416,15 @@ class ControllerCore:
         waits = self.config.pacing is Pacing.STATE
         if self._state_came or waits or not self._armed or self._robot is None or self._episode is None:
             self._stateless_since_wall_ns, self._state_came = now_steady_ns, False
-        elif now_steady_ns - (self._stateless_since_wall_ns or now_steady_ns) > timeout_ns:
-            if not self._faults & Fault.STATE_STALE:
-                self._drop_chunk()
-                self._raise(
-                    Fault.STATE_STALE,
-                    f"No robot state for {self.config.policy_timeout:g} s: is the robot or the simulator running?",
-                )
+        elif (
+            now_steady_ns - (self._stateless_since_wall_ns or now_steady_ns) > timeout_ns
+            and not self._faults & Fault.STATE_STALE
+        ):
+            self._drop_chunk()
+            self._raise(
+                Fault.STATE_STALE,
+                f"No robot state for {self.config.policy_timeout:g} s: is the robot or the simulator running?",
+            )
 
     def take_acks(self) -> list[ChunkAck]:
         """Return answers decided later than `on_chunk`: refusals of chunks that came before their episode."""
@@ -499,7 +504,7 @@ class ControllerCore:
         """Last check, because it changes what the arm will do: the chunk as a joint trajectory."""
         if self._planner is None or self._robot is None:
             return None
-        first = gate.first_index(chunk, self._step, self.config.execution)
+        first = first_index(chunk, self._step, self.config.execution)
         motions = chunk.data[0, first : chunk.execute_steps, :6]
         try:
             steps = self._planner.plan(motions, self._robot, self._now_ns)

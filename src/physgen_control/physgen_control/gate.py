@@ -194,7 +194,10 @@ def stale_sentence(state: RobotState | None, now_ns: int, config: ControllerConf
         return "No robot state was received yet: are joint_states and current_pose published?"
     age_ns = now_ns - state.stamp_ns
     if age_ns > seconds_to_ns(config.max_state_age):
-        return f"The robot state is {age_ns / NS_PER_S:.3f} s old, allowed is {config.max_state_age:g} s (max_state_age)."
+        return (
+            f"The robot state is {age_ns / NS_PER_S:.3f} s old, allowed is {config.max_state_age:g} s "
+            "(max_state_age)."
+        )
     return ""
 
 

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rotations and rigid poses in float64: quaternions are unit, in message order (x, y, z, w); matrices act on columns."""
+"""Rotations and rigid poses in float64: unit quaternions in message order (x, y, z, w), matrices act on columns."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from physgen_control.types import Float64Array, Pose
+from physgen_control.types import Float32Array, Float64Array, Pose
 
 _TINY_ANGLE = 1e-12
 
@@ -98,7 +98,7 @@ def rotated(quaternion: Float64Array, vector: Float64Array) -> Float64Array:
     return quaternion_product(quaternion_from_rotation_vector(vector), quaternion)
 
 
-def moved(pose: Pose, delta: Float64Array) -> Pose:
+def moved(pose: Pose, delta: Float32Array | Float64Array) -> Pose:
     """Return the pose plus an end-effector delta [dx dy dz (m), rotation vector (rad)], both in the base frame."""
     values = np.asarray(delta, np.float64)
     return Pose(

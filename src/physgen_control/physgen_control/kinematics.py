@@ -193,7 +193,9 @@ def _frames(positions: Float64Array) -> list[Float64Array]:
         )
         frames.append(frame)
     c, s = np.cos(_HAND_YAW), np.sin(_HAND_YAW)
-    hand = np.array([[c, -s, 0.0, 0.0], [s, c, 0.0, 0.0], [0.0, 0.0, 1.0, _FLANGE + _TCP], [0.0, 0.0, 0.0, 1.0]])
+    hand = np.array(
+        [[c, -s, 0.0, 0.0], [s, c, 0.0, 0.0], [0.0, 0.0, 1.0, _FLANGE + _TCP], [0.0, 0.0, 0.0, 1.0]]
+    )
     frames.append(frame @ hand)
     return frames
 

@@ -65,9 +65,13 @@ class RawPath:
         past = (self.times > now - keep) & (self.times < now)
         start = max(now - keep, float(self.times[0]))
         head_times = [start] if start < now else []
-        new_times = np.concatenate([head_times, self.times[past & (self.times > start)], [now], now + times]) - now
+        new_times = (
+            np.concatenate([head_times, self.times[past & (self.times > start)], [now], now + times]) - now
+        )
         head = [self.at(start)] if head_times else []
-        new_positions = np.vstack([*head, self.positions[past & (self.times > start)], self.at(now), positions])
+        new_positions = np.vstack(
+            [*head, self.positions[past & (self.times > start)], self.at(now), positions]
+        )
         return RawPath(now_ns, new_times, new_positions)
 
 
@@ -161,14 +165,16 @@ class TrajectoryPlanner:
             if scale < 1.0:
                 steps = [_flagged(step, Limit.ACCEL) for step in steps]
             period = self._config.control_period
-            times = period * np.arange(1, len(steps) + 1)
+            times = np.arange(1, len(steps) + 1, dtype=np.float64) * np.float64(period)
             longer = path.continued(now_ns, self._memory, times, np.stack([step.positions for step in steps]))
             trajectory = self._knots(longer, len(steps))
             excess = self._excess(trajectory, first)
             if not excess:
                 self._path, self._pending = longer, trajectory
                 return steps
-        raise PlanRefusedError(AckResult.STEP, f"Even at {_SCALES[-1]:g} of its size the chunk needs {excess}.")
+        raise PlanRefusedError(
+            AckResult.STEP, f"Even at {_SCALES[-1]:g} of its size the chunk needs {excess}."
+        )
 
     def stop(self, state: RobotState | None, now_ns: int) -> None:
         """Come to rest within the smoothing windows, from wherever the command is."""
@@ -254,15 +260,15 @@ class TrajectoryPlanner:
         joint = int(np.argmax(ratios))
         raise PlanRefusedError(
             AckResult.JOINT_LIMIT,
-            f"Action {index} still turns joint {joint + 1} with {ratio * self.limits.velocity[joint]:.3g} rad/s, allowed is "
-            f"{self.limits.velocity[joint]:.3g} rad/s (joint_speed_fraction).",
+            f"Action {index} still turns joint {joint + 1} with {ratio * self.limits.velocity[joint]:.3g} rad/s, "
+            f"allowed is {self.limits.velocity[joint]:.3g} rad/s (joint_speed_fraction).",
         )
 
     def _knots(self, path: RawPath, steps: int) -> JointTrajectory:
         """Sample the smoothed path at the control steps and through the tail; the last knot is exactly at rest."""
         period = self._config.control_period
         tail = int(np.ceil(self._memory / period - 1e-9))
-        times = period * np.arange(1, steps + tail + 1)
+        times = np.arange(1, steps + tail + 1, dtype=np.float64) * np.float64(period)
         position, velocity, acceleration = self._smoothed(path, times)
         position[-1], velocity[-1], acceleration[-1] = path.positions[-1], 0.0, 0.0
         return JointTrajectory(times, position, velocity, acceleration)

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from physgen_control.errors import UserError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from physgen_control.errors import UserError
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.embodiment import Embodiment
 from physgen_policy.model.config import ModelConfig
@@ -52,7 +52,7 @@ class Checkpoint:
 
 
 def checkpoint_roots() -> list[Path]:
-    """Folders that hold named checkpoints, in search order: $PHYSGEN_CHECKPOINT_PATH, the source tree, installed shares."""
+    """Folders with named checkpoints, in search order: $PHYSGEN_CHECKPOINT_PATH, source tree, installed shares."""
     roots = [Path(p) for p in os.environ.get("PHYSGEN_CHECKPOINT_PATH", "").split(os.pathsep) if p]
     roots.append(Path(__file__).resolve().parents[1] / "checkpoints")
     roots += [
@@ -166,7 +166,9 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     try:
         tensors = load_file(path / "model.safetensors")
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path / 'model.safetensors'} is not a readable safetensors file: {error}") from error
+        raise CheckpointError(
+            f"{path / 'model.safetensors'} is not a readable safetensors file: {error}"
+        ) from error
     model, codec, text_encoder = PhysGen(config), build_frame_codec(config), build_text_encoder(config)
     for prefix, module in _modules(model, codec, text_encoder).items():
         _load_exactly(module, prefix, tensors, path)
@@ -195,7 +197,11 @@ def _modules(model: PhysGen, codec: FrameCodec, text_encoder: TextEncoder) -> di
 
 def _load_exactly(module: nn.Module, prefix: str, tensors: dict[str, torch.Tensor], path: Path) -> None:
     own = module.state_dict()
-    given = {key.removeprefix(prefix + "."): value for key, value in tensors.items() if key.startswith(prefix + ".")}
+    given = {
+        key.removeprefix(prefix + "."): value
+        for key, value in tensors.items()
+        if key.startswith(prefix + ".")
+    }
     missing, unexpected = sorted(set(own) - set(given)), sorted(set(given) - set(own))
     if missing or unexpected:
         raise CheckpointError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a checkpoint was trained for: cameras, action space, rates. Stored as embodiment.json, checked before a start."""
+"""What a checkpoint was trained for: cameras, action space, rates. Stored with it, checked before every start."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ MANISKILL_RADIANS = 0.1
 """pd_ee_delta_pose: 1.0 is 0.1 rad of rotation per control step."""
 
 MANISKILL_ROTATION_SIGN = -1.0
-"""mani-skill 3.0.1 multiplies rotations by rot_lower (-0.1): its +1 turns left-handed (upstream issue 1469)."""
+"""mani-skill 3.0.1 multiplies rotations by rot_lower (-0.1): its +1 turns left-handed (reported upstream as 1469)."""
 
 
 def check_action(action: Float32Array) -> Float64Array:

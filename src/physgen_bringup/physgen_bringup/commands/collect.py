@@ -23,8 +23,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line; standard library only, so that --help works before set-up."""
     parser = argparse.ArgumentParser(
         prog="physgen collect",
-        description="Record demonstrations of the scripted expert. The world executes a disturbed copy of every action, "
-        "so that the data contains recoveries; the recorded label stays clean. Seeds that already have a bag "
+        description="Record demonstrations of the scripted expert. The world executes a disturbed copy of every "
+        "action, so that the data contains recoveries; the recorded label stays clean. Seeds that already have a bag "
         "are skipped, so an interrupted collection continues.",
     )
     parser.add_argument("--suite", default="maniskill", choices=("maniskill", "fake"), help="simulator")
@@ -34,7 +34,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="folder for the bags (default: bags/TASK)")
     parser.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
     parser.add_argument("--tail-steps", type=int, default=8, help="steps recorded after success (default 8)")
-    parser.add_argument("--noise", type=float, default=0.015, help="Gaussian disturbance per axis and step [m]")
+    parser.add_argument(
+        "--noise", type=float, default=0.015, help="Gaussian disturbance per axis and step [m]"
+    )
     parser.add_argument("--drift-probability", type=float, default=0.04, help="chance per step of a drift")
     parser.add_argument("--drift-size", type=float, default=0.04, help="translation per step of a drift [m]")
     parser.add_argument("--start-steps", type=int, default=4, help="longest drift at the start of an episode")
@@ -84,7 +86,7 @@ def _record(
         for future in as_completed(futures):
             try:
                 yield future.result()
-            except Exception as error:  # noqa: BLE001  (one lost episode must not end the collection)
+            except Exception as error:
                 yield f"seed {futures[future]} crashed: {error}"
 
 
@@ -93,7 +95,7 @@ _collector = None
 
 def _prepare(options: argparse.Namespace) -> None:
     """Build this worker's world once."""
-    global _collector  # noqa: PLW0603  (a pool's initializer has no other way to hand over state)
+    global _collector
     from physgen_bringup.collection import make_collector
 
     os.environ.setdefault("LP_NUM_THREADS", "1")

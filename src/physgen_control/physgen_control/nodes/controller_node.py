@@ -60,7 +60,7 @@ def guarded(method: Callable[..., None]) -> Callable[..., None]:
             method(self, *arguments)
         except ConversionError as error:
             self.get_logger().error(f"ignored a message: {error}", throttle_duration_sec=1.0)
-        except Exception as error:  # noqa: BLE001  (whatever it was, the arm must hold and the status must say so)
+        except Exception as error:
             self.core.internal_fault(f"{type(error).__name__}: {error}")
             self.get_logger().error(traceback.format_exc())
         self.publish_changes()
@@ -252,7 +252,11 @@ class ControllerNode(Node):
         prefix = self.config.robot_type.value
         message = JointTrajectory(joint_names=[f"{prefix}_joint{index}" for index in range(1, 8)])
         rows = zip(
-            trajectory.times, trajectory.positions, trajectory.velocities, trajectory.accelerations, strict=True
+            trajectory.times,
+            trajectory.positions,
+            trajectory.velocities,
+            trajectory.accelerations,
+            strict=True,
         )
         for time, positions, velocities, accelerations in rows:
             message.points.append(
@@ -278,7 +282,7 @@ def main() -> None:
         node = ControllerNode()
         rclpy.spin(node)
     except UserError as error:
-        print(f"controller_node: {error}", file=sys.stderr)
+        sys.stderr.write(f"controller_node: {error}\n")
         sys.exit(2)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass

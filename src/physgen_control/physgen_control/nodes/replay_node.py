@@ -57,7 +57,7 @@ class ReplayNode(Node):
         self._player: ReplayPlayer | None = None
         self._episode_id = ""
         self._session_id = ""
-        self._sent = 0  # chunks of this session
+        self._sent = 0  # chunks sent since it began
         self._remaining = 0  # actions of it that were not applied yet
         self._step = -1  # newest applied step
         self._used_ns = -1  # stamp of the state that the newest applied action was computed from

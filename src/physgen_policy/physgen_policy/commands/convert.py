@@ -12,8 +12,12 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="physgen convert", description=__doc__)
     parser.add_argument("bags", nargs="+", type=Path, help="bag folders, or folders that contain bags")
     parser.add_argument("--out", required=True, type=Path, help="dataset folder; existing episodes are kept")
-    parser.add_argument("--image-size", type=int, default=128, help="side of each view in pixels (default 128)")
-    parser.add_argument("--rate", type=float, default=20.0, help="control rate of the recordings in Hz (default 20)")
+    parser.add_argument(
+        "--image-size", type=int, default=128, help="side of each view in pixels (default 128)"
+    )
+    parser.add_argument(
+        "--rate", type=float, default=20.0, help="control rate of the recordings in Hz (default 20)"
+    )
     options = parser.parse_args(argv)
 
     from rich.progress import track
@@ -26,7 +30,9 @@ def main(argv: list[str]) -> int:
 
     bags = [bag for folder in options.bags for bag in find_bags(folder)]
     if not bags:
-        parser.error(f"no bags in {', '.join(str(b) for b in options.bags)}; record some with `physgen collect`")
+        parser.error(
+            f"no bags in {', '.join(str(b) for b in options.bags)}; record some with `physgen collect`"
+        )
     summaries = [read_summary(bag) for bag in bags]
     embodiment = Embodiment(
         robot=summaries[0].custom_data.get("robot") or "unknown",
@@ -47,7 +53,9 @@ def main(argv: list[str]) -> int:
     writer.finish()
     for reason in left_out:
         print(f"left out: {reason}")
-    print(f"{options.out}: {len(writer.entries)} episodes, {sum(e['steps'] for e in writer.entries)} control steps")
+    print(
+        f"{options.out}: {len(writer.entries)} episodes, {sum(e['steps'] for e in writer.entries)} control steps"
+    )
     return 0
 
 

@@ -11,7 +11,9 @@ from typing import Any
 def main(argv: list[str]) -> int:
     """Parse the command line, run the training, print where the checkpoint is."""
     parser = argparse.ArgumentParser(prog="physgen train", description=__doc__)
-    parser.add_argument("config", type=Path, help="YAML file, see src/physgen_policy/physgen_policy/config/train/")
+    parser.add_argument(
+        "config", type=Path, help="YAML file, see src/physgen_policy/physgen_policy/config/train/"
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run in the output folder")
     parser.add_argument("--output", help="run folder (overrides the file)")
     parser.add_argument("--dataset", action="append", help="dataset folder (repeatable; overrides the file)")

@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from physgen_control.bags.reader import EpisodeRecording, read_episode
 from physgen_control.errors import UserError
 from physgen_control.types import AppliedAction, EpisodePhase, Source
-
 from physgen_policy.data.dataset import EpisodeRecord
 from physgen_policy.data.splice import splice_views
 from physgen_policy.embodiment import Embodiment
@@ -39,10 +39,14 @@ def episode_from_bag(path: Path, embodiment: Embodiment, slop_s: float = 0.02) -
     """
     recording = read_episode(path)
     if recording.outcome is not EpisodePhase.SUCCESS:
-        raise EpisodeRejectedError(f"{path.name} ended as {recording.outcome.name}, only successes are demonstrations")
+        raise EpisodeRejectedError(
+            f"{path.name} ended as {recording.outcome.name}, only successes are demonstrations"
+        )
     actions = [a for a in recording.applied if a.source in CONTEXT_SOURCES and a.executed]
     if len(actions) < MIN_STEPS:
-        raise EpisodeRejectedError(f"{path.name} has {len(actions)} applied actions, at least {MIN_STEPS} are needed")
+        raise EpisodeRejectedError(
+            f"{path.name} has {len(actions)} applied actions, at least {MIN_STEPS} are needed"
+        )
     period_ns = round(1e9 / embodiment.control_rate_hz)
     _check_rate(path, actions, period_ns)
     frames = _frames(recording, actions, embodiment, period_ns, round(slop_s * 1e9))

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from physgen_control.errors import UserError
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from physgen_control.errors import UserError
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.embodiment import Embodiment
 
@@ -150,13 +150,17 @@ class Dataset:
 def _read_index(folder: Path) -> dict[str, Any]:
     path = folder / "dataset.json"
     if not path.is_file():
-        raise DatasetError(f"{folder} is not a dataset (no dataset.json); make one with `physgen convert BAGS --out {folder}`")
+        raise DatasetError(
+            f"{folder} is not a dataset (no dataset.json); make one with `physgen convert BAGS --out {folder}`"
+        )
     try:
         index: dict[str, Any] = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise DatasetError(f"{path} is not readable JSON: {error}; convert the bags again") from error
     if index.get("format") != DATASET_FORMAT:
-        raise DatasetError(f"{path} has format {index.get('format')!r}, expected {DATASET_FORMAT}; convert the bags again")
+        raise DatasetError(
+            f"{path} has format {index.get('format')!r}, expected {DATASET_FORMAT}; convert the bags again"
+        )
     return index
 
 

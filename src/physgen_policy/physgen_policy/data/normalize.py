@@ -40,7 +40,9 @@ class NormStats:
                 f"action statistics need two equally long vectors, got {self.center.shape} and {self.half_range.shape}"
             )
         if not (np.isfinite(self.center).all() and (self.half_range > 0).all()):
-            raise ValueError("action statistics must be finite with positive ranges; recompute them with `convert`")
+            raise ValueError(
+                "action statistics must be finite with positive ranges; recompute them with `convert`"
+            )
 
     @property
     def action_dim(self) -> int:
@@ -87,7 +89,9 @@ class NormStats:
         """Quantile statistics of SI actions [n, action_dim]; the gripper dimension stays as it is."""
         values = np.asarray(actions, dtype=np.float32)
         if values.ndim != 2 or len(values) == 0:
-            raise ValueError(f"statistics need actions of shape [n, action_dim] with n > 0, got {values.shape}")
+            raise ValueError(
+                f"statistics need actions of shape [n, action_dim] with n > 0, got {values.shape}"
+            )
         low, high = np.quantile(values, [0.01, 0.99], axis=0)
         center, half_range = (high + low) / 2, (high - low) / 2
         if values.shape[1] == len(MIN_HALF_RANGE):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Index arithmetic of training windows: which frames and actions form the packs of one window. Pure, no tensors' values.
+"""Index arithmetic of training windows: which frames and actions form the packs of one window. Pure.
 
 A window that starts at control step s has its n-th frame at step s + 8 n. Pack n carries that frame and the 8 actions
 BEFORE it (Begin-of-Action where they are absent) and predicts the 24 actions AFTER it and the next frame

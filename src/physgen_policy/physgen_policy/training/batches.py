@@ -16,7 +16,7 @@ from physgen_policy.data.windows import Window, cut_window, draw_window
 
 @dataclass(frozen=True, slots=True)
 class EpisodeTensors:
-    """One episode ready for training: latents float16 [T + 1, c, y, x] (scaled), actions float32 [T, A] (model units)."""
+    """One episode: scaled latents float16 [T + 1, c, y, x] and actions float32 [T, A] in model units."""
 
     latents: Tensor
     actions: NDArray[np.float32]
@@ -61,7 +61,9 @@ def draw_batch(
     picked: list[tuple[EpisodeTensors, Window]] = []
     for index in chosen:
         episode = episodes[int(index)]
-        picked.append((episode, draw_window(len(episode.actions), context_packs, horizon, rng, aligned_fraction)))
+        picked.append(
+            (episode, draw_window(len(episode.actions), context_packs, horizon, rng, aligned_fraction))
+        )
     return collate(picked, horizon=horizon, num_chunks=num_chunks, idle=idle)
 
 
@@ -99,6 +101,6 @@ def _pad_frames(frames: NDArray[np.int64], packs: int) -> Tensor:
 
 def _pad(values: NDArray[np.generic], packs: int) -> NDArray[np.generic]:
     missing = packs - len(values)
-    return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)]) if missing else values
-
-
+    return (
+        np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)]) if missing else values
+    )

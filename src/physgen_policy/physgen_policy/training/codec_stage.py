@@ -37,7 +37,9 @@ class FramePool:
             return to_unit_range(torch.from_numpy(self.frames[chosen]))
         height, width = self.frames.shape[1:3]
         top, left = rng.integers(0, height - crop + 1, count), rng.integers(0, width - crop + 1, count)
-        crops = [self.frames[i, y : y + crop, x : x + crop] for i, y, x in zip(chosen, top, left, strict=True)]
+        crops = [
+            self.frames[i, y : y + crop, x : x + crop] for i, y, x in zip(chosen, top, left, strict=True)
+        ]
         return to_unit_range(torch.from_numpy(np.stack(crops)))
 
 
@@ -46,7 +48,9 @@ def to_unit_range(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
-def codec_loss(vae: AutoencoderKL, pixels: Tensor, stage: CodecStage, generator: torch.Generator) -> dict[str, Tensor]:
+def codec_loss(
+    vae: AutoencoderKL, pixels: Tensor, stage: CodecStage, generator: torch.Generator
+) -> dict[str, Tensor]:
     """L1 on pixels, L1 on image gradients (edges of small objects), KL to a unit Gaussian.
 
     Pixels that differ from the image's mean colour count more: the arm and the objects fill a small part of the view.
@@ -56,7 +60,9 @@ def codec_loss(vae: AutoencoderKL, pixels: Tensor, stage: CodecStage, generator:
     noise = torch.randn(mean.shape, generator=generator)
     decoded = vae.decode(mean + torch.exp(0.5 * logvar) * noise).sample.float()
     error = (decoded - pixels).abs()
-    saliency = 1.0 + 4.0 * (pixels - pixels.mean((2, 3), keepdim=True)).abs().amax(1, keepdim=True).clamp(max=1.0)
+    saliency = 1.0 + 4.0 * (pixels - pixels.mean((2, 3), keepdim=True)).abs().amax(1, keepdim=True).clamp(
+        max=1.0
+    )
     reconstruction = (error * saliency).mean() / saliency.mean()
     difference = decoded - pixels
     edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
@@ -86,12 +92,18 @@ def train_codec(
         for group in optimizer.param_groups:
             group["lr"] = lr
         whole = step >= stage.steps * (1 - stage.whole_fraction)
-        pixels = pool.draw(max(1, stage.batch_size // 4), rng) if whole else pool.draw(stage.batch_size, rng, stage.crop)
+        pixels = (
+            pool.draw(max(1, stage.batch_size // 4), rng)
+            if whole
+            else pool.draw(stage.batch_size, rng, stage.crop)
+        )
         pixels = pixels.to(memory_format=torch.channels_last)
-        with torch.autocast("cpu", dtype=autocast_dtype or torch.bfloat16, enabled=autocast_dtype is not None):
+        with torch.autocast(
+            "cpu", dtype=autocast_dtype or torch.bfloat16, enabled=autocast_dtype is not None
+        ):
             losses = codec_loss(vae, pixels, stage, generator)
         optimizer.zero_grad(set_to_none=True)
-        losses["total"].backward()  # type: ignore[no-untyped-call]
+        losses["total"].backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
         progress(step + 1, {key: float(value.detach()) for key, value in losses.items()} | {"lr": lr})

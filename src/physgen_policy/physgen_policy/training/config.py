@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training configuration: plain YAML -> frozen dataclasses; unknown keys are refused. Saved verbatim with a checkpoint."""
+"""Training configuration: plain YAML -> frozen dataclasses; unknown keys are refused. Saved with every checkpoint."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
+
 from physgen_control.errors import UserError
 
 
@@ -38,9 +39,10 @@ class CodecStage:
 class PolicyStage:
     """Training of the transformer and both heads.
 
-    batch_size: windows per step over all processes together. learning_rate is reached after warmup_steps and falls along a cosine to min_learning_rate at `steps`.
-    obs_loss_weight: weight of L_obs against L_act; it is computed every obs_loss_every steps (it costs most). latent_noise: std of Gaussian noise added to the input latents
-    [latent units], a regulariser. aligned_fraction: share of windows that start at the episode's start.
+    batch_size: windows per step over all processes together. learning_rate is reached after warmup_steps and falls
+    along a cosine to min_learning_rate at `steps`. obs_loss_weight: weight of L_obs against L_act; L_obs is computed
+    every obs_loss_every steps (it costs most). latent_noise: std of Gaussian noise on the input latents [latent
+    units]. aligned_fraction: share of windows that start at the episode's start.
     """
 
     steps: int = 6000

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.data.windows import Window, max_packs
-from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.batch import WindowBatch
+from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.text_encoder import TextEncoder
 from physgen_policy.sampling.solver import SamplerConfig
@@ -39,7 +39,9 @@ class PolicyLoss(nn.Module):
         self.text_encoder = text_encoder
         self.obs_loss_weight = obs_loss_weight
 
-    def forward(self, batch: ActionBatch, generator: torch.Generator, obs_loss_frames: int = 1) -> dict[str, Tensor]:
+    def forward(
+        self, batch: ActionBatch, generator: torch.Generator, obs_loss_frames: int = 1
+    ) -> dict[str, Tensor]:
         """Losses of one batch; "total" is what is minimised."""
         windows = window_batch(batch, self.text_encoder)
         losses = self.model.loss(windows, generator, obs_loss_frames=obs_loss_frames)
@@ -128,7 +130,9 @@ class PolicyTrainer:
         self.step += 1
         report = {key: float(value.detach()) for key, value in losses.items()}
         if not np.isfinite(report["total"]):
-            raise FloatingPointError(f"the loss became {report['total']} at step {self.step}; lower the learning rate")
+            raise FloatingPointError(
+                f"the loss became {report['total']} at step {self.step}; lower the learning rate"
+            )
         return report | {"lr": lr, "grad_norm": float(norm)}
 
     def _draw(self, rng: np.random.Generator, generator: torch.Generator) -> ActionBatch:
@@ -171,7 +175,9 @@ class PolicyTrainer:
         model, text_encoder = self.module.model, self.module.text_encoder
         with self.averaged_weights():
             for episode in self.data.validation:
-                errors.append(_episode_error(model, text_encoder, episode, self.config, self.data.norm, denoise_steps))
+                errors.append(
+                    _episode_error(model, text_encoder, episode, self.config, self.data.norm, denoise_steps)
+                )
         error = np.concatenate(errors)
         translation = np.linalg.norm(error[:, :3], axis=1)
         return {
@@ -183,7 +189,9 @@ class PolicyTrainer:
 
     def save_state(self, folder: Path) -> None:
         """Write everything a resume needs: weights, average, optimiser moments, step. Safetensors only."""
-        tensors = {f"module.{k}": v.detach().contiguous().clone() for k, v in self.module.state_dict().items()}
+        tensors = {
+            f"module.{k}": v.detach().contiguous().clone() for k, v in self.module.state_dict().items()
+        }
         tensors |= {f"average.{k}": v.contiguous() for k, v in self.average.shadow.items()}
         state = self.optimizer.state_dict()["state"]
         for index, moments in state.items():

@@ -17,12 +17,19 @@ import numpy as np
 import torch
 import yaml
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from physgen_control.errors import UserError
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from safetensors.torch import load_file, save_file
 from torch.utils.tensorboard import SummaryWriter
 
+from physgen_control.errors import UserError
 from physgen_policy.checkpoint import save_checkpoint
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.data.normalize import NormStats
@@ -57,10 +64,14 @@ class TrainingRun:
         )
         self.is_main = self.accelerator.is_main_process
         if self.is_main and (self.folder / "config.yaml").exists() and not resume:
-            raise UserError(f"{self.folder} already holds a run; pass --resume to continue it or choose another output")
+            raise UserError(
+                f"{self.folder} already holds a run; pass --resume to continue it or choose another output"
+            )
         self.folder.mkdir(parents=True, exist_ok=True)
         if self.is_main:
-            (self.folder / "config.yaml").write_text(yaml.safe_dump(_plain(config.to_dict()), sort_keys=False))
+            (self.folder / "config.yaml").write_text(
+                yaml.safe_dump(_plain(config.to_dict()), sort_keys=False)
+            )
         self.console = Console(quiet=not self.is_main)
         self.writer = SummaryWriter(str(self.folder / "tensorboard")) if self.is_main else None
         self.autocast_dtype = torch.bfloat16 if mixed == "bf16" else None
@@ -133,7 +144,9 @@ class TrainingRun:
                 episodes.append(EpisodeTensors(latent, actions, dataset.entries[index]["instruction"]))
         return episodes
 
-    def _policy(self, config: ModelConfig, codec: FrameCodec, data: PolicyData, embodiment: Embodiment) -> Path:
+    def _policy(
+        self, config: ModelConfig, codec: FrameCodec, data: PolicyData, embodiment: Embodiment
+    ) -> Path:
         stage = self.config.policy
         torch.manual_seed(self.config.seed + 1)
         model, text_encoder = PhysGen(config), build_text_encoder(config)
@@ -149,7 +162,11 @@ class TrainingRun:
             while trainer.step < stage.steps:
                 values = trainer.train_step()
                 step = trainer.step
-                bar.update(task, completed=step, info=f"action {values['action']:.4f} frame {values['observation']:.4f}")
+                bar.update(
+                    task,
+                    completed=step,
+                    info=f"action {values['action']:.4f} frame {values['observation']:.4f}",
+                )
                 if step % self.config.log_every == 0:
                     rate = (step - first) * stage.batch_size / (time.monotonic() - started)
                     self._log("policy", step, values | {"windows_per_s": rate})
@@ -253,4 +270,7 @@ def _merge(datasets: list[Dataset]) -> tuple[Embodiment, NormStats]:
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
     """Tuples as lists, for YAML and JSON."""
-    return {k: _plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    return {
+        k: _plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v
+        for k, v in values.items()
+    }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""normalize and denormalize are exact inverses inside the range, and never turn noise of idle dimensions into motion."""
+"""normalize and denormalize are inverses inside the range and never turn noise of idle dimensions into motion."""
 
 import json
 
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from physgen_policy.data.normalize import MIN_HALF_RANGE, NormStats
 
 actions = hnp.arrays(

@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+
 from physgen_policy.data.splice import splice_views
 
 

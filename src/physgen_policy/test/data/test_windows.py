@@ -4,6 +4,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+
 from physgen_policy.data.windows import Window, cut_window, draw_window, max_packs
 
 HORIZON, CHUNKS = 8, 3
@@ -17,7 +18,9 @@ def numbered_actions(steps: int) -> np.ndarray:
 
 def test_hand_drawn_window() -> None:
     """An episode of 20 steps from its start: 3 packs, BOA first, targets run past the end masked."""
-    cut = cut_window(numbered_actions(20), Window(0, max_packs(20, 0, 5, HORIZON), True), HORIZON, CHUNKS, IDLE)
+    cut = cut_window(
+        numbered_actions(20), Window(0, max_packs(20, 0, 5, HORIZON), True), HORIZON, CHUNKS, IDLE
+    )
     assert cut.boa.tolist() == [True, False, False]
     assert cut.past[1, :, 0].tolist() == list(range(8))
     assert cut.past[2, :, 0].tolist() == list(range(8, 16))
