@@ -209,7 +209,12 @@ def _recorder(arguments: LaunchArguments) -> NodeSpec:
         executable="recorder_node",
         name="recorder_node",
         module="physgen_control.nodes.recorder_node",
-        parameters={"use_sim_time": arguments.simulated, "bag_dir": str(arguments.bag_dir)},
+        parameters={
+            "use_sim_time": arguments.simulated,
+            "bag_dir": str(arguments.bag_dir),
+            # A simulated episode says how many steps it has, so a long wait costs nothing on a slow machine.
+            "drain_s": 10.0 if arguments.simulated else 1.0,
+        },
         override_files=_user_files(arguments),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import psutil
 import pytest
+from processes import children
 
 from physgen_bringup import results
 from physgen_bringup.commands import evaluate
@@ -45,7 +46,7 @@ def test_episodes_have_consecutive_seeds_whatever_worker_ran_them(tmp_path):
     written = results.read(tmp_path / "out" / "results.json")
     assert written.episodes == evaluation.episodes
     assert written.protocol.success_rule
-    assert psutil.Process().children() == []
+    assert children() == []
 
 
 def test_the_number_of_workers_does_not_change_an_outcome(tmp_path):

@@ -6,11 +6,12 @@ import signal
 from dataclasses import replace
 
 import numpy as np
-import psutil
 import pytest
 
 pytest.importorskip("rclpy")
 pytest.importorskip("physgen_msgs")
+
+from processes import children
 
 from physgen_bringup import results
 from physgen_bringup.evaluation import EvaluationSpec
@@ -33,14 +34,6 @@ def graph_of(tmp_path, *words):
 def change(graph, name, **fields):
     nodes = [replace(node, **fields) if node.name == name else node for node in graph.nodes]
     return replace(graph, nodes=tuple(nodes))
-
-
-def children():
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if process.status() != psutil.STATUS_ZOMBIE
-    ]
 
 
 @pytest.fixture(scope="module")

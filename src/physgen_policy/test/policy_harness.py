@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +40,28 @@ from physgen_msgs.srv import SetInstruction
 DT = 50_000_000
 POSE = Pose(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))
 CAMERAS = ("wrist", "fixed")
+DOMAINS = range(50, 60)
+
+
+@contextmanager
+def private_domain() -> Iterator[int]:
+    """A DDS domain that no other test run on this machine uses at the same time."""
+    first = os.getpid() % len(DOMAINS)
+    for domain in (*DOMAINS[first:], *DOMAINS[:first]):
+        path = Path(tempfile.gettempdir()) / f"physgen_domain_{os.getuid()}_{domain}.lock"
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                continue
+            yield domain
+            return
+    raise RuntimeError(f"the DDS domains {DOMAINS} are all in use by other test runs; wait for them to end")
+
+
+def _die_with_parent() -> None:
+    # A test run that is killed must not leave nodes behind: PR_SET_PDEATHSIG.
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 class PolicyProcess:
@@ -48,7 +75,13 @@ class PolicyProcess:
         environment = os.environ | {"ROS_DOMAIN_ID": str(domain), "OMP_NUM_THREADS": "1"}
         self._log = log
         self._stream = log.open("w")
-        self.process = subprocess.Popen(command, env=environment, stdout=self._stream, stderr=self._stream)
+        self.process = subprocess.Popen(
+            command,
+            env=environment,
+            stdout=self._stream,
+            stderr=self._stream,
+            preexec_fn=_die_with_parent,
+        )
 
     @property
     def output(self) -> str:

@@ -43,6 +43,7 @@ def tiny_config(**action: object) -> ModelConfig:
                 "intermediate_size": 32,
                 "num_layers": 1,
                 "num_heads": 2,
+                "partial_rotary_factor": 0.5,
                 "vocab_size": 259,
                 "max_positions": 64,
             },

@@ -6,6 +6,7 @@ It commands nothing and knows nothing of policies or worlds; when the last episo
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
+from std_msgs.msg import String
 
 from physgen_bringup import results
 from physgen_bringup.protocol import make_protocol
@@ -63,6 +65,9 @@ class EpisodeRunnerConfig:
     drain_timeout: float = parameter(
         2.0, description="Longest wait for late messages of an episode", unit="s", ge=0.0
     )
+    recorder_timeout: float = parameter(
+        20.0, description="Longest wait for the recorder to complete a bag", unit="s", ge=0.0
+    )
 
 
 def say(text: str) -> None:
@@ -85,12 +90,14 @@ class EpisodeRunner(Node):
         self.safety: SafetyStatus | None = None
         self.policy: PolicyStatus | None = None
         self.tally: EpisodeTally | None = None
+        self.recorder: dict[str, str] = {}
         self._last_progress_s = 0.0
         self._over: set[str] = {""}
         self._reset = self.create_client(ResetEnv, "/physgen/reset_env")
         self.create_subscription(EpisodeInfo, "/physgen/episode_info", self._on_episode, qos.LATCHED)
         self.create_subscription(SafetyStatus, "/physgen/safety_status", self._on_safety, qos.LATCHED)
         self.create_subscription(PolicyStatus, "/physgen/policy_status", self._on_policy, qos.LATCHED)
+        self.create_subscription(String, "/physgen/recorder_status", self._on_recorder, qos.LATCHED)
         self.create_subscription(ActionChunk, "/physgen/action_chunk", self._on_chunk, qos.COMMAND)
         self.create_subscription(AppliedAction, "/physgen/applied_action", self._on_applied, qos.RECORDER)
         self.create_subscription(JointState, "/joint_states", self._on_joints, qos.LOCKSTEP_READER)
@@ -181,7 +188,18 @@ class EpisodeRunner(Node):
         result = tally.result(episode, wall_s)
         if self.config.save_actions:
             tally.save(actions_path(folder, seed), episode.step)
+        if self.config.record and not self._spin_until(
+            lambda: self._recorded(episode_id), self.config.recorder_timeout
+        ):
+            say(
+                f"seed {seed}: the recorder did not complete its bag ({self.recorder.get('detail', 'silent')})"
+            )
         return result
+
+    def _recorded(self, episode_id: str) -> bool:
+        """The bag is complete, or the recorder said why there is none; the next episode must not cut it short."""
+        ours = self.recorder.get("episode_id") == episode_id and self.recorder.get("state") == "ready"
+        return ours or self.recorder.get("state") == "error"
 
     def _ended(self, episode_id: str) -> bool:
         terminal = (EpisodePhase.SUCCESS, EpisodePhase.FAILURE, EpisodePhase.DISCARDED, EpisodePhase.CRASHED)
@@ -197,7 +215,6 @@ class EpisodeRunner(Node):
     def _missing(self) -> list[str]:
         """Sentences about what is not ready; empty when all is."""
         missing = []
-        names = set(self.get_node_names())
         if not self._reset.service_is_ready():
             missing.append("bridge_node offers no /physgen/reset_env")
         usable = (SafetyStatus.ARMED, SafetyStatus.SHADOW, SafetyStatus.HOLD)
@@ -210,8 +227,8 @@ class EpisodeRunner(Node):
             missing.append(f"{policy_node} has not reported a state")
         elif not self.policy.ready:
             missing.append(f"{policy_node} is not ready ({self.policy.detail or 'no detail'})")
-        if self.config.record and "recorder_node" not in names:
-            missing.append("recorder_node is not there")
+        if self.config.record and self.recorder.get("state") != "ready":
+            missing.append(f"recorder_node is not ready ({self.recorder.get('detail', 'no detail')})")
         return missing
 
     def _spin_until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
@@ -230,6 +247,9 @@ class EpisodeRunner(Node):
 
     def _on_safety(self, message: SafetyStatus) -> None:
         self.safety = message
+
+    def _on_recorder(self, message: String) -> None:
+        self.recorder = json.loads(message.data)
 
     def _on_policy(self, message: PolicyStatus) -> None:
         self.policy = message

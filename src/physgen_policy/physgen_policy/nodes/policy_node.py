@@ -277,6 +277,7 @@ def main(args: list[str] | None = None) -> int:
             node.close()
         rclpy.try_shutdown()
     if failure:
+        sys.stderr.write(f"policy_node: {failure}\n")
         return 2
     return 0
 

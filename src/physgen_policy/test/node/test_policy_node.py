@@ -11,7 +11,7 @@ pytest.importorskip("rclpy", reason="needs the pip runtime or a ROS 2 installati
 
 import itertools
 
-from policy_harness import CAMERAS, DT, Graph, PolicyProcess, broken_image, camera_frame
+from policy_harness import CAMERAS, DT, Graph, PolicyProcess, broken_image, camera_frame, private_domain
 from sensor_msgs.msg import Image
 from tiny_checkpoint import write_tiny_checkpoint
 
@@ -22,7 +22,6 @@ from physgen_policy.runtime.observation import GateConfig, ObservationGate, Poli
 from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig
 
 pytestmark = pytest.mark.ros
-DOMAIN = 50
 FAST = {"denoise_steps": 4, "frame_ar_steps": 2, "frame_denoise_steps": 2}
 
 
@@ -32,12 +31,28 @@ def checkpoint(tmp_path_factory):
     return write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
 
 
+@pytest.fixture
+def domain():
+    with private_domain() as number:
+        yield number
+
+
 @pytest.fixture(scope="module")
-def lockstep(checkpoint, tmp_path_factory):
+def shared_domain():
+    with private_domain() as number:
+        yield number
+
+
+@pytest.fixture(scope="module")
+def lockstep(checkpoint, tmp_path_factory, shared_domain):
     """One graph and one node process for all lockstep tests, each with an episode of its own."""
-    graph = Graph(DOMAIN)
+    graph = Graph(shared_domain)
     process = PolicyProcess(
-        DOMAIN, tmp_path_factory.mktemp("log") / "node.txt", checkpoint=checkpoint, task="PushCube-v1", **FAST
+        shared_domain,
+        tmp_path_factory.mktemp("log") / "node.txt",
+        checkpoint=checkpoint,
+        task="PushCube-v1",
+        **FAST,
     )
     try:
         graph.wait_ready()
@@ -187,10 +202,10 @@ def test_bad_image_is_reported_and_survived(lockstep: Graph) -> None:
     lockstep.end_episode()
 
 
-def test_realtime_holds_move_the_base_step(checkpoint, tmp_path) -> None:
+def test_realtime_holds_move_the_base_step(checkpoint, tmp_path, domain) -> None:
     """The world does not wait: hold steps count, the next base step follows the real steps."""
-    graph = Graph(DOMAIN + 1)
-    process = PolicyProcess(DOMAIN + 1, tmp_path / "node.txt", checkpoint=checkpoint, pace="realtime", **FAST)
+    graph = Graph(domain)
+    process = PolicyProcess(domain, tmp_path / "node.txt", checkpoint=checkpoint, pace="realtime", **FAST)
     try:
         graph.wait_ready()
         graph.start_episode("realtime")
@@ -220,10 +235,10 @@ def test_realtime_holds_move_the_base_step(checkpoint, tmp_path) -> None:
     assert code == 0, process.output
 
 
-def test_killed_policy_resumes_in_the_middle_of_an_episode(checkpoint, tmp_path) -> None:
+def test_killed_policy_resumes_in_the_middle_of_an_episode(checkpoint, tmp_path, domain) -> None:
     """kill -9 and restart: the latched EpisodeInfo and the repeated observation are enough to go on."""
-    graph = Graph(DOMAIN + 2)
-    first = PolicyProcess(DOMAIN + 2, tmp_path / "first.txt", checkpoint=checkpoint, **FAST)
+    graph = Graph(domain)
+    first = PolicyProcess(domain, tmp_path / "first.txt", checkpoint=checkpoint, **FAST)
     second = None
     try:
         graph.wait_ready()
@@ -232,7 +247,7 @@ def test_killed_policy_resumes_in_the_middle_of_an_episode(checkpoint, tmp_path)
         first.kill()
         graph.statuses.clear()
         graph.chunks.clear()
-        second = PolicyProcess(DOMAIN + 2, tmp_path / "second.txt", checkpoint=checkpoint, **FAST)
+        second = PolicyProcess(domain, tmp_path / "second.txt", checkpoint=checkpoint, **FAST)
         resumed = graph.wait_chunk(0, repeat_s=0.5)
         assert resumed.session_id != history[0][0].session_id
         assert resumed.base_step == 16
@@ -257,9 +272,11 @@ def test_killed_policy_resumes_in_the_middle_of_an_episode(checkpoint, tmp_path)
     ],
     ids=["missing", "task", "rate", "parameter"],
 )
-def test_unusable_settings_end_with_one_sentence(checkpoint, tmp_path, parameters: dict, words: str) -> None:
+def test_unusable_settings_end_with_one_sentence(
+    checkpoint, tmp_path, domain, parameters: dict, words: str
+) -> None:
     """Exit code 2, the reason on stderr, no traceback."""
-    process = PolicyProcess(DOMAIN + 3, tmp_path / "node.txt", **({"checkpoint": checkpoint} | parameters))
+    process = PolicyProcess(domain, tmp_path / "node.txt", **({"checkpoint": checkpoint} | parameters))
     try:
         assert process.process.wait(90) == 2, process.output
     finally:
@@ -269,10 +286,10 @@ def test_unusable_settings_end_with_one_sentence(checkpoint, tmp_path, parameter
     assert len([line for line in process.output.splitlines() if line.startswith("policy_node: ")]) == 1
 
 
-def test_camera_smaller_than_the_view_is_refused(checkpoint, tmp_path) -> None:
+def test_camera_smaller_than_the_view_is_refused(checkpoint, tmp_path, domain) -> None:
     """The image size is known only when images come: the node ends then, with the sentence."""
-    graph = Graph(DOMAIN + 4)
-    process = PolicyProcess(DOMAIN + 4, tmp_path / "node.txt", checkpoint=checkpoint, **FAST)
+    graph = Graph(domain)
+    process = PolicyProcess(domain, tmp_path / "node.txt", checkpoint=checkpoint, **FAST)
     try:
         graph.wait_ready()
         graph.observe(side=16)

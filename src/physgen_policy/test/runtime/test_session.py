@@ -73,6 +73,7 @@ class Recorder:
         self.chunks: list[ActionChunk] = []
         self.frames: list[int] = []
         self.errors: list[Exception] = []
+        self.now_ns = START
         self._changed = threading.Condition()
         events = SessionEvents(
             chunk=lambda chunk: self._add(self.chunks, chunk),
@@ -82,7 +83,7 @@ class Recorder:
             wants_frame=lambda: imagine,
         )
         config = GateConfig(step_period_ns=DT, lockstep=lockstep)
-        self.session = PolicySession(self.policy, config, ("fixed", "wrist"), events, lambda: 10**12)
+        self.session = PolicySession(self.policy, config, ("fixed", "wrist"), events, lambda: self.now_ns)
 
     def _add(self, where: list, item: object) -> None:
         with self._changed:
@@ -94,6 +95,7 @@ class Recorder:
             assert self._changed.wait_for(lambda: len(where) >= count, 30), f"only {len(where)} of {count}"
 
     def show(self, step: int, start_ns: int = START) -> None:
+        self.now_ns = start_ns + step * DT
         for stream in ("fixed", "wrist"):
             self.session.put_frame(
                 stream, CameraFrame(stamp_ns=start_ns + step * DT, rgb=IMAGE, frame_id="camera")
