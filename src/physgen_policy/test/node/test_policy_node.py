@@ -266,11 +266,14 @@ def test_killed_policy_resumes_in_the_middle_of_an_episode(checkpoint, tmp_path,
     ("parameters", "words"),
     [
         ({"checkpoint": "no_such_checkpoint"}, "no_such_checkpoint"),
-        ({"task": "StackCube-v1"}, "trained for PushCube-v1, the graph runs StackCube-v1"),
-        ({"control_period": 0.1}, "20 Hz"),
+        (
+            {"task": "StackCube-v1", "control_period": 0.1},
+            "acts at 20 Hz, the graph at 10 Hz (control_period 0.1 s); "
+            "the checkpoint was trained for PushCube-v1, the graph runs StackCube-v1",
+        ),
         ({"denoise_steps": 0}, "denoise_steps"),
     ],
-    ids=["missing", "task", "rate", "parameter"],
+    ids=["missing", "embodiment", "parameter"],
 )
 def test_unusable_settings_end_with_one_sentence(
     checkpoint, tmp_path, domain, parameters: dict, words: str
