@@ -178,3 +178,30 @@ def test_who_is_missing_is_named(tmp_path):
     with PrivateDomain() as domain:
         assert LocalRunner(graph, domain_id=domain, console=lines.append).run() != 0
     assert any("not ready in 6 s" in line and "expert_node" in line for line in lines), lines
+
+
+def test_the_in_process_collector_records_the_same_data(lockstep_run, tmp_path):
+    """`collect` may stand in for the graph only because its bags hold the same values."""
+    from physgen_bringup.collection import make_collector
+    from physgen_control.bags.reader import find_bags, read_episode
+
+    folder, _ = lockstep_run
+    through_ros = {bag.episode.seed: bag for bag in map(read_episode, find_bags(folder / "bags"))}
+    collector = make_collector(
+        "fake", "FakePush-v0", tail_steps=0, noise=0.0, drift_probability=0.0, drift_size=0.0, start_steps=0
+    )
+    for seed in SEEDS:
+        ours = read_episode(collector.collect(seed, tmp_path).path)
+        theirs = through_ros[seed]
+        assert ours.outcome is theirs.outcome and ours.instruction == theirs.instruction
+        for name in ("raw", "applied"):
+            a, b = ([getattr(action, name) for action in bag.applied] for bag in (ours, theirs))
+            assert np.array_equal(a, b)
+        assert [a.limits for a in ours.applied] == [a.limits for a in theirs.applied]
+        for camera in ("fixed", "wrist"):
+            assert len(ours.images[camera]) == len(theirs.images[camera])
+            for index in range(len(ours.images[camera])):
+                assert np.array_equal(ours.images[camera].rgb(index), theirs.images[camera].rgb(index))
+        assert np.array_equal(ours.joints.positions, theirs.joints.positions)
+        assert np.array_equal(ours.poses.positions, theirs.poses.positions)
+        assert np.array_equal(np.diff(ours.joints.stamps_ns), np.diff(theirs.joints.stamps_ns))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import rclpy
 from rclpy.clock import Clock, ClockType
@@ -36,12 +37,14 @@ from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction, EpisodeInfo, PolicyStatus
 from physgen_msgs.srv import SetInstruction
 from physgen_policy.nodes.policy_parameters import PolicyNodeConfig
+from physgen_policy.nodes.policy_status import status_message
 from physgen_policy.runtime.embodiment_check import GraphDescription, find_mismatches
 from physgen_policy.runtime.loading import load_policy
 from physgen_policy.runtime.policy import PhysGenPolicy
 from physgen_policy.runtime.session import PolicySession, SessionEvents
 
 CAMERAS = {"fixed": "/camera/fixed/color/image_raw", "wrist": "/camera/wrist/color/image_raw"}
+ValueT = TypeVar("ValueT")
 _CONNECTION_PERIOD = 0.25  # s of wall time between looks at the graph
 
 
@@ -61,7 +64,6 @@ class PolicyNode(LifecycleNode):
         )
         self._policy: PhysGenPolicy | None = None
         self._session: PolicySession | None = None
-        self._ready = False
         self._missing = ["configuration"]
         self._checked: set[str] = set()
         self._connections: list[tuple[Any, Any]] = []  # (what, how to destroy it)
@@ -146,38 +148,37 @@ class PolicyNode(LifecycleNode):
         for connection, destroy in self._connections:
             destroy(connection)
         self._connections.clear()
-        self._session, self._ready, self._missing = None, False, ["activation"]
+        self._session, self._missing = None, ["activation"]
 
     # ---- in
 
     def _on_image(self, stream: str, message: Image) -> None:
-        try:
-            frame = image_from_msg(message)
-        except ConversionError as error:
-            self._complain(f"{stream} camera: {error}")
+        frame = self._read(image_from_msg, message, f"{stream} camera: ")
+        if frame is None or self._session is None:
             return
-        if stream not in self._checked and not self._fits(stream, frame):
-            return
-        if self._session is not None:
+        if stream in self._checked or self._fits(stream, frame):
             self._session.put_frame(stream, frame)
 
     def _on_applied(self, message: AppliedAction) -> None:
-        try:
-            action = applied_action_from_msg(message)
-        except ConversionError as error:
-            self._complain(str(error))
-            return
-        if self._session is not None:
+        action = self._read(applied_action_from_msg, message)
+        if action is not None and self._session is not None:
             self._session.put_action(action)
 
     def _on_episode(self, message: EpisodeInfo) -> None:
-        try:
-            episode = episode_from_msg(message)
-        except ConversionError as error:
-            self._complain(str(error))
-            return
-        if self._session is not None:
+        episode = self._read(episode_from_msg, message)
+        if episode is not None and self._session is not None:
             self._session.put_episode(episode)
+
+    def _read(self, convert: Callable[[Any], ValueT], message: Any, who: str = "") -> ValueT | None:
+        """The message's value, or None after a complaint."""
+        try:
+            return convert(message)
+        except ConversionError as error:
+            sentence = f"{who}{error}"
+            self.get_logger().error(sentence, throttle_duration_sec=5.0)
+            if self._session is not None:
+                self._session.set_detail(sentence)
+            return None
 
     def _on_set_instruction(
         self, request: SetInstruction.Request, response: SetInstruction.Response
@@ -226,28 +227,12 @@ class PolicyNode(LifecycleNode):
         if not self._chunk_publisher.get_subscription_count():
             missing.append("the controller")
         if missing != self._missing:
-            self._missing, self._ready = missing, not missing
+            self._missing = missing
             self._publish_status()
 
-    def _complain(self, sentence: str) -> None:
-        self.get_logger().error(sentence, throttle_duration_sec=5.0)
-        if self._session is not None:
-            self._session.set_detail(sentence)
-
     def _publish_status(self) -> None:
-        session, policy = self._session, self._policy
-        message = PolicyStatus(header=make_header(self._now_ns(), ""), ready=self._ready)
-        if policy is not None:
-            message.policy_id, message.gpu_memory = policy.policy_id, policy.gpu_memory
-        if session is not None:
-            status = session.status
-            message.session_id, message.instruction = status.session_id, status.instruction
-            message.latency_last, message.latency_mean = status.latency_last, status.latency_mean
-            message.latency_p95, message.sync_skew = status.latency_p95, status.sync_skew
-            message.observations_used = message.predictions = status.predictions
-            message.observations_dropped, message.detail = status.dropped, status.detail
-        if self._missing:
-            message.detail = f"waiting for {', '.join(self._missing)}"
+        message = status_message(self._policy, self._session, self._missing)
+        message.header = make_header(self._now_ns(), "")
         self._status_publisher.publish(message)
 
     def _now_ns(self) -> int:

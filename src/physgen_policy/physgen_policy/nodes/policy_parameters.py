@@ -40,7 +40,7 @@ class PolicyNodeConfig:
         choices=("recompute", "restart"),
     )
     use_cache: bool = parameter(True, description="Keep keys and values while the window grows.")
-    use_plan: bool = parameter(True, description="Condition on the unexecuted part of the last prediction.")
+    use_plan: bool = parameter(False, description="Condition on the unexecuted part of the last prediction.")
     seed: int = parameter(
         0, description="Added to every episode's seed for the policy's random numbers.", ge=0
     )

@@ -108,7 +108,7 @@ class ObservationGate:
         self._session_id = ""
         self._base: int | None = None
         self._in_flight = False
-        self._sent_after = -1
+        self._sent_after, self._sent_ns = -1, 0
         self._context_from: int | None = None
         self._retry = False
         self._latest_start_ns = 0
@@ -129,7 +129,7 @@ class ObservationGate:
         self._log = _AppliedLog()
         self._base, self._context_from = None, None
         self._in_flight = self._retry = False
-        self._sent_after, self._waiting_since = -1, None
+        self._sent_after, self._sent_ns, self._waiting_since = -1, 0, None
         for action in self._stash:
             if action.episode_id == episode.episode_id:
                 self._log.add(action)
@@ -150,10 +150,14 @@ class ObservationGate:
         else:
             self._stash.append(action)
 
-    def chunk_sent(self) -> None:
-        """The chunk for the last observation is out: from now on its absence at the arm can be noticed."""
+    def chunk_sent(self, now_ns: int = 0) -> None:
+        """The chunk for the last observation is out: from now on its absence at the arm can be noticed.
+
+        Args:
+            now_ns: ROS time; actions applied before it say nothing, however late they are heard of.
+        """
         self._in_flight = False
-        self._sent_after = self._log.last_step
+        self._sent_after, self._sent_ns = self._log.last_step, now_ns
 
     def chunk_failed(self) -> None:
         """No chunk came of the last observation: ask again with the next images and the same actions."""
@@ -197,7 +201,11 @@ class ObservationGate:
         if own and since[-1].step - own[-1].step >= config.interrupt_steps:
             return self._shows(since[-1]), fresh
         if not own and not self._in_flight:
-            unanswered = [action for action in since if action.step > self._sent_after]
+            unanswered = [
+                action
+                for action in since
+                if action.step > self._sent_after and action.stamp_ns >= self._sent_ns
+            ]
             if len(unanswered) >= config.abandon_steps:
                 return self._shows(since[-1]), fresh
         return Waiting(f"{len(own)} of {config.execute_steps} actions of the chunk applied")

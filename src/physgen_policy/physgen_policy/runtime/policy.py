@@ -65,7 +65,8 @@ class PolicyConfig:
     """How a checkpoint is run.
 
     sampler, denoise_steps: solver of the action head. window_policy: see WindowPolicy. use_cache: keep keys
-    and values while the window grows. use_plan: condition on the unexecuted part of the last prediction.
+    and values while the window grows. use_plan: condition on the unexecuted
+    part of the last prediction (off: the shipped checkpoint follows its own plan too closely, see its card).
     execute_steps: actions of chunk 0 to run before the next observation. num_threads: CPU threads of torch,
     process-wide; 0 leaves it alone. dtype: of the networks; solvers and statistics stay float32.
     frame_ar_steps, frame_denoise_steps: quality of imagined frames. seed: added to every episode's own seed.
@@ -75,7 +76,7 @@ class PolicyConfig:
     denoise_steps: int = 10
     window_policy: WindowPolicy = WindowPolicy.RECOMPUTE
     use_cache: bool = True
-    use_plan: bool = True
+    use_plan: bool = False
     execute_steps: int = HORIZON
     num_threads: int = 1
     dtype: Literal["float32", "bfloat16"] = "float32"

@@ -198,7 +198,7 @@ class PolicySession:
             if work.cancel.cancelled:
                 return
             self._answer = replace(chunk, inference_end_ns=max(chunk.inference_start_ns, self._now_ns()))
-            self._gate.chunk_sent()
+            self._gate.chunk_sent(self._now_ns())
             self._events.chunk(self._answer)
             self._latency.add((time.monotonic_ns() - work.received_ns) / 1e9)
             self._detail = f"episode {work.episode.episode_id} is running"

@@ -228,7 +228,7 @@ def test_realtime_holds_move_the_base_step(checkpoint, tmp_path, domain) -> None
             assert base <= accepted
         steps = sorted(bases)
         for earlier, later in itertools.pairwise(steps):
-            assert later >= bases[earlier] + 8, "observed before the chunk was executed"
+            assert later >= bases[earlier] + 8, f"observed before the chunk was executed: {bases}"
     finally:
         code = process.close()
         graph.close()

@@ -199,6 +199,22 @@ def test_chunk_that_never_started_is_asked_again_only_after_it_was_sent() -> Non
     assert expect(g, 14).base_step == 14
 
 
+def test_actions_from_before_the_chunk_was_sent_do_not_count_against_it() -> None:
+    """A backlog of hold steps heard of after sending once made the policy ask again at once."""
+    g = gate(lockstep=False, abandon_steps=4)
+    show(g, 0)
+    expect(g, 0)
+    g.chunk_sent(START + 10 * DT)
+    for step in range(10):
+        g.put_action(applied(step, 0, Source.HOLD))
+    show(g, 10)
+    assert isinstance(g.take(START + 10**12), Waiting)
+    for step in range(10, 14):
+        g.put_action(applied(step, 0, Source.HOLD))
+    show(g, 14)
+    assert expect(g, 14).base_step == 14
+
+
 def test_failed_inference_keeps_the_context_and_asks_again() -> None:
     """The actions of the failed observation condition the next one."""
     g = gate(lockstep=False)

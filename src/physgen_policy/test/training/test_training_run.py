@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training from a dataset to a checkpoint: a resumed run equals an uninterrupted one, and the loss falls."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from model_windows import mini_config
+from safetensors.torch import load_file
+
+from physgen_policy.data.dataset import DatasetWriter, EpisodeRecord
+from physgen_policy.embodiment import Embodiment
+from physgen_policy.training import run as training_run
+from physgen_policy.training.config import CodecStage, PolicyStage, TrainConfig, TrainConfigError, parse_config
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three short episodes whose images and actions say where they are in the episode."""
+    folder = tmp_path_factory.mktemp("dataset")
+    height, width = mini_config().nova.image_size
+    writer = DatasetWriter(
+        folder, Embodiment(robot="panda", image_height=height, image_width=width // 2, tasks=("FakePush-v0",))
+    )
+    rng = np.random.default_rng(0)
+    for seed in range(3):
+        images = np.zeros((13, height, width, 3), np.uint8)
+        images[:] = (20 * np.arange(13, dtype=np.uint8))[:, None, None, None]
+        actions = rng.normal(0, 0.02, (12, 7)).astype(np.float32)
+        actions[:, 6] = -1.0
+        writer.add(
+            EpisodeRecord(
+                images=images,
+                actions=actions,
+                intervention=np.zeros(12, bool),
+                task="FakePush-v0",
+                seed=seed,
+                instruction="push",
+                success=True,
+                source=str(seed),
+            )
+        )
+    writer.finish()
+    return folder
+
+
+@pytest.fixture
+def config(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
+    monkeypatch.setattr(training_run, "load_preset", lambda _name: mini_config())
+    return TrainConfig(
+        name="mini",
+        model="mini",
+        dataset=(str(dataset),),
+        output=str(tmp_path / "run"),
+        device="cpu",
+        precision="fp32",
+        num_threads=1,
+        validation_episodes=0,
+        validate_every=2,
+        save_every=2,
+        log_every=1,
+        store_dtype="float32",
+        codec=CodecStage(steps=2, batch_size=2, crop=16),
+        policy=PolicyStage(steps=4, batch_size=2, warmup_steps=1),
+    )
+
+
+def test_resumed_training_equals_uninterrupted_training(config: TrainConfig, tmp_path: Path) -> None:
+    whole = training_run.TrainingRun(config, resume=False).fit()
+    parts = replace(config, output=str(tmp_path / "parts"), codec=replace(config.codec, init_from=config.output + "/codec"))
+    first = training_run.TrainingRun(parts, resume=False)
+
+    class Interrupted(Exception):
+        pass
+
+    def stop(stage: str, step: int, values: dict[str, float]) -> None:
+        if stage == "policy" and step == 3:
+            raise Interrupted
+
+    first._log = stop  # type: ignore[method-assign]
+    with pytest.raises(Interrupted):
+        first.fit()
+    resumed = training_run.TrainingRun(parts, resume=True).fit()
+    expected, found = load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors")
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_a_run_is_not_overwritten_and_logs_its_metrics(config: TrainConfig) -> None:
+    training_run.TrainingRun(config, resume=False).fit()
+    stages = [json.loads(line)["stage"] for line in (Path(config.output) / "metrics.jsonl").read_text().splitlines()]
+    assert stages.count("codec") == 2 and stages.count("policy") == 4
+    with pytest.raises(ValueError, match="already holds a run"):
+        training_run.TrainingRun(config, resume=False)
+
+
+def test_bad_configurations_name_the_key() -> None:
+    good = {"name": "n", "model": "tiny", "dataset": "d", "output": "o"}
+    assert parse_config(good, "here").dataset == ("d",)
+    with pytest.raises(TrainConfigError, match="'learning'"):
+        parse_config({**good, "policy": {"learning": 1}}, "here")
+    with pytest.raises(TrainConfigError, match="'output' is missing"):
+        parse_config({key: good[key] for key in ("name", "model", "dataset")}, "here")
