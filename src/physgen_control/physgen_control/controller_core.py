@@ -765,6 +765,6 @@ def _state_sentence(state: RobotState) -> str:
     )
     if not np.all(np.isfinite(numbers)):
         return "A robot state with NaN or infinite numbers was ignored."
-    if np.linalg.norm(state.tcp_pose.quaternion) < 1e-6:
-        return "A robot state with a zero quaternion was ignored."
+    if not 1e-6 < float(np.max(np.abs(state.tcp_pose.quaternion))) < 1e6:
+        return "A robot state whose quaternion is zero or huge was ignored: it names no rotation."
     return ""
