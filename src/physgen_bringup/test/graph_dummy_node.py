@@ -15,7 +15,8 @@ if what == "stubborn":
 if what == "parent":
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     ready.with_suffix(".child").write_text(str(child.pid))
-ready.write_text("ready")
+if what in ("fail", "finish"):
+    ready.write_text("ready")
 if what == "fail":
     print("the cable is not plugged in")
     sys.exit(3)
@@ -23,6 +24,7 @@ if what == "finish":
     print("[INFO] [1.5] [runner]: all done")
     sys.exit(0)
 try:
+    ready.write_text("ready")  # from here on an interrupt is answered
     time.sleep(600)
 except KeyboardInterrupt:
     with ready.with_name("order").open("a") as stream:

@@ -23,6 +23,8 @@ TORCH_ALLOWED = {"physgen_sim_bridge/maniskill_world.py": {"torch"}}
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
 UNPICKLING_CALLS = {"torch.load", "numpy.load", "np.load"}
 MOST_LINES = 450
+# One state machine in one file; longer than we like, so it may only shrink.
+LONG_FILES = {"controller_core.py": 770}
 
 
 def modules(package: str) -> list[Path]:
@@ -118,4 +120,5 @@ def test_every_file_says_its_licence_and_what_it_owns(package: str) -> None:
             continue
         assert text.startswith(("# SPDX-License-Identifier: Apache-2.0", "#!")), path
         assert ast.get_docstring(ast.parse(text)), f"{path} has no module docstring"
-        assert len(text.splitlines()) <= MOST_LINES, f"{path} is too long to find one's way in"
+        most = LONG_FILES.get(path.name, MOST_LINES)
+        assert len(text.splitlines()) <= most, f"{path} is too long to find one's way in"

@@ -117,8 +117,9 @@ sys.path.insert(0, {here!r})
 from pathlib import Path
 from test_runner import graph, make_runner, node
 tmp_path = Path({tmp!r})
-nodes = [node(tmp_path, "a", "sleep"), node(tmp_path, "stubborn", "stubborn"), node(tmp_path, "parent",
-"parent")] runner = make_runner(graph(tmp_path, *nodes), [])
+kinds = {{"a": "sleep", "stubborn": "stubborn", "parent": "parent"}}
+nodes = [node(tmp_path, name, kind) for name, kind in kinds.items()]
+runner = make_runner(graph(tmp_path, *nodes), [])
 runner.console = print
 status = runner.run()
 print("status", status, flush=True)

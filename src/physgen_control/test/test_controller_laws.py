@@ -19,45 +19,51 @@ from physgen_control.types import AppliedAction, EpisodePhase, Fault, Pose, Safe
 ROUNDING = 1 + 2e-6
 ANY = st.floats()
 ANY32 = st.floats(width=32)
+# Within the limits, and up to twice beyond them: clipped, not refused.
+CLIPPED32 = st.floats(-0.015625, 0.015625, width=32)
 SMALL32 = st.floats(-0.0078125, 0.0078125, width=32)
 SHAPES = st.tuples(st.integers(1, 3), st.integers(1, 4), st.just(7))
 TIMES = st.integers(0, 3 * PERIOD_NS)
-IDS = st.sampled_from(["e0", "e1", "e2", ""])
+AGES = st.sampled_from([0, 0, 0, PERIOD_NS, 20 * PERIOD_NS])
+IDS = st.sampled_from(["e0", "e0", "e0", "e0", "e1", ""])
+# Patient about ages, so that most scripts get something to play.
+PATIENT = {"max_state_age": 5.0, "max_observation_age": 5.0, "teleop_release": 0.1}
 
 
 def arrays(shape: Any, elements: Any, dtype: Any = np.float64) -> st.SearchStrategy[np.ndarray]:
     return hnp.arrays(dtype, shape, elements=elements)
 
 
-chunk_data = st.one_of(arrays(SHAPES, SMALL32, np.float32), arrays(SHAPES, ANY32, np.float32))
-positions = st.one_of(st.just(POSE.position), arrays(3, st.floats(-1, 1)), arrays(3, ANY))
-quaternions = st.one_of(st.just(POSE.quaternion), arrays(4, st.floats(-1, 1)), arrays(4, ANY))
-states = st.tuples(st.just("state"), positions, quaternions, st.one_of(st.just(0.08), ANY), TIMES)
+chunk_data = st.one_of(
+    arrays(SHAPES, SMALL32, np.float32),
+    arrays(SHAPES, CLIPPED32, np.float32),
+    arrays(SHAPES, ANY32, np.float32),
+)
+positions = st.one_of(*[st.just(POSE.position)] * 4, arrays(3, st.floats(-1, 1)), arrays(3, ANY))
+quaternions = st.one_of(*[st.just(POSE.quaternion)] * 4, arrays(4, st.floats(-1, 1)), arrays(4, ANY))
+states = st.tuples(st.just("state"), positions, quaternions, st.one_of(st.just(0.08), ANY), AGES)
 chunks = st.tuples(
     st.just("chunk"),
     chunk_data,
-    st.integers(0, 6),
-    st.sampled_from(["s0", "s1"]),
+    st.integers(0, 99),
+    st.sampled_from(["s0", "s0", "s1"]),
     st.integers(0, 5),
     IDS,
-    TIMES,
+    AGES,
 )
 teleops = st.tuples(st.just("teleop"), st.one_of(arrays(6, st.floats(-1, 1)), arrays(6, ANY)), ANY)
 episodes = st.tuples(
     st.just("episode"),
     IDS,
-    st.sampled_from([EpisodePhase.RUNNING, EpisodePhase.RUNNING, EpisodePhase.SUCCESS]),
+    st.sampled_from([*[EpisodePhase.RUNNING] * 5, EpisodePhase.SUCCESS]),
 )
-operators = st.tuples(st.sampled_from(["arm", "hold", "disarm", "clear_fault"]))
+operators = st.tuples(st.sampled_from([*["arm"] * 6, "hold", "disarm", "clear_fault"]))
 deadman = st.tuples(st.just("deadman"), st.booleans())
-publishers = st.tuples(st.just("publishers"), st.integers(0, 2))
+publishers = st.tuples(st.just("publishers"), st.sampled_from([1, 1, 1, 0, 2]))
 ticks = st.tuples(st.just("tick"), TIMES)
-events = st.lists(
-    st.one_of(
-        ticks, ticks, states, states, chunks, chunks, teleops, deadman, episodes, operators, publishers
-    ),
-    max_size=40,
-)
+common = [ticks, states, chunks]
+rare = [teleops, deadman, episodes, operators, publishers]
+events = st.lists(st.one_of(*common * 4, *rare), min_size=10, max_size=60)
 
 
 def run(rig: Rig, script: list[tuple[Any, ...]]) -> list[AppliedAction]:
@@ -123,7 +129,7 @@ def test_every_emitted_action_is_finite_and_limited(
     pacing: Pacing, script: list[tuple[Any, ...]], pipelined: bool, bridge_steps: int
 ) -> None:
     execution = Execution.PIPELINED if pipelined else Execution.SYNC
-    rig = Rig(pacing=pacing, execution=execution, bridge_steps=bridge_steps).begin()
+    rig = Rig(pacing=pacing, execution=execution, bridge_steps=bridge_steps, **PATIENT).begin()
     for action in run(rig, script):
         assert_lawful(rig, action)
     assert not rig.core.status.faults & Fault.INTERNAL
@@ -133,7 +139,7 @@ def test_every_emitted_action_is_finite_and_limited(
 @given(script=events)
 @settings(max_examples=80)
 def test_no_step_has_two_different_actions(pacing: Pacing, script: list[tuple[Any, ...]]) -> None:
-    rig = Rig(pacing=pacing).begin()
+    rig = Rig(pacing=pacing, **PATIENT).begin()
     seen: dict[tuple[str, int], AppliedAction] = {}
     for action in run(rig, script):
         if not action.episode_id:
@@ -152,7 +158,7 @@ invalid_chunks = st.tuples(
     st.sampled_from(["s0", "s1"]),
     st.integers(0, 5),
     IDS,
-    TIMES,
+    AGES,
 )
 invalid_teleops = st.tuples(
     st.just("teleop"), arrays(6, st.floats(-1, 1)), ANY
@@ -161,7 +167,9 @@ invalid_teleops = st.tuples(
 
 @given(
     script=st.lists(
-        st.one_of(ticks, ticks, states, invalid_chunks, invalid_teleops, episodes, publishers), max_size=40
+        st.one_of(ticks, ticks, states, invalid_chunks, invalid_teleops, episodes, publishers),
+        min_size=10,
+        max_size=60,
     )
 )
 @settings(max_examples=80)

@@ -115,7 +115,6 @@ class EpisodeRecorder:
         self._seen: set[str] = {""}
         self._held: list[_Item] = []
         self._drain_end_ns: int | None = None  # monotonic
-        self._last_ns = 0  # newest stamp that can belong to the draining episode
         self._stamps: dict[str, set[int]] = {}
         self._steps: set[int] = set()
 
@@ -199,8 +198,6 @@ class EpisodeRecorder:
             self._write(item, force=True)
             self._episode = episode
             self._drain_end_ns = item.mono_ns + int(self.config.drain_s * NS_PER_S)
-            newest = max((max(s) for s in self._stamps.values()), default=2**63)
-            self._last_ns = newest + EPISODE_GAP_NS
             self.on_time(item.mono_ns)
 
     def _start(self, episode: Episode, item: _Item) -> None:
@@ -231,14 +228,31 @@ class EpisodeRecorder:
                 self._write(early)
         self._say("recording", f"Recording {episode.episode_id}.")
 
+    def _end_ns(self) -> int:
+        """Newest stamp that belongs to the episode: its observations follow each other without a gap.
+
+        The end is announced on another topic and may overtake any number of observations.
+        """
+        found = {stamp for stamps in self._stamps.values() for stamp in stamps}
+        found |= {item.stamp_ns for item in self._held if self._recorded[item.topic].observation}
+        if not found:
+            return 2**63
+        end_ns, *others = sorted(found)
+        for stamp in others:
+            if stamp - end_ns > EPISODE_GAP_NS:
+                break
+            end_ns = stamp
+        return end_ns + EPISODE_GAP_NS
+
     def _is_complete(self) -> bool:
         """All actions and observations of an episode that counts its steps have arrived."""
         episode = self._episode
         if episode is None or not episode.step:
             return False
         steps, stamps = set(self._steps), {name: set(values) for name, values in self._stamps.items()}
+        end_ns = self._end_ns()
         for item in self._held:
-            if item.stamp_ns <= self._last_ns:
+            if item.stamp_ns <= end_ns:
                 self._count(item, stamps, steps)
         observed = [t.name for t in self._recorded.values() if t.observation and t.required]
         enough = all(len(stamps.get(name, ())) >= episode.step + 1 for name in observed)
@@ -248,8 +262,9 @@ class EpisodeRecorder:
         writer, episode = self._writer, self._episode
         if writer is None or episode is None:
             return
+        end_ns = self._end_ns()
         for item in self._held:
-            if item.stamp_ns <= self._last_ns and (next_start_ns is None or item.stamp_ns < next_start_ns):
+            if item.stamp_ns <= end_ns and (next_start_ns is None or item.stamp_ns < next_start_ns):
                 self._write(item)
         if self._writer is None:  # the disk failed while writing the held messages
             return

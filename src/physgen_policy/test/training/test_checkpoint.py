@@ -44,7 +44,11 @@ def damaged(folder: Path, tmp_path: Path) -> Path:
 def test_what_is_saved_is_what_is_loaded(folder: Path) -> None:
     stored = load_file(folder / "model.safetensors")
     loaded = load_checkpoint(folder)
-    for prefix, module in (("model", loaded.model), ("codec", loaded.codec), ("text_encoder", loaded.text_encoder)):
+    for prefix, module in (
+        ("model", loaded.model),
+        ("codec", loaded.codec),
+        ("text_encoder", loaded.text_encoder),
+    ):
         for key, value in module.state_dict().items():
             assert torch.equal(value, stored[f"{prefix}.{key}"]), key
     assert loaded.embodiment.tasks == ("FakePush-v0",)

@@ -14,7 +14,13 @@ from safetensors.torch import load_file
 from physgen_policy.data.dataset import DatasetWriter, EpisodeRecord
 from physgen_policy.embodiment import Embodiment
 from physgen_policy.training import run as training_run
-from physgen_policy.training.config import CodecStage, PolicyStage, TrainConfig, TrainConfigError, parse_config
+from physgen_policy.training.config import (
+    CodecStage,
+    PolicyStage,
+    TrainConfig,
+    TrainConfigError,
+    parse_config,
+)
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +76,22 @@ def config(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tr
 
 def test_resumed_training_equals_uninterrupted_training(config: TrainConfig, tmp_path: Path) -> None:
     whole = training_run.TrainingRun(config, resume=False).fit()
-    parts = replace(config, output=str(tmp_path / "parts"), codec=replace(config.codec, init_from=config.output + "/codec"))
+    parts = replace(
+        config,
+        output=str(tmp_path / "parts"),
+        codec=replace(config.codec, init_from=config.output + "/codec"),
+    )
     first = training_run.TrainingRun(parts, resume=False)
 
-    class Interrupted(Exception):
+    class InterruptedRunError(Exception):
         pass
 
     def stop(stage: str, step: int, values: dict[str, float]) -> None:
         if stage == "policy" and step == 3:
-            raise Interrupted
+            raise InterruptedRunError
 
     first._log = stop  # type: ignore[method-assign]
-    with pytest.raises(Interrupted):
+    with pytest.raises(InterruptedRunError):
         first.fit()
     resumed = training_run.TrainingRun(parts, resume=True).fit()
     expected, found = load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors")
@@ -91,7 +101,9 @@ def test_resumed_training_equals_uninterrupted_training(config: TrainConfig, tmp
 
 def test_a_run_is_not_overwritten_and_logs_its_metrics(config: TrainConfig) -> None:
     training_run.TrainingRun(config, resume=False).fit()
-    stages = [json.loads(line)["stage"] for line in (Path(config.output) / "metrics.jsonl").read_text().splitlines()]
+    stages = [
+        json.loads(line)["stage"] for line in (Path(config.output) / "metrics.jsonl").read_text().splitlines()
+    ]
     assert stages.count("codec") == 2 and stages.count("policy") == 4
     with pytest.raises(ValueError, match="already holds a run"):
         training_run.TrainingRun(config, resume=False)
