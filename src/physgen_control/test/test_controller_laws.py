@@ -61,7 +61,8 @@ operators = st.tuples(st.sampled_from([*["arm"] * 6, "hold", "disarm", "clear_fa
 deadman = st.tuples(st.just("deadman"), st.booleans())
 publishers = st.tuples(st.just("publishers"), st.sampled_from([1, 1, 1, 0, 2]))
 ticks = st.tuples(st.just("tick"), TIMES)
-common = [ticks, states, chunks]
+periods = st.tuples(st.just("period"))
+common = [periods, periods, ticks, states, chunks]
 rare = [teleops, deadman, episodes, operators, publishers]
 events = st.lists(st.one_of(*common * 4, *rare), min_size=10, max_size=60)
 
@@ -74,6 +75,9 @@ def run(rig: Rig, script: list[tuple[Any, ...]]) -> list[AppliedAction]:
         match kind:
             case "tick":
                 rig.now_ns += values[0]
+            case "period":
+                rig.now_ns += PERIOD_NS
+                rig.observe()
             case "state":
                 position, quaternion, width, back = values
                 pose = Pose(position=position, quaternion=quaternion)
@@ -167,7 +171,7 @@ invalid_teleops = st.tuples(
 
 @given(
     script=st.lists(
-        st.one_of(ticks, ticks, states, invalid_chunks, invalid_teleops, episodes, publishers),
+        st.one_of(periods, ticks, states, invalid_chunks, invalid_teleops, episodes, publishers),
         min_size=10,
         max_size=60,
     )
