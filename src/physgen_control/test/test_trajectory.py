@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trajectories of accepted chunks: within joint limits at 1 kHz, at rest at the end, continuous over replacements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from controller_rig import PERIOD_NS, START_NS, Rig, make_actions, make_config, make_state
+
+from physgen_control.controller_config import NS_PER_S, ArmInterface, ControllerConfig, Mode, RobotType
+from physgen_control.controller_core import PlanRefusedError
+from physgen_control.kinematics import HOME, forward
+from physgen_control.trajectory import SAMPLE_PERIOD, JointTrajectory, TrajectoryPlanner, sample_quintic
+from physgen_control.types import AckResult, Fault, Limit, RobotState, SafetyState, Source
+
+SLACK = 1 + 1e-5
+CHUNKS = 200
+
+
+def config(**changes: Any) -> ControllerConfig:
+    return make_config(arm_interface=ArmInterface.JOINT_TRAJECTORY, robot_type=RobotType.FR3, **changes)
+
+
+def state(q: np.ndarray = HOME, stamp_ns: int = START_NS) -> RobotState:
+    return make_state(stamp_ns, forward(q), positions=np.array(q, np.float64))
+
+
+Start = tuple[np.ndarray, np.ndarray, np.ndarray]
+REST: Start = (HOME, np.zeros(7), np.zeros(7))
+
+
+def assert_within_limits(planner: TrajectoryPlanner, trajectory: JointTrajectory, start: Start) -> None:
+    position, velocity, acceleration, jerk = sample_quintic(trajectory, start, SAMPLE_PERIOD)
+    limits = planner.limits
+    assert np.all(position >= limits.lower) and np.all(position <= limits.upper)
+    assert np.all(np.abs(velocity) <= limits.velocity * SLACK)
+    assert np.all(np.abs(acceleration) <= limits.acceleration * SLACK)
+    assert np.all(np.abs(jerk) <= limits.jerk * SLACK)
+
+
+def assert_ends_at_rest(trajectory: JointTrajectory) -> None:
+    assert np.all(np.diff(trajectory.times) > 0)
+    assert not trajectory.velocities[-1].any() and not trajectory.accelerations[-1].any()
+
+
+def at(trajectory: JointTrajectory, start: Start, seconds: float) -> Start:
+    """What a joint trajectory controller commands at a time after the trajectory's start."""
+    samples = sample_quintic(trajectory, start, SAMPLE_PERIOD)
+    index = min(round(seconds / SAMPLE_PERIOD), len(samples[0]) - 1)
+    return samples[0][index], samples[1][index], samples[2][index]
+
+
+def test_random_chunks_keep_every_limit_and_end_at_rest() -> None:
+    rng = np.random.default_rng(1)
+    accepted = 0
+    for _ in range(CHUNKS):
+        planner = TrajectoryPlanner(config(max_clipped_steps=8))
+        size = rng.choice([0.002, 0.006, 0.012])
+        motions = rng.uniform(-size, size, (int(rng.integers(1, 9)), 6)).astype(np.float32)
+        try:
+            steps = planner.plan(motions, state(), START_NS)
+        except PlanRefusedError:
+            continue
+        accepted += 1
+        trajectory = planner.take()
+        assert trajectory is not None and len(steps) == len(motions)
+        assert_within_limits(planner, trajectory, REST)
+        assert_ends_at_rest(trajectory)
+        np.testing.assert_allclose(trajectory.positions[-1], steps[-1].positions, atol=1e-12)
+        assert planner.take() is None
+    assert accepted > CHUNKS * 0.9
+
+
+def test_a_replacement_continues_position_velocity_and_acceleration() -> None:
+    rng = np.random.default_rng(2)
+    planner = TrajectoryPlanner(config(max_clipped_steps=8))
+    now_ns, start, running = START_NS, REST, None
+    replaced = 0
+    for _ in range(40):
+        if running is not None:
+            wait_ns = int(rng.integers(1, 12)) * PERIOD_NS
+            start = at(running, start, wait_ns / NS_PER_S)
+            now_ns += wait_ns
+        motions = rng.uniform(-0.004, 0.004, (8, 6)).astype(np.float32)
+        try:
+            planner.plan(motions, state(start[0], now_ns), now_ns)
+        except PlanRefusedError:
+            break
+        trajectory = planner.take()
+        assert trajectory is not None
+        replaced += running is not None
+        command = planner.command(planner._path, now_ns)
+        for ours, theirs, atol in zip(command, start, (1e-3, 2e-2, 0.5), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=atol)
+        assert_within_limits(planner, trajectory, command)
+        assert_ends_at_rest(trajectory)
+        start, running = command, trajectory
+    assert replaced >= 10
+
+
+def test_the_path_itself_is_continuous_over_a_replacement() -> None:
+    planner = TrajectoryPlanner(config())
+    motions = np.tile(np.array([0.004, 0, 0, 0, 0, 0], np.float32), (8, 1))
+    planner.plan(motions, state(), START_NS)
+    now_ns = START_NS + 5 * PERIOD_NS
+    before = planner.command(planner._path, now_ns)
+    assert np.abs(before[1]).max() > 0.01  # it moves
+    planner.plan(-motions, state(before[0], now_ns), now_ns)
+    after = planner.command(planner._path, now_ns)
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_allclose(new, old, atol=1e-9)
+
+
+def test_stop_comes_to_rest_within_the_smoothing_windows() -> None:
+    planner = TrajectoryPlanner(config())
+    planner.plan(np.tile(np.array([0.01, 0, 0, 0, 0, 0], np.float32), (8, 1)), state(), START_NS)
+    planner.take()
+    now_ns = START_NS + 4 * PERIOD_NS
+    start = planner.command(planner._path, now_ns)
+    planner.stop(None, now_ns)
+    trajectory = planner.take()
+    assert trajectory is not None
+    assert trajectory.times[-1] <= 0.15 + 0.10 + 0.05 + 1e-9
+    assert_within_limits(planner, trajectory, start)
+    assert_ends_at_rest(trajectory)
+
+
+def test_a_straight_line_goes_where_the_chunk_says() -> None:
+    planner = TrajectoryPlanner(config())
+    motions = np.tile(np.array([0.004, -0.002, 0.001, 0, 0, 0.005], np.float32), (8, 1))
+    steps = planner.plan(motions, state(), START_NS)
+    trajectory = planner.take()
+    assert trajectory is not None
+    reached = forward(trajectory.positions[-1]).position - forward(HOME).position
+    np.testing.assert_allclose(reached, sum(step.motion[:3].astype(float) for step in steps), atol=1e-5)
+    # Slowed for the joints' sake or not, the direction stays.
+    np.testing.assert_allclose(
+        reached / np.linalg.norm(reached), motions[0, :3] / np.linalg.norm(motions[0, :3]), atol=1e-3
+    )
+
+
+def test_targets_end_at_the_wall_of_the_box() -> None:
+    wall = float(forward(HOME).position[0]) + 0.02
+    planner = TrajectoryPlanner(config(workspace_max=(wall, 0.45, 0.70), max_clipped_steps=8))
+    motions = np.tile(np.array([0.004, 0, 0, 0, 0, 0], np.float32), (8, 1))
+    steps = planner.plan(motions, state(), START_NS)
+    assert all(step.target_pose.position[0] <= wall + 1e-6 for step in steps)
+    assert steps[-1].limits & Limit.WORKSPACE
+
+
+def test_the_core_sends_one_trajectory_per_chunk_and_stops_when_the_arm_does_not_follow() -> None:
+    cfg = config()
+    rig = Rig(
+        planner=TrajectoryPlanner(cfg), arm_interface=ArmInterface.JOINT_TRAJECTORY, robot_type=RobotType.FR3
+    )
+    rig.core.on_publisher_count(1)
+    rig.core.on_state(state(), rig.now_ns)
+    assert rig.core.arm()[0]
+    ack = rig.send(episode_id="", data=make_actions(size=0.003))
+    assert ack.result == AckResult.ACCEPTED, ack.detail
+    first = rig.core.take_trajectory()
+    assert first is not None and rig.core.take_trajectory() is None
+    for index in range(8):
+        rig.now_ns += PERIOD_NS
+        planned = first.positions[index]
+        rig.core.on_state(state(planned, rig.now_ns), rig.now_ns)
+        action = rig.tick()
+        assert action is not None and action.source == Source.POLICY
+        assert np.all(np.isfinite(action.target_positions))
+    rig.now_ns += PERIOD_NS
+    rig.core.on_state(state(HOME + 0.5, rig.now_ns), rig.now_ns)
+    held = rig.tick()
+    assert held is not None and held.source == Source.HOLD
+    assert rig.core.status.faults & Fault.TRACKING
+    assert rig.core.state == SafetyState.HOLD
+
+
+def test_shadow_sends_no_trajectory() -> None:
+    rig = Rig(
+        planner=TrajectoryPlanner(config()),
+        arm_interface=ArmInterface.JOINT_TRAJECTORY,
+        robot_type=RobotType.FR3,
+        mode=Mode.SHADOW,
+    )
+    rig.core.on_publisher_count(1)
+    rig.core.on_state(state(), rig.now_ns)
+    assert rig.core.arm()[0]
+    assert rig.send(episode_id="", data=make_actions(size=0.003)).result == AckResult.SHADOW
+    assert rig.core.take_trajectory() is None
+
+
+def test_a_stretched_arm_refuses_to_stretch_farther() -> None:
+    """The distance of the wrist from the shoulder is joint 4's alone."""
+    planner = TrajectoryPlanner(config(workspace_max=(2, 2, 2), workspace_min=(-2, -2, -2), tilt_limit=3.15))
+    elbow = planner.limits.upper[3] - 0.1
+    q = np.array([0.0, 0.3, 0.0, elbow, 0.0, 1.8, np.pi / 4])
+    outwards = np.tile(np.array([0.005, 0, 0.01, 0, 0, 0], np.float32), (8, 1))
+    with pytest.raises(PlanRefusedError, match=r"Action \d.*joint 4.*\.") as caught:
+        planner.plan(outwards, state(q), START_NS)
+    assert caught.value.result == AckResult.JOINT_LIMIT
