@@ -36,6 +36,8 @@ def die_with(parent: int, number: int) -> None:
 
 def _exec(parent: int, command: list[str]) -> None:
     die_with(parent, signal.SIGINT)  # survives exec (not fork), so it holds for the node itself
+    # A shell ignores SIGINT for its background jobs and children inherit that; a node must hear it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(command[0], command)
 
 

@@ -7,19 +7,25 @@ leaves the core in FAULT before it propagates.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from physgen_control import gate
-from physgen_control.chunk_player import ChunkPlayer, PlayedAction, first_index
-from physgen_control.controller_config import NS_PER_S, ControllerConfig, Mode, Pacing, seconds_to_ns
+from physgen_control.chunk_player import PlayedAction, first_index
+from physgen_control.controller_config import NS_PER_S, Mode, Pacing, seconds_to_ns
+from physgen_control.controller_state import (
+    STOPPING,
+    ControllerState,
+    MotionPlanner,
+    PlannedStep,
+    PlanRefusedError,
+    SafetySnapshot,
+    guarded,
+)
 from physgen_control.geometry import moved, normalized
-from physgen_control.gripper import GripperSwitch
 from physgen_control.limits import limit_motion
 from physgen_control.types import (
     ACTION_DIM,
@@ -39,258 +45,15 @@ from physgen_control.types import (
     Source,
 )
 
-Answer = tuple[bool, str]
-P = ParamSpec("P")
-R = TypeVar("R")
-
-# Faults that stop motion while they last. POLICY_LATE ends with the next valid chunk, the others with their cause.
-_STOPPING = (
-    Fault.STATE_STALE
-    | Fault.MULTIPLE_PUBLISHERS
-    | Fault.TRACKING
-    | Fault.WRENCH
-    | Fault.ROBOT_MODE
-    | Fault.DEADMAN
-)
-# Ended only by an operator: the arm may have been moved or blocked.
-_STICKY = Fault.TRACKING | Fault.WRENCH | Fault.ROBOT_MODE
-_KNOWN_EPISODES = 64
+__all__ = ["ControllerCore", "MotionPlanner", "PlanRefusedError", "PlannedStep", "SafetySnapshot"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SafetySnapshot:
-    """What SafetyStatus says: state_age in seconds (infinite before the first state), detail a sentence for people."""
-
-    state: SafetyState
-    faults: Fault
-    estop: bool
-    deadman: bool
-    intervention: bool
-    state_age: float
-    last_chunk_seq: int
-    detail: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedStep:
-    """One action of an accepted chunk after planning: float32[6] motion, TCP target, joint targets [rad]."""
-
-    motion: Float32Array
-    limits: Limit
-    target_pose: Pose
-    positions: Float64Array
-
-
-class PlanRefusedError(ValueError):
-    """A chunk cannot become a joint trajectory; `result` is the code, the message a sentence."""
-
-    def __init__(self, result: AckResult, sentence: str) -> None:
-        super().__init__(sentence)
-        self.result = result
-
-
-class MotionPlanner(Protocol):
-    """Turns motions into joint trajectories for an arm that is commanded in joint space."""
-
-    def plan(self, motions: Float32Array, state: RobotState, now_ns: int) -> list[PlannedStep]:
-        """Plan float32[n, 6] motions from the commanded (at rest: measured) state; raises PlanRefusedError."""
-
-    def stop(self, state: RobotState | None, now_ns: int) -> None:
-        """Come to rest as fast as the limits allow."""
-
-    def tracking_error(self, state: RobotState) -> float:
-        """Return the largest distance [rad] of a measured joint from its command."""
-
-    def take(self) -> Any:
-        """Return the trajectory to send now, once, or None."""
-
-
-def _guarded(
-    method: Callable[Concatenate[ControllerCore, P], R],
-) -> Callable[Concatenate[ControllerCore, P], R]:
-    """An unexpected exception latches FAULT_INTERNAL, so that nothing moves whatever the caller does next."""
-
-    @wraps(method)
-    def wrapper(self: ControllerCore, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return method(self, *args, **kwargs)
-        except Exception as error:
-            self.internal_fault(f"{type(error).__name__} in {method.__name__}: {error}")
-            raise
-
-    return wrapper
-
-
-class ControllerCore:
+class ControllerCore(ControllerState):
     """State machine from chunks and states to applied actions."""
-
-    def __init__(self, config: ControllerConfig, planner: MotionPlanner | None = None) -> None:
-        self.config = config
-        self._mode = config.mode
-        self._planner = planner
-        self._player = ChunkPlayer(config.execution, config.bridge_steps)
-        self._gripper = GripperSwitch(config)
-        self._sessions = gate.SessionLog()
-        # Operator's will and faults; the safety state follows from them.
-        self._armed = False
-        self._auto_armed = False
-        self._latched = ""
-        self._stop = ""
-        self._faults = Fault.NONE
-        self._detail = "Not armed yet."
-        self._publishers: int | None = None
-        # Episode and step counting.
-        self._episode: Episode | None = None
-        self._ended: deque[str] = deque(maxlen=_KNOWN_EPISODES)
-        self._stash: ActionChunk | None = None
-        self._acks: deque[ChunkAck] = deque(maxlen=16)
-        self._step = 0
-        self._used_stamp_ns: int | None = None
-        self._resend = False
-        self._last: AppliedAction | None = None
-        self._planned: dict[int, PlannedStep] = {}
-        # Measured state and time.
-        self._robot: RobotState | None = None
-        self._now_ns = 0
-        self._last_tick_ns: int | None = None
-        self._idle_since_ns: int | None = None
-        self._played_chunk = False
-        self._progress = True
-        self._state_came = True
-        self._quiet_since_wall_ns: int | None = None
-        self._stateless_since_wall_ns: int | None = None
-        # Human input.
-        self._twist: Float64Array = np.zeros(6)
-        self._twist_gripper = 0.0
-        self._twist_ns: int | None = None
-        self._released_ns: int | None = None
-        self._deadman_ns: int | None = None
-
-    # --- operator ---------------------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> SafetyState:
-        """The safety state."""
-        if self._latched:
-            return SafetyState.FAULT
-        if not self._armed:
-            return SafetyState.DISARMED
-        if self._stop or self._faults & (_STOPPING | Fault.POLICY_LATE):
-            return SafetyState.HOLD
-        return SafetyState.SHADOW if self._mode is Mode.SHADOW else SafetyState.ARMED
-
-    @property
-    def status(self) -> SafetySnapshot:
-        """Everything SafetyStatus publishes."""
-        robot = self._robot
-        return SafetySnapshot(
-            state=self.state,
-            faults=self._faults,
-            estop=bool(self._stop),
-            deadman=not self.config.require_deadman or self._deadman_pressed(),
-            intervention=self._teleop_active(),
-            state_age=max(0.0, (self._now_ns - robot.stamp_ns) / NS_PER_S) if robot else float("inf"),
-            last_chunk_seq=self._sessions.last_seq,
-            detail=self._detail,
-        )
-
-    def set_mode(self, mode: Mode | str) -> Answer:
-        """Choose whether arming commands the arm (`armed`) or only computes (`shadow`)."""
-        try:
-            wanted = Mode(mode)
-        except ValueError:
-            return False, f"The mode must be armed or shadow, got {mode!r}."
-        if wanted is not self._mode:
-            self._drop_chunk()
-            self._mode = wanted
-        return True, f"Mode {wanted.value}."
-
-    @_guarded
-    def arm(self) -> Answer:
-        """Allow motion if the preconditions hold; also ends a hold."""
-        obstacle = self._arming_obstacle()
-        if obstacle:
-            return False, obstacle
-        self._armed, self._stop = True, ""
-        self._faults &= ~(_STICKY | Fault.POLICY_LATE | Fault.CHUNK_REJECTED)
-        self._expect_chunk()
-        self._detail = f"{self.state.name}: waiting for a chunk."
-        return True, f"The controller is {self.state.name}."
-
-    def auto_arm(self) -> bool:
-        """Arm once if the configuration asks for it and the preconditions hold; say whether that happened now."""
-        if not self.config.auto_arm or self._auto_armed or self._armed:
-            return False
-        self._auto_armed, sentence = self.arm()
-        if not self._auto_armed and not self._latched:
-            self._detail = sentence
-        return self._auto_armed
-
-    @_guarded
-    def disarm(self) -> Answer:
-        """Stop and forbid motion."""
-        self._halt()
-        self._armed, self._auto_armed, self._stop = False, True, ""
-        self._detail = "Disarmed by request."
-        return True, "The controller is DISARMED."
-
-    @_guarded
-    def hold(self) -> Answer:
-        """Stop now and stay stopped until armed again. This is software, not a safety-rated stop."""
-        self._halt()
-        self._stop = self._detail = "Held by request: arm again to continue."
-        return True, f"Motion stopped; the controller is {self.state.name}."
-
-    def clear_fault(self) -> Answer:
-        """Leave FAULT for DISARMED and forget faults that need an operator."""
-        was = self.state
-        self._faults &= ~(_STICKY | Fault.INTERNAL | Fault.CHUNK_REJECTED | Fault.GRIPPER)
-        if self._latched:
-            self._latched, self._armed = "", False
-            self._detail = "Fault cleared: arm again to continue."
-        return True, f"{was.name} -> {self.state.name}."
-
-    def internal_fault(self, sentence: str) -> None:
-        """Latch FAULT: something happened that the code did not expect. Never raises."""
-        self._faults |= Fault.INTERNAL
-        self._latched = sentence
-        self._detail = f"Internal fault, nothing moves: {sentence}"
-        self._player.clear()
-        self._planned.clear()
-        self._stash = None
-
-    def _arming_obstacle(self) -> str:
-        if self._latched:
-            return f"FAULT is latched: clear_fault first. Cause: {self._latched}"
-        if self._publishers is not None and self._publishers > 1:
-            return f"{self._publishers} nodes publish action chunks: stop all but one."
-        if self._publishers == 0 and self.config.require_publisher:
-            return (
-                "Nobody publishes action chunks yet: start the policy (or set require_publisher:=false to "
-                "teleoperate)."
-            )
-        if self._robot is None and self.config.arm_without_state:
-            return ""
-        if self.config.pacing is Pacing.TIMER and not self.config.arm_without_state:
-            return gate.stale_sentence(self._robot, self._now_ns, self.config)
-        if self._robot is None:
-            return gate.stale_sentence(None, self._now_ns, self.config)
-        return ""
 
     # --- inputs -----------------------------------------------------------------------------------------------
 
-    @_guarded
-    def on_publisher_count(self, count: int) -> None:
-        """Report how many nodes publish chunks; two are never obeyed."""
-        self._publishers = count
-        if count > 1:
-            if not self._faults & Fault.MULTIPLE_PUBLISHERS:
-                self._halt()
-            self._raise(Fault.MULTIPLE_PUBLISHERS, f"{count} nodes publish action chunks: stop all but one.")
-        else:
-            self._faults &= ~Fault.MULTIPLE_PUBLISHERS
-
-    @_guarded
+    @guarded
     def on_episode(self, episode: Episode) -> None:
         """Start, repeat or end an episode; steps restart at 0 with a new one."""
         running = self._episode
@@ -317,7 +80,7 @@ class ControllerCore:
             if ack.result not in (AckResult.ACCEPTED, AckResult.SHADOW):
                 self._acks.append(ack)
 
-    @_guarded
+    @guarded
     def on_state(self, state: RobotState, now_ns: int) -> None:
         """Take a measured state; repeated, older and impossible ones change nothing."""
         sentence = _state_sentence(state)
@@ -348,7 +111,7 @@ class ControllerCore:
             self._faults &= ~Fault.STATE_STALE
         self._resend = self._used_stamp_ns is not None and state.stamp_ns == self._used_stamp_ns
 
-    @_guarded
+    @guarded
     def on_chunk(self, chunk: ActionChunk, now_ns: int) -> ChunkAck:
         """Decide whether a chunk will be played; it replaces the one being played."""
         self._advance(now_ns)
@@ -358,13 +121,13 @@ class ControllerCore:
             return self._stash_chunk(chunk)
         return self._judge(chunk)
 
-    @_guarded
+    @guarded
     def on_deadman(self, pressed: bool, now_ns: int) -> None:
         """Report the deadman; it must be repeated faster than deadman_timeout."""
         self._advance(now_ns)
         self._deadman_ns = self._now_ns if pressed else None
 
-    @_guarded
+    @guarded
     def on_teleop(self, twist: Float64Array, gripper: float, now_ns: int) -> None:
         """Take a human's command, which wins at once.
 
@@ -389,7 +152,7 @@ class ControllerCore:
 
     # --- outputs ----------------------------------------------------------------------------------------------
 
-    @_guarded
+    @guarded
     def tick(self, now_ns: int) -> AppliedAction | None:
         """Make at most one control step; None when there is nothing to do (state pacing: the world waits)."""
         self._advance(now_ns)
@@ -397,34 +160,6 @@ class ControllerCore:
         if self.state in (SafetyState.DISARMED, SafetyState.FAULT) or self._robot is None:
             return None
         return self._tick_state() if self.config.pacing is Pacing.STATE else self._tick_timer()
-
-    @_guarded
-    def on_wall(self, now_steady_ns: int) -> None:
-        """Watch on a clock that always runs: a silent policy or robot shows although simulated time stands still."""
-        timeout_ns = seconds_to_ns(self.config.policy_timeout)
-        expecting = (
-            self._armed and self._chunk_expected() and not self._player.active and not self._teleop_active()
-        )
-        if self._progress or not expecting or self._quiet_since_wall_ns is None:
-            self._quiet_since_wall_ns, self._progress = now_steady_ns, False
-        elif now_steady_ns - self._quiet_since_wall_ns > timeout_ns and not self._faults & Fault.POLICY_LATE:
-            self._raise(
-                Fault.POLICY_LATE,
-                f"No valid chunk for {self.config.policy_timeout:g} s: holding until the policy sends one.",
-            )
-        # A world that waits repeats its state when it likes; only a running arm owes us one.
-        waits = self.config.pacing is Pacing.STATE
-        if self._state_came or waits or not self._armed or self._robot is None or self._episode is None:
-            self._stateless_since_wall_ns, self._state_came = now_steady_ns, False
-        elif (
-            now_steady_ns - (self._stateless_since_wall_ns or now_steady_ns) > timeout_ns
-            and not self._faults & Fault.STATE_STALE
-        ):
-            self._drop_chunk()
-            self._raise(
-                Fault.STATE_STALE,
-                f"No robot state for {self.config.policy_timeout:g} s: is the robot or the simulator running?",
-            )
 
     def take_acks(self) -> list[ChunkAck]:
         """Return answers decided later than `on_chunk`: refusals of chunks that came before their episode."""
@@ -493,7 +228,7 @@ class ControllerCore:
             )
         if self.config.require_deadman and not self._deadman_pressed():
             return gate.Refusal(AckResult.NOT_ARMED, "The required deadman is not pressed.")
-        blocking = self._faults & _STOPPING & ~Fault.STATE_STALE
+        blocking = self._faults & STOPPING & ~Fault.STATE_STALE
         if blocking:
             return gate.Refusal(
                 AckResult.NOT_ARMED, f"The controller holds ({blocking.name}): {self._detail}"
@@ -672,84 +407,6 @@ class ControllerCore:
         self._step += 1
         self._used_stamp_ns, self._resend, self._last = robot.stamp_ns, False, action
         return action
-
-    # --- bookkeeping ------------------------------------------------------------------------------------------
-
-    def _advance(self, now_ns: int) -> None:
-        """The clock and the states travel on different topics: whichever is ahead is the time."""
-        self._now_ns = max(now_ns, self._robot.stamp_ns) if self._robot is not None else now_ns
-
-    def _begin(self, episode: Episode | None) -> None:
-        self._halt()
-        self._episode, self._step = episode, 0
-        self._used_stamp_ns, self._resend, self._last = None, False, None
-        self._gripper.reset()
-        self._faults &= ~Fault.POLICY_LATE
-        self._expect_chunk()
-        if self._armed and not self._latched and not self._stop:
-            self._detail = f"{self.state.name}: " + (
-                "waiting for a chunk." if episode else "between episodes."
-            )
-
-    def _expect_chunk(self) -> None:
-        self._played_chunk, self._idle_since_ns, self._progress = False, None, True
-
-    def _chunk_expected(self) -> bool:
-        return self._episode is not None or self._played_chunk
-
-    def _may_move(self) -> bool:
-        return self._armed and not self._latched and not self._stop and not self._faults & _STOPPING
-
-    def _drop_chunk(self) -> None:
-        self._player.clear()
-        self._planned.clear()
-
-    def _halt(self) -> None:
-        """Drop what is playing and bring the arm to rest."""
-        moving = self._player.active or self._teleop_active()
-        self._drop_chunk()
-        self._twist_ns = None
-        if self._planner is not None and moving:
-            self._planner.stop(self._robot, self._now_ns)
-
-    def _raise(self, fault: Fault, sentence: str) -> None:
-        self._faults |= fault
-        self._detail = sentence
-
-    def _watch_inputs(self) -> None:
-        if self._twist_ns is not None and (
-            self._now_ns - self._twist_ns > seconds_to_ns(self.config.teleop_timeout)
-            or not self._deadman_pressed()
-        ):
-            self._twist_ns, self._released_ns = None, self._now_ns
-        if not self.config.require_deadman or self._deadman_pressed():
-            self._faults &= ~Fault.DEADMAN
-        elif self._armed and not self._faults & Fault.DEADMAN:
-            self._halt()
-            self._raise(Fault.DEADMAN, "The deadman is released: press it and send a new chunk.")
-
-    def _watch_tracking(self, robot: RobotState) -> None:
-        if self._planner is None or self._mode is Mode.SHADOW or self._faults & Fault.TRACKING:
-            return
-        error = self._planner.tracking_error(robot)
-        if error > self.config.tracking_limit:
-            self._halt()
-            self._raise(
-                Fault.TRACKING,
-                f"A joint is {error:.3f} rad from its command, allowed is {self.config.tracking_limit:g} rad: free the "
-                "arm and arm again.",
-            )
-
-    def _deadman_pressed(self) -> bool:
-        timeout_ns = seconds_to_ns(self.config.deadman_timeout)
-        return self._deadman_ns is not None and self._now_ns - self._deadman_ns <= timeout_ns
-
-    def _teleop_active(self) -> bool:
-        return self._twist_ns is not None
-
-    def _recently_released(self) -> bool:
-        release_ns = seconds_to_ns(self.config.teleop_release)
-        return self._released_ns is not None and 0 <= self._now_ns - self._released_ns < release_ns
 
 
 def _state_sentence(state: RobotState) -> str:
