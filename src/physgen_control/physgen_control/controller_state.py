@@ -36,6 +36,7 @@ from physgen_control.types import (
 Answer = tuple[bool, str]
 P = ParamSpec("P")
 R = TypeVar("R")
+S = TypeVar("S", bound="ControllerState")
 
 # Faults that stop motion while they last. POLICY_LATE ends with the next valid chunk, the others with their cause.
 STOPPING = (
@@ -99,13 +100,11 @@ class MotionPlanner(Protocol):
         """Return the trajectory to send now, once, or None."""
 
 
-def guarded(
-    method: Callable[Concatenate[ControllerState, P], R],
-) -> Callable[Concatenate[ControllerState, P], R]:
+def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """An unexpected exception latches FAULT_INTERNAL, so that nothing moves whatever the caller does next."""
 
     @wraps(method)
-    def wrapper(self: ControllerState, /, *args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapper(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return method(self, *args, **kwargs)
         except Exception as error:

@@ -18,6 +18,7 @@ import numpy as np
 import rclpy
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseStamped, TwistStamped
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -61,9 +62,12 @@ def guarded(method: Callable[..., None]) -> Callable[..., None]:
         except ConversionError as error:
             self.get_logger().error(f"ignored a message: {error}", throttle_duration_sec=1.0)
         except Exception as error:
+            if not self.context.ok():
+                return  # SIGINT came within the callback: nothing can be published any more
             self.core.internal_fault(f"{type(error).__name__}: {error}")
             self.get_logger().error(traceback.format_exc())
-        self.publish_changes()
+        if self.context.ok():
+            self.publish_changes()
 
     return wrapper
 
@@ -286,6 +290,9 @@ def main() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        if rclpy.ok():  # otherwise SIGINT came between a check and a publish
+            raise
     finally:
         rclpy.try_shutdown()
 
