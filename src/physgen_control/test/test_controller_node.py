@@ -198,7 +198,8 @@ def test_a_chunk_is_played_and_a_silent_policy_means_hold_until_a_new_session(
     graph.episodes.publish(conversions.episode_to_msg(make_episode(phase=EpisodePhase.SUCCESS)))
     graph.wait(lambda: graph.actions[-1].episode_id == "", "the end of the episode")
     process.send_signal(signal.SIGINT)
-    assert process.wait(WAIT_S) == 0
+    _, errors = process.communicate(timeout=WAIT_S)
+    assert process.returncode == 0, errors
 
 
 def test_bad_chunks_and_a_second_publisher_do_not_move_the_arm(
