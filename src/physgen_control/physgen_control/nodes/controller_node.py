@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from typing import Any
@@ -294,7 +295,8 @@ def main() -> None:
         if rclpy.ok():  # otherwise SIGINT came between a check and a publish
             raise
     finally:
-        rclpy.try_shutdown()
+        with suppress(RCLError):  # rclpy's signal handler may shut down between its check and its call
+            rclpy.try_shutdown()
 
 
 if __name__ == "__main__":
