@@ -12,11 +12,13 @@ import json
 import sys
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -31,6 +33,7 @@ from physgen_control.errors import UserError
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import episode_to_msg
 from physgen_control.nodes.parameters import declare_from
+from physgen_control.nodes.shutdown import shutdown
 from physgen_control.parameter_field import parameter
 from physgen_control.types import Episode, EpisodePhase
 from physgen_msgs.msg import EpisodeInfo
@@ -114,7 +117,8 @@ class RecorderNode(Node):
             log.warning(status.detail)
         # At shutdown the bag is completed after the context is gone: then the log line has to do.
         if self.context.ok():
-            self._status.publish(String(data=json.dumps(asdict(status))))
+            with suppress(RCLError):  # the context may go between the check and the call
+                self._status.publish(String(data=json.dumps(asdict(status))))
 
     # --- real arm ---
 
@@ -189,11 +193,15 @@ def main() -> int:
         return 2
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        if rclpy.ok():  # otherwise SIGINT came between a check and a publish
+            raise
     finally:
         if node is not None:
             node.recorder.close()
-            node.destroy_node()
-        rclpy.try_shutdown()
+            with suppress(RCLError):  # the context may be gone already
+                node.destroy_node()
+        shutdown()
     return 0
 
 

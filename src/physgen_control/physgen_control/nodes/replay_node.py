@@ -28,6 +28,7 @@ from physgen_control.nodes.conversions import (
     stamp_to_ns,
 )
 from physgen_control.nodes.parameters import declare_from
+from physgen_control.nodes.shutdown import shutdown
 from physgen_control.parameter_field import parameter
 from physgen_control.replay import REPLAYED_SOURCES, BagIndex, ReplayPlayer
 from physgen_control.types import AckResult, EpisodePhase
@@ -167,7 +168,7 @@ def main() -> int:
     finally:
         if node is not None:
             node.destroy_node()
-        rclpy.try_shutdown()
+        shutdown()
     return 0
 
 

@@ -32,6 +32,7 @@ from physgen_control.nodes.conversions import (
 )
 from physgen_control.nodes.images import image_from_msg, image_to_msg
 from physgen_control.nodes.parameters import declare_from
+from physgen_control.nodes.shutdown import shutdown
 from physgen_control.types import ActionChunk, CameraFrame, UInt8Image
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction, EpisodeInfo, PolicyStatus
@@ -260,7 +261,7 @@ def main(args: list[str] | None = None) -> int:
     finally:
         if node is not None:
             node.close()
-        rclpy.try_shutdown()
+        shutdown()
     if failure:
         sys.stderr.write(f"policy_node: {failure}\n")
         return 2

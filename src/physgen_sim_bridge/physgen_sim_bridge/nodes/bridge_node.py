@@ -31,6 +31,7 @@ from physgen_control.nodes.conversions import (
 )
 from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
 from physgen_control.nodes.parameters import declare_from
+from physgen_control.nodes.shutdown import shutdown
 from physgen_control.parameter_field import parameter
 from physgen_control.types import Episode, RobotState, SimState
 from physgen_msgs.msg import AppliedAction, EpisodeInfo
@@ -196,7 +197,7 @@ def main() -> int:
         if node is not None:
             node.loop.stop()
             node.destroy_node()
-        rclpy.try_shutdown()
+        shutdown()
     return 0
 
 

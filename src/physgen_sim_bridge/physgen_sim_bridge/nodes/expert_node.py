@@ -23,6 +23,7 @@ from physgen_control.nodes.conversions import (
     sim_state_from_msg,
 )
 from physgen_control.nodes.parameters import declare_from
+from physgen_control.nodes.shutdown import shutdown
 from physgen_control.parameter_field import parameter
 from physgen_control.types import ActionChunk, AppliedAction, Episode, EpisodePhase, SimState
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
@@ -181,7 +182,7 @@ def main() -> int:
     finally:
         if node is not None:
             node.destroy_node()
-        rclpy.try_shutdown()
+        shutdown()
     return 0
 
 
