@@ -101,7 +101,7 @@ class ExpertSource:
 
     def reset(self, episode: Episode) -> None:
         """Start an episode without noise."""
-        self._expert.reset(None, np.random.default_rng(episode.seed))
+        self._expert.reset()
         self._episode, self._seq = episode, 0
 
     def observe(

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records demonstrations of the scripted expert in one process: the same controller, messages and bags as the graph.
 
-The world executes a disturbed copy of every applied action, so that demonstrations contain recoveries; the recorded
-action (the label) stays what the controller commanded. Without disturbance and tail a bag holds the same values as
-one recorded from the live graph.
+Bursts of disturbance push the hand off its way, so that demonstrations contain recoveries. Applied actions are always
+what the world executed; disturbed ones carry Limit.DISTURBANCE, which keeps them from becoming labels. Without
+disturbance and tail a bag holds the same values as one recorded from the live graph.
 """
 
 from __future__ import annotations
@@ -22,9 +22,18 @@ from physgen_control.bags.serialize import CameraSpec, EpisodeBag
 from physgen_control.controller_config import ControllerConfig
 from physgen_control.controller_core import ControllerCore
 from physgen_control.errors import UserError
-from physgen_control.types import ActionChunk, Episode, EpisodePhase, Float32Array, RobotState
+from physgen_control.geometry import moved
+from physgen_control.types import (
+    ActionChunk,
+    AppliedAction,
+    Episode,
+    EpisodePhase,
+    Float32Array,
+    Limit,
+    RobotState,
+)
 from physgen_sim_bridge.clock import EpisodeClock
-from physgen_sim_bridge.expert_noise import ExpertNoise, ExpertNoiseConfig
+from physgen_sim_bridge.disturbance import Disturbance, DisturbanceConfig
 from physgen_sim_bridge.experts import Expert, make_expert
 from physgen_sim_bridge.registry import make_world
 from physgen_sim_bridge.world import World
@@ -38,7 +47,7 @@ class CollectionConfig:
     max_steps: 0 means the task's default.
     """
 
-    noise: ExpertNoiseConfig = field(default_factory=ExpertNoiseConfig)
+    disturbance: DisturbanceConfig = field(default_factory=DisturbanceConfig)
     tail_steps: int = 0
     max_steps: int = 0
 
@@ -61,7 +70,7 @@ class Collector:
     ) -> None:
         self._world, self._expert, self._config = world, expert, config
         self._core = ControllerCore(controller)
-        self._noise = ExpertNoise(config.noise)
+        self._disturbance = Disturbance(config.disturbance)
         self._clock = EpisodeClock(world.spec.control_period_ns)
 
     def collect(self, seed: int, folder: Path) -> CollectedEpisode:
@@ -70,7 +79,8 @@ class Collector:
         path = folder / f"{spec.task}_{seed:06d}"
         rng = np.random.default_rng((seed, 0x9E37))
         observation = self._world.reset(seed)
-        self._expert.reset(self._noise, rng)
+        self._expert.reset()
+        self._disturbance.reset(rng)
         max_steps = config.max_steps or spec.default_max_steps
         episode = Episode(
             episode_id=f"collect-{spec.task}-{seed}",
@@ -90,7 +100,7 @@ class Collector:
             joint_prefix=spec.robot,
             extra={
                 "collector": "in-process",
-                "expert_noise": repr(config.noise),
+                "disturbance": repr(config.disturbance),
                 "tail_steps": str(config.tail_steps),
             },
         )
@@ -113,8 +123,8 @@ class Collector:
                 label = self._expert.act(
                     stamped.sim.objects, stamped.robot.tcp_pose, stamped.sim.gripper_width
                 )
-                applied = self._control_step(bag, episode, label, step, stamped.robot)
-                observation = self._world.step(self._noise.perturb(applied, rng))
+                applied = self._control_step(episode, bag, label, step, stamped.robot, rng)
+                observation = self._world.step(applied)
                 step += 1
             success = success_step >= 0
             outcome = EpisodePhase.SUCCESS if success else EpisodePhase.FAILURE
@@ -123,9 +133,15 @@ class Collector:
         return CollectedEpisode(seed, success, step, path)
 
     def _control_step(
-        self, bag: EpisodeBag, episode: Episode, label: Float32Array, step: int, robot: RobotState
+        self,
+        episode: Episode,
+        bag: EpisodeBag,
+        label: Float32Array,
+        step: int,
+        robot: RobotState,
+        rng: np.random.Generator,
     ) -> Float32Array:
-        """Pass the expert's action through the controller and record all of it."""
+        """Pass the expert's action through the controller, disturb what comes out of it and record all of it."""
         now_ns = robot.stamp_ns
         self._core.on_state(robot, now_ns)
         self._core.auto_arm()
@@ -138,6 +154,9 @@ class Collector:
             raise UserError(
                 f"the controller did not execute the expert's action of step {step}: {ack.detail}"
             )
+        executed = self._disturbance.apply(action.applied, rng)
+        if executed is not None:
+            action = disturbed(action, executed, robot)
         bag.add_applied(action)
         return action.applied
 
@@ -152,26 +171,21 @@ class Collector:
         }
 
 
-def make_collector(
-    sim: str,
-    task: str,
-    *,
-    tail_steps: int,
-    noise: float,
-    drift_probability: float,
-    drift_size: float,
-    start_steps: int,
-) -> Collector:
+def disturbed(action: AppliedAction, executed: Float32Array, robot: RobotState) -> AppliedAction:
+    """The same control step, but with `executed` (canonical, float32 [7]) as what the arm did, flagged as no label."""
+    return replace(
+        action,
+        applied=executed,
+        target_pose=moved(robot.tcp_pose, executed[:6].astype(np.float64)),
+        limits=action.limits | Limit.DISTURBANCE,
+    )
+
+
+def make_collector(sim: str, task: str, *, tail_steps: int, disturbance: DisturbanceConfig) -> Collector:
     """Build world, expert and controller of a collection, configured as the graph would be."""
     words = [f"sim:={sim}", f"task:={task}", "policy:=expert"]
     controller = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
-    disturbance = ExpertNoiseConfig(
-        translation_std=noise,
-        drift_probability=drift_probability,
-        drift_size=drift_size,
-        start_steps=start_steps,
-    )
-    config = CollectionConfig(noise=disturbance, tail_steps=tail_steps)
+    config = CollectionConfig(disturbance=disturbance, tail_steps=tail_steps)
     return Collector(make_world(sim, task), make_expert(task), controller, config)
 
 

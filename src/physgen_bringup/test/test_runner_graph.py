@@ -184,12 +184,11 @@ def test_the_in_process_collector_records_the_same_data(lockstep_run, tmp_path):
     """`collect` may stand in for the graph only because its bags hold the same values."""
     from physgen_bringup.collection import make_collector
     from physgen_control.bags.reader import find_bags, read_episode
+    from physgen_sim_bridge.disturbance import DisturbanceConfig
 
     folder, _ = lockstep_run
     through_ros = {bag.episode.seed: bag for bag in map(read_episode, find_bags(folder / "bags"))}
-    collector = make_collector(
-        "fake", "FakePush-v0", tail_steps=0, noise=0.0, drift_probability=0.0, drift_size=0.0, start_steps=0
-    )
+    collector = make_collector("fake", "FakePush-v0", tail_steps=0, disturbance=DisturbanceConfig())
     for seed in SEEDS:
         ours = read_episode(collector.collect(seed, tmp_path).path)
         theirs = through_ros[seed]

@@ -84,6 +84,7 @@ class Limit(IntFlag):
     JOINT = 16
     GRIPPER = 32
     SINGULARITY = 64
+    DISTURBANCE = 128
 
 
 class AckResult(IntEnum):

@@ -15,7 +15,6 @@ import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_control.types import ACTION_DIM, Float32Array, Float64Array, Pose
-from physgen_sim_bridge.expert_noise import ExpertNoise
 
 OPEN = 1.0
 CLOSED = -1.0
@@ -35,8 +34,8 @@ TRAVEL_HEIGHT = 0.09
 class Expert(Protocol):
     """A scripted policy with privileged state."""
 
-    def reset(self, noise: ExpertNoise | None, rng: np.random.Generator) -> None:
-        """Start an episode; also resets the noise, if there is any."""
+    def reset(self) -> None:
+        """Start an episode."""
         ...
 
     def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
@@ -81,11 +80,9 @@ class _StateExpert:
         self._last: Float64Array | None = None
         self._stuck = 0
 
-    def reset(self, noise: ExpertNoise | None, rng: np.random.Generator) -> None:
+    def reset(self) -> None:
         """Start an episode."""
         self._last, self._stuck = None, 0
-        if noise is not None:
-            noise.reset(rng)
 
     def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
         """Return the clean action."""

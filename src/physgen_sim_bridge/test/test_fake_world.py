@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from physgen_control.errors import UserError
-from physgen_sim_bridge.expert_noise import ExpertNoise, ExpertNoiseConfig
+from physgen_sim_bridge.disturbance import Disturbance, DisturbanceConfig
 from physgen_sim_bridge.experts import make_expert
 from physgen_sim_bridge.registry import UnknownTaskError, make_world
 from physgen_sim_bridge.world import WorldCrashed
@@ -16,25 +16,28 @@ from physgen_sim_bridge.world import WorldCrashed
 TASKS = ("FakePush-v0", "FakeReach-v0")
 
 
-def run_expert(world, task, seed, noise=None):
+def run_expert(world, task, seed, disturbance=None):
     expert, rng = make_expert(task), np.random.default_rng(seed)
     observation = world.reset(seed)
-    expert.reset(noise, rng)
+    expert.reset()
+    if disturbance:
+        disturbance.reset(rng)
     for _ in range(world.spec.default_max_steps):
         action = expert.act(observation.objects, observation.tcp_pose, observation.gripper_width)
-        observation = world.step(noise.perturb(action, rng) if noise else action)
+        pushed = disturbance.apply(action, rng) if disturbance else None
+        observation = world.step(action if pushed is None else pushed)
         if observation.success:
             return True
     return False
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("std", [0.0, 0.008])
-def test_expert_solves_the_task(task, std):
+@pytest.mark.parametrize("disturbed", [False, True])
+def test_expert_solves_the_task(task, disturbed):
     """Also with disturbed execution: the expert recovers from any state."""
     world = make_world("fake", task, render=False)
-    noise = ExpertNoise(ExpertNoiseConfig(translation_std=std, drift_probability=4 * std, start_steps=6))
-    successes = [run_expert(world, task, seed, noise if std else None) for seed in range(500, 530)]
+    disturbance = Disturbance(DisturbanceConfig(probability=0.03, start_steps=6)) if disturbed else None
+    successes = [run_expert(world, task, seed, disturbance) for seed in range(500, 530)]
     assert sum(successes) == 30
 
 
@@ -95,13 +98,22 @@ def test_motion_follows_the_canonical_convention():
     assert np.any(after.rgb_fixed != before.rgb_fixed) and np.any(after.rgb_wrist != before.rgb_wrist)
 
 
-def test_perturbation_leaves_the_label_and_the_gripper_alone():
-    """The recorded action is the clean one."""
-    label = np.array([0.01, 0, 0, 0, 0, 0, -1], dtype=np.float32)
-    noise = ExpertNoise(ExpertNoiseConfig(translation_std=0.01, rotation_std=0.01, drift_probability=1.0))
-    executed = noise.perturb(label, np.random.default_rng(0))
-    assert np.all(executed[:6] != label[:6]) and executed[6] == label[6]
-    assert label[0] == np.float32(0.01)
+def test_disturbances_come_in_bursts_and_leave_the_gripper_alone():
+    """Between bursts nothing is changed; within one the push is constant and at most as large as configured."""
+    action = np.array([0.01, 0, 0, 0, 0, 0, -1], dtype=np.float32)
+    config = DisturbanceConfig(probability=0.1, longest=5, size=0.03)
+    disturbance, rng = Disturbance(config), np.random.default_rng(0)
+    disturbance.reset(rng)
+    executed = [disturbance.apply(action, rng) for _ in range(400)]
+    pushed = [e is not None for e in executed]
+    assert 40 < sum(pushed) < 250
+    for e in executed:
+        if e is not None:
+            assert np.array_equal(e[3:], action[3:])
+            assert 0 < np.linalg.norm(e[:3] - action[:3]) <= 0.03 + 1e-6 and e[2] >= action[2]
+    quiet = Disturbance(DisturbanceConfig())
+    quiet.reset(rng)
+    assert all(quiet.apply(action, rng) is None for _ in range(50))
 
 
 def test_unknown_names_are_one_sentence():

@@ -23,9 +23,9 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line; standard library only, so that --help works before set-up."""
     parser = argparse.ArgumentParser(
         prog="physgen collect",
-        description="Record demonstrations of the scripted expert. The world executes a disturbed copy of every "
-        "action, so that the data contains recoveries; the recorded label stays clean. Seeds that already have a bag "
-        "are skipped, so an interrupted collection continues.",
+        description="Record demonstrations of the scripted expert. Now and then the hand is pushed off its way, so "
+        "that the data contains recoveries; pushed steps are flagged and never become labels. Seeds that already have "
+        "a bag are skipped, so an interrupted collection continues.",
     )
     parser.add_argument("--suite", default="maniskill", choices=("maniskill", "fake"), help="simulator")
     parser.add_argument("--task", required=True, help="environment id, such as PushCube-v1")
@@ -35,11 +35,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
     parser.add_argument("--tail-steps", type=int, default=8, help="steps recorded after success (default 8)")
     parser.add_argument(
-        "--noise", type=float, default=0.015, help="Gaussian disturbance per axis and step [m]"
+        "--disturbance",
+        type=float,
+        default=0.03,
+        help="chance per step that a push begins (default 0.03; 0: none)",
     )
-    parser.add_argument("--drift-probability", type=float, default=0.04, help="chance per step of a drift")
-    parser.add_argument("--drift-size", type=float, default=0.04, help="translation per step of a drift [m]")
-    parser.add_argument("--start-steps", type=int, default=4, help="longest drift at the start of an episode")
+    parser.add_argument(
+        "--push-size", type=float, default=0.04, help="largest push per step [m] (default 0.04)"
+    )
+    parser.add_argument("--push-steps", type=int, default=6, help="longest push [steps] (default 6)")
+    parser.add_argument(
+        "--start-steps", type=int, default=4, help="longest push at the start of an episode (default 4)"
+    )
     return parser
 
 
@@ -97,16 +104,17 @@ def _prepare(options: argparse.Namespace) -> None:
     """Build this worker's world once."""
     global _collector
     from physgen_bringup.collection import make_collector
+    from physgen_sim_bridge.disturbance import DisturbanceConfig
 
     os.environ.setdefault("LP_NUM_THREADS", "1")
-    _collector = make_collector(
-        options.suite,
-        options.task,
-        tail_steps=options.tail_steps,
-        noise=options.noise,
-        drift_probability=options.drift_probability,
-        drift_size=options.drift_size,
+    disturbance = DisturbanceConfig(
+        probability=options.disturbance,
+        longest=options.push_steps,
+        size=options.push_size,
         start_steps=options.start_steps,
+    )
+    _collector = make_collector(
+        options.suite, options.task, tail_steps=options.tail_steps, disturbance=disturbance
     )
 
 

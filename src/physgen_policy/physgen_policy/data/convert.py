@@ -13,7 +13,7 @@ import numpy as np
 
 from physgen_control.bags.reader import EpisodeRecording, read_episode
 from physgen_control.errors import UserError
-from physgen_control.types import AppliedAction, EpisodePhase, Source
+from physgen_control.types import AppliedAction, EpisodePhase, Limit, Source
 from physgen_policy.data.dataset import EpisodeRecord
 from physgen_policy.data.splice import splice_views
 from physgen_policy.embodiment import Embodiment
@@ -53,6 +53,7 @@ def episode_from_bag(path: Path, embodiment: Embodiment, slop_s: float = 0.02) -
     return EpisodeRecord(
         images=frames,
         actions=np.stack([a.applied for a in actions]).astype(np.float32),
+        labels=np.array([Limit.DISTURBANCE not in a.limits for a in actions]),
         intervention=np.array([a.source is Source.TELEOP for a in actions]),
         task=recording.episode.task,
         seed=recording.episode.seed,

@@ -22,7 +22,7 @@ from physgen_control.errors import UserError
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.embodiment import Embodiment
 
-DATASET_FORMAT = 1
+DATASET_FORMAT = 2
 
 
 class DatasetError(UserError):
@@ -34,11 +34,13 @@ class EpisodeRecord:
     """One episode as the training sees it.
 
     images: uint8 [T + 1, height, 2 * width, 3]; actions: float32 [T, action_dim], SI units, as applied;
-    intervention: bool [T], True where a human was in command.
+    labels: bool [T], False where the action shows not what to do (a deliberate disturbance); intervention: bool [T],
+    True where a human was in command.
     """
 
     images: NDArray[np.uint8]
     actions: NDArray[np.float32]
+    labels: NDArray[np.bool_]
     intervention: NDArray[np.bool_]
     task: str
     seed: int
@@ -47,10 +49,11 @@ class EpisodeRecord:
     source: str
 
     def __post_init__(self) -> None:
-        if len(self.images) != len(self.actions) + 1 or len(self.intervention) != len(self.actions):
+        steps = len(self.actions)
+        if (len(self.images), len(self.labels), len(self.intervention)) != (steps + 1, steps, steps):
             raise DatasetError(
-                f"an episode needs one image more than actions, got {len(self.images)} images, "
-                f"{len(self.actions)} actions and {len(self.intervention)} intervention flags"
+                f"an episode needs one image more than actions, got {len(self.images)} images, {steps} actions, "
+                f"{len(self.labels)} label flags and {len(self.intervention)} intervention flags"
             )
 
 
@@ -81,6 +84,7 @@ class DatasetWriter:
             {
                 "images": record.images,
                 "actions": record.actions,
+                "labels": record.labels.astype(np.uint8),
                 "intervention": record.intervention.astype(np.uint8),
             },
             self.folder / file,
@@ -98,11 +102,14 @@ class DatasetWriter:
         )
 
     def finish(self) -> NormStats:
-        """Write dataset.json with the statistics of all actions; call it as often as you like."""
+        """Write dataset.json with the statistics of all labelled actions; call it as often as you like."""
         if not self.entries:
             raise DatasetError("no usable episode was found, so no dataset was written")
-        actions = np.concatenate([_read_tensor(self.folder / e["file"], "actions") for e in self.entries])
-        norm = NormStats.fit(actions)
+        shown = [
+            _read_tensor(file, "actions")[_read_tensor(file, "labels").astype(bool)]
+            for file in (self.folder / entry["file"] for entry in self.entries)
+        ]
+        norm = NormStats.fit(np.concatenate(shown))
         index = {
             "format": DATASET_FORMAT,
             "embodiment": self.embodiment.to_json(),
@@ -140,6 +147,10 @@ class Dataset:
     def actions(self, episode: int) -> NDArray[np.float32]:
         """float32 [T, action_dim] of one episode, SI units."""
         return _read_tensor(self.folder / self.entries[episode]["file"], "actions")
+
+    def labels(self, episode: int) -> NDArray[np.bool_]:
+        """bool [T] of one episode: which actions show what to do."""
+        return _read_tensor(self.folder / self.entries[episode]["file"], "labels").astype(bool)
 
     def iter_images(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield (episode index, images) in order."""

@@ -69,11 +69,18 @@ def draw_window(
 
 
 def cut_window(
-    actions: NDArray[np.float32], window: Window, horizon: int, num_chunks: int, idle: NDArray[np.float32]
+    actions: NDArray[np.float32],
+    labels: NDArray[np.bool_],
+    window: Window,
+    horizon: int,
+    num_chunks: int,
+    idle: NDArray[np.float32],
 ) -> WindowArrays:
     """Cut one window out of an episode's actions [T, A] (model units).
 
-    Steps beyond the episode's end are filled with `idle` (zero motion, the last gripper command) and masked.
+    Steps beyond the episode's end are filled with `idle` (zero motion, the last gripper command) and masked. So is
+    every target from the first step on that is no label (labels: bool [T]): what follows a push answers the push,
+    which a prediction made before it cannot know.
     """
     num_steps, action_dim = actions.shape
     packs, span = window.num_packs, horizon * num_chunks
@@ -88,7 +95,8 @@ def cut_window(
     for n in range(packs):
         step = window.start + n * horizon
         target[n] = padded[step : step + span]
-        target_mask[n] = np.arange(step, step + span) < num_steps
+        shown = labels[step : step + span]
+        target_mask[n, : len(shown)] = np.logical_and.accumulate(shown)
         if n == 0 and window.boa:
             boa[n] = True
         else:

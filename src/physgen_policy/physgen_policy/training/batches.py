@@ -16,10 +16,11 @@ from physgen_policy.data.windows import Window, cut_window, draw_window
 
 @dataclass(frozen=True, slots=True)
 class EpisodeTensors:
-    """One episode: scaled latents float16 [T + 1, c, y, x] and actions float32 [T, A] in model units."""
+    """One episode: scaled latents float16 [T + 1, c, y, x], actions float32 [T, A] in model units, labels bool [T]."""
 
     latents: Tensor
     actions: NDArray[np.float32]
+    labels: NDArray[np.bool_]
     instruction: str
 
 
@@ -72,7 +73,7 @@ def collate(
 ) -> ActionBatch:
     """Stack windows, padded to the longest one; padded packs repeat the last frame and are masked out."""
     packs = max(window.num_packs for _, window in picked)
-    cuts = [cut_window(e.actions, w, horizon, num_chunks, idle) for e, w in picked]
+    cuts = [cut_window(e.actions, e.labels, w, horizon, num_chunks, idle) for e, w in picked]
     latents = torch.stack(
         [e.latents[_pad_frames(c.frames, packs)] for (e, _), c in zip(picked, cuts, strict=True)]
     ).float()

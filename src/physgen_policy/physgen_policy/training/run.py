@@ -141,7 +141,8 @@ class TrainingRun:
                 )
             for index, latent in enumerate(latents):
                 actions = norm.normalize(dataset.actions(index))
-                episodes.append(EpisodeTensors(latent, actions, dataset.entries[index]["instruction"]))
+                instruction = dataset.entries[index]["instruction"]
+                episodes.append(EpisodeTensors(latent, actions, dataset.labels(index), instruction))
         return episodes
 
     def _policy(

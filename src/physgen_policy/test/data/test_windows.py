@@ -19,7 +19,12 @@ def numbered_actions(steps: int) -> np.ndarray:
 def test_hand_drawn_window() -> None:
     """An episode of 20 steps from its start: 3 packs, BOA first, targets run past the end masked."""
     cut = cut_window(
-        numbered_actions(20), Window(0, max_packs(20, 0, 5, HORIZON), True), HORIZON, CHUNKS, IDLE
+        numbered_actions(20),
+        np.ones(20, bool),
+        Window(0, max_packs(20, 0, 5, HORIZON), True),
+        HORIZON,
+        CHUNKS,
+        IDLE,
     )
     assert cut.boa.tolist() == [True, False, False]
     assert cut.past[1, :, 0].tolist() == list(range(8))
@@ -34,11 +39,26 @@ def test_hand_drawn_window() -> None:
     assert cut.plan_mask.tolist() == [False, True, True]
 
 
+def test_no_target_answers_a_push_it_cannot_foresee() -> None:
+    """Steps 5 and 6 were pushed: windows before them stop there, a window right after them is whole."""
+    labels = np.ones(40, bool)
+    labels[5:7] = False
+
+    def shown(start: int) -> int:
+        window = Window(start, 1, True)
+        cut = cut_window(numbered_actions(40), labels, window, HORIZON, CHUNKS, IDLE)
+        mask = cut.target_mask[0]
+        assert mask[: mask.sum()].all()
+        return int(mask.sum())
+
+    assert [shown(start) for start in (0, 4, 5, 6, 7)] == [5, 1, 0, 0, 24]
+
+
 @given(steps=st.integers(1, 90), packs=st.integers(1, 5), seed=st.integers(0, 10_000))
 def test_laws_of_any_window(steps: int, packs: int, seed: int) -> None:
     """Past actions end where targets begin; nothing outside the episode is ever unmasked; no pack is empty."""
     window = draw_window(steps, packs, HORIZON, np.random.default_rng(seed))
-    cut = cut_window(numbered_actions(steps), window, HORIZON, CHUNKS, IDLE)
+    cut = cut_window(numbered_actions(steps), np.ones(steps, bool), window, HORIZON, CHUNKS, IDLE)
     assert 1 <= window.num_packs <= packs
     for n in range(window.num_packs):
         step = window.start + n * HORIZON

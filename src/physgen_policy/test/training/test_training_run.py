@@ -41,6 +41,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
             EpisodeRecord(
                 images=images,
                 actions=actions,
+                labels=np.ones(12, bool),
                 intervention=np.zeros(12, bool),
                 task="FakePush-v0",
                 seed=seed,

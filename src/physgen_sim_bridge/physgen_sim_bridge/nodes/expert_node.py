@@ -7,7 +7,6 @@ import sys
 import uuid
 from dataclasses import dataclass
 
-import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -30,7 +29,6 @@ from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction as AppliedActionMsg
 from physgen_msgs.msg import EpisodeInfo, PolicyStatus
 from physgen_msgs.msg import SimState as SimStateMsg
-from physgen_sim_bridge.expert_noise import ExpertNoise, ExpertNoiseConfig
 from physgen_sim_bridge.experts import make_expert
 
 POLICY_ID = "expert"
@@ -38,22 +36,15 @@ POLICY_ID = "expert"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpertConfig:
-    """Parameters of the node; the noise is added to what is sent, and off by default."""
+    """Parameters of the node."""
 
     task: str = parameter("FakePush-v0", description="Environment id")
     pace: str = parameter("lockstep", description="Pace of the world", choices=("lockstep", "realtime"))
     step_period: float = parameter(0.05, description="Control period", unit="s", ge=0.001)
-    noise_translation: float = parameter(
-        0.0, description="Gaussian noise per axis and step", unit="m", ge=0.0
-    )
-    noise_rotation: float = parameter(0.0, description="Gaussian noise per axis and step", unit="rad", ge=0.0)
-    noise_drift_probability: float = parameter(
-        0.0, description="Chance per step that a drift begins", ge=0.0, le=1.0
-    )
 
 
 class ExpertNode(Node):
-    """Acts once per SimState stamp of the running episode; the seed of the noise is the episode's seed."""
+    """Acts once per SimState stamp of the running episode."""
 
     def __init__(self) -> None:
         super().__init__("expert_node")
@@ -61,13 +52,6 @@ class ExpertNode(Node):
         self._period_ns = round(self.config.step_period * 1e9)
         self._expert = make_expert(self.config.task)
         self._task = self.config.task
-        noise = ExpertNoiseConfig(
-            translation_std=self.config.noise_translation,
-            rotation_std=self.config.noise_rotation,
-            drift_probability=self.config.noise_drift_probability,
-        )
-        self._noise = None if noise == ExpertNoiseConfig() else ExpertNoise(noise)
-        self._rng = np.random.default_rng(0)
         self._episode: Episode | None = None
         self._ended = ""
         self._session_id = ""
@@ -103,8 +87,7 @@ class ExpertNode(Node):
         self._episode = episode
         self._session_id = uuid.uuid4().hex
         self._sent, self._next_step, self._newest_ns = 0, 0, -1
-        self._rng = np.random.default_rng(episode.seed)
-        self._expert.reset(self._noise, self._rng)
+        self._expert.reset()
         self._publish_status(f"Acting in episode {episode.episode_id}.")
         if self._waiting is not None:
             self._act(self._waiting)
@@ -129,8 +112,6 @@ class ExpertNode(Node):
             return  # a repeated observation: the controller repeats its answer
         self._newest_ns = state.stamp_ns
         action = self._expert.act(state.objects, state.tcp_pose, state.gripper_width)
-        if self._noise is not None:
-            action = self._noise.perturb(action, self._rng)
         counted = round((state.stamp_ns - episode.start_ns) / self._period_ns)
         # In lockstep the state's number is the step; in real time the controller counts, also its holds.
         base_step = counted if self.config.pace == "lockstep" else self._next_step

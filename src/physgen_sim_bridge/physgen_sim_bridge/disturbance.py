@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pushes the hand off its way during demonstrations, so that they show how to recover.
+
+Disturbances come in bursts with undisturbed stretches between them. White noise on every step would teach nothing a
+chunk could know: the expert answers each push in the next step, and a policy that commits to 8 actions cannot foresee
+that answer. Steps of a burst are flagged (Limit.DISTURBANCE) and are never labels; see cut_window of physgen_policy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from physgen_control.errors import UserError
+from physgen_control.types import Float32Array, Float64Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisturbanceConfig:
+    """How often and how far the hand is pushed; probability 0 and start_steps 0 mean never."""
+
+    probability: float = field(
+        default=0.0, metadata={"unit": "1", "doc": "chance per step that a burst begins"}
+    )
+    longest: int = field(default=6, metadata={"unit": "steps", "doc": "longest burst; 1 is the shortest"})
+    size: float = field(default=0.04, metadata={"unit": "m", "doc": "largest translation added in each step"})
+    start_steps: int = field(
+        default=0,
+        metadata={"unit": "steps", "doc": "longest burst at the start of an episode; 0 is the shortest"},
+    )
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.probability <= 1.0:
+            raise UserError(f"The chance of a disturbance must be in [0, 1], but it is {self.probability}.")
+        if self.size < 0 or self.longest < 1 or self.start_steps < 0:
+            raise UserError(
+                "A disturbance needs size >= 0, longest >= 1 and start_steps >= 0, "
+                f"but they are {self.size}, {self.longest} and {self.start_steps}."
+            )
+
+
+class Disturbance:
+    """Draws the bursts of one episode after another; rotation and gripper are never touched.
+
+    A gripper opened by chance teaches nothing but dropping.
+    """
+
+    def __init__(self, config: DisturbanceConfig) -> None:
+        self.config = config
+        self._push: Float64Array = np.zeros(3)
+        self._left = 0
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Start an episode, possibly with a burst away from the usual start pose."""
+        self._begin(int(rng.integers(0, self.config.start_steps + 1)), rng)
+
+    def apply(self, action: Float32Array, rng: np.random.Generator) -> Float32Array | None:
+        """The action to execute instead of `action` (canonical, float32 [7]); None where nothing disturbs."""
+        config = self.config
+        if self._left == 0 and config.probability > 0.0 and rng.random() < config.probability:
+            self._begin(int(rng.integers(1, config.longest + 1)), rng)
+        if self._left == 0:
+            return None
+        self._left -= 1
+        executed = action.copy()
+        executed[:3] += self._push.astype(np.float32)
+        return executed
+
+    def _begin(self, steps: int, rng: np.random.Generator) -> None:
+        """A random mostly horizontal push that may rise but never presses the hand into the table."""
+        self._left = steps
+        vector = rng.normal(0.0, 1.0, 3)
+        vector[2] = abs(vector[2]) * 0.5
+        size = self.config.size * rng.uniform(0.1, 1.0)
+        self._push = vector * (size / max(float(np.linalg.norm(vector)), 1e-9))
