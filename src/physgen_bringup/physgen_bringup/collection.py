@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records demonstrations of the scripted expert in one process: the same controller, messages and bags as the graph.
 
-Bursts of disturbance push the hand off its way, so that demonstrations contain recoveries. Applied actions are always
-what the world executed; disturbed ones carry Limit.DISTURBANCE, which keeps them from becoming labels. Without
-disturbance and tail a bag holds the same values as one recorded from the live graph.
+Bursts of disturbance push the hand off its way, so that demonstrations contain recoveries; a learned policy may lead
+the first chunks, so that they contain recoveries from its own mistakes (DAgger, arXiv 1011.0686, with the expert taking
+over as in HG-DAgger, arXiv 1810.02890). Applied actions are what the world executed; disturbed and led ones carry
+Limit.DISTURBANCE, which keeps them from becoming labels. Without both and without a tail a bag holds the same values as
+one recorded from the live graph.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from physgen_bringup.chunk_sources import CAMERA_FRAME
+from physgen_bringup.chunk_sources import CAMERA_FRAME, ChunkSource, PolicySource
 from physgen_bringup.controller_setup import controller_config
 from physgen_bringup.graph import build_graph
-from physgen_bringup.inprocess import stamp_observation
+from physgen_bringup.inprocess import StampedObservation, stamp_observation
 from physgen_bringup.launch_arguments import parse_arguments
 from physgen_control.bags.serialize import CameraSpec, EpisodeBag
 from physgen_control.controller_config import ControllerConfig
@@ -24,6 +26,7 @@ from physgen_control.controller_core import ControllerCore
 from physgen_control.errors import UserError
 from physgen_control.geometry import moved
 from physgen_control.types import (
+    HORIZON,
     ActionChunk,
     AppliedAction,
     Episode,
@@ -44,11 +47,13 @@ class CollectionConfig:
     """How demonstrations are made.
 
     tail_steps: control steps recorded after the first success, so that the data says what to do then.
-    max_steps: 0 means the task's default.
+    led_chunks: most chunks that the leading policy executes before the expert takes over; each episode draws its
+    number, at least 1. max_steps: 0 means the task's default.
     """
 
     disturbance: DisturbanceConfig = field(default_factory=DisturbanceConfig)
     tail_steps: int = 0
+    led_chunks: int = 4
     max_steps: int = 0
 
 
@@ -63,12 +68,18 @@ class CollectedEpisode:
 
 
 class Collector:
-    """Runs the expert in its own world; owns both. Not thread-safe."""
+    """Runs the expert in its own world, behind a leading policy if there is one; owns all. Not thread-safe."""
 
     def __init__(
-        self, world: World, expert: Expert, controller: ControllerConfig, config: CollectionConfig
+        self,
+        world: World,
+        expert: Expert,
+        controller: ControllerConfig,
+        config: CollectionConfig,
+        leader: ChunkSource | None = None,
     ) -> None:
         self._world, self._expert, self._config = world, expert, config
+        self._leader = leader
         self._core = ControllerCore(controller)
         self._disturbance = Disturbance(config.disturbance)
         self._clock = EpisodeClock(world.spec.control_period_ns)
@@ -81,6 +92,7 @@ class Collector:
         observation = self._world.reset(seed)
         self._expert.reset()
         self._disturbance.reset(rng)
+        led_steps = HORIZON * int(rng.integers(1, config.led_chunks + 1)) if self._leader else 0
         max_steps = config.max_steps or spec.default_max_steps
         episode = Episode(
             episode_id=f"collect-{spec.task}-{seed}",
@@ -93,6 +105,8 @@ class Collector:
             source=spec.name,
         )
         self._core.on_episode(episode)
+        if self._leader is not None:
+            self._leader.reset(episode)
         bag = EpisodeBag(
             path,
             episode,
@@ -102,6 +116,7 @@ class Collector:
                 "collector": "in-process",
                 "disturbance": repr(config.disturbance),
                 "tail_steps": str(config.tail_steps),
+                "led_steps": str(led_steps),
             },
         )
         with bag:
@@ -120,11 +135,16 @@ class Collector:
                 finished = success_step >= 0 and step >= success_step + config.tail_steps
                 if finished or step >= max_steps:
                     break
-                label = self._expert.act(
-                    stamped.sim.objects, stamped.robot.tcp_pose, stamped.sim.gripper_width
-                )
-                applied = self._control_step(episode, bag, label, step, stamped.robot, rng)
-                observation = self._world.step(applied)
+                self._core.on_state(stamped.robot, stamped.robot.stamp_ns)
+                self._core.auto_arm()
+                if step < led_steps:
+                    action = self._led_step(bag, stamped, step)
+                else:
+                    action = self._expert_step(episode, bag, stamped, step, rng)
+                bag.add_applied(action)
+                if step < led_steps and self._leader is not None:
+                    self._leader.applied(action)
+                observation = self._world.step(action.applied)
                 step += 1
             success = success_step >= 0
             outcome = EpisodePhase.SUCCESS if success else EpisodePhase.FAILURE
@@ -132,33 +152,43 @@ class Collector:
             bag.finish(outcome, step=step, extra={"success_step": str(success_step)})
         return CollectedEpisode(seed, success, step, path)
 
-    def _control_step(
+    def _expert_step(
         self,
         episode: Episode,
         bag: EpisodeBag,
-        label: Float32Array,
+        stamped: StampedObservation,
         step: int,
-        robot: RobotState,
         rng: np.random.Generator,
-    ) -> Float32Array:
-        """Pass the expert's action through the controller, disturb what comes out of it and record all of it."""
-        now_ns = robot.stamp_ns
-        self._core.on_state(robot, now_ns)
-        self._core.auto_arm()
+    ) -> AppliedAction:
+        """Pass the expert's action through the controller and disturb what comes out of it."""
+        robot, sim, now_ns = stamped.robot, stamped.sim, stamped.robot.stamp_ns
+        label = self._expert.act(sim.objects, robot.tcp_pose, sim.gripper_width)
         chunk = one_action_chunk(episode, label, step, now_ns, self._world.spec.control_period_ns)
+        action = self._offer(bag, chunk, now_ns)
+        executed = self._disturbance.apply(action.applied, rng)
+        return action if executed is None else disturbed(action, executed, robot)
+
+    def _led_step(self, bag: EpisodeBag, stamped: StampedObservation, step: int) -> AppliedAction:
+        """Let the leading policy act; its steps are flagged, for they show not what the expert would do."""
+        assert self._leader is not None
+        now_ns = stamped.robot.stamp_ns
+        action = self._core.tick(now_ns)
+        chunk = self._leader.observe(stamped.frames, stamped.sim, step, action is not None)
+        if chunk is not None:
+            action = self._offer(bag, chunk, now_ns)
+        if action is None:
+            raise UserError(f"the leading policy did not answer the observation of step {step}")
+        return replace(action, limits=action.limits | Limit.DISTURBANCE)
+
+    def _offer(self, bag: EpisodeBag, chunk: ActionChunk, now_ns: int) -> AppliedAction:
+        """Give a chunk to the controller, record both sides and return its first action."""
         bag.add_chunk(chunk)
         ack = self._core.on_chunk(chunk, now_ns)
         bag.add_ack(ack)
         action = self._core.tick(now_ns)
         if action is None or not action.executed:
-            raise UserError(
-                f"the controller did not execute the expert's action of step {step}: {ack.detail}"
-            )
-        executed = self._disturbance.apply(action.applied, rng)
-        if executed is not None:
-            action = disturbed(action, executed, robot)
-        bag.add_applied(action)
-        return action.applied
+            raise UserError(f"the controller did not execute chunk {chunk.chunk_seq}: {ack.detail}")
+        return action
 
     def _cameras(self) -> dict[str, CameraSpec]:
         spec = self._world.spec
@@ -181,12 +211,28 @@ def disturbed(action: AppliedAction, executed: Float32Array, robot: RobotState) 
     )
 
 
-def make_collector(sim: str, task: str, *, tail_steps: int, disturbance: DisturbanceConfig) -> Collector:
-    """Build world, expert and controller of a collection, configured as the graph would be."""
+def make_collector(
+    sim: str,
+    task: str,
+    *,
+    tail_steps: int,
+    disturbance: DisturbanceConfig,
+    leader: Path | None = None,
+    led_chunks: int = 4,
+) -> Collector:
+    """Build world, expert and controller of a collection, configured as the graph would be.
+
+    Args:
+        leader: checkpoint folder of the policy that leads the first chunks of every episode; None: the expert alone.
+    """
     words = [f"sim:={sim}", f"task:={task}", "policy:=expert"]
     controller = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
-    config = CollectionConfig(disturbance=disturbance, tail_steps=tail_steps)
-    return Collector(make_world(sim, task), make_expert(task), controller, config)
+    config = CollectionConfig(disturbance=disturbance, tail_steps=tail_steps, led_chunks=led_chunks)
+    world = make_world(sim, task)
+    source = None
+    if leader is not None:
+        source = PolicySource(leader, task, world.spec.robot, world.spec.control_period_ns)
+    return Collector(world, make_expert(task), controller, config, source)
 
 
 def one_action_chunk(

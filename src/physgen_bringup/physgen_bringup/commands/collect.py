@@ -47,6 +47,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--start-steps", type=int, default=4, help="longest push at the start of an episode (default 4)"
     )
+    parser.add_argument(
+        "--leader",
+        type=Path,
+        metavar="CHECKPOINT",
+        help="let this policy lead each episode's first chunks before the expert takes over, so that the data shows "
+        "how to recover from the policy's own mistakes; its steps are never labels",
+    )
+    parser.add_argument(
+        "--led-chunks",
+        type=int,
+        default=4,
+        help="most chunks the leader executes (default 4; each episode draws)",
+    )
     return parser
 
 
@@ -60,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if options.episodes < 1 or options.seed < 0 or options.workers < 0:
         raise UserError("--episodes must be at least 1, --seed and --workers at least 0")
+    if options.led_chunks < 1:
+        raise UserError("--led-chunks must be at least 1")
     check_task(options.suite, options.task)
     folder: Path = options.out or Path("bags") / options.task
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +129,12 @@ def _prepare(options: argparse.Namespace) -> None:
         start_steps=options.start_steps,
     )
     _collector = make_collector(
-        options.suite, options.task, tail_steps=options.tail_steps, disturbance=disturbance
+        options.suite,
+        options.task,
+        tail_steps=options.tail_steps,
+        disturbance=disturbance,
+        leader=options.leader,
+        led_chunks=options.led_chunks,
     )
 
 

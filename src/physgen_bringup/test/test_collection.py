@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Collection with a leading policy: its steps are recorded as context and never become labels."""
+
+from __future__ import annotations
+
+import pytest
+
+from physgen_bringup.chunk_sources import RandomSource
+from physgen_bringup.collection import CollectionConfig, Collector
+from physgen_bringup.controller_setup import controller_config
+from physgen_bringup.graph import build_graph
+from physgen_bringup.launch_arguments import parse_arguments
+from physgen_control.bags.reader import read_episode
+from physgen_control.types import HORIZON, EpisodePhase, Limit
+from physgen_sim_bridge.experts import make_expert
+from physgen_sim_bridge.registry import make_world
+
+TASK = "FakePush-v0"
+
+
+@pytest.fixture(scope="module")
+def led_bags(tmp_path_factory):
+    """Bags of episodes whose first chunks a random policy led."""
+    words = ["sim:=fake", f"task:={TASK}", "policy:=expert"]
+    controller = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
+    config = CollectionConfig(led_chunks=3, tail_steps=2)
+    collector = Collector(
+        make_world("fake", TASK), make_expert(TASK), controller, config, RandomSource(controller)
+    )
+    folder = tmp_path_factory.mktemp("led")
+    return [read_episode(collector.collect(seed, folder).path) for seed in range(6)]
+
+
+def led_steps(bag):
+    return [Limit.DISTURBANCE in action.limits for action in bag.applied].index(False)
+
+
+def test_the_leader_executes_whole_chunks_and_the_expert_the_rest(led_bags):
+    counts = [led_steps(bag) for bag in led_bags]
+    assert set(counts) <= {HORIZON, 2 * HORIZON, 3 * HORIZON} and len(set(counts)) > 1
+    for bag, count in zip(led_bags, counts, strict=True):
+        flags = [Limit.DISTURBANCE in action.limits for action in bag.applied]
+        assert all(flags[:count]) and not any(flags[count:])
+        assert len(bag.applied) > count + 2
+
+
+def test_the_expert_recovers_from_where_the_leader_went(led_bags):
+    assert all(bag.outcome is EpisodePhase.SUCCESS for bag in led_bags)
+
+
+def test_led_steps_are_no_labels_of_the_dataset(led_bags):
+    from physgen_policy.data.convert import episode_from_bag
+    from physgen_policy.embodiment import Embodiment
+
+    bag = led_bags[0]
+    rate = 1e9 / (bag.applied[1].stamp_ns - bag.applied[0].stamp_ns)
+    record = episode_from_bag(bag.path, Embodiment(robot=bag.episode.robot, control_rate_hz=rate))
+    count = led_steps(bag)
+    assert not record.labels[:count].any() and record.labels[count:].all()
