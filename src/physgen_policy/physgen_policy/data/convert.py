@@ -49,11 +49,16 @@ def episode_from_bag(path: Path, embodiment: Embodiment, slop_s: float = 0.02) -
         )
     period_ns = round(1e9 / embodiment.control_rate_hz)
     _check_rate(path, actions, period_ns)
+    labels = np.array([Limit.DISTURBANCE not in a.limits for a in actions])
+    if not labels.any():
+        raise EpisodeRejectedError(
+            f"{path.name} has no step that shows what to do: all are disturbances or led by another policy"
+        )
     frames = _frames(recording, actions, embodiment, period_ns, round(slop_s * 1e9))
     return EpisodeRecord(
         images=frames,
         actions=np.stack([a.applied for a in actions]).astype(np.float32),
-        labels=np.array([Limit.DISTURBANCE not in a.limits for a in actions]),
+        labels=labels,
         intervention=np.array([a.source is Source.TELEOP for a in actions]),
         task=recording.episode.task,
         seed=recording.episode.seed,

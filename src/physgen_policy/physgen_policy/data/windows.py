@@ -56,14 +56,26 @@ def max_packs(num_steps: int, start: int, context_packs: int, horizon: int) -> i
 
 
 def draw_window(
-    num_steps: int, context_packs: int, horizon: int, rng: np.random.Generator, aligned_fraction: float = 0.3
+    labels: NDArray[np.bool_],
+    context_packs: int,
+    horizon: int,
+    rng: np.random.Generator,
+    aligned_fraction: float = 0.3,
 ) -> Window:
-    """Draw a window: with probability aligned_fraction from the episode's start as in a rollout, else anywhere.
+    """Draw a window of an episode with labels bool [T].
+
+    With probability aligned_fraction it starts as a rollout does: a whole number of chunks before the first label, for
+    an episode may begin with a push (the rollout starts after it) or with the chunks of a policy in need of correction
+    (they are its context). Else it starts at any label.
 
     BOA is always used where fewer than `horizon` actions precede the window, and in half of the other cases, because
     a rollout whose context was restarted begins with it too.
     """
-    start = 0 if rng.random() < aligned_fraction else int(rng.integers(0, num_steps))
+    num_steps = len(labels)
+    shown = np.flatnonzero(labels)
+    if len(shown) == 0:
+        raise ValueError("an episode without a label has no training windows")
+    start = int(shown[0]) % horizon if rng.random() < aligned_fraction else int(rng.choice(shown))
     boa = start < horizon or bool(rng.random() < 0.5)
     return Window(start, max_packs(num_steps, start, context_packs, horizon), boa)
 

@@ -46,12 +46,16 @@ class WindowBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """Mean squared errors of the predicted noise. action_per_chunk [3] is detached and for reporting only."""
+    """Mean squared errors of the predicted noise. action_per_chunk [3] is detached and for reporting only.
+
+    action_hidden: outputs at the action slots [b, p, 8, d], for auxiliary losses of the training.
+    """
 
     total: Tensor
     observation: Tensor
     action: Tensor
     action_per_chunk: Tensor
+    action_hidden: Tensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,6 +212,7 @@ class PhysGen(nn.Module):
             observation=observation,
             action=action,
             action_per_chunk=per_chunk,
+            action_hidden=output.action_hidden,
         )
 
     def _action_loss(

@@ -62,9 +62,7 @@ def draw_batch(
     picked: list[tuple[EpisodeTensors, Window]] = []
     for index in chosen:
         episode = episodes[int(index)]
-        picked.append(
-            (episode, draw_window(len(episode.actions), context_packs, horizon, rng, aligned_fraction))
-        )
+        picked.append((episode, draw_window(episode.labels, context_packs, horizon, rng, aligned_fraction)))
     return collate(picked, horizon=horizon, num_chunks=num_chunks, idle=idle)
 
 

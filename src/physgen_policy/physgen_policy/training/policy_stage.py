@@ -26,6 +26,7 @@ from physgen_policy.sampling.solver import SamplerConfig
 from physgen_policy.training.batches import ActionBatch, EpisodeTensors, collate, draw_batch, idle_action
 from physgen_policy.training.config import PolicyStage
 from physgen_policy.training.optim import WeightAverage, learning_rate_at, parameter_groups
+from physgen_policy.training.waypoints import WaypointHead
 
 PolicyProgress = Callable[[int, dict[str, float]], None]
 
@@ -33,11 +34,18 @@ PolicyProgress = Callable[[int, dict[str, float]], None]
 class PolicyLoss(nn.Module):
     """Text encoder and PhysGen behind one forward, so that accelerate can wrap them for several processes."""
 
-    def __init__(self, model: PhysGen, text_encoder: TextEncoder, obs_loss_weight: float) -> None:
+    def __init__(
+        self, model: PhysGen, text_encoder: TextEncoder, obs_loss_weight: float, waypoint_weight: float = 0.0
+    ) -> None:
         super().__init__()
         self.model = model
         self.text_encoder = text_encoder
         self.obs_loss_weight = obs_loss_weight
+        self.waypoint_weight = waypoint_weight
+        self.waypoints: WaypointHead | None = None
+        if waypoint_weight > 0.0:
+            config = model.config
+            self.waypoints = WaypointHead(config.nova.width, config.action.horizon, config.action.num_chunks)
 
     def forward(
         self, batch: ActionBatch, generator: torch.Generator, obs_loss_frames: int = 1
@@ -46,7 +54,14 @@ class PolicyLoss(nn.Module):
         windows = window_batch(batch, self.text_encoder)
         losses = self.model.loss(windows, generator, obs_loss_frames=obs_loss_frames)
         total = losses.action + self.obs_loss_weight * losses.observation
-        return {"total": total, "action": losses.action, "observation": losses.observation}
+        report = {"action": losses.action, "observation": losses.observation}
+        if self.waypoints is not None:
+            packs = losses.action_hidden.shape[1]
+            mask = windows.target_mask[:, :packs] & windows.pack_mask[:, :packs, None]
+            error = self.waypoints.loss(losses.action_hidden, windows.target_actions[:, :packs], mask)
+            total = total + self.waypoint_weight * error
+            report["waypoint"] = error
+        return {"total": total, **report}
 
 
 def window_batch(batch: ActionBatch, text_encoder: TextEncoder) -> WindowBatch:
@@ -94,7 +109,7 @@ class PolicyTrainer:
     ) -> None:
         self.config, self.data, self.stage, self.seed = config, data, stage, seed
         self.accelerator = accelerator
-        self.module = PolicyLoss(model, text_encoder, stage.obs_loss_weight)
+        self.module = PolicyLoss(model, text_encoder, stage.obs_loss_weight, stage.waypoint_weight)
         self.optimizer = torch.optim.AdamW(
             parameter_groups([self.module], stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.95)
         )

@@ -2,6 +2,7 @@
 """Windows line up as the model specification says: pack n carries what came before it and predicts what comes after."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,7 +58,7 @@ def test_no_target_answers_a_push_it_cannot_foresee() -> None:
 @given(steps=st.integers(1, 90), packs=st.integers(1, 5), seed=st.integers(0, 10_000))
 def test_laws_of_any_window(steps: int, packs: int, seed: int) -> None:
     """Past actions end where targets begin; nothing outside the episode is ever unmasked; no pack is empty."""
-    window = draw_window(steps, packs, HORIZON, np.random.default_rng(seed))
+    window = draw_window(np.ones(steps, bool), packs, HORIZON, np.random.default_rng(seed))
     cut = cut_window(numbered_actions(steps), np.ones(steps, bool), window, HORIZON, CHUNKS, IDLE)
     assert 1 <= window.num_packs <= packs
     for n in range(window.num_packs):
@@ -73,3 +74,25 @@ def test_laws_of_any_window(steps: int, packs: int, seed: int) -> None:
         assert cut.frame_mask[n] == (step + HORIZON <= steps)
     if window.start < HORIZON:
         assert cut.boa[0]
+
+
+@given(
+    led=st.integers(0, 30),
+    labelled=st.integers(1, 30),
+    seed=st.integers(0, 10_000),
+    aligned=st.sampled_from([0.0, 1.0]),
+)
+def test_windows_meet_labels(led: int, labelled: int, seed: int, aligned: float) -> None:
+    """An aligned window is whole chunks before the first label and reaches it; any other starts at a label."""
+    labels = np.arange(led + labelled) >= led
+    window = draw_window(labels, 5, HORIZON, np.random.default_rng(seed), aligned)
+    if aligned:
+        assert window.start < HORIZON and (led - window.start) % HORIZON == 0
+        assert led // HORIZON < window.num_packs
+    else:
+        assert labels[window.start]
+
+
+def test_an_episode_without_a_label_is_refused() -> None:
+    with pytest.raises(ValueError, match="without a label"):
+        draw_window(np.zeros(9, bool), 5, HORIZON, np.random.default_rng(0))
