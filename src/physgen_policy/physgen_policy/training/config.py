@@ -42,8 +42,8 @@ class PolicyStage:
     batch_size: windows per step over all processes together. learning_rate is reached after warmup_steps and falls
     along a cosine to min_learning_rate at `steps`. obs_loss_weight: weight of L_obs against L_act; L_obs is computed
     every obs_loss_every steps (it costs most). latent_noise: std of Gaussian noise on the input latents [latent
-    units]. waypoint_weight: weight of the auxiliary regression of future displacements (training/waypoints.py); 0 leaves
-    it out. aligned_fraction: share of windows that start where the episode's demonstration starts.
+    units]. waypoint_weight: weight of the auxiliary regression of future displacements (training/waypoints.py); 0
+    leaves it out. aligned_fraction: share of windows that start where the episode's demonstration starts.
     """
 
     steps: int = 6000
