@@ -8,7 +8,7 @@ anything.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,11 @@ class Graph:
             if node.name == name:
                 return node
         raise KeyError(name)
+
+    def with_parameters(self, name: str, **parameters: ParameterValue) -> Graph:
+        """The same graph, but these parameters of the node of this name have other values."""
+        changed = replace(self.node(name), parameters={**self.node(name).parameters, **parameters})
+        return replace(self, nodes=tuple(changed if node.name == name else node for node in self.nodes))
 
 
 def build_graph(arguments: LaunchArguments) -> Graph:

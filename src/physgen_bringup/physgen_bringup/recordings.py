@@ -12,11 +12,11 @@ from rosbags.rosbag2 import Reader
 from physgen_bringup.artifacts import Recording
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.reader import EpisodeRecording, find_bags, read_episode
+from physgen_control.bags.topics import PREDICTED_IMAGE
 from physgen_control.bags.typestore import typestore
 from physgen_control.messages import read
 from physgen_control.types import EpisodePhase, UInt8Image
 
-PREDICTED_TOPIC = "/physgen/predicted/image_raw"
 DEFAULT_PERIOD_NS = 50_000_000
 
 
@@ -41,7 +41,7 @@ def to_recording(episode: EpisodeRecording, path: Path) -> Recording:
         rate_hz=1e9 / period_ns,
         fixed=[fixed.rgb(int(row)) for row in rows_fixed],
         wrist=[wrist.rgb(int(row)) for row in rows_wrist],
-        predicted=_predicted(path, stamps) if PREDICTED_TOPIC in episode.counts else {},
+        predicted=_predicted(path, stamps) if PREDICTED_IMAGE in episode.counts else {},
         actions=list(episode.applied),
         tcp=episode.poses.positions[in_episode],
     )
@@ -53,7 +53,7 @@ def _predicted(path: Path, stamps: np.ndarray) -> dict[int, UInt8Image]:
     frames: dict[int, UInt8Image] = {}
     try:
         with Reader(path) as reader:
-            wanted = [connection for connection in reader.connections if connection.topic == PREDICTED_TOPIC]
+            wanted = [connection for connection in reader.connections if connection.topic == PREDICTED_IMAGE]
             for _, _, data in reader.messages(wanted):
                 message: Any = typestore().deserialize_cdr(data, "sensor_msgs/msg/Image")
                 frame = read.image_from_msg(message)

@@ -31,11 +31,6 @@ def graph_of(tmp_path, *words):
     return build_graph(check_arguments(parse_arguments(words)))
 
 
-def change(graph, name, **fields):
-    nodes = [replace(node, **fields) if node.name == name else node for node in graph.nodes]
-    return replace(graph, nodes=tuple(nodes))
-
-
 @pytest.fixture(scope="module")
 def lockstep_run(tmp_path_factory):
     """One recorded lockstep run, shared by the tests that look at its results."""
@@ -121,7 +116,8 @@ def test_a_killed_policy_means_hold_and_its_restart_means_motion(tmp_path):
     from physgen_msgs.msg import AppliedAction, SafetyStatus
 
     graph = graph_of(tmp_path, "pace:=realtime", "episodes:=50")
-    graph = change(graph, "expert_node", required=False)
+    optional = replace(graph.node("expert_node"), required=False)
+    graph = replace(graph, nodes=tuple(optional if n.name == optional.name else n for n in graph.nodes))
     with PrivateDomain() as domain, GraphProbe(domain) as probe:
         runner = LocalRunner(graph, domain_id=domain, console=lambda line: None)
 
@@ -171,8 +167,7 @@ def test_a_dead_world_ends_the_graph_with_its_name(tmp_path):
 
 def test_who_is_missing_is_named(tmp_path):
     graph = graph_of(tmp_path)
-    runner_node = graph.node("episode_runner_node")
-    graph = change(graph, "episode_runner_node", parameters={**runner_node.parameters, "ready_timeout": 6.0})
+    graph = graph.with_parameters("episode_runner_node", ready_timeout=6.0)
     graph = replace(graph, nodes=tuple(node for node in graph.nodes if node.name != "expert_node"))
     lines = []
     with PrivateDomain() as domain:

@@ -52,8 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _say(
         f"{checked.task}, policy {checked.policy}, seeds {options.seed} to {last}, into {checked.output_dir}"
     )
+    graph = build_graph(checked).with_parameters("recorder_node", predicted=True)
     with PrivateDomain() as domain:
-        status = LocalRunner(build_graph(checked), domain_id=domain, console=_say).run()
+        status = LocalRunner(graph, domain_id=domain, console=_say).run()
     if (checked.output_dir / "results.json").is_file() and checked.bag_dir.is_dir():
         for path in render(checked.output_dir, checked.bag_dir):
             _say(f"wrote {path}")

@@ -40,6 +40,9 @@ class RecorderConfig:
     image_transport: str = parameter(
         "raw", description="Record lossless images or the camera's JPEG topics", choices=("raw", "compressed")
     )
+    predicted: bool = parameter(
+        False, description="Record imagined frames too; the policy then imagines one after every chunk"
+    )
     compression: str = parameter(
         "auto",
         description="Lossless compression of the bag file; auto: zstd in simulation, the faster lz4 on the real arm",

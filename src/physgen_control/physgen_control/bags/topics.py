@@ -19,6 +19,7 @@ POLICY_STATUS = "/physgen/policy_status"
 TELEOP_TWIST = "/teleop/twist"
 TELEOP_JOY = "/teleop/joy"
 JOINT_TRAJECTORY = "/physgen_arm_controller/joint_trajectory"
+PREDICTED_IMAGE = "/physgen/predicted/image_raw"
 
 
 def image_topic(camera: str, compressed: bool = False) -> str:
@@ -47,8 +48,10 @@ class RecordedTopic:
     observation: bool = False
 
 
-def recorded_topics(compressed: bool = False, sim: bool = True) -> tuple[RecordedTopic, ...]:
-    """Return the topics to record; `sim` makes the simulator state required."""
+def recorded_topics(
+    compressed: bool = False, sim: bool = True, predicted: bool = False
+) -> tuple[RecordedTopic, ...]:
+    """Return the topics to record; `sim` makes the simulator state required, `predicted` adds imagined frames."""
     image = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
     cameras = [
         RecordedTopic(name=image_topic(camera, compressed), type=image, required=True, observation=True)
@@ -57,6 +60,7 @@ def recorded_topics(compressed: bool = False, sim: bool = True) -> tuple[Recorde
     infos = [
         RecordedTopic(name=camera_info_topic(camera), type="sensor_msgs/msg/CameraInfo") for camera in CAMERAS
     ]
+    imagined = RecordedTopic(name=PREDICTED_IMAGE, type="sensor_msgs/msg/Image", best_effort=True)
     return (
         *cameras,
         *infos,
@@ -78,4 +82,5 @@ def recorded_topics(compressed: bool = False, sim: bool = True) -> tuple[Recorde
         RecordedTopic(name=TELEOP_TWIST, type="geometry_msgs/msg/TwistStamped"),
         RecordedTopic(name=TELEOP_JOY, type="sensor_msgs/msg/Joy"),
         RecordedTopic(name=JOINT_TRAJECTORY, type="trajectory_msgs/msg/JointTrajectory"),
+        *((imagined,) if predicted else ()),
     )

@@ -67,7 +67,8 @@ class RecorderNode(Node):
         self._episodes: Publisher | None = None
         self._running: Episode | None = None
         self._operator = ""
-        wanted = topics.recorded_topics(self.config.image_transport == "compressed", sim=self.simulated)
+        compressed = self.config.image_transport == "compressed"
+        wanted = topics.recorded_topics(compressed, self.simulated, self.config.predicted)
         classes = {topic.name: self._message_class(topic.type) for topic in wanted}
         recorded = tuple(topic for topic in wanted if classes[topic.name] is not None)
         self.recorder = EpisodeRecorder(self.config, recorded, self._report)
