@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from physgen_bringup.chunk_sources import RandomSource
@@ -10,7 +15,7 @@ from physgen_bringup.collection import CollectionConfig, Collector
 from physgen_bringup.controller_setup import controller_config
 from physgen_bringup.graph import build_graph
 from physgen_bringup.launch_arguments import parse_arguments
-from physgen_control.bags.reader import read_episode
+from physgen_control.bags.reader import find_bags, read_episode
 from physgen_control.types import HORIZON, EpisodePhase, Limit
 from physgen_sim_bridge.experts import make_expert
 from physgen_sim_bridge.registry import make_world
@@ -57,3 +62,25 @@ def test_led_steps_are_no_labels_of_the_dataset(led_bags):
     record = episode_from_bag(bag.path, Embodiment(robot=bag.episode.robot, control_rate_hz=rate))
     count = led_steps(bag)
     assert not record.labels[:count].any() and record.labels[count:].all()
+
+
+def test_a_killed_collection_continues_and_keeps_what_it_had(tmp_path):
+    """kill -9 in the middle of an episode: its unfinished bag is set aside and its seed recorded anew."""
+    command = [sys.executable, "-m", "physgen_bringup.commands.collect", "--suite", "fake", "--task", TASK]
+    command += ["--workers", "1", "--out", str(tmp_path)]
+    process = subprocess.Popen([*command, "--episodes", "500"], start_new_session=True)
+    unfinished: list = []
+    while not unfinished:
+        assert process.poll() is None
+        unfinished = list(tmp_path.glob("*.partial"))
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    unfinished = list(tmp_path.glob("*.partial"))
+    finished = {path.name for path in find_bags(tmp_path)}
+    count = len(finished) + len(unfinished)
+    done = subprocess.run([*command, "--episodes", str(count)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(find_bags(tmp_path)) == count
+    assert len(list(tmp_path.glob("*.interrupted-0.partial"))) == len(unfinished)
+    for path in unfinished:
+        assert f"{path.name.removesuffix('.partial')}.interrupted-0.partial" in done.stdout.replace("\n", "")

@@ -80,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     wanted = range(options.seed, options.seed + options.episodes)
     seeds = [seed for seed in wanted if not (folder / f"{options.task}_{seed:06d}").exists()]
+    for kept in set_aside(folder, [f"{options.task}_{seed:06d}" for seed in seeds]):
+        print(f"kept {kept}, which an interrupted collection left; its seed is recorded anew")
     workers = min(options.workers or os.cpu_count() or 1, max(1, len(seeds)))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     successes = crashes = 0
@@ -96,6 +98,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{folder}: {recorded} episodes recorded, {successes} succeeded, {crashes} crashed")
     print(f"next: ./physgen convert {folder} --out datasets/{options.task}")
     return 1 if crashes else 0
+
+
+def set_aside(folder: Path, names: Sequence[str]) -> list[Path]:
+    """Rename unfinished bags `NAME.partial` to `NAME.interrupted-N.partial`, so that NAME can be recorded anew.
+
+    They stay readable with `physgen repair`, and the suffix keeps readers from taking them for finished bags.
+    """
+    kept = []
+    for name in names:
+        partial = folder / f"{name}.partial"
+        if partial.is_dir():
+            number = sum(1 for _ in folder.glob(f"{name}.interrupted-*.partial"))
+            kept.append(partial.rename(folder / f"{name}.interrupted-{number}.partial"))
+    return kept
 
 
 def _record(
