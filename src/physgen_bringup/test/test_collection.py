@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -64,6 +65,19 @@ def test_led_steps_are_no_labels_of_the_dataset(led_bags):
     assert not record.labels[:count].any() and record.labels[count:].all()
 
 
+def wait_until_gone(group):
+    """Workers must not outlive the command, however it ended."""
+    deadline = time.monotonic() + 30.0
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.05)
+    os.killpg(group, signal.SIGKILL)
+    pytest.fail("workers outlived the killed command")
+
+
 def test_a_killed_collection_continues_and_keeps_what_it_had(tmp_path):
     """kill -9 in the middle of an episode: its unfinished bag is set aside and its seed recorded anew."""
     command = [sys.executable, "-m", "physgen_bringup.commands.collect", "--suite", "fake", "--task", TASK]
@@ -73,8 +87,9 @@ def test_a_killed_collection_continues_and_keeps_what_it_had(tmp_path):
     while not unfinished:
         assert process.poll() is None
         unfinished = list(tmp_path.glob("*.partial"))
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
+    wait_until_gone(process.pid)
     unfinished = list(tmp_path.glob("*.partial"))
     finished = {path.name for path in find_bags(tmp_path)}
     count = len(finished) + len(unfinished)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -119,7 +120,9 @@ def _record(
 ) -> Iterator[CollectedEpisode | str]:
     """Yield the result of every seed as it comes; a sentence for one whose simulator crashed."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare, initargs=(options,)) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_prepare, initargs=(options, os.getpid())
+    ) as pool:
         futures = {pool.submit(_collect_one, seed, folder): seed for seed in seeds}
         for future in as_completed(futures):
             try:
@@ -131,12 +134,14 @@ def _record(
 _collector = None
 
 
-def _prepare(options: argparse.Namespace) -> None:
-    """Build this worker's world once."""
+def _prepare(options: argparse.Namespace, parent: int) -> None:
+    """Build this worker's world once; a worker never outlives the command."""
     global _collector
+    from physgen_bringup import guard
     from physgen_bringup.collection import make_collector
     from physgen_sim_bridge.disturbance import DisturbanceConfig
 
+    guard.die_with(parent, signal.SIGKILL)
     os.environ.setdefault("LP_NUM_THREADS", "1")
     disturbance = DisturbanceConfig(
         probability=options.disturbance,
