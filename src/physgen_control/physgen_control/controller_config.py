@@ -41,6 +41,15 @@ class ArmInterface(Enum):
     JOINT_TRAJECTORY = "joint_trajectory"
 
 
+class GripperInterface(Enum):
+    """How the fingers are commanded."""
+
+    AUTO = "auto"
+    FRANKA = "franka"
+    GRIPPER_COMMAND = "gripper_command"
+    NONE = "none"
+
+
 class RobotType(Enum):
     """Which arm: its kinematics are the same, its joint limits are not."""
 
@@ -204,6 +213,18 @@ class ControllerConfig:
         unit="rad",
         ge=0.01,
         le=3,
+    )
+
+    max_force: float = parameter(
+        40.0, description="external force at the tool above this means HOLD (real arm)", unit="N", ge=1, le=1000
+    )
+    max_torque: float = parameter(
+        15.0, description="external torque at the tool above this means HOLD (real arm)", unit="Nm", ge=1, le=1000
+    )
+    gripper_interface: GripperInterface = parameter(
+        GripperInterface.AUTO,
+        description="who moves the fingers: franka: Move and Grasp actions, gripper_command: GripperCommand action, "
+        "none: nobody (a world takes AppliedAction), auto: what is installed, none without an arm",
     )
 
     def __post_init__(self) -> None:

@@ -99,6 +99,15 @@ class MotionPlanner(Protocol):
     def take(self) -> Any:
         """Return the trajectory to send now, once, or None."""
 
+    def active(self, now_ns: int) -> bool:
+        """Say whether the command has not come to rest yet."""
+
+    def restart(self, state: RobotState, now_ns: int) -> None:
+        """Start from where the arm is: somebody else may have moved it."""
+
+    def set_shadow(self, shadow: bool) -> None:
+        """Say whether commands are only computed."""
+
 
 def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """An unexpected exception latches FAULT_INTERNAL, so that nothing moves whatever the caller does next."""
@@ -121,6 +130,8 @@ class ControllerState:
         self.config = config
         self._mode = config.mode
         self._planner = planner
+        if planner is not None:
+            planner.set_shadow(config.mode is Mode.SHADOW)
         self._player = ChunkPlayer(config.execution, config.bridge_steps)
         self._gripper = GripperSwitch(config)
         self._sessions = gate.SessionLog()
@@ -132,6 +143,7 @@ class ControllerState:
         self._faults = Fault.NONE
         self._detail = "Not armed yet."
         self._publishers: int | None = None
+        self._robot_obstacle = ""
         # Episode and step counting.
         self._episode: Episode | None = None
         self._ended: deque[str] = deque(maxlen=_KNOWN_EPISODES)
@@ -194,8 +206,10 @@ class ControllerState:
         except ValueError:
             return False, f"The mode must be armed or shadow, got {mode!r}."
         if wanted is not self._mode:
-            self._drop_chunk()
+            self._halt()
             self._mode = wanted
+            if self._planner is not None:
+                self._planner.set_shadow(wanted is Mode.SHADOW)
         return True, f"Mode {wanted.value}."
 
     @guarded
@@ -206,6 +220,7 @@ class ControllerState:
             return False, obstacle
         self._armed, self._stop = True, ""
         self._faults &= ~(_STICKY | Fault.POLICY_LATE | Fault.CHUNK_REJECTED)
+        self._restart_planner()
         self._expect_chunk()
         self._detail = f"{self.state.name}: waiting for a chunk."
         return True, f"The controller is {self.state.name}."
@@ -255,6 +270,8 @@ class ControllerState:
     def _arming_obstacle(self) -> str:
         if self._latched:
             return f"FAULT is latched: clear_fault first. Cause: {self._latched}"
+        if self._robot_obstacle:
+            return f"{self._robot_obstacle} Recover the robot first (/physgen/recover)."
         if self._publishers is not None and self._publishers > 1:
             return f"{self._publishers} nodes publish action chunks: stop all but one."
         if self._publishers == 0 and self.config.require_publisher:
@@ -311,6 +328,36 @@ class ControllerState:
                 f"No robot state for {self.config.policy_timeout:g} s: is the robot or the simulator running?",
             )
 
+    @guarded
+    def on_robot_mode(self, obstacle: str) -> None:
+        """Report why the arm's driver does not move it (reflex, user stop, hand guiding); empty: it would."""
+        self._robot_obstacle = obstacle
+        if obstacle and self._armed and not self._faults & Fault.ROBOT_MODE:
+            self._halt()
+            self._raise(Fault.ROBOT_MODE, f"{obstacle} Recover the robot, then arm again.")
+
+    @guarded
+    def on_wrench(self, force: float, torque: float) -> None:
+        """Report the magnitude of the external force [N] and torque [Nm] at the tool."""
+        config = self.config
+        within = force <= config.max_force and torque <= config.max_torque  # false for NaN
+        if within or not self._armed or self._faults & Fault.WRENCH:
+            return
+        self._halt()
+        self._raise(
+            Fault.WRENCH,
+            f"The arm feels {force:.1f} N and {torque:.1f} Nm, allowed are {config.max_force:g} N and "
+            f"{config.max_torque:g} Nm (max_force, max_torque): free it and arm again.",
+        )
+
+    @guarded
+    def on_gripper(self, trouble: str) -> None:
+        """Report that the gripper driver refused or failed a goal; empty: a goal succeeded."""
+        if trouble:
+            self._raise(Fault.GRIPPER, trouble)
+        else:
+            self._faults &= ~Fault.GRIPPER
+
     # --- bookkeeping ------------------------------------------------------------------------------------------
 
     def _advance(self, now_ns: int) -> None:
@@ -319,6 +366,8 @@ class ControllerState:
 
     def _begin(self, episode: Episode | None) -> None:
         self._halt()
+        if episode is not None and self._armed:
+            self._restart_planner()
         self._episode, self._step = episode, 0
         self._used_stamp_ns, self._resend, self._last = None, False, None
         self._gripper.reset()
@@ -350,6 +399,11 @@ class ControllerState:
         if self._planner is not None and moving:
             self._planner.stop(self._robot, self._now_ns)
 
+    def _restart_planner(self) -> None:
+        fresh = not gate.stale_sentence(self._robot, self._now_ns, self.config)
+        if self._planner is not None and self._robot is not None and fresh:
+            self._planner.restart(self._robot, self._now_ns)
+
     def _raise(self, fault: Fault, sentence: str) -> None:
         self._faults |= fault
         self._detail = sentence
@@ -368,6 +422,9 @@ class ControllerState:
 
     def _watch_tracking(self, robot: RobotState) -> None:
         if self._planner is None or self._mode is Mode.SHADOW or self._faults & Fault.TRACKING:
+            return
+        # Between episodes, at rest, a person may lead the arm by hand.
+        if self._episode is None and not self._player.active and not self._planner.active(self._now_ns):
             return
         error = self._planner.tracking_error(robot)
         if error > self.config.tracking_limit:

@@ -115,6 +115,13 @@ class BrokenPlanner:
 
     def take(self) -> None: ...
 
+    def active(self, *_: Any) -> bool:
+        return False
+
+    def restart(self, *_: Any) -> None: ...
+
+    def set_shadow(self, *_: Any) -> None: ...
+
 
 def test_an_exception_latches_fault_internal() -> None:
     rig = Rig(planner=BrokenPlanner()).begin()

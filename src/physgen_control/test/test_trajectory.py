@@ -91,7 +91,7 @@ def test_a_replacement_continues_position_velocity_and_acceleration() -> None:
         trajectory = planner.take()
         assert trajectory is not None
         replaced += running is not None
-        command = planner.command(planner._path, now_ns)
+        command = planner.command(now_ns)
         for ours, theirs, atol in zip(command, start, (1e-3, 2e-2, 0.5), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=atol)
         assert_within_limits(planner, trajectory, command)
@@ -105,10 +105,10 @@ def test_the_path_itself_is_continuous_over_a_replacement() -> None:
     motions = np.tile(np.array([0.004, 0, 0, 0, 0, 0], np.float32), (8, 1))
     planner.plan(motions, state(), START_NS)
     now_ns = START_NS + 5 * PERIOD_NS
-    before = planner.command(planner._path, now_ns)
+    before = planner.command(now_ns)
     assert np.abs(before[1]).max() > 0.01  # it moves
     planner.plan(-motions, state(before[0], now_ns), now_ns)
-    after = planner.command(planner._path, now_ns)
+    after = planner.command(now_ns)
     for old, new in zip(before, after, strict=True):
         np.testing.assert_allclose(new, old, atol=1e-9)
 
@@ -118,7 +118,7 @@ def test_stop_comes_to_rest_within_the_smoothing_windows() -> None:
     planner.plan(np.tile(np.array([0.01, 0, 0, 0, 0, 0], np.float32), (8, 1)), state(), START_NS)
     planner.take()
     now_ns = START_NS + 4 * PERIOD_NS
-    start = planner.command(planner._path, now_ns)
+    start = planner.command(now_ns)
     planner.stop(None, now_ns)
     trajectory = planner.take()
     assert trajectory is not None
@@ -158,12 +158,18 @@ def test_the_core_sends_one_trajectory_per_chunk_and_stops_when_the_arm_does_not
     rig.core.on_state(state(), rig.now_ns)
     assert rig.core.arm()[0]
     ack = rig.send(episode_id="", data=make_actions(size=0.003))
+    assert ack.result == AckResult.NOT_ARMED and "settles" in ack.detail  # its controller may hold another pose
+    settling = rig.core.take_trajectory()
+    np.testing.assert_array_equal(settling.positions, HOME[None])
+    rig.now_ns += round(settling.times[-1] * NS_PER_S)
+    rig.core.on_state(state(stamp_ns=rig.now_ns), rig.now_ns)
+    ack = rig.send(episode_id="", data=make_actions(size=0.003))
     assert ack.result == AckResult.ACCEPTED, ack.detail
     first = rig.core.take_trajectory()
     assert first is not None and rig.core.take_trajectory() is None
     for index in range(8):
         rig.now_ns += PERIOD_NS
-        planned = first.positions[index]
+        planned = at(first, REST, (index + 1) * PERIOD_NS / NS_PER_S)[0]
         rig.core.on_state(state(planned, rig.now_ns), rig.now_ns)
         action = rig.tick()
         assert action is not None and action.source == Source.POLICY
