@@ -78,10 +78,14 @@ def build_graph(arguments: LaunchArguments) -> Graph:
     return _simulated_graph(arguments) if arguments.simulated else _real_graph(arguments)
 
 
+def _world(arguments: LaunchArguments) -> NodeSpec:
+    return _fake_franka(arguments) if arguments.fake_franka else _bridge(arguments)
+
+
 def _simulated_graph(arguments: LaunchArguments) -> Graph:
     # Nodes stop in reverse order: first what commands, last the world; the recorder sees the policy's end.
     recorder = [_recorder(arguments)] if arguments.record else []
-    nodes = [_bridge(arguments), _controller(arguments), *recorder, _policy(arguments)]
+    nodes = [_world(arguments), _controller(arguments), *recorder, _policy(arguments)]
     nodes.append(_episode_runner(arguments))
     return Graph(
         nodes=tuple(nodes),
@@ -137,32 +141,53 @@ def _bridge(arguments: LaunchArguments) -> NodeSpec:
     )
 
 
+def _fake_franka(arguments: LaunchArguments) -> NodeSpec:
+    return NodeSpec(
+        package="physgen_sim_bridge",
+        executable="fake_franka_node",
+        name="fake_franka_node",
+        module="physgen_sim_bridge.nodes.fake_franka_node",
+        parameters={
+            "use_sim_time": False,
+            "task": arguments.task,
+            "seed": arguments.seed,
+            "camera_profile": arguments.camera_profile,
+        },
+        override_files=_user_files(arguments),
+    )
+
+
 def _controller(arguments: LaunchArguments) -> NodeSpec:
-    lockstep = arguments.simulated and arguments.pace == "lockstep"
+    stepped = arguments.stepped
+    # A busy machine makes the fake arm late, not unsafe.
+    patience: dict[str, ParameterValue] = (
+        {"max_state_age": 0.5, "max_observation_age": 2.0} if arguments.fake_franka else {}
+    )
     return NodeSpec(
         package="physgen_control",
         executable="controller_node",
         name="controller_node",
         module="physgen_control.nodes.controller_node",
         parameters={
-            "use_sim_time": arguments.simulated,
-            "pacing": "state" if lockstep else "timer",
+            "use_sim_time": stepped,
+            "pacing": "state" if stepped and arguments.pace == "lockstep" else "timer",
             "mode": arguments.mode,
             "execution": arguments.execution,
-            "arm_interface": "applied_action" if arguments.simulated else "joint_trajectory",
-            "robot_type": "panda" if arguments.simulated else arguments.robot_type,
-            # A simulated arm may move at once and publishes no state before its first reset; a person arms a
-            # real one.
+            "arm_interface": "applied_action" if stepped else "joint_trajectory",
+            "robot_type": "panda" if stepped else arguments.robot_type,
+            # A simulated arm may move at once, and a stepped world publishes no state before its first reset; a
+            # person arms a real one.
             "auto_arm": arguments.simulated,
-            "arm_without_state": arguments.simulated,
+            "arm_without_state": stepped,
+            **patience,
         },
-        default_files=(config_file("controller_sim.yaml" if arguments.simulated else "controller_fr3.yaml"),),
+        default_files=(config_file("controller_sim.yaml" if stepped else "controller_fr3.yaml"),),
         override_files=_user_files(arguments),
     )
 
 
 def _policy(arguments: LaunchArguments) -> NodeSpec:
-    common: dict[str, ParameterValue] = {"use_sim_time": arguments.simulated}
+    common: dict[str, ParameterValue] = {"use_sim_time": arguments.stepped}
     match arguments.policy:
         case "physgen":
             return NodeSpec(
@@ -210,7 +235,8 @@ def _recorder(arguments: LaunchArguments) -> NodeSpec:
         name="recorder_node",
         module="physgen_control.nodes.recorder_node",
         parameters={
-            "use_sim_time": arguments.simulated,
+            "use_sim_time": arguments.stepped,
+            "source": "sim" if arguments.simulated else "real",
             "bag_dir": str(arguments.bag_dir),
             # A simulated episode says how many steps it has, so a long wait costs nothing on a slow machine.
             "drain_s": 10.0 if arguments.simulated else 1.0,

@@ -180,6 +180,9 @@ class ControllerConfig:
     )
     gripper_speed: float = parameter(0.1, description="speed of the fingers", unit="m/s", ge=0.001, le=0.2)
     gripper_force: float = parameter(20.0, description="grasping force", unit="N", ge=1, le=70)
+    gripper_timeout: float = parameter(
+        5.0, description="a goal without a result for so long counts as failed", unit="s", ge=0.5, le=60
+    )
 
     require_deadman: bool = parameter(False, description="policy motion needs a pressed deadman too")
     deadman_timeout: float = parameter(
@@ -206,6 +209,10 @@ class ControllerConfig:
     )
     smoothing_time_jerk: float = parameter(
         0.10, description="window of the jerk filter of a trajectory", unit="s", ge=0.02, le=1.0
+    )
+    stamp_trajectories: bool = parameter(
+        True,
+        description="trajectories say when they start; false: on arrival, for a robot PC whose clock is not synchronised",
     )
     tracking_limit: float = parameter(
         0.2,

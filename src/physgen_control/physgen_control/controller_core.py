@@ -108,7 +108,9 @@ class ControllerCore(ControllerState):
         self._robot = state
         self._advance(now_ns)
         if self.config.pacing is Pacing.STATE or not gate.stale_sentence(state, self._now_ns, self.config):
-            self._faults &= ~Fault.STATE_STALE
+            if self._faults & Fault.STATE_STALE:
+                self._faults &= ~Fault.STATE_STALE
+                self._restart_planner()  # the driver may have been started anew meanwhile
         self._resend = self._used_stamp_ns is not None and state.stamp_ns == self._used_stamp_ns
 
     @guarded

@@ -215,9 +215,9 @@ class ControllerState:
     @guarded
     def arm(self) -> Answer:
         """Allow motion if the preconditions hold; also ends a hold."""
-        obstacle = self._arming_obstacle()
-        if obstacle:
-            return False, obstacle
+        obstacles = self._arming_obstacles()
+        if obstacles:
+            return False, " ".join(obstacles)
         self._armed, self._stop = True, ""
         self._faults &= ~(_STICKY | Fault.POLICY_LATE | Fault.CHUNK_REJECTED)
         self._restart_planner()
@@ -267,25 +267,24 @@ class ControllerState:
         self._planned.clear()
         self._stash = None
 
-    def _arming_obstacle(self) -> str:
+    def _arming_obstacles(self) -> list[str]:
+        """Return every precondition that does not hold, a sentence each."""
+        obstacles = []
         if self._latched:
-            return f"FAULT is latched: clear_fault first. Cause: {self._latched}"
+            obstacles.append(f"FAULT is latched: clear_fault first. Cause: {self._latched}")
         if self._robot_obstacle:
-            return f"{self._robot_obstacle} Recover the robot first (/physgen/recover)."
+            obstacles.append(f"{self._robot_obstacle} Recover the robot first (/physgen/recover).")
         if self._publishers is not None and self._publishers > 1:
-            return f"{self._publishers} nodes publish action chunks: stop all but one."
+            obstacles.append(f"{self._publishers} nodes publish action chunks: stop all but one.")
         if self._publishers == 0 and self.config.require_publisher:
-            return (
-                "Nobody publishes action chunks yet: start the policy (or set require_publisher:=false to "
-                "teleoperate)."
+            obstacles.append(
+                "Nobody publishes action chunks yet: start the policy (or set require_publisher:=false to teleoperate)."
             )
-        if self._robot is None and self.config.arm_without_state:
-            return ""
-        if self.config.pacing is Pacing.TIMER and not self.config.arm_without_state:
-            return gate.stale_sentence(self._robot, self._now_ns, self.config)
-        if self._robot is None:
-            return gate.stale_sentence(None, self._now_ns, self.config)
-        return ""
+        if self.config.arm_without_state:
+            return obstacles
+        ages = self.config.pacing is Pacing.TIMER or self._robot is None
+        stale = gate.stale_sentence(self._robot, self._now_ns, self.config) if ages else ""
+        return [*obstacles, stale] if stale else obstacles
 
     # --- watchdogs --------------------------------------------------------------------------------------------
 
@@ -335,6 +334,10 @@ class ControllerState:
         if obstacle and self._armed and not self._faults & Fault.ROBOT_MODE:
             self._halt()
             self._raise(Fault.ROBOT_MODE, f"{obstacle} Recover the robot, then arm again.")
+
+    def remark(self, sentence: str) -> None:
+        """Tell people something that changes no state."""
+        self._detail = sentence
 
     @guarded
     def on_wrench(self, force: float, torque: float) -> None:

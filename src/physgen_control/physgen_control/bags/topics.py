@@ -19,6 +19,8 @@ POLICY_STATUS = "/physgen/policy_status"
 TELEOP_TWIST = "/teleop/twist"
 TELEOP_JOY = "/teleop/joy"
 JOINT_TRAJECTORY = "/physgen_arm_controller/joint_trajectory"
+ROBOT_STATE = "/franka_robot_state_broadcaster/robot_state"
+EXTERNAL_WRENCH = "/franka_robot_state_broadcaster/external_wrench_in_base_frame"
 
 
 def image_topic(camera: str, compressed: bool = False) -> str:
