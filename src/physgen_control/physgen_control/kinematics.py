@@ -95,6 +95,10 @@ _LIMITS = {
 }
 
 
+# A solution leans to a posture by this share of the way and at most this far [rad].
+_LEAN, _MAX_LEAN = 0.05, 0.004
+
+
 def joint_limits(robot: RobotType) -> JointLimits:
     """Return the datasheet limits of an arm (FR3 positions: Franka's suggested rectangle)."""
     return _LIMITS[robot]
@@ -130,6 +134,7 @@ def inverse(
     limits: JointLimits,
     *,
     margin: float = 0.0,
+    posture: Float64Array | None = None,
     position_tolerance: float = 1e-6,
     rotation_tolerance: float = 1e-5,
     min_singular_value: float = 0.02,
@@ -142,6 +147,7 @@ def inverse(
         seed: Start, normally the last command: the solution stays on its branch.
         limits: Joint positions stay within them, by `margin` [rad].
         margin: Distance kept from joint limits; a seed outside may come back in but not go farther out.
+        posture: Joints [7] to lean to where the target leaves freedom (seven joints, six numbers); None: the seed.
         position_tolerance: Largest position error of the result [m].
         rotation_tolerance: Largest rotation error of the result [rad].
         min_singular_value: Refuse results nearer to a singularity than this (see smallest_singular_value).
@@ -152,6 +158,9 @@ def inverse(
     """
     lower = np.minimum(limits.lower + margin, seed)
     upper = np.maximum(limits.upper - margin, seed)
+    lean = (
+        np.zeros(NUM_JOINTS) if posture is None else np.clip(_LEAN * (posture - seed), -_MAX_LEAN, _MAX_LEAN)
+    )
     rotation = matrix_from_quaternion(target.quaternion)
     positions = np.array(seed, np.float64)
     distance, angle = np.inf, np.inf
@@ -164,7 +173,14 @@ def inverse(
         matrix = _jacobian(frames)
         # Damping grows with the error: far away it keeps steps short, near the goal it vanishes (fast convergence).
         damping = 1e-8 + 1e-3 * float(error @ error)
-        step = matrix.T @ np.linalg.solve(matrix @ matrix.T + damping * np.eye(6), error)
+        step = _step(matrix, damping, error, lean)
+        # A joint that would leave its range stays at its limit; the others, one more than needed, take over.
+        stuck = (positions + step < lower) | (positions + step > upper)
+        if np.any(stuck):
+            edge = np.clip(positions + step, lower, upper) - positions
+            rest, aside = np.where(stuck, 0.0, matrix), np.where(stuck, 0.0, lean)
+            step = np.where(stuck, edge, _step(rest, damping, error - matrix[:, stuck] @ edge[stuck], aside))
+        lean = np.zeros(NUM_JOINTS)  # once: leaning again and again would keep the error from vanishing
         longest = float(np.max(np.abs(step)))
         if longest > 0.3:  # beyond this the linearisation is worth nothing
             step *= 0.3 / longest
@@ -178,6 +194,13 @@ def inverse(
         f"No joint positions reach the target at {where}: {distance:.2g} m and {angle:.2g} rad remain after "
         f"{max_iterations} iterations."
     )
+
+
+def _step(matrix: Float64Array, damping: float, error: Float64Array, lean: Float64Array) -> Float64Array:
+    """Return the damped-least-squares joint step [7] for a task-space error [6], near the wanted step `lean` [7]."""
+    square = matrix @ matrix.T + damping * np.eye(6)
+    step: Float64Array = lean + matrix.T @ np.linalg.solve(square, error - matrix @ lean)
+    return step
 
 
 def _checked(positions: Float64Array, seed: Float64Array, min_singular_value: float) -> Float64Array:

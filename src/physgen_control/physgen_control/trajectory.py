@@ -217,7 +217,9 @@ class TrajectoryPlanner:
         for _ in range(_SHORTENINGS):
             target = moved(pose, motion)
             try:
-                solution = kinematics.inverse(target, positions, self.limits, margin=config.joint_margin)
+                solution = kinematics.inverse(
+                    target, positions, self.limits, margin=config.joint_margin, posture=kinematics.HOME
+                )
             except IKError as error:
                 result = AckResult.JOINT_LIMIT if error.at_limit else AckResult.IK
                 raise PlanRefusedError(result, f"Action {index}: {error}") from error

@@ -119,6 +119,10 @@ CAUTIOUS_GAIN = 0.15
 """Share of the remaining way per control step: a real arm follows its command after about four of them."""
 
 
+NEAR_BASE = 0.42
+"""Nearer to the base than this [m] a downward hand cannot go down: the elbow is at its limit. Forward first."""
+
+
 class CautiousExpert:
     """Another expert's way at the speed of a real arm."""
 
@@ -132,6 +136,8 @@ class CautiousExpert:
     def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
         """Return the clean action."""
         action = self._expert.act(objects, tcp_pose, gripper_width)
+        if tcp_pose.position[0] < NEAR_BASE:
+            action[2] = max(float(action[2]), 0.0)
         action[:3] = _shorten(action[:3] * CAUTIOUS_GAIN, CAUTIOUS_STEP)
         action[3:6] = _shorten(action[3:6] * CAUTIOUS_GAIN, CAUTIOUS_TURN)
         return action

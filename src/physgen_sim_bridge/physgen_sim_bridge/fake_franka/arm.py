@@ -66,6 +66,10 @@ class SimulatedArm:
     def recover(self) -> None:
         """Acknowledge a reflex."""
         self.reflex = ""
+        self.begin_motion()
+
+    def begin_motion(self) -> None:
+        """A controller starts: its first command is compared with nothing before."""
         self._last_command = None
 
     def step(self, position: Float64Array, velocity: Float64Array, acceleration: Float64Array) -> None:

@@ -122,6 +122,7 @@ class FakeFranka:
         if not self.driver_active:
             return "the hardware component is not active"
         self.follower.hold(self.arm.positions, self._now_ns)
+        self.arm.begin_motion()
         self.controller_active = True
         return ""
 
@@ -129,15 +130,17 @@ class FakeFranka:
         """Move to the start configuration without the motion controller; returns the duration [s]."""
         if not self.arm.may_move or not self.driver_active:
             raise UserError("The fake arm cannot go home: release the user stop and recover it first.")
+        start = self.desired()  # possibly in motion
         self.controller_active = False
-        away = np.abs(HOME - self.arm.positions)
+        self._late.clear()
+        away = np.abs(HOME - start[0])
         seconds = max(
-            0.1,
+            0.5,
             float(np.max(1.875 * away / _HOMING_SPEED)),
             float(np.max(np.sqrt(5.774 * away / _HOMING_ACCELERATION))),
         )
-        rest = np.zeros((2, 7))
-        knots = (np.stack([self.arm.positions, HOME]), rest, rest)
+        rest = np.zeros(7)
+        knots = (np.stack([start[0], HOME]), np.stack([start[1], rest]), np.stack([start[2], rest]))
         self._homing = (self._now_ns, np.array([0.0, seconds]), knots)
         self.fingers.command(0.08, 0.1)
         return seconds
@@ -202,8 +205,8 @@ class FakeFranka:
         return self._now_ns
 
     def desired(self) -> tuple[Float64Array, Float64Array, Float64Array]:
-        """Return the controller's reference now: position, velocity, acceleration, each [7]."""
-        position, velocity, acceleration = self.follower.sample(np.array([0.0]), self._now_ns)
+        """Return the reference of the joints now: position, velocity, acceleration, each [7]."""
+        position, velocity, acceleration = self._desired(np.array([0.0]))
         return position[0], velocity[0], acceleration[0]
 
     def measure(self) -> Measured:

@@ -102,7 +102,8 @@ class Table:
         if seed < 0:
             raise UserError(f"A seed must not be negative, but it is {seed}.")
         rng = np.random.default_rng(seed)
-        spot = np.array([0.48, 0.0]) + rng.uniform(-0.06, 0.06, 2)
+        # Nearer to the base the elbow of a downward hand is at its limit, farther away the arm is stretched.
+        spot = np.array([0.52 if self.task.goal_in_air else 0.56, 0.0]) + rng.uniform(-0.05, 0.05, 2)
         self.cube = np.array([*spot, CUBE_HALF])
         angle = rng.uniform(-0.3, 0.3) if self.task.goal_in_air else 0.0
         self.cube_turn = np.array([0.0, 0.0, math.sin(angle / 2), math.cos(angle / 2)])
@@ -110,7 +111,7 @@ class Table:
         if self.task.goal_in_air:
             place = np.array([0.50, 0.0, 0.0]) + rng.uniform([-0.06, -0.12, 0.12], [0.06, 0.12, 0.22])
         else:
-            place = np.array([spot[0] + 0.13, spot[1], 0.0])
+            place = np.array([spot[0] + 0.11, spot[1], 0.0])
         self.goal = place
 
     @property
