@@ -46,7 +46,7 @@ _SHORTENINGS = 3
 # At rest, a command farther [share of tracking_limit] from the measured joints is not continued.
 _CONTINUE_SHARE = 0.5
 # No knot sooner than this after a replacement [s]: what a message may take to the arm's controller.
-_LEAD = 0.03
+_LEAD = 0.06
 # Arming with a command this close [rad] to the measured joints continues it.
 _SETTLED = 0.01
 # Time to come to rest on the measured joints when the arm's last command is not known [s].

@@ -21,6 +21,9 @@ from physgen_sim_bridge.fake_franka.table import Fingers, Table
 JOINTS = tuple(f"fr3_joint{index}" for index in range(1, 8))
 _STEP_NS = round(STEP * NS_PER_S)
 _BATCH = 20
+_REST_NS = 100_000_000
+"""After homing, the joints' servo has come to rest within this time."""
+
 # Homing is a rest-to-rest quintic at these shares of the limits.
 _HOMING_SPEED, _HOMING_ACCELERATION = 0.8, 2.0
 
@@ -160,7 +163,7 @@ class FakeFranka:
     def advance(self, now_ns: int) -> None:
         """Run control cycles until `now_ns`; after a long pause of the process at most ten seconds are made up."""
         self._now_ns = max(self._now_ns, now_ns - 10 * NS_PER_S)
-        while now_ns - self._now_ns >= _STEP_NS:
+        while now_ns - self._now_ns >= _STEP_NS:  # a time in the past changes nothing
             if self._late and self._late[0][0] <= self._now_ns:
                 self.refused = self.follower.accept(self._late.popleft()[1], self._now_ns)
             count = min(_BATCH, (now_ns - self._now_ns) // _STEP_NS)
@@ -171,6 +174,9 @@ class FakeFranka:
             self._now_ns += count * _STEP_NS
             if not self.arm.may_move:
                 self._fail()
+            if self._homing is not None and self._now_ns - self._homing[0] > self._homing[1][-1] * NS_PER_S + _REST_NS:
+                self._homing = None
+                self.activate()
 
     def _desired(self, offsets: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
         if self._homing is None:
@@ -180,9 +186,6 @@ class FakeFranka:
         position, velocity, acceleration, _ = quintic(times, knots, at)
         ended = at >= times[-1]
         velocity[ended], acceleration[ended] = 0.0, 0.0
-        if at[-1] > times[-1] + 0.1:
-            self._homing = None
-            self.activate()
         return position, velocity, acceleration
 
     def _fail(self) -> None:

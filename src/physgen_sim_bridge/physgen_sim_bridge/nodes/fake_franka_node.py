@@ -49,6 +49,9 @@ from physgen_sim_bridge.fake_franka.robot import FakeFranka, FaultConfig, Measur
 
 BASE_FRAME = "base"
 STATE_PERIOD_S = 0.01
+LAG_NS = 20_000_000
+"""The cell is simulated this late, so that a command which waited in this process still takes effect when it came."""
+
 SIM_STATE_PERIOD_S = 0.05
 
 
@@ -135,8 +138,10 @@ class FakeFrankaNode(Node):
 
     # --- inputs -----------------------------------------------------------------------------------------------
 
-    def _on_trajectory(self, message: JointTrajectory) -> None:
+    def _on_trajectory(self, message: JointTrajectory, info: dict[str, int]) -> None:
         points = message.points
+        # A real controller takes it when it arrives; this process may have been busy with an image.
+        arrival_ns = min(int(info["received_timestamp"]) or self._now_ns(), self._now_ns())
         sentence = self.robot.command(
             message.joint_names,
             TrajectoryCommand(
@@ -146,7 +151,7 @@ class FakeFrankaNode(Node):
                 velocities=_optional([p.velocities for p in points]),
                 accelerations=_optional([p.accelerations for p in points]),
             ),
-            self._now_ns(),
+            arrival_ns,
         )
         if sentence:
             self.get_logger().error(f"refused a trajectory: {sentence}", throttle_duration_sec=1.0)
@@ -191,7 +196,7 @@ class FakeFrankaNode(Node):
     # --- outputs ----------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
-        self.robot.advance(self._now_ns())
+        self.robot.advance(self._now_ns() - LAG_NS)
         if self.robot.arm.reflex:
             self.get_logger().error(f"reflex: {self.robot.arm.reflex}", throttle_duration_sec=5.0)
         announced = self.episodes.poll(self._now_ns())
