@@ -173,7 +173,7 @@ def _controller(arguments: LaunchArguments) -> NodeSpec:
     stepped = arguments.stepped
     # A busy machine makes the fake arm late, not unsafe.
     patience: dict[str, ParameterValue] = (
-        {"max_state_age": 0.5, "max_observation_age": 2.0} if arguments.fake_franka else {}
+        {"max_state_age": 1.0, "max_observation_age": 10.0} if arguments.fake_franka else {}
     )
     return NodeSpec(
         package="physgen_control",

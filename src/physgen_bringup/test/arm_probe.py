@@ -27,6 +27,7 @@ class ArmProbe(GraphProbe):
         super().__init__(domain_id)
         self.session = uuid.uuid4().hex
         self.sent = 0
+        self._next_ns = 0
         self.acks = []
         self.scene = None
         self.joints = None
@@ -37,6 +38,14 @@ class ArmProbe(GraphProbe):
         create(SimStateMsg, topics.SIM_STATE, self._on_scene, qos.SENSOR_READER)
         create(JointState, topics.JOINT_STATES, self._on_joints, qos.STATE_READER)
         create(JointTrajectory, topics.JOINT_TRAJECTORY, self.trajectories.append, qos.COMMAND)
+
+    def wait_for(self, condition, what, timeout_s=60.0):
+        """As GraphProbe.wait_for; a failure says what the controller said last."""
+        try:
+            return super().wait_for(condition, what, timeout_s)
+        except AssertionError as error:
+            answers = [(ack.result.name, ack.detail) for ack in self.acks[-2:]]
+            raise AssertionError(f"{error}; {self.state}, {self.faults!r}: {self.detail}; {answers}") from error
 
     def _on_scene(self, message):
         self.scene = sim_state_from_msg(message)

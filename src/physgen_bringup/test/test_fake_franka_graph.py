@@ -44,6 +44,7 @@ def running(tmp_path, *words, fake=None, controller=None):
     """Arm and controller as processes, and a probe that plays the policy; yields runner and probe."""
     graph = graph_of(tmp_path, *words)
     nodes = []
+    fake = {"state_rate": 40.0} | (fake or {})
     for name, changes in (("fake_franka_node", fake), ("controller_node", controller)):
         node = graph.node(name)
         nodes.append(replace(node, parameters={**node.parameters, **(changes or {})}, required=False))
@@ -206,14 +207,14 @@ def test_noise_and_latency_within_reason_do_not_stop_the_arm(tmp_path):
 
 
 def test_a_late_state_is_a_stale_state(tmp_path):
-    with running(tmp_path, fake={"state_latency": 0.8}) as (_, probe):
+    with running(tmp_path, fake={"state_latency": 1.5}) as (_, probe):
         probe.wait_for(lambda: probe.joints is not None, "states", 60.0)
         answer = probe.arm()
         assert not answer.success and "s old" in answer.message
 
 
 def test_arming_lists_every_missing_precondition(tmp_path):
-    with running(tmp_path, fake={"state_latency": 0.8}, controller={"auto_arm": False}) as (_, probe):
+    with running(tmp_path, fake={"state_latency": 1.5}, controller={"auto_arm": False}) as (_, probe):
         probe.wait_for(lambda: probe.joints is not None, "states", 60.0)
         probe.node.destroy_publisher(probe._chunks)
 

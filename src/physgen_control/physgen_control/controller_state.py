@@ -102,6 +102,9 @@ class MotionPlanner(Protocol):
     def active(self, now_ns: int) -> bool:
         """Say whether the command has not come to rest yet."""
 
+    def withdraw(self, state: RobotState | None, now_ns: int) -> None:
+        """The trajectory taken last was not sent; come to rest from the one before."""
+
     def restart(self, state: RobotState, now_ns: int) -> None:
         """Start from where the arm is: somebody else may have moved it."""
 
@@ -334,6 +337,18 @@ class ControllerState:
         if obstacle and self._armed and not self._faults & Fault.ROBOT_MODE:
             self._halt()
             self._raise(Fault.ROBOT_MODE, f"{obstacle} Recover the robot, then arm again.")
+
+    @guarded
+    def on_late_trajectory(self, late: float, now_ns: int) -> None:
+        """Report that a trajectory was ready `late` seconds after its start and therefore not sent."""
+        self._advance(now_ns)
+        self._drop_chunk()
+        if self._planner is not None:
+            self._planner.withdraw(self._robot, self._now_ns)
+        self._raise(
+            Fault.POLICY_LATE,
+            f"A trajectory was ready {late:.3f} s late and was not sent: this machine is overloaded.",
+        )
 
     def remark(self, sentence: str) -> None:
         """Tell people something that changes no state."""

@@ -70,6 +70,7 @@ class TrajectoryPlanner:
         self._shadow = False
         self._path: RawPath | None = None
         self._sent: tuple[int, Float64Array, JointState] | None = None
+        self._before: tuple[RawPath | None, tuple[int, Float64Array, JointState] | None] = (None, None)
         self._settled_ns = 0
         self._pending: JointTrajectory | None = None
 
@@ -91,7 +92,7 @@ class TrajectoryPlanner:
         duration = _UNKNOWN_SETTLE
         if self._path is not None:
             command = self.command(now_ns)
-            away = np.abs(command[0] - measured)
+            away = np.abs(self.command(state.stamp_ns)[0] - measured)
             if np.max(away) <= _SETTLED:
                 return
             if np.max(away) <= self._config.tracking_limit:
@@ -99,6 +100,7 @@ class TrajectoryPlanner:
                 by_speed = np.max(1.875 * away / self.limits.velocity)
                 by_acceleration = np.max(np.sqrt(5.774 * away / self.limits.acceleration))
                 duration, start = max(duration, float(by_speed), float(by_acceleration)), command
+        self._before = (self._path, self._sent)
         self._path = RawPath(now_ns, np.array([0.0]), measured[None])
         rest = np.zeros((1, 7))
         trajectory = JointTrajectory(np.array([duration]), measured[None], rest, rest, now_ns)
@@ -120,6 +122,7 @@ class TrajectoryPlanner:
             trajectory = self._knots(longer)
             excess = self._excess(trajectory, start)
             if not excess:
+                self._before = (self._path, self._sent)
                 self._path = longer
                 self._send(trajectory, start)
                 return steps
@@ -133,6 +136,7 @@ class TrajectoryPlanner:
         if self._path is None or not self.active(now_ns):
             return
         start = self.command(now_ns)
+        self._before = (self._path, self._sent)
         self._path = self._path.continued(now_ns, self._memory, np.empty(0), np.empty((0, 7)))
         self._send(self._knots(self._path), start)
 
@@ -159,6 +163,12 @@ class TrajectoryPlanner:
         at = np.array([(now_ns - start_ns) / NS_PER_S])
         position, velocity, acceleration, _ = quintic(times, knots, at)
         return position[0], velocity[0], acceleration[0]
+
+    def withdraw(self, state: RobotState | None, now_ns: int) -> None:
+        """The newest trajectory was not sent: the arm still follows the one before; bring that one to rest."""
+        self._path, self._sent = self._before
+        self._pending = None
+        self.stop(state, now_ns)
 
     def _send(self, trajectory: JointTrajectory, start: JointState) -> None:
         self._pending = trajectory

@@ -50,6 +50,9 @@ from physgen_control.trajectory import TrajectoryPlanner
 from physgen_msgs.msg import ActionChunk, AppliedAction, ChunkAck, EpisodeInfo, SafetyStatus
 
 WATCH_PERIOD_S = 0.1
+LATE_S = 0.03
+"""Half the time to a trajectory's first knot: later than this it would not join the one before smoothly."""
+
 STATUS_PERIOD_S = 1.0
 POSE_SLACK_NS = 50_000_000
 """Joint states and TCP poses of the real driver are published by different broadcasters: nearest within this."""
@@ -212,6 +215,12 @@ class ControllerNode(Node):
 
     def _send_trajectory(self) -> None:
         trajectory = self.core.take_trajectory() if self._trajectories is not None else None
+        if trajectory is None:
+            return
+        late = (self._now_ns() - trajectory.start_ns) / 1e9
+        if late > LATE_S:
+            self.core.on_late_trajectory(late, self._now_ns())
+            trajectory = self.core.take_trajectory()
         if trajectory is not None:
             self._trajectories.publish(self._trajectory_msg(trajectory))
 

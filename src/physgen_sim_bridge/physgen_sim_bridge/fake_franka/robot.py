@@ -21,6 +21,9 @@ from physgen_sim_bridge.fake_franka.table import Fingers, Table
 JOINTS = tuple(f"fr3_joint{index}" for index in range(1, 8))
 _STEP_NS = round(STEP * NS_PER_S)
 _BATCH = 20
+_FORCE_PER_RADIAN = 1200.0
+"""Franka's joint gain of 600 Nm/rad at a lever of half a metre [N/rad]."""
+
 _REST_NS = 100_000_000
 """After homing, the joints' servo has come to rest within this time."""
 
@@ -211,6 +214,12 @@ class FakeFranka:
         """Return the reference of the joints now: position, velocity, acceleration, each [7]."""
         position, velocity, acceleration = self._desired(np.array([0.0]))
         return position[0], velocity[0], acceleration[0]
+
+    def external_force(self) -> float:
+        """Return the magnitude [N] that whatever blocks the arm exerts at the tool."""
+        if not self.arm.blocked:
+            return 0.0
+        return _FORCE_PER_RADIAN * float(np.max(np.abs(self.desired()[0] - self.arm.positions)))
 
     def measure(self) -> Measured:
         """Measure now, with the configured noise."""

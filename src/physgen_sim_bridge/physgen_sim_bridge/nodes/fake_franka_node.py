@@ -15,11 +15,12 @@ from functools import partial
 
 import numpy as np
 import rclpy
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, Vector3, Wrench, WrenchStamped
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -48,7 +49,6 @@ from physgen_sim_bridge.fake_franka.painter import FOV_Y, Painter
 from physgen_sim_bridge.fake_franka.robot import FakeFranka, FaultConfig, Measured
 
 BASE_FRAME = "base"
-STATE_PERIOD_S = 0.01
 LAG_NS = 20_000_000
 """The cell is simulated this late, so that a command which waited in this process still takes effect when it came."""
 
@@ -61,6 +61,7 @@ class FakeFrankaConfig(FaultConfig):
 
     task: str = parameter("FrankaPick-v0", description="What lies on the table")
     seed: int = parameter(0, description="Places cube and goal before the first episode", ge=0)
+    state_rate: float = parameter(100.0, description="Rate of joint states and poses", unit="Hz", ge=5, le=200)
     camera_profile: str = parameter("640x480x30", description="Size and rate of both cameras, WIDTHxHEIGHTxFPS")
     gripper: str = parameter(
         "auto",
@@ -82,13 +83,13 @@ class FakeFrankaNode(Node):
         self._size = (width, height)
         self._delayed: deque[tuple[int, Callable[[], None]]] = deque()
         self._create_publishers()
-        self.create_subscription(JointTrajectory, topics.JOINT_TRAJECTORY, self._on_trajectory, qos.COMMAND)
+        self._trajectories = self._create_trajectory_reader()
         self.create_subscription(AppliedAction, topics.APPLIED_ACTION, self._on_applied, qos.COMMAND)
         self.create_service(ResetEnv, "/physgen/reset_env", self._on_reset)
         self._create_fault_services()
         self.servers = self._create_driver()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(STATE_PERIOD_S, self._advance, clock=steady)
+        self.create_timer(1.0 / self.config.state_rate, self._advance, clock=steady)
         self.create_timer(SIM_STATE_PERIOD_S, self._publish_scene, clock=steady)
         self.create_timer(1.0 / fps, self._publish_images, clock=steady)
 
@@ -96,6 +97,7 @@ class FakeFrankaNode(Node):
         self._joints = self.create_publisher(JointState, topics.JOINT_STATES, qos.SENSOR_WRITER)
         # The real broadcaster offers no more than best effort.
         self._pose = self.create_publisher(PoseStamped, topics.CURRENT_POSE, qos.STATE_READER)
+        self._wrench = self.create_publisher(WrenchStamped, topics.EXTERNAL_WRENCH, qos.STATE_READER)
         self._scene = self.create_publisher(SimStateMsg, topics.SIM_STATE, qos.SENSOR_WRITER)
         self._episode = self.create_publisher(EpisodeInfo, topics.EPISODE_INFO, qos.LATCHED)
         self._images = {
@@ -138,10 +140,33 @@ class FakeFrankaNode(Node):
 
     # --- inputs -----------------------------------------------------------------------------------------------
 
-    def _on_trajectory(self, message: JointTrajectory, info: dict[str, int]) -> None:
+    def _create_trajectory_reader(self) -> Subscription:
+        """A subscription that no executor serves: `_take_trajectories` reads it in the order of time."""
+        self._reader = rclpy.create_node(
+            "fake_joint_trajectory_controller",
+            context=self.context,
+            use_global_arguments=False,
+            start_parameter_services=False,
+            enable_rosout=False,
+        )
+        return self._reader.create_subscription(
+            JointTrajectory, topics.JOINT_TRAJECTORY, lambda _message: None, qos.COMMAND
+        )
+
+    def _take_trajectories(self) -> None:
+        """Each takes effect when it arrived, as in a real controller, however busy this process was."""
+        while True:
+            with self._trajectories.handle:
+                taken = self._trajectories.handle.take_message(
+                    self._trajectories.msg_type, self._trajectories.raw
+                )
+            if taken is None:
+                return
+            message, info = taken
+            self._on_trajectory(message, min(int(info["received_timestamp"]), self._now_ns()))
+
+    def _on_trajectory(self, message: JointTrajectory, arrival_ns: int) -> None:
         points = message.points
-        # A real controller takes it when it arrives; this process may have been busy with an image.
-        arrival_ns = min(int(info["received_timestamp"]) or self._now_ns(), self._now_ns())
         sentence = self.robot.command(
             message.joint_names,
             TrajectoryCommand(
@@ -196,6 +221,7 @@ class FakeFrankaNode(Node):
     # --- outputs ----------------------------------------------------------------------------------------------
 
     def _advance(self) -> None:
+        self._take_trajectories()
         self.robot.advance(self._now_ns() - LAG_NS)
         if self.robot.arm.reflex:
             self.get_logger().error(f"reflex: {self.robot.arm.reflex}", throttle_duration_sec=5.0)
@@ -226,6 +252,8 @@ class FakeFrankaNode(Node):
         joints, pose = robot_state_to_msgs(state, joint_prefix="fr3", frame_id=BASE_FRAME)
         self._joints.publish(joints)
         self._pose.publish(pose)
+        wrench = Wrench(force=Vector3(x=self.robot.external_force()))
+        self._wrench.publish(WrenchStamped(header=pose.header, wrench=wrench))
 
     def _publish_scene(self) -> None:
         table, measured, running = self.robot.table, self.robot.measure(), self.episodes.running
