@@ -27,7 +27,6 @@ class ArmProbe(GraphProbe):
         super().__init__(domain_id)
         self.session = uuid.uuid4().hex
         self.sent = 0
-        self._next_ns = 0
         self.acks = []
         self.scene = None
         self.joints = None
@@ -111,21 +110,25 @@ class ArmProbe(GraphProbe):
 
         return self.wait_for(done, f"an accepted chunk (state {self.state}, {self.detail})", timeout_s)
 
-    def keep_moving(self, condition, what, timeout_s=30.0):
-        """Send one chunk after the other, to and fro, until the condition holds; returns the seconds."""
-        sign, last = [1.0], [None]
+    def keep_sending(self, make_actions, condition, what, timeout_s=30.0):
+        """Send a chunk every six control periods until the condition holds; returns the seconds."""
+        due_ns = 0
 
         def check():
+            nonlocal due_ns
             if condition():
                 return True
-            if last[0] is None or self.ack(last[0]) is not None:
-                if last[0] is None or self.node.get_clock().now().nanoseconds > self._next_ns:
-                    sign[0] = -sign[0]
-                    last[0] = self.send(sideways(sign[0] * 0.004))
-                    self._next_ns = self.node.get_clock().now().nanoseconds + 6 * PERIOD_NS
+            now_ns = self.node.get_clock().now().nanoseconds
+            if now_ns >= due_ns:
+                self.send(make_actions())
+                due_ns = now_ns + 6 * PERIOD_NS
             return False
 
         return self.wait_for(check, what, timeout_s)
+
+    def keep_moving(self, condition, what, timeout_s=30.0):
+        """Send chunks to and fro until the condition holds; returns the seconds."""
+        return self.keep_sending(lambda: sideways(0.004 * (-1) ** self.sent), condition, what, timeout_s)
 
     def call(self, kind, name, request):
         """Call a service and return its answer."""
@@ -143,6 +146,12 @@ class ArmProbe(GraphProbe):
 
     def switch(self, name, on):
         return self.call(SetBool, name, SetBool.Request(data=on))
+
+    def help(self):
+        """What an operator does on a machine too busy for real time: recover a stopped arm and arm again."""
+        if self.faults & (Fault.TRACKING | Fault.WRENCH | Fault.ROBOT_MODE):
+            self.trigger("/fake_franka/recover")
+            self.arm()
 
     def arm(self):
         return self.switch("/physgen/set_armed", True)

@@ -19,14 +19,12 @@ from physgen_control.controller_config import NS_PER_S, Mode, Pacing, seconds_to
 from physgen_control.controller_state import (
     STOPPING,
     ControllerState,
-    MotionPlanner,
-    PlannedStep,
-    PlanRefusedError,
     SafetySnapshot,
     guarded,
 )
 from physgen_control.geometry import moved, normalized
 from physgen_control.limits import limit_motion
+from physgen_control.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
 from physgen_control.types import (
     ACTION_DIM,
     AckResult,
@@ -221,7 +219,8 @@ class ControllerCore(ControllerState):
 
     def _check_allowed(self) -> gate.Refusal | None:
         if self._latched or not self._armed:
-            return gate.Refusal(AckResult.NOT_ARMED, f"The controller is {self.state.name}: {self._detail}")
+            why = f"the cause is latched: {self._latched}" if self._latched else "arm it first (/physgen/set_armed)."
+            return gate.Refusal(AckResult.NOT_ARMED, f"The controller is {self.state.name}: {why}")
         if self._stop:
             return gate.Refusal(AckResult.NOT_ARMED, self._stop)
         if self._teleop_active() or self._recently_released():
@@ -232,9 +231,9 @@ class ControllerCore(ControllerState):
             return gate.Refusal(AckResult.NOT_ARMED, "The required deadman is not pressed.")
         blocking = self._faults & STOPPING & ~Fault.STATE_STALE
         if blocking:
-            return gate.Refusal(
-                AckResult.NOT_ARMED, f"The controller holds ({blocking.name}): {self._detail}"
-            )
+            # The causes, not the newest detail: that is the refusal before this one.
+            causes = " ".join(self._causes.get(fault, "") for fault in Fault if fault & blocking)
+            return gate.Refusal(AckResult.NOT_ARMED, f"The controller holds ({blocking.name}): {causes}")
         return None
 
     def _plan(self, chunk: ActionChunk) -> gate.Refusal | None:

@@ -18,6 +18,7 @@ from physgen_control import gate
 from physgen_control.chunk_player import ChunkPlayer
 from physgen_control.controller_config import NS_PER_S, ControllerConfig, Mode, Pacing, seconds_to_ns
 from physgen_control.gripper import GripperSwitch
+from physgen_control.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
 from physgen_control.types import (
     AckResult,
     ActionChunk,
@@ -66,52 +67,6 @@ class SafetySnapshot:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedStep:
-    """One action of an accepted chunk after planning: float32[6] motion, TCP target, joint targets [rad]."""
-
-    motion: Float32Array
-    limits: Limit
-    target_pose: Pose
-    positions: Float64Array
-
-
-class PlanRefusedError(ValueError):
-    """A chunk cannot become a joint trajectory; `result` is the code, the message a sentence."""
-
-    def __init__(self, result: AckResult, sentence: str) -> None:
-        super().__init__(sentence)
-        self.result = result
-
-
-class MotionPlanner(Protocol):
-    """Turns motions into joint trajectories for an arm that is commanded in joint space."""
-
-    def plan(self, motions: Float32Array, state: RobotState, now_ns: int) -> list[PlannedStep]:
-        """Plan float32[n, 6] motions from the commanded (at rest: measured) state; raises PlanRefusedError."""
-
-    def stop(self, state: RobotState | None, now_ns: int) -> None:
-        """Come to rest as fast as the limits allow."""
-
-    def tracking_error(self, state: RobotState) -> float:
-        """Return the largest distance [rad] of a measured joint from its command."""
-
-    def take(self) -> Any:
-        """Return the trajectory to send now, once, or None."""
-
-    def active(self, now_ns: int) -> bool:
-        """Say whether the command has not come to rest yet."""
-
-    def withdraw(self, state: RobotState | None, now_ns: int) -> None:
-        """The trajectory taken last was not sent; come to rest from the one before."""
-
-    def restart(self, state: RobotState, now_ns: int) -> None:
-        """Start from where the arm is: somebody else may have moved it."""
-
-    def set_shadow(self, shadow: bool) -> None:
-        """Say whether commands are only computed."""
-
-
 def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """An unexpected exception latches FAULT_INTERNAL, so that nothing moves whatever the caller does next."""
 
@@ -144,6 +99,7 @@ class ControllerState:
         self._latched = ""
         self._stop = ""
         self._faults = Fault.NONE
+        self._causes: dict[Fault, str] = {}
         self._detail = "Not armed yet."
         self._publishers: int | None = None
         self._robot_obstacle = ""
@@ -201,6 +157,11 @@ class ControllerState:
             last_chunk_seq=self._sessions.last_seq,
             detail=self._detail,
         )
+
+    @property
+    def chunk_loaded(self) -> bool:
+        """A chunk is being played, or waits for its episode to be announced."""
+        return self._player.active or self._stash is not None
 
     def set_mode(self, mode: Mode | str) -> Answer:
         """Choose whether arming commands the arm (`armed`) or only computes (`shadow`)."""
@@ -339,16 +300,24 @@ class ControllerState:
             self._raise(Fault.ROBOT_MODE, f"{obstacle} Recover the robot, then arm again.")
 
     @guarded
-    def on_late_trajectory(self, late: float, now_ns: int) -> None:
-        """Report that a trajectory was ready `late` seconds after its start and therefore not sent."""
+    def on_late_trajectory(self, late: float, now_ns: int) -> Any:
+        """Report that a trajectory was ready `late` seconds after its start; returns what to send instead, if anything.
+
+        From rest it may simply start later. In motion it would not join the one before: that one comes to rest.
+        """
         self._advance(now_ns)
+        if self._planner is None:
+            return None
+        postponed = self._planner.postpone(self._now_ns)
+        if postponed is not None:
+            return postponed
         self._drop_chunk()
-        if self._planner is not None:
-            self._planner.withdraw(self._robot, self._now_ns)
+        self._planner.withdraw(self._robot, self._now_ns)
         self._raise(
             Fault.POLICY_LATE,
             f"A trajectory was ready {late:.3f} s late and was not sent: this machine is overloaded.",
         )
+        return self._planner.take()
 
     def remark(self, sentence: str) -> None:
         """Tell people something that changes no state."""
@@ -424,7 +393,7 @@ class ControllerState:
 
     def _raise(self, fault: Fault, sentence: str) -> None:
         self._faults |= fault
-        self._detail = sentence
+        self._detail = self._causes[fault] = sentence
 
     def _watch_inputs(self) -> None:
         if self._twist_ns is not None and (

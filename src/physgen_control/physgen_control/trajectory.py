@@ -18,7 +18,6 @@ import numpy as np
 
 from physgen_control import kinematics
 from physgen_control.controller_config import NS_PER_S, ControllerConfig
-from physgen_control.controller_state import PlannedStep, PlanRefusedError
 from physgen_control.geometry import moved
 from physgen_control.joint_path import (
     SAMPLE_PERIOD,
@@ -33,6 +32,7 @@ from physgen_control.joint_path import (
 )
 from physgen_control.kinematics import IKError, JointLimits
 from physgen_control.limits import box_excess, limit_motion
+from physgen_control.motion_planner import PlannedStep, PlanRefusedError
 from physgen_control.types import AckResult, Float32Array, Float64Array, Limit, RobotState
 
 __all__ = ["SAMPLE_PERIOD", "JointTrajectory", "TrajectoryPlanner", "sample_quintic"]
@@ -163,6 +163,18 @@ class TrajectoryPlanner:
         at = np.array([(now_ns - start_ns) / NS_PER_S])
         position, velocity, acceleration, _ = quintic(times, knots, at)
         return position[0], velocity[0], acceleration[0]
+
+    def postpone(self, now_ns: int) -> JointTrajectory | None:
+        """Start the newest trajectory now instead, if the arm was at rest and stays so until it comes; else None."""
+        if self._sent is None or self._path is None:
+            return None
+        start_ns, times, knots = self._sent
+        if np.any(knots[1][0]) or np.any(knots[2][0]):
+            return None
+        self._path = RawPath(self._path.anchor_ns + now_ns - start_ns, self._path.times, self._path.positions)
+        self._sent = (now_ns, times, knots)
+        self._settled_ns += now_ns - start_ns
+        return JointTrajectory(times[1:], knots[0][1:], knots[1][1:], knots[2][1:], now_ns)
 
     def withdraw(self, state: RobotState | None, now_ns: int) -> None:
         """The newest trajectory was not sent: the arm still follows the one before; bring that one to rest."""

@@ -47,6 +47,7 @@ from physgen_control.nodes.conversions import (
 )
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.trajectory import TrajectoryPlanner
+from physgen_control.types import AckResult
 from physgen_msgs.msg import ActionChunk, AppliedAction, ChunkAck, EpisodeInfo, SafetyStatus
 
 WATCH_PERIOD_S = 0.1
@@ -157,6 +158,8 @@ class ControllerNode(Node):
         chunk = action_chunk_from_msg(message)
         ack = self.core.on_chunk(chunk, max(self._now_ns(), 0))
         self._send_trajectory()  # at once: its first knot is due soon
+        if ack.result == AckResult.ACCEPTED and not self.core.chunk_loaded:
+            ack = replace(ack, result=AckResult.EXPIRED, detail=self.core.status.detail)
         self._acks.publish(chunk_ack_to_msg(ack))
         if self._lockstep:
             self._tick()
@@ -219,8 +222,7 @@ class ControllerNode(Node):
             return
         late = (self._now_ns() - trajectory.start_ns) / 1e9
         if late > LATE_S:
-            self.core.on_late_trajectory(late, self._now_ns())
-            trajectory = self.core.take_trajectory()
+            trajectory = self.core.on_late_trajectory(late, self._now_ns())
         if trajectory is not None:
             self._trajectories.publish(self._trajectory_msg(trajectory))
 
