@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from controller_rig import PERIOD_NS, START_NS, Rig, make_actions, make_config, make_state
 
+from physgen_control import kinematics
 from physgen_control.controller_config import NS_PER_S, ArmInterface, ControllerConfig, Mode, RobotType
 from physgen_control.controller_core import PlanRefusedError
 from physgen_control.kinematics import HOME, forward
@@ -205,3 +206,77 @@ def test_a_stretched_arm_refuses_to_stretch_farther() -> None:
     with pytest.raises(PlanRefusedError, match=r"Action 0: .*\.$") as caught:
         planner.plan(outwards, state(q), START_NS)
     assert caught.value.result in (AckResult.JOINT_LIMIT, AckResult.IK)
+
+
+def forward_motion(size: float = 0.01) -> np.ndarray:
+    return np.tile(np.array([size, 0, 0, 0, 0, 0], np.float32), (8, 1))
+
+
+def test_a_late_trajectory_from_rest_starts_later_and_one_in_motion_is_withdrawn() -> None:
+    """A busy process must not make the arm's command jump."""
+    planner = TrajectoryPlanner(config())
+    planner.plan(forward_motion(), state(), START_NS)
+    first = planner.take()
+    late_ns = START_NS + 200_000_000
+    postponed = planner.postpone(late_ns)
+    assert first is not None and postponed is not None and postponed.start_ns == late_ns
+    np.testing.assert_array_equal(postponed.positions, first.positions)
+    np.testing.assert_array_equal(planner.command(late_ns)[0], HOME)
+
+    moving_ns = late_ns + 4 * PERIOD_NS
+    command = planner.command(moving_ns)
+    assert np.abs(command[1]).max() > 0.01
+    planner.plan(forward_motion(0.004), state(command[0], moving_ns), moving_ns)
+    planner.take()
+    assert planner.postpone(moving_ns + 100_000_000) is None
+    before = [part.copy() for part in at(postponed, REST, 6 * PERIOD_NS / NS_PER_S)]
+    planner.withdraw(None, moving_ns + 2 * PERIOD_NS)
+    for ours, theirs in zip(planner.command(moving_ns + 2 * PERIOD_NS), before, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-9)  # it follows the one before
+    stop = planner.take()
+    assert stop is not None
+    assert_ends_at_rest(stop)
+
+
+def test_arming_settles_on_the_measured_joints_first() -> None:
+    planner = TrajectoryPlanner(config())
+    planner.plan(forward_motion(0.002), state(), START_NS)
+    planner.take()
+    now_ns = START_NS + 2 * NS_PER_S
+    rest = planner.command(now_ns)[0]
+    planner.restart(state(rest + 0.005, now_ns), now_ns)
+    assert planner.take() is None  # near enough: the command goes on
+    pushed = rest.copy()
+    pushed[1] += 0.15
+    with pytest.raises(PlanRefusedError, match="arm again"):
+        planner.plan(forward_motion(0.002), state(pushed, now_ns), now_ns)
+    planner.restart(state(pushed, now_ns), now_ns)
+    settling = planner.take()
+    assert settling is not None
+    assert_within_limits(planner, settling, (rest, np.zeros(7), np.zeros(7)))
+    np.testing.assert_array_equal(settling.positions[-1], pushed)
+    with pytest.raises(PlanRefusedError, match="settles"):
+        planner.plan(forward_motion(0.002), state(pushed, now_ns), now_ns)
+    settled_ns = now_ns + round(settling.times[-1] * NS_PER_S)
+    planner.plan(forward_motion(0.002), state(pushed, settled_ns), settled_ns)
+
+
+def test_out_of_a_singularity_is_allowed_and_farther_in_is_not() -> None:
+    wide = {"workspace_max": (2, 2, 2), "workspace_min": (-2, -2, -2), "tilt_limit": 3.15}
+    planner = TrajectoryPlanner(config(joint_margin=0.0, **wide))
+    # Elbow aside until the shoulder is singular: seen with a clamped elbow near the base.
+    q = np.array([1.31, -0.04, -1.40, -2.66, -0.09, 2.65, 0.61])
+    assert kinematics.smallest_singular_value(q) < 0.02
+    outcomes = set()
+    for direction in np.vstack([np.eye(3), -np.eye(3)]):
+        motion = np.zeros((1, 6), np.float32)
+        motion[0, :3] = 0.003 * direction
+        planner.set_shadow(False)
+        try:
+            [step] = planner.plan(motion, state(q), START_NS)
+            assert kinematics.smallest_singular_value(step.positions) >= kinematics.smallest_singular_value(q)
+            outcomes.add("out")
+        except PlanRefusedError as error:
+            assert "singular" in str(error)
+            outcomes.add("refused")
+    assert outcomes == {"out", "refused"}
