@@ -54,7 +54,9 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if spec.starts_after is None:
             entities += started[spec.name]
     for first in dict.fromkeys(spec.starts_after for spec in graph.nodes if spec.starts_after):
-        later = [entity for spec in graph.nodes if spec.starts_after == first for entity in started[spec.name]]
+        later = [
+            entity for spec in graph.nodes if spec.starts_after == first for entity in started[spec.name]
+        ]
         entities.append(_after(first, started[first][0], later))
     if graph.includes:
         ours = [entity for node in started.values() for entity in node[:1]]

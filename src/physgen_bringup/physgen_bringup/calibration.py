@@ -36,9 +36,13 @@ def read_calibration(path: Path) -> tuple[Mounting, ...]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"calibration_file:={path} cannot be read ({type(error).__name__}); give a YAML file") from error
+        raise UserError(
+            f"calibration_file:={path} cannot be read ({type(error).__name__}); give a YAML file"
+        ) from error
     if not isinstance(values, dict) or set(values) != set(CAMERAS):
-        raise UserError(f"calibration_file:={path} must have the entries {' and '.join(CAMERAS)} and no other")
+        raise UserError(
+            f"calibration_file:={path} must have the entries {' and '.join(CAMERAS)} and no other"
+        )
     return tuple(_mounting(path, name, values[name]) for name in CAMERAS)
 
 

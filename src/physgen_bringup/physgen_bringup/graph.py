@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
 import yaml
 
 from physgen_bringup.calibration import Mounting, read_calibration

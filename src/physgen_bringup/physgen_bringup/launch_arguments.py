@@ -166,7 +166,12 @@ ARGUMENTS: tuple[Argument, ...] = (
         default="",
         help="YAML with the poses of the cameras (sim:=none); default: the nominal set-up in camera_extrinsics.yaml",
     ),
-    Argument(name="rviz", kind="bool", default="false", help="start RViz with the robot, cameras and poses (sim:=none)"),
+    Argument(
+        name="rviz",
+        kind="bool",
+        default="false",
+        help="start RViz with the robot, cameras and poses (sim:=none)",
+    ),
     Argument(
         name="params_file", kind="text", default="", help="ROS parameter YAML loaded last by every node"
     ),
@@ -369,7 +374,8 @@ def _check_simulation(arguments: LaunchArguments) -> None:
         )
     if arguments.rviz:
         raise ArgumentError(
-            f"rviz:=true needs the robot's description from the driver; drop it or use sim:=none (now sim:={arguments.sim})"
+            "rviz:=true needs the robot's description from the driver; drop it or use sim:=none "
+            f"(now sim:={arguments.sim})"
         )
     if arguments.fake_franka and arguments.pace == "lockstep":
         raise ArgumentError(

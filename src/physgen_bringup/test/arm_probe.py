@@ -44,7 +44,9 @@ class ArmProbe(GraphProbe):
             return super().wait_for(condition, what, timeout_s)
         except AssertionError as error:
             answers = [(ack.result.name, ack.detail) for ack in self.acks[-2:]]
-            raise AssertionError(f"{error}; {self.state}, {self.faults!r}: {self.detail}; {answers}") from error
+            raise AssertionError(
+                f"{error}; {self.state}, {self.faults!r}: {self.detail}; {answers}"
+            ) from error
 
     def _on_scene(self, message):
         self.scene = sim_state_from_msg(message)

@@ -196,7 +196,10 @@ def test_a_blocked_arm_means_hold(tmp_path):
 
 
 def test_noise_and_latency_within_reason_do_not_stop_the_arm(tmp_path):
-    with running(tmp_path, fake={"noise": 0.001, "state_latency": 0.03, "command_latency": 0.02}) as (_, probe):
+    with running(tmp_path, fake={"noise": 0.001, "state_latency": 0.03, "command_latency": 0.02}) as (
+        _,
+        probe,
+    ):
         armed(probe)
         probe.keep_moving(probe.moving, "motion", 60.0)
         for _ in range(3):
@@ -218,7 +221,11 @@ def test_arming_lists_every_missing_precondition(tmp_path):
 
         def refusal():
             answer = probe.arm()
-            return not answer.success and "Nobody publishes action chunks" in answer.message and "old" in answer.message
+            return (
+                not answer.success
+                and "Nobody publishes action chunks" in answer.message
+                and "old" in answer.message
+            )
 
         probe.wait_for(refusal, "both reasons", 30.0)
 

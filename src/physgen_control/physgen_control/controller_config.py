@@ -212,7 +212,7 @@ class ControllerConfig:
     )
     stamp_trajectories: bool = parameter(
         True,
-        description="trajectories say when they start; false: on arrival, for a robot PC whose clock is not synchronised",
+        description="trajectories say when they start; false: on arrival, for robot clocks that are not synchronised",
     )
     tracking_limit: float = parameter(
         0.2,
@@ -223,10 +223,18 @@ class ControllerConfig:
     )
 
     max_force: float = parameter(
-        40.0, description="external force at the tool above this means HOLD (real arm)", unit="N", ge=1, le=1000
+        40.0,
+        description="external force at the tool above this means HOLD (real arm)",
+        unit="N",
+        ge=1,
+        le=1000,
     )
     max_torque: float = parameter(
-        15.0, description="external torque at the tool above this means HOLD (real arm)", unit="Nm", ge=1, le=1000
+        15.0,
+        description="external torque at the tool above this means HOLD (real arm)",
+        unit="Nm",
+        ge=1,
+        le=1000,
     )
     gripper_interface: GripperInterface = parameter(
         GripperInterface.AUTO,

@@ -105,10 +105,12 @@ class ControllerCore(ControllerState):
             state = replace(state, tcp_pose=Pose(position=state.tcp_pose.position, quaternion=quaternion))
         self._robot = state
         self._advance(now_ns)
-        if self.config.pacing is Pacing.STATE or not gate.stale_sentence(state, self._now_ns, self.config):
-            if self._faults & Fault.STATE_STALE:
-                self._faults &= ~Fault.STATE_STALE
-                self._restart_planner()  # the driver may have been started anew meanwhile
+        fresh = self.config.pacing is Pacing.STATE or not gate.stale_sentence(
+            state, self._now_ns, self.config
+        )
+        if fresh and self._faults & Fault.STATE_STALE:
+            self._faults &= ~Fault.STATE_STALE
+            self._restart_planner()  # the driver may have been started anew meanwhile
         self._resend = self._used_stamp_ns is not None and state.stamp_ns == self._used_stamp_ns
 
     @guarded
@@ -219,7 +221,11 @@ class ControllerCore(ControllerState):
 
     def _check_allowed(self) -> gate.Refusal | None:
         if self._latched or not self._armed:
-            why = f"the cause is latched: {self._latched}" if self._latched else "arm it first (/physgen/set_armed)."
+            why = (
+                f"the cause is latched: {self._latched}"
+                if self._latched
+                else "arm it first (/physgen/set_armed)."
+            )
             return gate.Refusal(AckResult.NOT_ARMED, f"The controller is {self.state.name}: {why}")
         if self._stop:
             return gate.Refusal(AckResult.NOT_ARMED, self._stop)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -18,18 +18,14 @@ from physgen_control import gate
 from physgen_control.chunk_player import ChunkPlayer
 from physgen_control.controller_config import NS_PER_S, ControllerConfig, Mode, Pacing, seconds_to_ns
 from physgen_control.gripper import GripperSwitch
-from physgen_control.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
+from physgen_control.motion_planner import MotionPlanner, PlannedStep
 from physgen_control.types import (
-    AckResult,
     ActionChunk,
     AppliedAction,
     ChunkAck,
     Episode,
     Fault,
-    Float32Array,
     Float64Array,
-    Limit,
-    Pose,
     RobotState,
     SafetyState,
 )

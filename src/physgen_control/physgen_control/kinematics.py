@@ -40,8 +40,6 @@ _HAND_YAW = -np.pi / 4  # [rad] of the hand on the flange, about z
 _TCP = 0.1034  # [m] along z of the hand: franka_description, hand_tcp
 
 
-
-
 def _link_terms() -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return the parts [7, 4, 4] of each link's transform that are constant, times cosine and times sine."""
     constant, cosine, sine = np.zeros((3, NUM_JOINTS, 4, 4))

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Forward and inverse kinematics against pinocchio, an independent library, on the chain of franka_description's URDF."""
+"""Kinematics against pinocchio, an independent library, on the chain of franka_description's URDF."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-pinocchio = pytest.importorskip("pinocchio", reason="pinocchio (pip install pin) is not installed")
+pytest.importorskip("pinocchio", reason="pinocchio (pip install pin) is not installed")
+
+import pinocchio
 
 from physgen_control.controller_config import RobotType
 from physgen_control.geometry import matrix_from_quaternion, quaternion_from_matrix

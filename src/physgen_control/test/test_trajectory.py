@@ -159,7 +159,9 @@ def test_the_core_sends_one_trajectory_per_chunk_and_stops_when_the_arm_does_not
     rig.core.on_state(state(), rig.now_ns)
     assert rig.core.arm()[0]
     ack = rig.send(episode_id="", data=make_actions(size=0.003))
-    assert ack.result == AckResult.NOT_ARMED and "settles" in ack.detail  # its controller may hold another pose
+    assert (
+        ack.result == AckResult.NOT_ARMED and "settles" in ack.detail
+    )  # its controller may hold another pose
     settling = rig.core.take_trajectory()
     np.testing.assert_array_equal(settling.positions, HOME[None])
     rig.now_ns += round(settling.times[-1] * NS_PER_S)
@@ -267,16 +269,16 @@ def test_out_of_a_singularity_is_allowed_and_farther_in_is_not() -> None:
     # Elbow aside until the shoulder is singular: seen with a clamped elbow near the base.
     q = np.array([1.31, -0.04, -1.40, -2.66, -0.09, 2.65, 0.61])
     assert kinematics.smallest_singular_value(q) < 0.02
-    outcomes = set()
+    refusals = []
     for direction in np.vstack([np.eye(3), -np.eye(3)]):
         motion = np.zeros((1, 6), np.float32)
         motion[0, :3] = 0.003 * direction
         planner.set_shadow(False)
         try:
             [step] = planner.plan(motion, state(q), START_NS)
-            assert kinematics.smallest_singular_value(step.positions) >= kinematics.smallest_singular_value(q)
-            outcomes.add("out")
         except PlanRefusedError as error:
-            assert "singular" in str(error)
-            outcomes.add("refused")
-    assert outcomes == {"out", "refused"}
+            refusals.append(str(error))
+        else:
+            assert kinematics.smallest_singular_value(step.positions) >= kinematics.smallest_singular_value(q)
+    assert 0 < len(refusals) < 6
+    assert all("singular" in refusal for refusal in refusals)

@@ -138,8 +138,9 @@ class CautiousExpert:
         action = self._expert.act(objects, tcp_pose, gripper_width)
         if tcp_pose.position[0] < NEAR_BASE:
             action[2] = max(float(action[2]), 0.0)
-        action[:3] = _shorten(action[:3] * CAUTIOUS_GAIN, CAUTIOUS_STEP)
-        action[3:6] = _shorten(action[3:6] * CAUTIOUS_GAIN, CAUTIOUS_TURN)
+        scaled = action[:6].astype(np.float64) * np.float64(CAUTIOUS_GAIN)
+        action[:3] = _shorten(scaled[:3], CAUTIOUS_STEP)
+        action[3:6] = _shorten(scaled[3:], CAUTIOUS_TURN)
         return action
 
 

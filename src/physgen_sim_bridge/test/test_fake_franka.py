@@ -18,13 +18,19 @@ from physgen_sim_bridge.fake_franka import audit as audit_module
 from physgen_sim_bridge.fake_franka.arm import RobotMode, SimulatedArm
 from physgen_sim_bridge.fake_franka.audit import audit
 from physgen_sim_bridge.fake_franka.episodes import Episodes, ResetRequest
-from physgen_sim_bridge.fake_franka.follower import NS_PER_S, TrajectoryCommand, TrajectoryFollower, in_arm_order
+from physgen_sim_bridge.fake_franka.follower import (
+    NS_PER_S,
+    TrajectoryCommand,
+    TrajectoryFollower,
+    in_arm_order,
+)
 from physgen_sim_bridge.fake_franka.painter import Painter
 from physgen_sim_bridge.fake_franka.robot import JOINTS, FakeFranka, FaultConfig
 from physgen_sim_bridge.fake_franka.table import CUBE_HALF, Fingers, Table
 
 CONFIG = ControllerConfig(mode=Mode.ARMED, arm_interface=ArmInterface.JOINT_TRAJECTORY)
 S = NS_PER_S
+LIFT = np.array([0.05, 0.0, 0.1])
 
 
 def command(target, seconds=1.0, start_ns=0, **changes):
@@ -219,9 +225,9 @@ def test_the_fingers_stop_at_the_cube_and_carry_it():
     for _ in range(100):
         table.step(over, fingers, 0.01)
     assert fingers.width == pytest.approx(2 * CUBE_HALF) and table.held
-    lifted = type(tcp)(position=over.position + [0.05, 0.0, 0.1], quaternion=tcp.quaternion)
+    lifted = type(tcp)(position=over.position + LIFT, quaternion=tcp.quaternion)
     table.step(lifted, fingers, 0.01)
-    np.testing.assert_allclose(table.cube, over.position + [0.05, 0.0, 0.1], atol=1e-9)
+    np.testing.assert_allclose(table.cube, over.position + LIFT, atol=1e-9)
     fingers.command(0.08, 0.1)
     for _ in range(100):
         table.step(lifted, fingers, 0.01)
@@ -235,7 +241,9 @@ def test_closed_fingers_push_the_cube():
     start = table.cube.copy()
     tcp = forward(HOME)
     for x in np.linspace(start[0] - 0.08, start[0] + 0.02, 50):
-        table.step(type(tcp)(position=np.array([x, start[1], 0.02]), quaternion=tcp.quaternion), fingers, 0.01)
+        table.step(
+            type(tcp)(position=np.array([x, start[1], 0.02]), quaternion=tcp.quaternion), fingers, 0.01
+        )
     assert table.cube[0] > start[0] + 0.025 and table.cube[1] == start[1]
 
 
@@ -281,7 +289,7 @@ def test_images_show_the_cube_where_it_is():
     tcp, table = robot.measure().tcp_pose, robot.table
     images = []
     for shift in (0.0, 0.1):
-        cube = table.cube + [0.0, shift, 0.0]
+        cube = table.cube + np.array([0.0, shift, 0.0])
         images.append(painter.paint(tcp, 0.08, cube, table.cube_turn, table.goal))
     columns = []
     for image in images:

@@ -109,7 +109,9 @@ class GripperClient:
         """Give up a goal that never ends."""
         if self._sent_ns is not None and self._now_ns() - self._sent_ns > self._timeout_ns:
             self._count += 1  # whatever is still heard of it counts no more
-            self._end(False, f"A gripper goal did not end within {self._timeout_ns / 1e9:g} s; it is sent again.")
+            self._end(
+                False, f"A gripper goal did not end within {self._timeout_ns / 1e9:g} s; it is sent again."
+            )
 
     def _on_answer(self, count: int, handle: Any, abort_is_done: bool) -> None:
         if count != self._count:
@@ -150,7 +152,9 @@ def _make_gripper(node: Node, core: ControllerCore, config: ControllerConfig) ->
             return GripperClient(node, core, config, _gripper_command_goals(node))
         except ImportError as error:
             missing = str(error)
-    node.get_logger().warning(f"no gripper actions ({missing}); only a world that reads AppliedAction moves fingers")
+    node.get_logger().warning(
+        f"no gripper actions ({missing}); only a world that reads AppliedAction moves fingers"
+    )
     return None
 
 
@@ -223,7 +227,9 @@ def _make_mode_reader(node: Node) -> RobotModeReader | None:
     try:
         from franka_msgs.msg import FrankaRobotState
     except ImportError as error:
-        node.get_logger().warning(f"the robot's mode is not watched ({error}); a reflex shows as a stale state")
+        node.get_logger().warning(
+            f"the robot's mode is not watched ({error}); a reflex shows as a stale state"
+        )
         return None
     return RobotModeReader(node, FrankaRobotState)
 

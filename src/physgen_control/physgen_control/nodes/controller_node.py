@@ -113,9 +113,7 @@ class ControllerNode(Node):
         self._driver = ArmDriver(self, self.core, self.config) if joints else None
         if self._driver is not None:
             self.create_service(Trigger, "/physgen/recover", self._recover)
-            self.create_subscription(
-                WrenchStamped, topics.EXTERNAL_WRENCH, self._on_wrench, qos.STATE_READER
-            )
+            self.create_subscription(WrenchStamped, topics.EXTERNAL_WRENCH, self._on_wrench, qos.STATE_READER)
         # Watchdogs run on a clock that cannot stop; simulated time stands still while a world waits.
         self.create_timer(WATCH_PERIOD_S, self._watch, clock=self._steady)
         self.create_timer(STATUS_PERIOD_S, self._repeat_status, clock=self._steady)
@@ -217,8 +215,8 @@ class ControllerNode(Node):
         self._send_trajectory()
 
     def _send_trajectory(self) -> None:
-        trajectory = self.core.take_trajectory() if self._trajectories is not None else None
-        if trajectory is None:
+        trajectory = self.core.take_trajectory()
+        if trajectory is None or self._trajectories is None:
             return
         late = (self._now_ns() - trajectory.start_ns) / 1e9
         if late > LATE_S:

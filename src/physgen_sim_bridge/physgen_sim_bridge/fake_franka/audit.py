@@ -93,7 +93,7 @@ class _Executed:
         """Record position, velocity and acceleration at 1 kHz."""
         count = round((end_ns - start_ns) / NS_PER_S / CYCLE)
         if count > 0:
-            self._parts.append(self.follower.sample(np.arange(count) * CYCLE, start_ns))
+            self._parts.append(self.follower.sample(np.arange(count) * np.float64(CYCLE), start_ns))
 
     def samples(self) -> tuple[Float64Array, Float64Array, Float64Array]:
         position, velocity, acceleration = (np.concatenate(parts) for parts in zip(*self._parts, strict=True))
@@ -242,7 +242,9 @@ def _part(arguments: tuple[int, int, ControllerConfig]) -> Report:
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the audit; status 1 when anything was violated."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--chunks", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=1)

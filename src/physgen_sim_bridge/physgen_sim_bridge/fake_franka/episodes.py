@@ -38,7 +38,9 @@ class Episodes:
             UserError: No such task, a bad seed, or the arm cannot go home.
         """
         if request.task not in TASKS:
-            raise UserError(f"The fake Franka has no task {request.task!r}; choose one of: {', '.join(TASKS)}.")
+            raise UserError(
+                f"The fake Franka has no task {request.task!r}; choose one of: {', '.join(TASKS)}."
+            )
         if request.seed < 0:
             raise UserError(f"A seed must not be negative, but it is {request.seed}.")
         self._robot.home()

@@ -40,7 +40,8 @@ class View:
         self.focal = height / (2.0 * math.tan(fov_y / 2.0))
         rows, columns = np.mgrid[0:height:_BACKGROUND, 0:width:_BACKGROUND].astype(np.float32)
         self._rays = np.stack(
-            [(columns - width / 2) / self.focal, (rows - height / 2) / self.focal, np.ones_like(rows)], axis=-1
+            [(columns - width / 2) / self.focal, (rows - height / 2) / self.focal, np.ones_like(rows)],
+            axis=-1,
         ).reshape(-1, 3)
         self._grid = (math.ceil(height / _BACKGROUND), math.ceil(width / _BACKGROUND))
         self._position = np.zeros(3)
@@ -140,7 +141,7 @@ class Painter:
 
 
 def _wrist_rotation(hand: Float64Array) -> Float64Array:
-    """Optical axes of the wrist camera: z along the fingers, tilted a little to the grasp point, y away from the hand."""
+    """Optical axes of the wrist camera: z along the fingers, tilted to the grasp point, y away from the hand."""
     tilt = 0.35
     forward = hand @ np.array([-math.sin(tilt), 0.0, math.cos(tilt)])
     right = hand @ np.array([0.0, 1.0, 0.0])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fake robot cell: follower, joints, fingers, cube and injected faults advance together in control cycles. No ROS."""
+"""The fake cell: follower, joints, fingers, cube and injected faults advance together in control cycles. No ROS."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ from physgen_control.kinematics import HOME, forward
 from physgen_control.parameter_field import parameter
 from physgen_control.types import Float64Array, Pose
 from physgen_sim_bridge.fake_franka.arm import STEP, RobotMode, SimulatedArm
-from physgen_sim_bridge.fake_franka.follower import NS_PER_S, TrajectoryCommand, TrajectoryFollower, in_arm_order
+from physgen_sim_bridge.fake_franka.follower import (
+    NS_PER_S,
+    TrajectoryCommand,
+    TrajectoryFollower,
+    in_arm_order,
+)
 from physgen_sim_bridge.fake_franka.table import Fingers, Table
 
 JOINTS = tuple(f"fr3_joint{index}" for index in range(1, 8))
@@ -35,7 +40,9 @@ _HOMING_SPEED, _HOMING_ACCELERATION = 0.8, 2.0
 class FaultConfig:
     """Faults present from the start; the node's services add more."""
 
-    noise: float = parameter(0.0, description="Noise of joint positions (standard deviation)", unit="rad", ge=0, le=0.1)
+    noise: float = parameter(
+        0.0, description="Noise of joint positions (standard deviation)", unit="rad", ge=0, le=0.1
+    )
     state_latency: float = parameter(
         0.0, description="States and images arrive this late", unit="s", ge=0, le=5
     )
@@ -170,14 +177,17 @@ class FakeFranka:
             if self._late and self._late[0][0] <= self._now_ns:
                 self.refused = self.follower.accept(self._late.popleft()[1], self._now_ns)
             count = min(_BATCH, (now_ns - self._now_ns) // _STEP_NS)
-            offsets = np.arange(1, count + 1) * STEP
+            offsets = np.arange(1, count + 1) * np.float64(STEP)
             for position, velocity, acceleration in zip(*self._desired(offsets), strict=True):
                 self.arm.step(position, velocity, acceleration)
             self.table.step(forward(self.arm.positions), self.fingers, count * STEP)
             self._now_ns += count * _STEP_NS
             if not self.arm.may_move:
                 self._fail()
-            if self._homing is not None and self._now_ns - self._homing[0] > self._homing[1][-1] * NS_PER_S + _REST_NS:
+            if (
+                self._homing is not None
+                and self._now_ns - self._homing[0] > self._homing[1][-1] * NS_PER_S + _REST_NS
+            ):
                 self._homing = None
                 self.activate()
 

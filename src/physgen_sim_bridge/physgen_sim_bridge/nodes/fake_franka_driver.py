@@ -162,7 +162,9 @@ class FakeDriver:
     def _publish_controller(self) -> None:
         robot = self._robot
         position, velocity, acceleration = robot.desired()
-        message = JointTrajectoryControllerState(header=make_header(robot.now_ns, ""), joint_names=list(JOINTS))
+        message = JointTrajectoryControllerState(
+            header=make_header(robot.now_ns, ""), joint_names=list(JOINTS)
+        )
         message.reference = JointTrajectoryPoint(
             positions=position.tolist(), velocities=velocity.tolist(), accelerations=acceleration.tolist()
         )

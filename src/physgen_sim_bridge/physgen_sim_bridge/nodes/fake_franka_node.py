@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The fake FR3 and its two cameras behind the topics, services and actions of franka_ros2 and realsense2_camera.
 
-Actions and services whose types are not installed (control_msgs, franka_msgs, controller_manager_msgs) are left out with
-a warning; then the fingers follow AppliedAction.
+Actions and services whose types are not installed (control_msgs, franka_msgs, controller_manager_msgs) are left out
+with a warning; then the fingers follow AppliedAction.
 """
 
 from __future__ import annotations
@@ -61,8 +61,12 @@ class FakeFrankaConfig(FaultConfig):
 
     task: str = parameter("FrankaPick-v0", description="What lies on the table")
     seed: int = parameter(0, description="Places cube and goal before the first episode", ge=0)
-    state_rate: float = parameter(100.0, description="Rate of joint states and poses", unit="Hz", ge=5, le=200)
-    camera_profile: str = parameter("640x480x30", description="Size and rate of both cameras, WIDTHxHEIGHTxFPS")
+    state_rate: float = parameter(
+        100.0, description="Rate of joint states and poses", unit="Hz", ge=5, le=200
+    )
+    camera_profile: str = parameter(
+        "640x480x30", description="Size and rate of both cameras, WIDTHxHEIGHTxFPS"
+    )
     gripper: str = parameter(
         "auto",
         description="Who commands the fingers: the driver's actions, AppliedAction, or actions if they are installed",
