@@ -66,6 +66,10 @@ class ArmProbe(GraphProbe):
     def detail(self):
         return self.safety[-1].detail if self.safety else ""
 
+    def said(self, words):
+        """Whether a status named this reason; a later one may have replaced it."""
+        return any(words in status.detail for status in self.safety)
+
     def moving(self):
         return self.joints is not None and np.max(np.abs(self.joints.velocity[:7])) > 0.02
 

@@ -307,12 +307,14 @@ class ControllerState:
         postponed = self._planner.postpone(self._now_ns)
         if postponed is not None:
             return postponed
+        stopping = not self._player.active  # then whatever stopped the arm has said why
         self._drop_chunk()
         self._planner.withdraw(self._robot, self._now_ns)
-        self._raise(
-            Fault.POLICY_LATE,
-            f"A trajectory was ready {late:.3f} s late and was not sent: this machine is overloaded.",
-        )
+        if not stopping:
+            self._raise(
+                Fault.POLICY_LATE,
+                f"A trajectory was ready {late:.3f} s late and was not sent: this machine is overloaded.",
+            )
         return self._planner.take()
 
     def remark(self, sentence: str) -> None:
