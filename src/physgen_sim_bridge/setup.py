@@ -23,6 +23,7 @@ setup(
     entry_points={
         "console_scripts": [
             "bridge_node = physgen_sim_bridge.nodes.bridge_node:main",
+            "fake_franka_node = physgen_sim_bridge.nodes.fake_franka_node:main",
             "expert_node = physgen_sim_bridge.nodes.expert_node:main",
         ],
     },

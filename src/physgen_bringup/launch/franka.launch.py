@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
+    GroupAction,
     IncludeLaunchDescription,
     LogInfo,
     OpaqueFunction,
@@ -18,6 +20,7 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessExit
 from launch.events import Shutdown
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
@@ -46,16 +49,53 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     entities += [SetEnvironmentVariable(name, value) for name, value in graph.environment.items()]
     entities += [_include(include) for include in graph.includes]
     folder = Path(tempfile.mkdtemp(prefix="physgen_parameters_"))
+    started = {spec.name: _node(spec, graph, folder) for spec in graph.nodes}
     for spec in graph.nodes:
-        entities += _node(spec, graph, folder)
+        if spec.starts_after is None:
+            entities += started[spec.name]
+    for first in dict.fromkeys(spec.starts_after for spec in graph.nodes if spec.starts_after):
+        later = [
+            entity for spec in graph.nodes if spec.starts_after == first for entity in started[spec.name]
+        ]
+        entities.append(_after(first, started[first][0], later))
+    if graph.includes:
+        ours = [entity for node in started.values() for entity in node[:1]]
+        entities.append(RegisterEventHandler(OnProcessExit(on_exit=partial(_report_driver, ours))))
     return entities
 
 
-def _include(include: IncludeSpec) -> IncludeLaunchDescription:
+def _after(name: str, process: Node, later: list[LaunchDescriptionEntity]) -> RegisterEventHandler:
+    """Start the others when a process has ended with success; stop the graph when it failed."""
+
+    def on_exit(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+        if context.is_shutdown or event.returncode == 0:
+            return [] if context.is_shutdown else later
+        reason = f"{name} failed with status {event.returncode}: is the robot reachable and FCI active?"
+        return [LogInfo(msg=reason), EmitEvent(event=Shutdown(reason=reason))]
+
+    return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=on_exit))
+
+
+def _report_driver(
+    ours: list[LaunchDescriptionEntity], event: ProcessExited, context: LaunchContext
+) -> list[LaunchDescriptionEntity]:
+    """Say that a driver died; the controller holds by itself, because its states or chunks end."""
+    if context.is_shutdown or event.action in ours:
+        return []
+    return [
+        LogInfo(
+            msg=f"{event.process_name} ended with status {event.returncode}: without this driver the controller "
+            "holds; restart the launch file."
+        )
+    ]
+
+
+def _include(include: IncludeSpec) -> GroupAction:
+    """Include in a scope of its own: neither our arguments nor another include's reach it."""
     path = Path(get_package_share_directory(include.package)) / include.path
-    return IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(path)), launch_arguments=list(include.arguments.items())
-    )
+    source = PythonLaunchDescriptionSource(str(path))
+    action = IncludeLaunchDescription(source, launch_arguments=list(include.arguments.items()))
+    return GroupAction([action], scoped=True, forwarding=False)
 
 
 def _node(spec: NodeSpec, graph: Graph, folder: Path) -> list[LaunchDescriptionEntity]:

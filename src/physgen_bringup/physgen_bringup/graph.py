@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from physgen_bringup.calibration import Mounting, read_calibration
 from physgen_bringup.launch_arguments import LaunchArguments
 from physgen_bringup.paths import config_file
 from physgen_control.errors import UserError
@@ -21,6 +21,7 @@ from physgen_control.errors import UserError
 ParameterValue = bool | int | float | str | list[str]
 
 ARM_CONTROLLER = "physgen_arm_controller"
+SPAWNER = f"{ARM_CONTROLLER}_spawner"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,8 @@ class NodeSpec:
     """One process. `module` is what the local runner executes (None: only in a ROS installation).
 
     required: the whole graph stops when this process ends unexpectedly. lifecycle: a managed node that brings
-    itself up (parameter autostart). Later parameters win: default_files, then `parameters`, then
+    itself up (parameter autostart). starts_after: starts when the process of this name has ended with success; if
+    it fails, the graph stops (only in a ROS installation). Later parameters win: default_files, then `parameters`, then
     override_files.
     """
 
@@ -43,11 +45,12 @@ class NodeSpec:
     arguments: tuple[str, ...] = ()
     required: bool = True
     lifecycle: bool = False
+    starts_after: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncludeSpec:
-    """Another package's launch file, found through that package's share folder."""
+    """Another package's launch file, found through that package's share folder; it sees these arguments only."""
 
     package: str
     path: str
@@ -83,10 +86,14 @@ def build_graph(arguments: LaunchArguments) -> Graph:
     return _simulated_graph(arguments) if arguments.simulated else _real_graph(arguments)
 
 
+def _world(arguments: LaunchArguments) -> NodeSpec:
+    return _fake_franka(arguments) if arguments.fake_franka else _bridge(arguments)
+
+
 def _simulated_graph(arguments: LaunchArguments) -> Graph:
     # Nodes stop in reverse order: first what commands, last the world; the recorder sees the policy's end.
     recorder = [_recorder(arguments)] if arguments.record else []
-    nodes = [_bridge(arguments), _controller(arguments), *recorder, _policy(arguments)]
+    nodes = [_world(arguments), _controller(arguments), *recorder, _policy(arguments)]
     nodes.append(_episode_runner(arguments))
     return Graph(
         nodes=tuple(nodes),
@@ -98,8 +105,18 @@ def _simulated_graph(arguments: LaunchArguments) -> Graph:
 
 def _real_graph(arguments: LaunchArguments) -> Graph:
     recorder = [_recorder(arguments)] if arguments.record else []
-    nodes = [_spawner(), *_static_transforms(), _controller(arguments), *recorder, _policy(arguments)]
+    # The arm's controller first, then what commands it, last the policy, whose chunks need both.
+    ours = [_controller(arguments), *recorder, _policy(arguments)]
+    ordered = [replace(node, starts_after=SPAWNER) for node in ours]
+    rviz = [_rviz()] if arguments.rviz else []
+    nodes = [_spawner(), *_static_transforms(arguments), *rviz, *ordered]
     notes = []
+    if not arguments.use_fake_hardware:
+        notes.append(
+            "The arm is in SHADOW: nothing moves before you start with mode:=armed and call /physgen/set_armed."
+            if arguments.mode == "shadow"
+            else "Call /physgen/set_armed to let the policy move the arm; keep the user stop in your hand."
+        )
     if not (arguments.fixed_camera_serial and arguments.wrist_camera_serial):
         notes.append(
             "Camera serial numbers are missing: with two cameras connected, either may become the fixed "
@@ -142,32 +159,60 @@ def _bridge(arguments: LaunchArguments) -> NodeSpec:
     )
 
 
+def _fake_franka(arguments: LaunchArguments) -> NodeSpec:
+    return NodeSpec(
+        package="physgen_sim_bridge",
+        executable="fake_franka_node",
+        name="fake_franka_node",
+        module="physgen_sim_bridge.nodes.fake_franka_node",
+        parameters={
+            "use_sim_time": False,
+            "task": arguments.task,
+            "seed": arguments.seed,
+            "camera_profile": arguments.camera_profile,
+        },
+        override_files=_user_files(arguments),
+    )
+
+
 def _controller(arguments: LaunchArguments) -> NodeSpec:
-    lockstep = arguments.simulated and arguments.pace == "lockstep"
+    stepped = arguments.stepped
+    # A busy machine makes the fake arm late, not unsafe.
+    patience: dict[str, ParameterValue] = (
+        {"max_state_age": 1.0, "max_observation_age": 10.0} if arguments.fake_franka else {}
+    )
     return NodeSpec(
         package="physgen_control",
         executable="controller_node",
         name="controller_node",
         module="physgen_control.nodes.controller_node",
         parameters={
-            "use_sim_time": arguments.simulated,
-            "pacing": "state" if lockstep else "timer",
+            "use_sim_time": stepped,
+            "pacing": "state" if stepped and arguments.pace == "lockstep" else "timer",
             "mode": arguments.mode,
             "execution": arguments.execution,
-            "arm_interface": "applied_action" if arguments.simulated else "joint_trajectory",
-            "robot_type": "panda" if arguments.simulated else arguments.robot_type,
-            # A simulated arm may move at once and publishes no state before its first reset; a person arms a
-            # real one.
+            "arm_interface": "applied_action" if stepped else "joint_trajectory",
+            "robot_type": "panda" if stepped else arguments.robot_type,
+            # A simulated arm may move at once, and a stepped world publishes no state before its first reset; a
+            # person arms a real one.
             "auto_arm": arguments.simulated,
-            "arm_without_state": arguments.simulated,
+            "arm_without_state": stepped,
+            "gripper_interface": "auto" if _has_gripper(arguments) else "none",
+            **patience,
         },
-        default_files=(config_file("controller_sim.yaml" if arguments.simulated else "controller_fr3.yaml"),),
+        default_files=(config_file("controller_sim.yaml" if stepped else "controller_fr3.yaml"),),
         override_files=_user_files(arguments),
     )
 
 
+def _has_gripper(arguments: LaunchArguments) -> bool:
+    """Mock hardware comes without the gripper's action servers; a stepped world reads AppliedAction."""
+    real = not arguments.simulated and arguments.load_gripper and not arguments.use_fake_hardware
+    return arguments.fake_franka or real
+
+
 def _policy(arguments: LaunchArguments) -> NodeSpec:
-    common: dict[str, ParameterValue] = {"use_sim_time": arguments.simulated}
+    common: dict[str, ParameterValue] = {"use_sim_time": arguments.stepped}
     match arguments.policy:
         case "physgen":
             return NodeSpec(
@@ -215,7 +260,8 @@ def _recorder(arguments: LaunchArguments) -> NodeSpec:
         name="recorder_node",
         module="physgen_control.nodes.recorder_node",
         parameters={
-            "use_sim_time": arguments.simulated,
+            "use_sim_time": arguments.stepped,
+            "source": "sim" if arguments.simulated else "real",
             "bag_dir": str(arguments.bag_dir),
             # A simulated episode says how many steps it has, so a long wait costs nothing on a slow machine.
             "drain_s": 10.0 if arguments.simulated else 1.0,
@@ -298,27 +344,37 @@ def _spawner() -> NodeSpec:
     return NodeSpec(
         package="controller_manager",
         executable="spawner",
-        name="physgen_arm_controller_spawner",
+        name=SPAWNER,
         arguments=(ARM_CONTROLLER, "--controller-manager-timeout", "60"),
         required=False,  # it exits after its work
     )
 
 
-def _static_transforms() -> tuple[NodeSpec, ...]:
-    extrinsics = yaml.safe_load(config_file("camera_extrinsics.yaml").read_text())
-    return tuple(_static_transform(name, values) for name, values in extrinsics.items())
+def _rviz() -> NodeSpec:
+    return NodeSpec(
+        package="rviz2",
+        executable="rviz2",
+        name="rviz2",
+        arguments=("-d", str(config_file("franka.rviz"))),
+        required=False,  # closing a window must not stop the arm
+    )
 
 
-def _static_transform(name: str, values: Mapping[str, Any]) -> NodeSpec:
-    x, y, z = values["translation"]
-    qx, qy, qz, qw = values["quaternion_xyzw"]
-    numbers = {"x": x, "y": y, "z": z, "qx": qx, "qy": qy, "qz": qz, "qw": qw}
-    flags = [item for key, value in numbers.items() for item in (f"--{key}", str(float(value)))]
+def _static_transforms(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
+    given = arguments.calibration_file
+    path = Path(given).expanduser() if given else config_file("camera_extrinsics.yaml")
+    return tuple(_static_transform(mounting) for mounting in read_calibration(path))
+
+
+def _static_transform(mounting: Mounting) -> NodeSpec:
+    names = ("x", "y", "z", "qx", "qy", "qz", "qw")
+    numbers = zip(names, (*mounting.translation, *mounting.quaternion), strict=True)
+    flags = [item for key, value in numbers for item in (f"--{key}", str(value))]
     return NodeSpec(
         package="tf2_ros",
         executable="static_transform_publisher",
-        name=f"{name}_transform",
-        arguments=(*flags, "--frame-id", str(values["parent"]), "--child-frame-id", str(values["child"])),
+        name=f"{mounting.name}_transform",
+        arguments=(*flags, "--frame-id", mounting.parent, "--child-frame-id", mounting.child),
     )
 
 

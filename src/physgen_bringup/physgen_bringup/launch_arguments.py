@@ -76,8 +76,9 @@ ARGUMENTS: tuple[Argument, ...] = (
         name="pace",
         kind="choice",
         choices=("lockstep", "realtime"),
-        default="lockstep",
-        help="lockstep: the world waits for the policy; realtime: it does not",
+        default="",
+        help="lockstep: the world waits for the policy; realtime: it does not; default lockstep, and realtime where "
+        "the arm has its own clock (real arm and fake Franka)",
     ),
     Argument(
         name="execution",
@@ -160,6 +161,18 @@ ARGUMENTS: tuple[Argument, ...] = (
         name="camera_profile", kind="profile", default="640x480x30", help="colour profile, WIDTHxHEIGHTxFPS"
     ),
     Argument(
+        name="calibration_file",
+        kind="text",
+        default="",
+        help="YAML with the poses of the cameras (sim:=none); default: the nominal set-up in camera_extrinsics.yaml",
+    ),
+    Argument(
+        name="rviz",
+        kind="bool",
+        default="false",
+        help="start RViz with the robot, cameras and poses (sim:=none)",
+    ),
+    Argument(
         name="params_file", kind="text", default="", help="ROS parameter YAML loaded last by every node"
     ),
 )
@@ -193,12 +206,26 @@ class LaunchArguments:
     fixed_camera_serial: str
     wrist_camera_serial: str
     camera_profile: str
+    calibration_file: str
+    rviz: bool
     params_file: str
 
     @property
     def simulated(self) -> bool:
         """True when a world is simulated, False on the (real or mocked) Franka driver."""
         return self.sim != "none"
+
+    @property
+    def fake_franka(self) -> bool:
+        """True for the fake arm with the driver's topics, which runs by itself and takes joint trajectories."""
+        from physgen_sim_bridge.registry import runs_by_itself
+
+        return runs_by_itself(self.sim, self.task)
+
+    @property
+    def stepped(self) -> bool:
+        """True when a world is stepped by applied actions and writes the clock."""
+        return self.simulated and not self.fake_franka
 
 
 def parse_arguments(strings: Sequence[str]) -> LaunchArguments:
@@ -240,7 +267,9 @@ def arguments_from(given: dict[str, str]) -> LaunchArguments:
     values["bag_dir"] = Path(bag_dir).expanduser().resolve() if bag_dir else values["output_dir"] / "bags"
     if values["policy"] == "replay" and not bag_dir:
         raise ArgumentError("policy:=replay needs recorded bags; give their folder with bag_dir:=FOLDER")
-    return LaunchArguments(**{field.name: values[field.name] for field in fields(LaunchArguments)})
+    given_pace, values["pace"] = values["pace"], values["pace"] or "lockstep"
+    arguments = LaunchArguments(**{field.name: values[field.name] for field in fields(LaunchArguments)})
+    return arguments if given_pace or arguments.stepped else replace(arguments, pace="realtime")
 
 
 def _parse_value(argument: Argument, text: str) -> Any:
@@ -333,7 +362,7 @@ def _check_not_yet_available(arguments: LaunchArguments) -> None:
 
 
 def _check_simulation(arguments: LaunchArguments) -> None:
-    real_only = ("robot_ip", "fixed_camera_serial", "wrist_camera_serial")
+    real_only = ("robot_ip", "fixed_camera_serial", "wrist_camera_serial", "calibration_file")
     for name in real_only:
         if getattr(arguments, name):
             raise ArgumentError(
@@ -342,6 +371,15 @@ def _check_simulation(arguments: LaunchArguments) -> None:
     if arguments.use_fake_hardware:
         raise ArgumentError(
             f"use_fake_hardware is for the Franka driver; drop it or use sim:=none (now sim:={arguments.sim})"
+        )
+    if arguments.rviz:
+        raise ArgumentError(
+            "rviz:=true needs the robot's description from the driver; drop it or use sim:=none "
+            f"(now sim:={arguments.sim})"
+        )
+    if arguments.fake_franka and arguments.pace == "lockstep":
+        raise ArgumentError(
+            f"{arguments.task} runs on the fake Franka, which does not wait; drop pace:=lockstep or use FakePush-v0"
         )
     if arguments.mode == "shadow" and arguments.pace == "lockstep":
         raise ArgumentError(
@@ -372,6 +410,12 @@ def _check_real_arm(arguments: LaunchArguments, *, have_ros: bool) -> None:
         raise ArgumentError(
             "policy:=expert reads simulator state, which the real arm has not; use policy:=physgen"
         )
+    if arguments.pace == "lockstep":
+        raise ArgumentError("a real arm does not wait for the policy; drop pace:=lockstep or use a sim")
+    if arguments.calibration_file:
+        from physgen_bringup.calibration import read_calibration
+
+        read_calibration(Path(arguments.calibration_file).expanduser())
     if not arguments.robot_ip and not arguments.use_fake_hardware:
         raise ArgumentError(
             "sim:=none means the real arm; give its address with robot_ip:=172.16.0.2, or a sim"

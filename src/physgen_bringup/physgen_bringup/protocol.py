@@ -29,8 +29,15 @@ def task_rules(sim: str, task: str) -> TaskRules:
         return TaskRules(
             control_mode="pd_ee_delta_pose", success_rule=entry.success_rule, max_steps=entry.max_steps
         )
-    from physgen_sim_bridge.registry import make_world
+    from physgen_sim_bridge.registry import make_world, runs_by_itself
 
+    if runs_by_itself(sim, task):
+        from physgen_sim_bridge.fake_franka.table import TASKS as FRANKA_TASKS
+
+        franka = FRANKA_TASKS[task]
+        return TaskRules(
+            control_mode="joint_trajectory", success_rule=franka.success_rule, max_steps=franka.max_steps
+        )
     world = make_world(sim, task, render=False)
     try:
         spec = world.spec

@@ -5,9 +5,11 @@ from dataclasses import fields, replace
 import pytest
 import yaml
 
-from physgen_bringup.graph import build_graph, parameter_files
+from physgen_bringup.calibration import read_calibration
+from physgen_bringup.graph import SPAWNER, build_graph, parameter_files
 from physgen_bringup.launch_arguments import parse_arguments
 from physgen_bringup.paths import share_folder
+from physgen_control.errors import UserError
 
 
 def graph_of(*words):
@@ -131,8 +133,69 @@ def test_extrinsics_are_unit_quaternions_in_known_frames():
 
 
 def test_missing_camera_serials_are_noted():
-    assert "serial" in graph_of("sim:=none", "robot_ip:=1.2.3.4").notes[0]
-    assert real().notes == ()
+    assert any("serial" in note for note in graph_of("sim:=none", "robot_ip:=1.2.3.4").notes)
+    assert not any("serial" in note for note in real().notes)
+
+
+def test_the_user_is_told_how_motion_starts():
+    assert any("SHADOW" in note and "set_armed" in note for note in real().notes)
+    assert any("user stop" in note for note in real("mode:=armed").notes)
+
+
+def test_what_commands_the_arm_waits_for_its_controller():
+    graph = real("record:=true")
+    assert [node.name for node in graph.nodes if node.starts_after == SPAWNER] == [
+        "controller_node",
+        "recorder_node",
+        "policy_node",
+    ]
+
+
+def test_a_calibration_file_replaces_the_nominal_transforms(tmp_path):
+    path = tmp_path / "mine.yaml"
+    values = yaml.safe_load((share_folder() / "config" / "camera_extrinsics.yaml").read_text())
+    values["fixed_camera"]["translation"] = [1.25, -0.1, 0.4]
+    path.write_text(yaml.safe_dump(values))
+    [fixed, _] = [node for node in real(f"calibration_file:={path}").nodes if node.package == "tf2_ros"]
+    flags = dict(zip(fixed.arguments[::2], fixed.arguments[1::2], strict=True))
+    assert [float(flags[f"--{axis}"]) for axis in "xyz"] == [1.25, -0.1, 0.4]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"translation": [0, 0]}, "3 finite numbers"),
+        ({"translation": [0, 0, float("nan")]}, "3 finite numbers"),
+        ({"quaternion_xyzw": [0, 0, 0, 2]}, "length 1"),
+        ({"parent": ""}, "names of frames"),
+        ({"child": None}, "names of frames"),
+    ],
+)
+def test_a_bad_calibration_is_one_sentence(tmp_path, change, expected):
+    values = yaml.safe_load((share_folder() / "config" / "camera_extrinsics.yaml").read_text())
+    values["wrist_camera"].update(change)
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=expected) as caught:
+        read_calibration(path)
+    assert "wrist_camera" in str(caught.value)
+
+
+def test_the_fake_franka_is_driven_as_the_real_arm(tmp_path):
+    graph = graph_of("sim:=fake", "task:=FrankaPick-v0", "policy:=expert", "record:=true")
+    assert [node.name for node in graph.nodes] == [
+        "fake_franka_node",
+        "controller_node",
+        "recorder_node",
+        "expert_node",
+        "episode_runner_node",
+    ]
+    controller = graph.node("controller_node")
+    assert controller.parameters["arm_interface"] == "joint_trajectory"
+    assert controller.parameters["robot_type"] == "fr3"
+    assert [path.name for path in controller.default_files] == ["controller_fr3.yaml"]
+    # It runs by itself: no node follows a simulated clock.
+    assert not any(node.parameters["use_sim_time"] for node in graph.nodes)
 
 
 def test_parameters_are_written_between_defaults_and_overrides(tmp_path):
@@ -174,26 +237,3 @@ def test_every_parameter_is_one_that_its_node_declares(tmp_path):
 def test_graphs_are_plain_values():
     arguments = parse_arguments(["sim:=fake", "policy:=expert", "output_dir:=runs/a"])
     assert build_graph(arguments) == build_graph(replace(arguments))
-
-
-@pytest.mark.skipif(
-    importlib.util.find_spec("launch_ros") is None, reason="launch_ros is not on the pip runtime"
-)
-def test_the_launch_file_declares_the_table_and_builds_the_graph():
-    from launch.actions import DeclareLaunchArgument
-    from launch_ros.actions import Node
-
-    from launch import LaunchContext
-    from physgen_bringup.launch_arguments import ARGUMENTS
-
-    path = share_folder() / "launch" / "franka.launch.py"
-    spec = importlib.util.spec_from_file_location("franka_launch", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    description = module.generate_launch_description()
-    declared = [entity for entity in description.entities if isinstance(entity, DeclareLaunchArgument)]
-    assert {argument.name for argument in declared} == {argument.name for argument in ARGUMENTS}
-    context = LaunchContext()
-    context.launch_configurations.update({"sim": "fake", "policy": "expert"})
-    actions = module._actions(context)
-    assert sum(isinstance(action, Node) for action in actions) == 4

@@ -49,6 +49,11 @@ def sentence_of(*words, have_ros=False):
         (["sim:=fake", "use_fake_hardware:=true"], "sim:=none"),
         (["sim:=fake", "policy:=expert", "mode:=shadow"], "pace:=realtime"),
         (["sim:=fake", "policy:=expert", "execution:=pipelined"], "pace:=realtime"),
+        (["sim:=fake", "task:=FrankaPick-v0", "policy:=expert", "pace:=lockstep"], "does not wait"),
+        (["sim:=fake", "policy:=expert", "rviz:=true"], "sim:=none"),
+        (["sim:=fake", "policy:=expert", "calibration_file:=x.yaml"], "sim:=none"),
+        (["sim:=none", "robot_ip:=1.2.3.4", "pace:=lockstep"], "does not wait"),
+        (["sim:=none", "robot_ip:=1.2.3.4", "calibration_file:=/no/such.yaml"], "cannot be read"),
         (["sim:=fake", "policy:=none"], "policy:=physgen"),
         (["sim:=fake", "policy:=expert", "teleop:=keyboard"], "not available yet"),
         (["sim:=fake", "policy:=expert", "viewer:=rerun"], "not available yet"),
@@ -85,6 +90,12 @@ def test_every_table_row_is_a_field_and_every_default_parses():
 def test_hardware_is_in_shadow_by_default_and_simulation_armed():
     assert parse_arguments(["sim:=none", "robot_ip:=1.2.3.4"]).mode == "shadow"
     assert parse_arguments([]).mode == "armed"
+
+
+def test_an_arm_with_its_own_clock_is_realtime_and_a_stepped_world_lockstep():
+    assert parse_arguments(["sim:=fake", "task:=FrankaPick-v0"]).pace == "realtime"
+    assert parse_arguments(["sim:=none", "robot_ip:=1.2.3.4"]).pace == "realtime"
+    assert parse_arguments(["sim:=fake"]).pace == "lockstep"
 
 
 def test_good_arguments_pass():

@@ -28,7 +28,16 @@ DISTRIBUTIONS = {
     "OpenGL": "pyopengl",
 }
 # Of a full ROS installation, behind a seam that works without them.
-FULL_ROS = {"cv_bridge", "message_filters", "control_msgs", "launch", "launch_ros", "rosbag2_py"}
+FULL_ROS = {
+    "controller_manager_msgs",
+    "control_msgs",
+    "cv_bridge",
+    "franka_msgs",
+    "launch",
+    "launch_ros",
+    "message_filters",
+    "rosbag2_py",
+}
 # Devices and services a user connects by hand; asked for without them, they are a sentence.
 BY_HAND = {"pyspacemouse", "pynput", "torchvision"}
 NEWER_STANDARD_LIBRARY = {"compression"}  # Python 3.14; older versions use a locked package

@@ -41,6 +41,15 @@ class ArmInterface(Enum):
     JOINT_TRAJECTORY = "joint_trajectory"
 
 
+class GripperInterface(Enum):
+    """How the fingers are commanded."""
+
+    AUTO = "auto"
+    FRANKA = "franka"
+    GRIPPER_COMMAND = "gripper_command"
+    NONE = "none"
+
+
 class RobotType(Enum):
     """Which arm: its kinematics are the same, its joint limits are not."""
 
@@ -171,6 +180,9 @@ class ControllerConfig:
     )
     gripper_speed: float = parameter(0.1, description="speed of the fingers", unit="m/s", ge=0.001, le=0.2)
     gripper_force: float = parameter(20.0, description="grasping force", unit="N", ge=1, le=70)
+    gripper_timeout: float = parameter(
+        5.0, description="a goal without a result for so long counts as failed", unit="s", ge=0.5, le=60
+    )
 
     require_deadman: bool = parameter(False, description="policy motion needs a pressed deadman too")
     deadman_timeout: float = parameter(
@@ -198,12 +210,36 @@ class ControllerConfig:
     smoothing_time_jerk: float = parameter(
         0.10, description="window of the jerk filter of a trajectory", unit="s", ge=0.02, le=1.0
     )
+    stamp_trajectories: bool = parameter(
+        True,
+        description="trajectories say when they start; false: on arrival, for robot clocks that are not synchronised",
+    )
     tracking_limit: float = parameter(
         0.2,
         description="measured joints farther than this from the commanded ones mean HOLD",
         unit="rad",
         ge=0.01,
         le=3,
+    )
+
+    max_force: float = parameter(
+        40.0,
+        description="external force at the tool above this means HOLD (real arm)",
+        unit="N",
+        ge=1,
+        le=1000,
+    )
+    max_torque: float = parameter(
+        15.0,
+        description="external torque at the tool above this means HOLD (real arm)",
+        unit="Nm",
+        ge=1,
+        le=1000,
+    )
+    gripper_interface: GripperInterface = parameter(
+        GripperInterface.AUTO,
+        description="who moves the fingers: franka: Move and Grasp actions, gripper_command: GripperCommand action, "
+        "none: nobody (a world takes AppliedAction), auto: what is installed, none without an arm",
     )
 
     def __post_init__(self) -> None:

@@ -19,14 +19,12 @@ from physgen_control.controller_config import NS_PER_S, Mode, Pacing, seconds_to
 from physgen_control.controller_state import (
     STOPPING,
     ControllerState,
-    MotionPlanner,
-    PlannedStep,
-    PlanRefusedError,
     SafetySnapshot,
     guarded,
 )
 from physgen_control.geometry import moved, normalized
 from physgen_control.limits import limit_motion
+from physgen_control.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
 from physgen_control.types import (
     ACTION_DIM,
     AckResult,
@@ -107,8 +105,12 @@ class ControllerCore(ControllerState):
             state = replace(state, tcp_pose=Pose(position=state.tcp_pose.position, quaternion=quaternion))
         self._robot = state
         self._advance(now_ns)
-        if self.config.pacing is Pacing.STATE or not gate.stale_sentence(state, self._now_ns, self.config):
+        fresh = self.config.pacing is Pacing.STATE or not gate.stale_sentence(
+            state, self._now_ns, self.config
+        )
+        if fresh and self._faults & Fault.STATE_STALE:
             self._faults &= ~Fault.STATE_STALE
+            self._restart_planner()  # the driver may have been started anew meanwhile
         self._resend = self._used_stamp_ns is not None and state.stamp_ns == self._used_stamp_ns
 
     @guarded
@@ -219,7 +221,12 @@ class ControllerCore(ControllerState):
 
     def _check_allowed(self) -> gate.Refusal | None:
         if self._latched or not self._armed:
-            return gate.Refusal(AckResult.NOT_ARMED, f"The controller is {self.state.name}: {self._detail}")
+            why = (
+                f"the cause is latched: {self._latched}"
+                if self._latched
+                else "arm it first (/physgen/set_armed)."
+            )
+            return gate.Refusal(AckResult.NOT_ARMED, f"The controller is {self.state.name}: {why}")
         if self._stop:
             return gate.Refusal(AckResult.NOT_ARMED, self._stop)
         if self._teleop_active() or self._recently_released():
@@ -230,9 +237,9 @@ class ControllerCore(ControllerState):
             return gate.Refusal(AckResult.NOT_ARMED, "The required deadman is not pressed.")
         blocking = self._faults & STOPPING & ~Fault.STATE_STALE
         if blocking:
-            return gate.Refusal(
-                AckResult.NOT_ARMED, f"The controller holds ({blocking.name}): {self._detail}"
-            )
+            # The causes, not the newest detail: that is the refusal before this one.
+            causes = " ".join(self._causes.get(fault, "") for fault in Fault if fault & blocking)
+            return gate.Refusal(AckResult.NOT_ARMED, f"The controller holds ({blocking.name}): {causes}")
         return None
 
     def _plan(self, chunk: ActionChunk) -> gate.Refusal | None:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -18,17 +18,14 @@ from physgen_control import gate
 from physgen_control.chunk_player import ChunkPlayer
 from physgen_control.controller_config import NS_PER_S, ControllerConfig, Mode, Pacing, seconds_to_ns
 from physgen_control.gripper import GripperSwitch
+from physgen_control.motion_planner import MotionPlanner, PlannedStep
 from physgen_control.types import (
-    AckResult,
     ActionChunk,
     AppliedAction,
     ChunkAck,
     Episode,
     Fault,
-    Float32Array,
     Float64Array,
-    Limit,
-    Pose,
     RobotState,
     SafetyState,
 )
@@ -66,40 +63,6 @@ class SafetySnapshot:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedStep:
-    """One action of an accepted chunk after planning: float32[6] motion, TCP target, joint targets [rad]."""
-
-    motion: Float32Array
-    limits: Limit
-    target_pose: Pose
-    positions: Float64Array
-
-
-class PlanRefusedError(ValueError):
-    """A chunk cannot become a joint trajectory; `result` is the code, the message a sentence."""
-
-    def __init__(self, result: AckResult, sentence: str) -> None:
-        super().__init__(sentence)
-        self.result = result
-
-
-class MotionPlanner(Protocol):
-    """Turns motions into joint trajectories for an arm that is commanded in joint space."""
-
-    def plan(self, motions: Float32Array, state: RobotState, now_ns: int) -> list[PlannedStep]:
-        """Plan float32[n, 6] motions from the commanded (at rest: measured) state; raises PlanRefusedError."""
-
-    def stop(self, state: RobotState | None, now_ns: int) -> None:
-        """Come to rest as fast as the limits allow."""
-
-    def tracking_error(self, state: RobotState) -> float:
-        """Return the largest distance [rad] of a measured joint from its command."""
-
-    def take(self) -> Any:
-        """Return the trajectory to send now, once, or None."""
-
-
 def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
     """An unexpected exception latches FAULT_INTERNAL, so that nothing moves whatever the caller does next."""
 
@@ -121,6 +84,8 @@ class ControllerState:
         self.config = config
         self._mode = config.mode
         self._planner = planner
+        if planner is not None:
+            planner.set_shadow(config.mode is Mode.SHADOW)
         self._player = ChunkPlayer(config.execution, config.bridge_steps)
         self._gripper = GripperSwitch(config)
         self._sessions = gate.SessionLog()
@@ -130,8 +95,10 @@ class ControllerState:
         self._latched = ""
         self._stop = ""
         self._faults = Fault.NONE
+        self._causes: dict[Fault, str] = {}
         self._detail = "Not armed yet."
         self._publishers: int | None = None
+        self._robot_obstacle = ""
         # Episode and step counting.
         self._episode: Episode | None = None
         self._ended: deque[str] = deque(maxlen=_KNOWN_EPISODES)
@@ -187,6 +154,11 @@ class ControllerState:
             detail=self._detail,
         )
 
+    @property
+    def chunk_loaded(self) -> bool:
+        """A chunk is being played, or waits for its episode to be announced."""
+        return self._player.active or self._stash is not None
+
     def set_mode(self, mode: Mode | str) -> Answer:
         """Choose whether arming commands the arm (`armed`) or only computes (`shadow`)."""
         try:
@@ -194,18 +166,21 @@ class ControllerState:
         except ValueError:
             return False, f"The mode must be armed or shadow, got {mode!r}."
         if wanted is not self._mode:
-            self._drop_chunk()
+            self._halt()
             self._mode = wanted
+            if self._planner is not None:
+                self._planner.set_shadow(wanted is Mode.SHADOW)
         return True, f"Mode {wanted.value}."
 
     @guarded
     def arm(self) -> Answer:
         """Allow motion if the preconditions hold; also ends a hold."""
-        obstacle = self._arming_obstacle()
-        if obstacle:
-            return False, obstacle
+        obstacles = self._arming_obstacles()
+        if obstacles:
+            return False, " ".join(obstacles)
         self._armed, self._stop = True, ""
         self._faults &= ~(_STICKY | Fault.POLICY_LATE | Fault.CHUNK_REJECTED)
+        self._restart_planner()
         self._expect_chunk()
         self._detail = f"{self.state.name}: waiting for a chunk."
         return True, f"The controller is {self.state.name}."
@@ -252,23 +227,24 @@ class ControllerState:
         self._planned.clear()
         self._stash = None
 
-    def _arming_obstacle(self) -> str:
+    def _arming_obstacles(self) -> list[str]:
+        """Return every precondition that does not hold, a sentence each."""
+        obstacles = []
         if self._latched:
-            return f"FAULT is latched: clear_fault first. Cause: {self._latched}"
+            obstacles.append(f"FAULT is latched: clear_fault first. Cause: {self._latched}")
+        if self._robot_obstacle:
+            obstacles.append(f"{self._robot_obstacle} Recover the robot first (/physgen/recover).")
         if self._publishers is not None and self._publishers > 1:
-            return f"{self._publishers} nodes publish action chunks: stop all but one."
+            obstacles.append(f"{self._publishers} nodes publish action chunks: stop all but one.")
         if self._publishers == 0 and self.config.require_publisher:
-            return (
-                "Nobody publishes action chunks yet: start the policy (or set require_publisher:=false to "
-                "teleoperate)."
+            obstacles.append(
+                "Nobody publishes action chunks yet: start the policy (or set require_publisher:=false to teleoperate)."
             )
-        if self._robot is None and self.config.arm_without_state:
-            return ""
-        if self.config.pacing is Pacing.TIMER and not self.config.arm_without_state:
-            return gate.stale_sentence(self._robot, self._now_ns, self.config)
-        if self._robot is None:
-            return gate.stale_sentence(None, self._now_ns, self.config)
-        return ""
+        if self.config.arm_without_state:
+            return obstacles
+        ages = self.config.pacing is Pacing.TIMER or self._robot is None
+        stale = gate.stale_sentence(self._robot, self._now_ns, self.config) if ages else ""
+        return [*obstacles, stale] if stale else obstacles
 
     # --- watchdogs --------------------------------------------------------------------------------------------
 
@@ -311,6 +287,62 @@ class ControllerState:
                 f"No robot state for {self.config.policy_timeout:g} s: is the robot or the simulator running?",
             )
 
+    @guarded
+    def on_robot_mode(self, obstacle: str) -> None:
+        """Report why the arm's driver does not move it (reflex, user stop, hand guiding); empty: it would."""
+        self._robot_obstacle = obstacle
+        if obstacle and self._armed and not self._faults & Fault.ROBOT_MODE:
+            self._halt()
+            self._raise(Fault.ROBOT_MODE, f"{obstacle} Recover the robot, then arm again.")
+
+    @guarded
+    def on_late_trajectory(self, late: float, now_ns: int) -> Any:
+        """Report that a trajectory was ready `late` seconds after its start; returns what to send instead, if anything.
+
+        From rest it may simply start later. In motion it would not join the one before: that one comes to rest.
+        """
+        self._advance(now_ns)
+        if self._planner is None:
+            return None
+        postponed = self._planner.postpone(self._now_ns)
+        if postponed is not None:
+            return postponed
+        stopping = not self._player.active  # then whatever stopped the arm has said why
+        self._drop_chunk()
+        self._planner.withdraw(self._robot, self._now_ns)
+        if not stopping:
+            self._raise(
+                Fault.POLICY_LATE,
+                f"A trajectory was ready {late:.3f} s late and was not sent: this machine is overloaded.",
+            )
+        return self._planner.take()
+
+    def remark(self, sentence: str) -> None:
+        """Tell people something that changes no state."""
+        self._detail = sentence
+
+    @guarded
+    def on_wrench(self, force: float, torque: float) -> None:
+        """Report the magnitude of the external force [N] and torque [Nm] at the tool."""
+        config = self.config
+        within = force <= config.max_force and torque <= config.max_torque  # false for NaN
+        if within or not self._armed or self._faults & Fault.WRENCH:
+            return
+        self._halt()
+        self._raise(
+            Fault.WRENCH,
+            f"The arm feels {force:.1f} N and {torque:.1f} Nm, allowed are {config.max_force:g} N and "
+            f"{config.max_torque:g} Nm (max_force, max_torque): free it and arm again.",
+        )
+
+    @guarded
+    def on_gripper(self, trouble: str) -> None:
+        """Report that the gripper driver refused or failed a goal; empty: a goal succeeded."""
+        if trouble:
+            self._raise(Fault.GRIPPER, trouble)
+        else:
+            self._faults &= ~Fault.GRIPPER
+
     # --- bookkeeping ------------------------------------------------------------------------------------------
 
     def _advance(self, now_ns: int) -> None:
@@ -319,6 +351,8 @@ class ControllerState:
 
     def _begin(self, episode: Episode | None) -> None:
         self._halt()
+        if episode is not None and self._armed:
+            self._restart_planner()
         self._episode, self._step = episode, 0
         self._used_stamp_ns, self._resend, self._last = None, False, None
         self._gripper.reset()
@@ -350,9 +384,14 @@ class ControllerState:
         if self._planner is not None and moving:
             self._planner.stop(self._robot, self._now_ns)
 
+    def _restart_planner(self) -> None:
+        fresh = not gate.stale_sentence(self._robot, self._now_ns, self.config)
+        if self._planner is not None and self._robot is not None and fresh:
+            self._planner.restart(self._robot, self._now_ns)
+
     def _raise(self, fault: Fault, sentence: str) -> None:
         self._faults |= fault
-        self._detail = sentence
+        self._detail = self._causes[fault] = sentence
 
     def _watch_inputs(self) -> None:
         if self._twist_ns is not None and (
@@ -368,6 +407,9 @@ class ControllerState:
 
     def _watch_tracking(self, robot: RobotState) -> None:
         if self._planner is None or self._mode is Mode.SHADOW or self._faults & Fault.TRACKING:
+            return
+        # Between episodes, at rest, a person may lead the arm by hand.
+        if self._episode is None and not self._player.active and not self._planner.active(self._now_ns):
             return
         error = self._planner.tracking_error(robot)
         if error > self.config.tracking_limit:

@@ -7,16 +7,15 @@ float64[7] in rad, the tool centre point is `hand_tcp` in the base frame.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from physgen_control.controller_config import RobotType
 from physgen_control.geometry import (
-    conjugate,
-    normalized,
+    matrix_from_quaternion,
     quaternion_from_matrix,
-    quaternion_product,
     rotation_vector_from_quaternion,
 )
 from physgen_control.types import Float64Array, Pose
@@ -39,6 +38,26 @@ _DH = (
 _FLANGE = 0.107  # [m] along z of link 7
 _HAND_YAW = -np.pi / 4  # [rad] of the hand on the flange, about z
 _TCP = 0.1034  # [m] along z of the hand: franka_description, hand_tcp
+
+
+def _link_terms() -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return the parts [7, 4, 4] of each link's transform that are constant, times cosine and times sine."""
+    constant, cosine, sine = np.zeros((3, NUM_JOINTS, 4, 4))
+    for index, (a, d, alpha) in enumerate(_DH):
+        ca, sa = np.cos(alpha), np.sin(alpha)
+        constant[index] = [[0, 0, 0, a], [0, 0, -sa, -d * sa], [0, 0, ca, d * ca], [0, 0, 0, 1]]
+        cosine[index, :3, :2] = [[1, 0], [0, ca], [0, sa]]
+        sine[index, :3, :2] = [[0, -1], [ca, 0], [sa, 0]]
+    return constant, cosine, sine
+
+
+def _hand() -> Float64Array:
+    c, s = np.cos(_HAND_YAW), np.sin(_HAND_YAW)
+    return np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, _FLANGE + _TCP], [0, 0, 0, 1]], np.float64)
+
+
+_LINK_CONSTANT, _LINK_COSINE, _LINK_SINE = _link_terms()
+_HAND = _hand()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +91,10 @@ _LIMITS = {
         jerk=np.array([7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0]),
     ),
 }
+
+
+# A solution leans to a posture by this share of the way and at most this far [rad].
+_LEAN, _MAX_LEAN = 0.05, 0.004
 
 
 def joint_limits(robot: RobotType) -> JointLimits:
@@ -109,6 +132,7 @@ def inverse(
     limits: JointLimits,
     *,
     margin: float = 0.0,
+    posture: Float64Array | None = None,
     position_tolerance: float = 1e-6,
     rotation_tolerance: float = 1e-5,
     min_singular_value: float = 0.02,
@@ -121,6 +145,7 @@ def inverse(
         seed: Start, normally the last command: the solution stays on its branch.
         limits: Joint positions stay within them, by `margin` [rad].
         margin: Distance kept from joint limits; a seed outside may come back in but not go farther out.
+        posture: Joints [7] to lean to where the target leaves freedom (seven joints, six numbers); None: the seed.
         position_tolerance: Largest position error of the result [m].
         rotation_tolerance: Largest rotation error of the result [rad].
         min_singular_value: Refuse results nearer to a singularity than this (see smallest_singular_value).
@@ -131,19 +156,29 @@ def inverse(
     """
     lower = np.minimum(limits.lower + margin, seed)
     upper = np.maximum(limits.upper - margin, seed)
-    quaternion = normalized(target.quaternion)
+    lean = (
+        np.zeros(NUM_JOINTS) if posture is None else np.clip(_LEAN * (posture - seed), -_MAX_LEAN, _MAX_LEAN)
+    )
+    rotation = matrix_from_quaternion(target.quaternion)
     positions = np.array(seed, np.float64)
     distance, angle = np.inf, np.inf
     for _ in range(max_iterations):
         frames = _frames(positions)
-        error = _pose_error(frames[-1], target.position, quaternion)
-        distance, angle = float(np.linalg.norm(error[:3])), float(np.linalg.norm(error[3:]))
+        error = _pose_error(frames[-1], target.position, rotation)
+        distance, angle = math.sqrt(error[:3] @ error[:3]), math.sqrt(error[3:] @ error[3:])
         if distance <= position_tolerance and angle <= rotation_tolerance:
-            return _checked(positions, min_singular_value)
+            return _checked(positions, seed, min_singular_value)
         matrix = _jacobian(frames)
         # Damping grows with the error: far away it keeps steps short, near the goal it vanishes (fast convergence).
         damping = 1e-8 + 1e-3 * float(error @ error)
-        step = matrix.T @ np.linalg.solve(matrix @ matrix.T + damping * np.eye(6), error)
+        step = _step(matrix, damping, error, lean)
+        # A joint that would leave its range stays at its limit; the others, one more than needed, take over.
+        stuck = (positions + step < lower) | (positions + step > upper)
+        if np.any(stuck):
+            edge = np.clip(positions + step, lower, upper) - positions
+            rest, aside = np.where(stuck, 0.0, matrix), np.where(stuck, 0.0, lean)
+            step = np.where(stuck, edge, _step(rest, damping, error - matrix[:, stuck] @ edge[stuck], aside))
+        lean = np.zeros(NUM_JOINTS)  # once: leaning again and again would keep the error from vanishing
         longest = float(np.max(np.abs(step)))
         if longest > 0.3:  # beyond this the linearisation is worth nothing
             step *= 0.3 / longest
@@ -159,9 +194,17 @@ def inverse(
     )
 
 
-def _checked(positions: Float64Array, min_singular_value: float) -> Float64Array:
+def _step(matrix: Float64Array, damping: float, error: Float64Array, lean: Float64Array) -> Float64Array:
+    """Return the damped-least-squares joint step [7] for a task-space error [6], near the wanted step `lean` [7]."""
+    square = matrix @ matrix.T + damping * np.eye(6)
+    step: Float64Array = lean + matrix.T @ np.linalg.solve(square, error - matrix @ lean)
+    return step
+
+
+def _checked(positions: Float64Array, seed: Float64Array, min_singular_value: float) -> Float64Array:
     value = smallest_singular_value(positions)
-    if value < min_singular_value:
+    # Out of a singularity is always allowed, otherwise an arm that was left in one could never leave.
+    if value < min_singular_value and value <= smallest_singular_value(seed):
         raise IKError(
             f"The target is too close to a singular configuration (smallest singular value {value:.3g}, allowed is "
             f"{min_singular_value:g})."
@@ -169,9 +212,17 @@ def _checked(positions: Float64Array, min_singular_value: float) -> Float64Array
     return positions
 
 
-def _pose_error(frame: Float64Array, position: Float64Array, quaternion: Float64Array) -> Float64Array:
-    turn = quaternion_product(quaternion, conjugate(quaternion_from_matrix(frame[:3, :3])))
-    return np.concatenate([position - frame[:3, 3], rotation_vector_from_quaternion(turn)])
+def _pose_error(frame: Float64Array, position: Float64Array, rotation: Float64Array) -> Float64Array:
+    """Return translation [m] and rotation vector [rad] from a frame to a target, base frame."""
+    m = rotation @ frame[:3, :3].T
+    vector = 0.5 * np.array([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]])
+    sine = math.sqrt(vector @ vector)
+    cosine = 0.5 * (m[0, 0] + m[1, 1] + m[2, 2] - 1.0)
+    if cosine < -0.9:  # near half a turn the sine says too little
+        vector = rotation_vector_from_quaternion(quaternion_from_matrix(m))
+    elif sine > 1e-12:
+        vector *= math.atan2(sine, cosine) / sine
+    return np.concatenate([position - frame[:3, 3], vector])
 
 
 def _frames(positions: Float64Array) -> list[Float64Array]:
@@ -179,29 +230,17 @@ def _frames(positions: Float64Array) -> list[Float64Array]:
     values = np.asarray(positions, np.float64)
     if values.shape != (NUM_JOINTS,):
         raise ValueError(f"Expected {NUM_JOINTS} joint positions, got shape {values.shape}.")
-    frames = []
-    frame = np.eye(4)
-    for angle, (a, d, alpha) in zip(values, _DH, strict=True):
-        c, s, ca, sa = np.cos(angle), np.sin(angle), np.cos(alpha), np.sin(alpha)
-        frame = frame @ np.array(
-            [
-                [c, -s, 0.0, a],
-                [s * ca, c * ca, -sa, -d * sa],
-                [s * sa, c * sa, ca, d * ca],
-                [0.0, 0.0, 0.0, 1.0],
-            ]
-        )
-        frames.append(frame)
-    c, s = np.cos(_HAND_YAW), np.sin(_HAND_YAW)
-    hand = np.array(
-        [[c, -s, 0.0, 0.0], [s, c, 0.0, 0.0], [0.0, 0.0, 1.0, _FLANGE + _TCP], [0.0, 0.0, 0.0, 1.0]]
-    )
-    frames.append(frame @ hand)
+    c, s = np.cos(values), np.sin(values)
+    links = _LINK_CONSTANT + c[:, None, None] * _LINK_COSINE + s[:, None, None] * _LINK_SINE
+    frames = [links[0]]
+    for link in links[1:]:
+        frames.append(frames[-1] @ link)
+    frames.append(frames[-1] @ _HAND)
     return frames
 
 
 def _jacobian(frames: list[Float64Array]) -> Float64Array:
     tip = frames[-1][:3, 3]
-    axes = np.stack([frame[:3, 2] for frame in frames[:NUM_JOINTS]])
-    origins = np.stack([frame[:3, 3] for frame in frames[:NUM_JOINTS]])
-    return np.concatenate([np.cross(axes, tip - origins).T, axes.T])
+    stack = np.array(frames[:NUM_JOINTS])
+    (x, y, z), (ax, ay, az) = (tip - stack[:, :3, 3]).T, stack[:, :3, 2].T
+    return np.array([ay * z - az * y, az * x - ax * z, ax * y - ay * x, ax, ay, az])

@@ -115,6 +115,17 @@ class BrokenPlanner:
 
     def take(self) -> None: ...
 
+    def active(self, *_: Any) -> bool:
+        return False
+
+    def restart(self, *_: Any) -> None: ...
+
+    def withdraw(self, *_: Any) -> None: ...
+
+    def postpone(self, *_: Any) -> None: ...
+
+    def set_shadow(self, *_: Any) -> None: ...
+
 
 def test_an_exception_latches_fault_internal() -> None:
     rig = Rig(planner=BrokenPlanner()).begin()
@@ -136,6 +147,43 @@ def test_an_arm_away_from_its_command_holds_until_armed_again() -> None:
     assert "0.300 rad" in rig.core.status.detail
     planner.tracking_error = lambda *_: 0.0  # type: ignore[method-assign]
     assert_hold(rig.step())
+    assert rig.core.state == SafetyState.HOLD
+    assert rig.core.arm()[0]
+    assert rig.core.state == SafetyState.ARMED
+
+
+def test_refusals_name_the_cause_and_do_not_grow() -> None:
+    """Each refusal once quoted the one before, without end."""
+    planner = BrokenPlanner()
+    planner.tracking_error = lambda *_: 0.3  # type: ignore[method-assign]
+    rig = Rig(planner=planner).begin()
+    rig.step()
+    details = [rig.send(chunk_seq=index).detail for index in range(1, 6)]
+    assert len(set(details)) == 1
+    assert details[0].count("refused") == 0 and "0.300 rad" in details[0]
+
+
+def test_a_robot_that_does_not_move_holds_until_recovered_and_armed() -> None:
+    rig = Rig(planner=BrokenPlanner()).begin()
+    rig.core.on_robot_mode("The robot stopped with a reflex (cartesian_reflex).")
+    assert rig.core.state == SafetyState.HOLD
+    assert "cartesian_reflex" in rig.core.status.detail
+    ok, sentence = rig.core.arm()
+    assert not ok and "Recover" in sentence
+    rig.core.on_robot_mode("")
+    assert rig.core.state == SafetyState.HOLD
+    assert rig.core.arm()[0]
+    assert rig.core.state == SafetyState.ARMED
+
+
+@pytest.mark.parametrize(("force", "torque"), [(41.0, 0.0), (0.0, 16.0), (float("nan"), 0.0)])
+def test_a_force_above_the_limit_holds_until_armed_again(force: float, torque: float) -> None:
+    rig = Rig().begin()
+    rig.core.on_wrench(39.0, 14.0)
+    assert rig.core.state == SafetyState.ARMED
+    rig.core.on_wrench(force, torque)
+    assert rig.core.status.faults & Fault.WRENCH
+    rig.core.on_wrench(0.0, 0.0)
     assert rig.core.state == SafetyState.HOLD
     assert rig.core.arm()[0]
     assert rig.core.state == SafetyState.ARMED

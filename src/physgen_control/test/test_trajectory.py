@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from controller_rig import PERIOD_NS, START_NS, Rig, make_actions, make_config, make_state
 
+from physgen_control import kinematics
 from physgen_control.controller_config import NS_PER_S, ArmInterface, ControllerConfig, Mode, RobotType
 from physgen_control.controller_core import PlanRefusedError
 from physgen_control.kinematics import HOME, forward
@@ -91,7 +92,7 @@ def test_a_replacement_continues_position_velocity_and_acceleration() -> None:
         trajectory = planner.take()
         assert trajectory is not None
         replaced += running is not None
-        command = planner.command(planner._path, now_ns)
+        command = planner.command(now_ns)
         for ours, theirs, atol in zip(command, start, (1e-3, 2e-2, 0.5), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=atol)
         assert_within_limits(planner, trajectory, command)
@@ -105,10 +106,10 @@ def test_the_path_itself_is_continuous_over_a_replacement() -> None:
     motions = np.tile(np.array([0.004, 0, 0, 0, 0, 0], np.float32), (8, 1))
     planner.plan(motions, state(), START_NS)
     now_ns = START_NS + 5 * PERIOD_NS
-    before = planner.command(planner._path, now_ns)
+    before = planner.command(now_ns)
     assert np.abs(before[1]).max() > 0.01  # it moves
     planner.plan(-motions, state(before[0], now_ns), now_ns)
-    after = planner.command(planner._path, now_ns)
+    after = planner.command(now_ns)
     for old, new in zip(before, after, strict=True):
         np.testing.assert_allclose(new, old, atol=1e-9)
 
@@ -118,7 +119,7 @@ def test_stop_comes_to_rest_within_the_smoothing_windows() -> None:
     planner.plan(np.tile(np.array([0.01, 0, 0, 0, 0, 0], np.float32), (8, 1)), state(), START_NS)
     planner.take()
     now_ns = START_NS + 4 * PERIOD_NS
-    start = planner.command(planner._path, now_ns)
+    start = planner.command(now_ns)
     planner.stop(None, now_ns)
     trajectory = planner.take()
     assert trajectory is not None
@@ -158,12 +159,20 @@ def test_the_core_sends_one_trajectory_per_chunk_and_stops_when_the_arm_does_not
     rig.core.on_state(state(), rig.now_ns)
     assert rig.core.arm()[0]
     ack = rig.send(episode_id="", data=make_actions(size=0.003))
+    assert (
+        ack.result == AckResult.NOT_ARMED and "settles" in ack.detail
+    )  # its controller may hold another pose
+    settling = rig.core.take_trajectory()
+    np.testing.assert_array_equal(settling.positions, HOME[None])
+    rig.now_ns += round(settling.times[-1] * NS_PER_S)
+    rig.core.on_state(state(stamp_ns=rig.now_ns), rig.now_ns)
+    ack = rig.send(episode_id="", data=make_actions(size=0.003))
     assert ack.result == AckResult.ACCEPTED, ack.detail
     first = rig.core.take_trajectory()
     assert first is not None and rig.core.take_trajectory() is None
     for index in range(8):
         rig.now_ns += PERIOD_NS
-        planned = first.positions[index]
+        planned = at(first, REST, (index + 1) * PERIOD_NS / NS_PER_S)[0]
         rig.core.on_state(state(planned, rig.now_ns), rig.now_ns)
         action = rig.tick()
         assert action is not None and action.source == Source.POLICY
@@ -199,3 +208,77 @@ def test_a_stretched_arm_refuses_to_stretch_farther() -> None:
     with pytest.raises(PlanRefusedError, match=r"Action 0: .*\.$") as caught:
         planner.plan(outwards, state(q), START_NS)
     assert caught.value.result in (AckResult.JOINT_LIMIT, AckResult.IK)
+
+
+def forward_motion(size: float = 0.01) -> np.ndarray:
+    return np.tile(np.array([size, 0, 0, 0, 0, 0], np.float32), (8, 1))
+
+
+def test_a_late_trajectory_from_rest_starts_later_and_one_in_motion_is_withdrawn() -> None:
+    """A busy process must not make the arm's command jump."""
+    planner = TrajectoryPlanner(config())
+    planner.plan(forward_motion(), state(), START_NS)
+    first = planner.take()
+    late_ns = START_NS + 200_000_000
+    postponed = planner.postpone(late_ns)
+    assert first is not None and postponed is not None and postponed.start_ns == late_ns
+    np.testing.assert_array_equal(postponed.positions, first.positions)
+    np.testing.assert_array_equal(planner.command(late_ns)[0], HOME)
+
+    moving_ns = late_ns + 4 * PERIOD_NS
+    command = planner.command(moving_ns)
+    assert np.abs(command[1]).max() > 0.01
+    planner.plan(forward_motion(0.004), state(command[0], moving_ns), moving_ns)
+    planner.take()
+    assert planner.postpone(moving_ns + 100_000_000) is None
+    before = [part.copy() for part in at(postponed, REST, 6 * PERIOD_NS / NS_PER_S)]
+    planner.withdraw(None, moving_ns + 2 * PERIOD_NS)
+    for ours, theirs in zip(planner.command(moving_ns + 2 * PERIOD_NS), before, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-9)  # it follows the one before
+    stop = planner.take()
+    assert stop is not None
+    assert_ends_at_rest(stop)
+
+
+def test_arming_settles_on_the_measured_joints_first() -> None:
+    planner = TrajectoryPlanner(config())
+    planner.plan(forward_motion(0.002), state(), START_NS)
+    planner.take()
+    now_ns = START_NS + 2 * NS_PER_S
+    rest = planner.command(now_ns)[0]
+    planner.restart(state(rest + 0.005, now_ns), now_ns)
+    assert planner.take() is None  # near enough: the command goes on
+    pushed = rest.copy()
+    pushed[1] += 0.15
+    with pytest.raises(PlanRefusedError, match="arm again"):
+        planner.plan(forward_motion(0.002), state(pushed, now_ns), now_ns)
+    planner.restart(state(pushed, now_ns), now_ns)
+    settling = planner.take()
+    assert settling is not None
+    assert_within_limits(planner, settling, (rest, np.zeros(7), np.zeros(7)))
+    np.testing.assert_array_equal(settling.positions[-1], pushed)
+    with pytest.raises(PlanRefusedError, match="settles"):
+        planner.plan(forward_motion(0.002), state(pushed, now_ns), now_ns)
+    settled_ns = now_ns + round(settling.times[-1] * NS_PER_S)
+    planner.plan(forward_motion(0.002), state(pushed, settled_ns), settled_ns)
+
+
+def test_out_of_a_singularity_is_allowed_and_farther_in_is_not() -> None:
+    wide = {"workspace_max": (2, 2, 2), "workspace_min": (-2, -2, -2), "tilt_limit": 3.15}
+    planner = TrajectoryPlanner(config(joint_margin=0.0, **wide))
+    # Elbow aside until the shoulder is singular: seen with a clamped elbow near the base.
+    q = np.array([1.31, -0.04, -1.40, -2.66, -0.09, 2.65, 0.61])
+    assert kinematics.smallest_singular_value(q) < 0.02
+    refusals = []
+    for direction in np.vstack([np.eye(3), -np.eye(3)]):
+        motion = np.zeros((1, 6), np.float32)
+        motion[0, :3] = 0.003 * direction
+        planner.set_shadow(False)
+        try:
+            [step] = planner.plan(motion, state(q), START_NS)
+        except PlanRefusedError as error:
+            refusals.append(str(error))
+        else:
+            assert kinematics.smallest_singular_value(step.positions) >= kinematics.smallest_singular_value(q)
+    assert 0 < len(refusals) < 6
+    assert all("singular" in refusal for refusal in refusals)

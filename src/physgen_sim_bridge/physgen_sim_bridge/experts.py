@@ -54,9 +54,13 @@ def make_expert(task: str) -> Expert:
             return StackExpert()
         case "FakeReach-v0":
             return ReachExpert()
+        case "FrankaPick-v0":
+            return CautiousExpert(PickExpert())
+        case "FrankaPush-v0":
+            return CautiousExpert(PushExpert())
     raise UserError(
         f"There is no scripted expert for the task {task!r}; there are experts for: "
-        "PushCube-v1, PickCube-v1, StackCube-v1, FakePush-v0, FakeReach-v0."
+        "PushCube-v1, PickCube-v1, StackCube-v1, FakePush-v0, FakeReach-v0, FrankaPick-v0, FrankaPush-v0."
     )
 
 
@@ -106,6 +110,38 @@ class ReachExpert(_StateExpert):
 
     def _decide(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
         return _action(objects["goal"].position - tcp_pose.position, _upright(tcp_pose), OPEN)
+
+
+CAUTIOUS_STEP, CAUTIOUS_TURN = 0.012, 0.045
+"""Just below what the controller lets a real arm do in one control step [m], [rad]."""
+
+CAUTIOUS_GAIN = 0.15
+"""Share of the remaining way per control step: a real arm follows its command after about four of them."""
+
+
+NEAR_BASE = 0.42
+"""Nearer to the base than this [m] a downward hand cannot go down: the elbow is at its limit. Forward first."""
+
+
+class CautiousExpert:
+    """Another expert's way at the speed of a real arm."""
+
+    def __init__(self, expert: Expert) -> None:
+        self._expert = expert
+
+    def reset(self) -> None:
+        """Start an episode."""
+        self._expert.reset()
+
+    def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
+        """Return the clean action."""
+        action = self._expert.act(objects, tcp_pose, gripper_width)
+        if tcp_pose.position[0] < NEAR_BASE:
+            action[2] = max(float(action[2]), 0.0)
+        scaled = action[:6].astype(np.float64) * np.float64(CAUTIOUS_GAIN)
+        action[:3] = _shorten(scaled[:3], CAUTIOUS_STEP)
+        action[3:6] = _shorten(scaled[3:], CAUTIOUS_TURN)
+        return action
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from physgen_control.errors import UserError
+from physgen_sim_bridge.fake_franka.table import TASKS as FRANKA_TASKS
 from physgen_sim_bridge.fake_world import FAKE_TASKS, FakeWorld
 from physgen_sim_bridge.maniskill_world import TASKS as MANISKILL_TASKS
 from physgen_sim_bridge.maniskill_world import ManiSkillWorld
@@ -23,7 +24,7 @@ def known_tasks(sim: str) -> tuple[str, ...]:
         case "maniskill":
             return tuple(MANISKILL_TASKS)
         case "fake":
-            return tuple(FAKE_TASKS)
+            return (*FAKE_TASKS, *FRANKA_TASKS)
     raise UnknownTaskError(f"There is no simulator {sim!r}; choose one of: maniskill, fake.")
 
 
@@ -38,6 +39,11 @@ def check_task(sim: str, task: str, image_size: int = 128) -> None:
         raise UserError(
             f"image_size must be {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels, but it is {image_size}."
         )
+
+
+def runs_by_itself(sim: str, task: str) -> bool:
+    """Say whether the task belongs to the fake Franka: an arm with its own clock, which cannot be stepped."""
+    return sim == "fake" and task in FRANKA_TASKS
 
 
 def make_world(

@@ -20,6 +20,8 @@ TELEOP_TWIST = "/teleop/twist"
 TELEOP_JOY = "/teleop/joy"
 JOINT_TRAJECTORY = "/physgen_arm_controller/joint_trajectory"
 PREDICTED_IMAGE = "/physgen/predicted/image_raw"
+ROBOT_STATE = "/franka_robot_state_broadcaster/robot_state"
+EXTERNAL_WRENCH = "/franka_robot_state_broadcaster/external_wrench_in_base_frame"
 
 
 def image_topic(camera: str, compressed: bool = False) -> str:

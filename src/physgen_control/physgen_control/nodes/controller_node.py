@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import rclpy
 from builtin_interfaces.msg import Duration
-from geometry_msgs.msg import PoseStamped, TwistStamped
+from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
@@ -32,6 +32,7 @@ from physgen_control.controller_config import ArmInterface, ControllerConfig, Pa
 from physgen_control.controller_core import ControllerCore, SafetySnapshot
 from physgen_control.errors import UserError
 from physgen_control.nodes import qos
+from physgen_control.nodes.arm_driver import ArmDriver
 from physgen_control.nodes.conversions import (
     ConversionError,
     action_chunk_from_msg,
@@ -40,14 +41,19 @@ from physgen_control.nodes.conversions import (
     episode_from_msg,
     make_header,
     ns_to_duration,
+    ns_to_stamp,
     robot_state_from_msgs,
     stamp_to_ns,
 )
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.trajectory import TrajectoryPlanner
+from physgen_control.types import AckResult
 from physgen_msgs.msg import ActionChunk, AppliedAction, ChunkAck, EpisodeInfo, SafetyStatus
 
 WATCH_PERIOD_S = 0.1
+LATE_S = 0.03
+"""Half the time to a trajectory's first knot: later than this it would not join the one before smoothly."""
+
 STATUS_PERIOD_S = 1.0
 POSE_SLACK_NS = 50_000_000
 """Joint states and TCP poses of the real driver are published by different broadcasters: nearest within this."""
@@ -104,6 +110,10 @@ class ControllerNode(Node):
         self.create_service(SetBool, "/physgen/set_armed", self._set_armed)
         self.create_service(Trigger, "/physgen/clear_fault", self._clear_fault)
         self.create_service(Trigger, "/physgen/hold", self._hold)
+        self._driver = ArmDriver(self, self.core, self.config) if joints else None
+        if self._driver is not None:
+            self.create_service(Trigger, "/physgen/recover", self._recover)
+            self.create_subscription(WrenchStamped, topics.EXTERNAL_WRENCH, self._on_wrench, qos.STATE_READER)
         # Watchdogs run on a clock that cannot stop; simulated time stands still while a world waits.
         self.create_timer(WATCH_PERIOD_S, self._watch, clock=self._steady)
         self.create_timer(STATUS_PERIOD_S, self._repeat_status, clock=self._steady)
@@ -145,9 +155,21 @@ class ControllerNode(Node):
     def _on_chunk(self, message: ActionChunk) -> None:
         chunk = action_chunk_from_msg(message)
         ack = self.core.on_chunk(chunk, max(self._now_ns(), 0))
+        self._send_trajectory()  # at once: its first knot is due soon
+        if ack.result == AckResult.ACCEPTED and not self.core.chunk_loaded:
+            ack = replace(ack, result=AckResult.EXPIRED, detail=self.core.status.detail)
         self._acks.publish(chunk_ack_to_msg(ack))
         if self._lockstep:
             self._tick()
+
+    @guarded
+    def _on_wrench(self, message: WrenchStamped) -> None:
+        force, torque = message.wrench.force, message.wrench.torque
+        self.core.on_wrench(
+            float(np.linalg.norm([force.x, force.y, force.z])),
+            float(np.linalg.norm([torque.x, torque.y, torque.z])),
+        )
+        self._send_trajectory()
 
     @guarded
     def _on_episode(self, message: EpisodeInfo) -> None:
@@ -188,15 +210,27 @@ class ControllerNode(Node):
         action = self.core.tick(self._now_ns())
         if action is not None:
             self._applied.publish(applied_action_to_msg(action))
-        if self._trajectories is not None:
-            trajectory = self.core.take_trajectory()
-            if trajectory is not None:
-                self._trajectories.publish(self._trajectory_msg(trajectory))
+            if self._driver is not None and action.executed:
+                self._driver.command_gripper(float(action.applied[6]))
+        self._send_trajectory()
+
+    def _send_trajectory(self) -> None:
+        trajectory = self.core.take_trajectory()
+        if trajectory is None or self._trajectories is None:
+            return
+        late = (self._now_ns() - trajectory.start_ns) / 1e9
+        if late > LATE_S:
+            trajectory = self.core.on_late_trajectory(late, self._now_ns())
+        if trajectory is not None:
+            self._trajectories.publish(self._trajectory_msg(trajectory))
 
     @guarded
     def _watch(self) -> None:
         self.core.on_publisher_count(self.count_publishers(topics.ACTION_CHUNK))
         self.core.on_wall(self._steady.now().nanoseconds)
+        if self._driver is not None:
+            self._driver.watch()
+            self._send_trajectory()
         self._auto_arm()
 
     def _auto_arm(self) -> None:
@@ -210,12 +244,18 @@ class ControllerNode(Node):
 
     def _set_armed(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         response.success, response.message = self.core.arm() if request.data else self.core.disarm()
+        self._send_trajectory()
         self.publish_changes()
         return response
 
     def _clear_fault(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = self.core.clear_fault()
         self.publish_changes()
+        return response
+
+    def _recover(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        assert self._driver is not None
+        response.success, response.message = self._driver.recover()
         return response
 
     def _hold(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -253,9 +293,11 @@ class ControllerNode(Node):
         )
 
     def _trajectory_msg(self, trajectory: Any) -> JointTrajectory:
-        """Stamp 0 = start now; the controller's clock and ours need not agree to a millisecond."""
+        """A stamped start makes the delay of this message harmless; stamp 0 means on arrival."""
         prefix = self.config.robot_type.value
         message = JointTrajectory(joint_names=[f"{prefix}_joint{index}" for index in range(1, 8)])
+        if self.config.stamp_trajectories:
+            message.header.stamp = ns_to_stamp(trajectory.start_ns)
         rows = zip(
             trajectory.times,
             trajectory.positions,

@@ -95,7 +95,9 @@ class RecorderNode(Node):
             return None
 
     def _profile(self, topic: topics.RecordedTopic) -> QoSProfile:
-        best_effort = topic.best_effort and not self.simulated
+        # A stepped world, which writes the clock, must lose nothing; an arm that runs by itself offers no more.
+        stepped = self.get_parameter("use_sim_time").value
+        best_effort = topic.best_effort and not stepped
         return QoSProfile(
             history=qos.RECORDER.history,
             depth=qos.RECORDER.depth,

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the cameras are: reads and checks the calibration YAML that becomes static transforms. No ROS."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from physgen_control.errors import UserError
+
+CAMERAS = ("fixed_camera", "wrist_camera")
+_UNIT = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mounting:
+    """One camera: translation [m] and unit quaternion (x, y, z, w) from the frame `parent` to the frame `child`."""
+
+    name: str
+    parent: str
+    child: str
+    translation: tuple[float, float, float]
+    quaternion: tuple[float, float, float, float]
+
+
+def read_calibration(path: Path) -> tuple[Mounting, ...]:
+    """Return the mountings of both cameras.
+
+    Raises:
+        UserError: one sentence: the file, the entry and what is wrong with it.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(
+            f"calibration_file:={path} cannot be read ({type(error).__name__}); give a YAML file"
+        ) from error
+    if not isinstance(values, dict) or set(values) != set(CAMERAS):
+        raise UserError(
+            f"calibration_file:={path} must have the entries {' and '.join(CAMERAS)} and no other"
+        )
+    return tuple(_mounting(path, name, values[name]) for name in CAMERAS)
+
+
+def _mounting(path: Path, name: str, values: Any) -> Mounting:
+    where = f"calibration_file:={path}, {name}"
+    keys = {"parent", "child", "translation", "quaternion_xyzw"}
+    if not isinstance(values, dict) or set(values) != keys:
+        raise UserError(f"{where} must have the keys {', '.join(sorted(keys))} and no other")
+    if not all(isinstance(values[key], str) and values[key] for key in ("parent", "child")):
+        raise UserError(f"{where}: parent and child must be names of frames")
+    x, y, z = _numbers(where, "translation", values["translation"], 3)
+    qx, qy, qz, qw = _numbers(where, "quaternion_xyzw", values["quaternion_xyzw"], 4)
+    norm = math.sqrt(qx * qx + qy * qy + qz * qz + qw * qw)
+    if abs(norm - 1.0) > _UNIT:
+        raise UserError(f"{where}: the quaternion (x, y, z, w) must have length 1, it has {norm:.4g}")
+    return Mounting(
+        name=name,
+        parent=values["parent"],
+        child=values["child"],
+        translation=(x, y, z),
+        quaternion=(qx / norm, qy / norm, qz / norm, qw / norm),
+    )
+
+
+def _numbers(where: str, key: str, values: Any, count: int) -> list[float]:
+    good = (
+        isinstance(values, list)
+        and len(values) == count
+        and all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+    )
+    if not good:
+        raise UserError(f"{where}: {key} must be {count} finite numbers, got {values!r}")
+    return [float(value) for value in values]
