@@ -51,6 +51,8 @@ _LEAD = 0.06
 _SETTLED = 0.01
 # Time to come to rest on the measured joints when the arm's last command is not known [s].
 _UNKNOWN_SETTLE = 0.3
+# Slower [rad/s] and with less acceleration [rad/s^2] than this counts as at rest.
+_RESTING = 1e-9
 
 
 class TrajectoryPlanner:
@@ -169,7 +171,8 @@ class TrajectoryPlanner:
         if self._sent is None or self._path is None:
             return None
         start_ns, times, knots = self._sent
-        if np.any(knots[1][0]) or np.any(knots[2][0]):
+        # Rest after an interpolated end is zero up to rounding.
+        if max(np.max(np.abs(knots[1][0])), np.max(np.abs(knots[2][0]))) > _RESTING:
             return None
         self._path = RawPath(self._path.anchor_ns + now_ns - start_ns, self._path.times, self._path.positions)
         self._sent = (now_ns, times, knots)
