@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading and writing the backbone's weights in the published folder layout, every key and shape checked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from physgen_control.errors import UserError
+from physgen_policy.model.config import NovaConfig
+from physgen_policy.model.nova import Nova
+
+SINGLE = "diffusion_pytorch_model.safetensors"
+INDEX = SINGLE + ".index.json"
+FLOATS = (torch.float16, torch.bfloat16, torch.float32)
+
+
+class NovaFolderError(UserError):
+    """A folder that does not hold the backbone the configuration describes."""
+
+
+def expected_shapes(config: NovaConfig) -> dict[str, tuple[int, ...]]:
+    """Key -> shape of the backbone's state, computed without allocating it."""
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in Nova(config).state_dict().items()}
+
+
+def load_nova_folder(folder: Path, config: NovaConfig) -> dict[str, Tensor]:
+    """Read the backbone's tensors, in the type in which they are stored (fp16, bf16 or fp32), on the CPU.
+
+    Args:
+        folder: the published folder (with model_index.json); the weights lie in its `transformer` folder.
+        config: sizes that every tensor must have.
+
+    Raises:
+        NovaFolderError: a file is absent or unreadable, or a key is missing, unexpected or of wrong shape or type.
+    """
+    if not (folder / "model_index.json").is_file():
+        raise NovaFolderError(f"{folder} has no model_index.json; pass the folder that holds it")
+    tensors: dict[str, Tensor] = {}
+    for path in _weight_files(folder / "transformer"):
+        try:
+            part = load_file(path)
+        except (OSError, SafetensorError) as error:
+            raise NovaFolderError(f"{path} cannot be read ({error}); fetch it again") from error
+        if twice := sorted(tensors.keys() & part.keys()):
+            raise NovaFolderError(
+                f"{path} repeats the tensor {twice[0]} of another file; fetch the folder again"
+            )
+        tensors.update(part)
+    validate_nova(tensors, config, folder)
+    return tensors
+
+
+def validate_nova(tensors: dict[str, Tensor], config: NovaConfig, source: Path) -> None:
+    """Compare keys, shapes and types with the configuration.
+
+    Raises:
+        NovaFolderError: names every key that is missing, unexpected or of wrong shape or type.
+    """
+    expected = expected_shapes(config)
+    problems = [f"missing {key}" for key in sorted(expected.keys() - tensors.keys())]
+    problems += [f"unexpected {key}" for key in sorted(tensors.keys() - expected.keys())]
+    for key in sorted(expected.keys() & tensors.keys()):
+        if tuple(tensors[key].shape) != expected[key]:
+            problems.append(f"{key} has shape {tuple(tensors[key].shape)}, expected {expected[key]}")
+        elif tensors[key].dtype not in FLOATS:
+            problems.append(f"{key} has type {tensors[key].dtype}, expected fp16, bf16 or fp32")
+    if problems:
+        raise NovaFolderError(f"{source} does not fit the configuration: " + "; ".join(problems))
+
+
+def save_nova_folder(folder: Path, tensors: dict[str, Tensor], config: NovaConfig) -> None:
+    """Write the tensors unchanged as a folder of the published layout, in one weight file.
+
+    Raises:
+        NovaFolderError: the tensors do not fit the configuration.
+    """
+    validate_nova(tensors, config, folder)
+    (folder / "transformer").mkdir(parents=True, exist_ok=True)
+    index = {"_class_name": "NOVAPipeline", "transformer": ["diffnext", "NOVATransformer3DModel"]}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / "transformer" / SINGLE)
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    if not (folder / INDEX).is_file():
+        return [folder / SINGLE]
+    try:
+        names = set(json.loads((folder / INDEX).read_text())["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise NovaFolderError(f"{folder / INDEX} has no readable weight_map; fetch it again") from error
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name:
+            raise NovaFolderError(f"{folder / INDEX} names {name!r}; weight files must lie beside the index")
+    return [folder / name for name in sorted(names)]
