@@ -245,7 +245,8 @@ def test_shadow_sends_nothing_to_the_arm(tmp_path):
         probe.wait_for(lambda: len(probe.applied) > 12, "steps", 20.0)
         assert any(any(action.applied[:6]) for action in probe.applied)
         assert not any(action.executed for action in probe.applied)
-        assert probe.trajectories == [] and probe.resting()
+        probe.wait_for(probe.resting, "an arm at rest", 10.0)
+        assert probe.trajectories == []
 
 
 @needs_driver_types

@@ -72,6 +72,8 @@ class RecorderNode(Node):
         classes = {topic.name: self._message_class(topic.type) for topic in wanted}
         recorded = tuple(topic for topic in wanted if classes[topic.name] is not None)
         self.recorder = EpisodeRecorder(self.config, recorded, self._report)
+        # Topics whose publisher is still awaited: a simulated episode may be over before a late match.
+        self._awaited = {topic.name for topic in recorded if topic.required and self.simulated}
         for topic in recorded:
             self.create_subscription(
                 classes[topic.name],
@@ -84,7 +86,9 @@ class RecorderNode(Node):
         self.create_service(StopEpisode, "/physgen/stop_episode", self._on_stop)
         # A wall timer: simulated time stands still between episodes.
         self.create_timer(TICK_S, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._report(RecorderStatus(state="ready", detail=f"Subscribed to {len(recorded)} topics."))
+        self._ready = RecorderStatus(state="ready", detail=f"Subscribed to {len(recorded)} topics.")
+        if not self._awaited:
+            self._report(self._ready)
 
     def _message_class(self, message_type: str) -> Any:
         package, _, name = message_type.split("/")
@@ -110,6 +114,10 @@ class RecorderNode(Node):
 
     def _on_tick(self) -> None:
         self.recorder.on_time(time.monotonic_ns())
+        if self._awaited:
+            self._awaited = {name for name in self._awaited if not self.count_publishers(name)}
+            if not self._awaited:
+                self._report(self._ready)
 
     def _report(self, status: RecorderStatus) -> None:
         good = status.state != "error" and "Incomplete" not in status.detail

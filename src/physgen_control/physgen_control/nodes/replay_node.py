@@ -12,6 +12,7 @@ import uuid
 from dataclasses import dataclass
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
@@ -165,6 +166,9 @@ def main() -> int:
         return 2
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        if rclpy.ok():  # otherwise SIGINT came while the executor was preparing its wait
+            raise
     finally:
         if node is not None:
             node.destroy_node()

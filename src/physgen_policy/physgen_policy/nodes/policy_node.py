@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import rclpy
+from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -258,6 +259,9 @@ def main(args: list[str] | None = None) -> int:
         failure = str(error)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except RCLError:
+        if rclpy.ok():  # otherwise SIGINT came while the executor was preparing its wait
+            raise
     finally:
         if node is not None:
             node.close()
