@@ -30,8 +30,8 @@ from physgen_control.nodes.conversions import (
     episode_from_msg,
     stamp_to_ns,
 )
+from physgen_control.nodes.lifetime import shutdown
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.nodes.shutdown import shutdown
 from physgen_control.parameter_field import parameter
 from physgen_control.types import Episode, EpisodePhase
 from physgen_msgs.msg import ActionChunk, AppliedAction, EpisodeInfo, PolicyStatus, SafetyStatus

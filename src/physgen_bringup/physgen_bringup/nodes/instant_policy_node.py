@@ -18,7 +18,7 @@ from sensor_msgs.msg import Image
 from physgen_control.bags import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import applied_action_to_msg, episode_from_msg, stamp_to_ns
-from physgen_control.nodes.shutdown import shutdown
+from physgen_control.nodes.lifetime import shutdown
 from physgen_control.types import AppliedAction, Episode, EpisodePhase, Pose, Source
 from physgen_msgs.msg import AppliedAction as AppliedActionMsg
 from physgen_msgs.msg import EpisodeInfo

@@ -10,18 +10,14 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from typing import Any
 
 import numpy as np
-import rclpy
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
-from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import JointState, Joy
 from std_srvs.srv import SetBool, Trigger
@@ -30,7 +26,6 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from physgen_control.bags import topics
 from physgen_control.controller_config import ArmInterface, ControllerConfig, Pacing
 from physgen_control.controller_core import ControllerCore, SafetySnapshot
-from physgen_control.errors import UserError
 from physgen_control.nodes import qos
 from physgen_control.nodes.arm_driver import ArmDriver
 from physgen_control.nodes.conversions import (
@@ -45,6 +40,7 @@ from physgen_control.nodes.conversions import (
     robot_state_from_msgs,
     stamp_to_ns,
 )
+from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.trajectory import TrajectoryPlanner
 from physgen_control.types import AckResult
@@ -322,24 +318,10 @@ def _duration(seconds: float) -> Duration:
     return duration
 
 
-def main() -> None:
+def main() -> int:
     """Run the node until it is told to stop; a bad parameter is one sentence and status 2."""
-    rclpy.init()
-    try:
-        node = ControllerNode()
-        rclpy.spin(node)
-    except UserError as error:
-        sys.stderr.write(f"controller_node: {error}\n")
-        sys.exit(2)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RCLError:
-        if rclpy.ok():  # otherwise SIGINT came between a check and a publish
-            raise
-    finally:
-        with suppress(RCLError):  # rclpy's signal handler may shut down between its check and its call
-            rclpy.try_shutdown()
+    return run_node("controller_node", ControllerNode)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -17,10 +17,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
-import rclpy
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -29,11 +27,10 @@ from std_msgs.msg import String
 
 from physgen_control.bags import topics
 from physgen_control.bags.recorder import EpisodeRecorder, RecorderConfig, RecorderStatus
-from physgen_control.errors import UserError
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import episode_to_msg
+from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.nodes.shutdown import shutdown
 from physgen_control.parameter_field import parameter
 from physgen_control.types import Episode, EpisodePhase
 from physgen_msgs.msg import EpisodeInfo
@@ -192,28 +189,14 @@ class RecorderNode(Node):
         self._episodes.publish(message)
 
 
+def _close(node: RecorderNode) -> None:
+    node.recorder.close()
+    node.destroy_node()
+
+
 def main() -> int:
     """Run the node until it is asked to stop; the open bag is completed."""
-    rclpy.init()
-    node: RecorderNode | None = None
-    try:
-        node = RecorderNode()
-        rclpy.spin(node)
-    except UserError as error:
-        sys.stderr.write(f"recorder_node: {error}\n")
-        return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RCLError:
-        if rclpy.ok():  # otherwise SIGINT came between a check and a publish
-            raise
-    finally:
-        if node is not None:
-            node.recorder.close()
-            with suppress(RCLError):  # the context may be gone already
-                node.destroy_node()
-        shutdown()
-    return 0
+    return run_node("recorder_node", RecorderNode, close=_close)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,6 @@ import sys
 import uuid
 from dataclasses import dataclass
 
-import rclpy
-from rclpy._rclpy_pybind11 import RCLError
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
@@ -28,8 +25,8 @@ from physgen_control.nodes.conversions import (
     make_header,
     stamp_to_ns,
 )
+from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.nodes.shutdown import shutdown
 from physgen_control.parameter_field import parameter
 from physgen_control.replay import REPLAYED_SOURCES, BagIndex, ReplayPlayer
 from physgen_control.types import AckResult, EpisodePhase
@@ -155,25 +152,8 @@ class ReplayNode(Node):
 
 
 def main() -> int:
-    """Run the node until it is asked to stop."""
-    rclpy.init()
-    node: ReplayNode | None = None
-    try:
-        node = ReplayNode()
-        rclpy.spin(node)
-    except UserError as error:
-        sys.stderr.write(f"replay_node: {error}\n")
-        return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RCLError:
-        if rclpy.ok():  # otherwise SIGINT came while the executor was preparing its wait
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        shutdown()
-    return 0
+    """Run the node until it is asked to stop; 2 when it cannot start."""
+    return run_node("replay_node", ReplayNode)
 
 
 if __name__ == "__main__":

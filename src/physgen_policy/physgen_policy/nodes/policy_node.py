@@ -14,10 +14,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-import rclpy
-from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
 from sensor_msgs.msg import Image
@@ -32,8 +30,8 @@ from physgen_control.nodes.conversions import (
     make_header,
 )
 from physgen_control.nodes.images import image_from_msg, image_to_msg
+from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.nodes.shutdown import shutdown
 from physgen_control.types import ActionChunk, CameraFrame, UInt8Image
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction, EpisodeInfo, PolicyStatus
@@ -241,35 +239,20 @@ class PolicyNode(LifecycleNode):
         return int(self.get_clock().now().nanoseconds)
 
 
+def _spin(node: PolicyNode) -> None:
+    if node.config.autostart and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+        node.trigger_activate()
+    if not node.failure:
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        executor.spin_until_future_complete(node.stopped)
+    if node.failure:
+        raise UserError(node.failure)
+
+
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop; 2 with one sentence on stderr when it cannot work here."""
-    rclpy.init(args=args)
-    node: PolicyNode | None = None
-    failure = ""
-    try:
-        node = PolicyNode()
-        if node.config.autostart and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
-            node.trigger_activate()
-        if not node.failure:
-            executor = SingleThreadedExecutor()
-            executor.add_node(node)
-            executor.spin_until_future_complete(node.stopped)
-        failure = node.failure
-    except UserError as error:
-        failure = str(error)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RCLError:
-        if rclpy.ok():  # otherwise SIGINT came while the executor was preparing its wait
-            raise
-    finally:
-        if node is not None:
-            node.close()
-        shutdown()
-    if failure:
-        sys.stderr.write(f"policy_node: {failure}\n")
-        return 2
-    return 0
+    return run_node("policy_node", PolicyNode, spin=_spin, close=PolicyNode.close, args=args)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import PoseStamped
 from rclpy._rclpy_pybind11 import RCLError
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -30,8 +28,8 @@ from physgen_control.nodes.conversions import (
     sim_state_to_msg,
 )
 from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
+from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.nodes.shutdown import shutdown
 from physgen_control.parameter_field import parameter
 from physgen_control.types import Episode, RobotState, SimState
 from physgen_msgs.msg import AppliedAction, EpisodeInfo
@@ -181,24 +179,14 @@ class BridgeNode(Node):
                 raise
 
 
+def _close(node: BridgeNode) -> None:
+    node.loop.stop()
+    node.destroy_node()
+
+
 def main() -> int:
     """Run the node until it is asked to stop; 2 when it cannot start."""
-    rclpy.init()
-    node: BridgeNode | None = None
-    try:
-        node = BridgeNode()
-        rclpy.spin(node)
-    except (UserError, WorldCrashed) as error:
-        sys.stderr.write(f"bridge_node: {error}\n")
-        return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        if node is not None:
-            node.loop.stop()
-            node.destroy_node()
-        shutdown()
-    return 0
+    return run_node("bridge_node", BridgeNode, close=_close, refusals=(UserError, WorldCrashed))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,6 @@ import sys
 import uuid
 from dataclasses import dataclass
 
-import rclpy
-from rclpy._rclpy_pybind11 import RCLError
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from physgen_control.bags import topics
@@ -22,8 +19,8 @@ from physgen_control.nodes.conversions import (
     make_header,
     sim_state_from_msg,
 )
+from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.nodes.shutdown import shutdown
 from physgen_control.parameter_field import parameter
 from physgen_control.types import ActionChunk, AppliedAction, Episode, EpisodePhase, SimState
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
@@ -151,24 +148,7 @@ class ExpertNode(Node):
 
 def main() -> int:
     """Run the node until it is asked to stop; 2 when it cannot start."""
-    rclpy.init()
-    node: ExpertNode | None = None
-    try:
-        node = ExpertNode()
-        rclpy.spin(node)
-    except UserError as error:
-        sys.stderr.write(f"expert_node: {error}\n")
-        return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RCLError:
-        if rclpy.ok():  # otherwise SIGINT came while the executor was preparing its wait
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        shutdown()
-    return 0
+    return run_node("expert_node", ExpertNode)
 
 
 if __name__ == "__main__":

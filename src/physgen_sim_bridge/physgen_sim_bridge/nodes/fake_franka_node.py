@@ -16,9 +16,7 @@ from functools import partial
 import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped, Vector3, Wrench, WrenchStamped
-from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -36,8 +34,8 @@ from physgen_control.nodes.conversions import (
     stamp_to_ns,
 )
 from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
+from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.nodes.shutdown import shutdown
 from physgen_control.parameter_field import parameter
 from physgen_control.types import Pose, RobotState, SimState
 from physgen_msgs.msg import AppliedAction, EpisodeInfo
@@ -319,24 +317,7 @@ def _optional(rows: list[object]) -> np.ndarray | None:
 
 def main() -> int:
     """Run the node until it is asked to stop; 2 when it cannot start."""
-    rclpy.init()
-    node: FakeFrankaNode | None = None
-    try:
-        node = FakeFrankaNode()
-        rclpy.spin(node)
-    except UserError as error:
-        sys.stderr.write(f"fake_franka_node: {error}\n")
-        return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RCLError:
-        if rclpy.ok():  # otherwise SIGINT came between a check and a publish
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        shutdown()
-    return 0
+    return run_node("fake_franka_node", FakeFrankaNode)
 
 
 if __name__ == "__main__":
