@@ -20,9 +20,10 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, help="random seed (overrides the file)")
     parser.add_argument("--device", help="cpu, cuda or auto (overrides the file)")
     parser.add_argument("--steps", type=int, help="steps of the policy stage (overrides the file)")
+    parser.add_argument(
+        "--init-from", help="checkpoint folder or shipped name to start from (overrides policy.init_from)"
+    )
     options = parser.parse_args(argv)
-
-    import yaml
 
     from physgen_policy.training.config import load_config
     from physgen_policy.training.run import TrainingRun
@@ -32,10 +33,8 @@ def main(argv: list[str]) -> int:
         for key in ("output", "dataset", "seed", "device")
         if (value := getattr(options, key)) is not None
     }
-    if options.steps is not None and options.config.is_file():
-        stage = (yaml.safe_load(options.config.read_text()) or {}).get("policy") or {}
-        overrides["policy"] = {**stage, "steps": options.steps}
-    config = load_config(options.config, overrides)
+    policy = {key: value for key in ("steps", "init_from") if (value := getattr(options, key)) is not None}
+    config = load_config(options.config, overrides, policy)
     folder = TrainingRun(config, resume=options.resume).fit()
     print(f"checkpoint: {folder}")
     print(f"try it:     ./physgen launch task:=TASK checkpoint:={folder}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 
 from physgen_control.errors import UserError
+
+NormSource = Literal["checkpoint", "dataset"]
 
 
 class TrainConfigError(UserError):
@@ -23,6 +25,7 @@ class CodecStage:
     kl_weight: weight of the KL term per latent number; edge_weight: weight of the image-gradient L1 term.
     crop: side of random training crops [pixels], 0 = whole frames; the codec is convolutional, so crops cost less
     and show as much. whole_fraction: share of steps at the end on whole frames, with a quarter of the batch.
+    init_from: codec folder of a run, or a checkpoint, whose codec is taken as it is; then nothing is trained here.
     """
 
     steps: int = 1500
@@ -44,6 +47,9 @@ class PolicyStage:
     every obs_loss_every steps (it costs most). latent_noise: std of Gaussian noise on the input latents [latent
     units]. waypoint_weight: weight of the auxiliary regression of future displacements (training/waypoints.py); 0
     leaves it out. aligned_fraction: share of windows that start where the episode's demonstration starts.
+    init_from: checkpoint (folder or shipped name) whose networks, codec included, are the start; empty = new weights.
+    norm_stats: whose action statistics a run with init_from uses. "checkpoint" keeps the units the networks learned;
+    "dataset" fits them anew, for data whose actions mean something else.
     """
 
     steps: int = 6000
@@ -60,13 +66,15 @@ class PolicyStage:
     latent_noise: float = 0.0
     aligned_fraction: float = 0.3
     init_from: str = ""
+    norm_stats: NormSource = "checkpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
     """One training run.
 
-    dataset: folders made by `convert`. output: run folder (checkpoints, logs). model: preset name or YAML path.
+    dataset: folders made by `convert`. output: run folder (checkpoints, logs). model: preset name, or "checkpoint" for
+    the architecture of policy.init_from.
     precision "auto" = bf16 where the processor or GPU multiplies bf16 matrices fast, else fp32.
     """
 
@@ -92,6 +100,18 @@ class TrainConfig:
         for stage, name in ((self.codec, "codec"), (self.policy, "policy")):
             if stage.steps < 0 or stage.batch_size < 1:
                 raise TrainConfigError(f"`{name}.steps` must be >= 0 and `{name}.batch_size` >= 1")
+        if self.policy.norm_stats not in get_args(NormSource):
+            raise TrainConfigError(
+                f"`policy.norm_stats` must be checkpoint or dataset, got {self.policy.norm_stats!r}"
+            )
+        if self.policy.init_from and self.codec.init_from:
+            raise TrainConfigError(
+                "`policy.init_from` brings the codec its latents were made with; leave `codec.init_from` empty"
+            )
+        if self.model == "checkpoint" and not self.policy.init_from:
+            raise TrainConfigError(
+                "`model: checkpoint` needs `policy.init_from`, the checkpoint it speaks of"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in the YAML file."""
@@ -101,8 +121,10 @@ class TrainConfig:
 T = TypeVar("T", CodecStage, PolicyStage)
 
 
-def load_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainConfig:
-    """Read a YAML file; `overrides` replaces top-level keys (command-line options)."""
+def load_config(
+    path: Path, overrides: dict[str, Any] | None = None, policy: dict[str, Any] | None = None
+) -> TrainConfig:
+    """Read a YAML file; command-line options replace top-level keys (`overrides`) and keys of the policy stage."""
     if not path.is_file():
         raise TrainConfigError(f"there is no training configuration {path}; see config/train/ for examples")
     try:
@@ -111,7 +133,10 @@ def load_config(path: Path, overrides: dict[str, Any] | None = None) -> TrainCon
         raise TrainConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise TrainConfigError(f"{path} must hold a mapping of keys, see config/train/ for examples")
-    return parse_config({**values, **(overrides or {})}, str(path))
+    values |= overrides or {}
+    if policy:
+        values["policy"] = {**(values.get("policy") or {}), **policy}
+    return parse_config(values, str(path))
 
 
 def parse_config(values: dict[str, Any], where: str) -> TrainConfig:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One training run from configuration to checkpoint folder: codec stage, latent cache, policy stage; resumable.
 
-Run folder: config.yaml, codec/ (trained codec), latents-*.safetensors (cache), policy/state.safetensors (resume),
-checkpoint/ (averaged weights, ready to deploy), samples/ (predicted frames), tensorboard/, metrics.jsonl.
+Run folder: config.yaml, start.json (the checkpoint it began with, if any), codec/ (trained codec),
+latents-*.safetensors (cache), policy/state.safetensors (resume), checkpoint/ (averaged weights, ready to deploy),
+samples/ (predicted frames), tensorboard/, metrics.jsonl.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch.utils.tensorboard import SummaryWriter
 
 from physgen_control.errors import UserError
@@ -45,6 +46,7 @@ from physgen_policy.training.latents import dataset_latents
 from physgen_policy.training.policy_stage import PolicyData, PolicyTrainer
 from physgen_policy.training.precision import choose_device, choose_precision
 from physgen_policy.training.samples import save_prediction_sample
+from physgen_policy.training.start import CLIPPED_WARNING, Start, clipped_share, load_start, load_start_codec
 
 MAX_CODEC_FRAMES = 12_000
 
@@ -83,8 +85,13 @@ class TrainingRun:
         datasets = [Dataset(Path(folder)) for folder in self.config.dataset]
         embodiment, norm = _merge(datasets)
         torch.manual_seed(self.config.seed)
-        model_config = load_preset(self.config.model)
-        model_config, codec = self._codec(model_config, datasets)
+        wanted = None if self.config.model == "checkpoint" else load_preset(self.config.model)
+        start = self._start(wanted, embodiment, norm, datasets)
+        if start is not None:
+            model_config, codec, norm = start.config, start.checkpoint.codec, start.norm
+        else:
+            assert wanted is not None  # TrainConfig refuses "checkpoint" without one
+            model_config, codec = self._codec(wanted, datasets)
         episodes = self._episodes(datasets, codec, norm)
         order = np.random.default_rng(self.config.seed).permutation(len(episodes))
         held_out = set(order[: min(self.config.validation_episodes, len(episodes) // 5)].tolist())
@@ -93,17 +100,50 @@ class TrainingRun:
             validation=[e for i, e in enumerate(episodes) if i in held_out],
             norm=norm,
         )
-        return self._policy(model_config, codec, data, embodiment)
+        torch.manual_seed(self.config.seed + 1)
+        if start is not None:
+            networks = start.checkpoint.model, start.checkpoint.text_encoder
+        else:
+            networks = PhysGen(model_config), build_text_encoder(model_config)
+        return self._policy(*networks, model_config, codec, data, embodiment)
+
+    def _start(
+        self, wanted: ModelConfig | None, embodiment: Embodiment, fitted: NormStats, datasets: list[Dataset]
+    ) -> Start | None:
+        """The checkpoint the run begins with, if it was given one; a resumed run insists on the same one."""
+        stage = self.config.policy
+        if not stage.init_from:
+            return None
+        start = load_start(stage.init_from, wanted, embodiment, fitted, stage.norm_stats)
+        self.console.print(start.said, soft_wrap=True)
+        actions = np.concatenate([d.actions(i) for d in datasets for i in range(len(d))])
+        if (share := clipped_share(start.norm, actions)) > CLIPPED_WARNING:
+            self.console.print(
+                f"warning: {share:.0%} of the dataset's action numbers lie beyond the checkpoint's statistics and are "
+                "clipped; `norm_stats: dataset` fits new ones",
+                soft_wrap=True,
+            )
+        record = self.folder / "start.json"
+        if record.is_file():
+            sha256 = json.loads(record.read_text())["sha256"]
+            if sha256 != start.checkpoint.sha256:
+                raise UserError(
+                    f"{self.folder} was started from a checkpoint with SHA-256 {sha256[:12]}, but {stage.init_from} "
+                    f"now holds {start.checkpoint.sha256[:12]}; bring the old one back or choose another output"
+                )
+        elif self.is_main:
+            values = {"checkpoint": str(start.checkpoint.path), "sha256": start.checkpoint.sha256}
+            record.write_text(json.dumps(values) + "\n")
+        start.checkpoint.model.requires_grad_(True)
+        start.checkpoint.text_encoder.requires_grad_(True)
+        return start
 
     def _codec(self, config: ModelConfig, datasets: list[Dataset]) -> tuple[ModelConfig, FrameCodec]:
         folder = self.folder / "codec"
-        source = Path(self.config.codec.init_from) if self.config.codec.init_from else folder
-        if (source / "codec.safetensors").is_file():
-            scale = json.loads((source / "codec.json").read_text())["scaling_factor"]
-            config = replace(config, vae=replace(config.vae, scaling_factor=scale))
-            codec = build_frame_codec(config)
-            codec.load_state_dict(load_file(source / "codec.safetensors"))
-            return config, codec.requires_grad_(False).eval()
+        if self.config.codec.init_from:
+            return load_start_codec(self.config.codec.init_from, config)
+        if (folder / "codec.safetensors").is_file():
+            return load_start_codec(folder, config)
         codec = build_frame_codec(config)
         if not isinstance(codec, AutoencoderKlCodec):
             raise UserError(
@@ -146,11 +186,15 @@ class TrainingRun:
         return episodes
 
     def _policy(
-        self, config: ModelConfig, codec: FrameCodec, data: PolicyData, embodiment: Embodiment
+        self,
+        model: PhysGen,
+        text_encoder: TextEncoder,
+        config: ModelConfig,
+        codec: FrameCodec,
+        data: PolicyData,
+        embodiment: Embodiment,
     ) -> Path:
         stage = self.config.policy
-        torch.manual_seed(self.config.seed + 1)
-        model, text_encoder = PhysGen(config), build_text_encoder(config)
         trainer = PolicyTrainer(
             model, text_encoder, config, data, stage, seed=self.config.seed, accelerator=self.accelerator
         )

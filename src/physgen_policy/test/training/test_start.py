@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run starts from exactly the checkpoint it is given: weights, codec, units; or it refuses with a sentence."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny_checkpoint import VIEW, tiny_config, tiny_embodiment, tiny_norm, write_tiny_checkpoint
+
+from physgen_policy.checkpoint import CheckpointError, load_checkpoint
+from physgen_policy.commands import train as command
+from physgen_policy.data.dataset import DatasetWriter, EpisodeRecord
+from physgen_policy.data.normalize import NormStats
+from physgen_policy.embodiment import Embodiment
+from physgen_policy.training import run as training_run
+from physgen_policy.training.config import (
+    CodecStage,
+    PolicyStage,
+    TrainConfig,
+    TrainConfigError,
+    load_config,
+    parse_config,
+)
+from physgen_policy.training.start import StartError, clipped_share
+
+
+def write_dataset(folder: Path, embodiment: Embodiment) -> Path:
+    """Two short random episodes."""
+    writer = DatasetWriter(folder, embodiment)
+    rng = np.random.default_rng(0)
+    for seed in range(2):
+        writer.add(
+            EpisodeRecord(
+                images=rng.integers(0, 256, (13, VIEW, 2 * VIEW, 3), dtype=np.uint8),
+                actions=rng.normal(0, 0.02, (12, 7)).astype(np.float32),
+                labels=np.ones(12, bool),
+                intervention=np.zeros(12, bool),
+                task="PickCube-v1",
+                seed=seed,
+                instruction="pick",
+                success=True,
+                source=str(seed),
+            )
+        )
+    writer.finish()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("start") / "base")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(
+        tmp_path_factory.mktemp("data"), tiny_embodiment(robot="fr3", tasks=("PickCube-v1",))
+    )
+
+
+@pytest.fixture
+def config(checkpoint: Path, dataset: Path, tmp_path: Path) -> TrainConfig:
+    return TrainConfig(
+        name="finetune",
+        model="checkpoint",
+        dataset=(str(dataset),),
+        output=str(tmp_path / "run"),
+        device="cpu",
+        precision="fp32",
+        num_threads=1,
+        validation_episodes=0,
+        store_dtype="float32",
+        policy=PolicyStage(steps=0, batch_size=2, warmup_steps=1, init_from=str(checkpoint)),
+    )
+
+
+def test_a_run_of_no_steps_gives_the_checkpoint_back(config: TrainConfig, checkpoint: Path) -> None:
+    """Weights, codec, text encoder and action statistics are the start's; robot and tasks are the data's."""
+    folder = training_run.TrainingRun(config, resume=False).fit()
+    before, after = load_file(checkpoint / "model.safetensors"), load_file(folder / "model.safetensors")
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    loaded = load_checkpoint(folder)
+    assert loaded.norm.to_json() == tiny_norm().to_json()
+    assert (loaded.embodiment.robot, loaded.embodiment.tasks) == ("fr3", ("PickCube-v1",))
+    assert not (Path(config.output) / "codec").exists()
+
+
+def test_training_moves_the_weights_and_only_theirs(config: TrainConfig, checkpoint: Path) -> None:
+    config = replace(config, policy=replace(config.policy, steps=2))
+    folder = training_run.TrainingRun(config, resume=False).fit()
+    before, after = load_file(checkpoint / "model.safetensors"), load_file(folder / "model.safetensors")
+    moved = {key.split(".")[0] for key in before if not torch.equal(before[key], after[key])}
+    assert "model" in moved and "codec" not in moved
+
+
+def test_fitted_statistics_are_taken_only_when_asked_for(config: TrainConfig, dataset: Path) -> None:
+    config = replace(config, policy=replace(config.policy, norm_stats="dataset"))
+    loaded = load_checkpoint(training_run.TrainingRun(config, resume=False).fit())
+    assert loaded.norm.count == 24
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"cameras": ("wrist", "fixed")}, "cameras is"),
+        ({"control_rate_hz": 10.0}, r"control_rate_hz is 20\.0 there and 10\.0 here"),
+        ({"delta_reference": "COMMANDED"}, "delta_reference is 'MEASURED' there"),
+    ],
+)
+def test_other_data_is_refused_in_one_sentence(
+    config: TrainConfig, tmp_path: Path, changes: dict[str, object], sentence: str
+) -> None:
+    other = write_dataset(tmp_path / "other", tiny_embodiment(**changes))
+    config = replace(config, dataset=(str(other),))
+    with pytest.raises(StartError, match=sentence):
+        training_run.TrainingRun(config, resume=False).fit()
+
+
+def test_another_architecture_is_refused_and_names_the_key(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_run, "load_preset", lambda _name: tiny_config(dit_depth=3))
+    with pytest.raises(StartError, match=r"action\.dit_depth is 2 there and 3 here"):
+        training_run.TrainingRun(replace(config, model="tiny"), resume=False).fit()
+
+
+def test_a_resumed_run_insists_on_its_start(config: TrainConfig, tmp_path: Path) -> None:
+    training_run.TrainingRun(config, resume=False).fit()
+    other = write_tiny_checkpoint(tmp_path / "other", seed=1)
+    config = replace(config, policy=replace(config.policy, init_from=str(other)))
+    with pytest.raises(ValueError, match="bring the old one back"):
+        training_run.TrainingRun(config, resume=True).fit()
+
+
+def test_a_codec_may_come_from_a_checkpoint(
+    config: TrainConfig, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_run, "load_preset", lambda _name: tiny_config())
+    config = replace(
+        config,
+        model="tiny",
+        codec=CodecStage(init_from=str(checkpoint)),
+        policy=replace(config.policy, init_from=""),
+    )
+    folder = training_run.TrainingRun(config, resume=False).fit()
+    before, after = load_file(checkpoint / "model.safetensors"), load_file(folder / "model.safetensors")
+    assert all(torch.equal(before[key], after[key]) for key in before if key.startswith("codec."))
+    assert any(not torch.equal(before[key], after[key]) for key in before if key.startswith("model."))
+
+
+def test_wrong_starts_are_refused(config: TrainConfig, tmp_path: Path) -> None:
+    missing = replace(config, policy=replace(config.policy, init_from=str(tmp_path / "nowhere")))
+    with pytest.raises(CheckpointError, match="no checkpoint folder or shipped checkpoint"):
+        training_run.TrainingRun(missing, resume=False).fit()
+    good = {"name": "n", "model": "tiny", "dataset": "d", "output": "o"}
+    with pytest.raises(TrainConfigError, match=r"leave `codec\.init_from` empty"):
+        parse_config({**good, "policy": {"init_from": "a"}, "codec": {"init_from": "b"}}, "here")
+    with pytest.raises(TrainConfigError, match=r"needs `policy\.init_from`"):
+        parse_config({**good, "model": "checkpoint"}, "here")
+    with pytest.raises(TrainConfigError, match="checkpoint or dataset"):
+        parse_config({**good, "policy": {"norm_stats": "mine"}}, "here")
+
+
+def test_options_change_single_keys_of_the_policy_stage(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("name: n\nmodel: tiny\ndataset: d\noutput: o\npolicy: {batch_size: 5}\n")
+    config = load_config(path, {"output": "p"}, {"init_from": "base", "steps": 3})
+    assert (config.output, config.policy.batch_size) == ("p", 5)
+    assert (config.policy.init_from, config.policy.steps) == ("base", 3)
+
+
+def test_the_command_line_names_the_start(
+    config: TrainConfig, checkpoint: Path, dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        f"name: n\nmodel: checkpoint\ndataset: {dataset}\noutput: {tmp_path / 'cli'}\ndevice: cpu\nprecision: fp32\n"
+        "num_threads: 1\nvalidation_episodes: 0\npolicy: {steps: 1, batch_size: 1}\n"
+    )
+    with pytest.raises(TrainConfigError):
+        command.main([str(path)])
+    assert command.main([str(path), "--init-from", str(checkpoint), "--steps", "0"]) == 0
+    assert "action statistics of the checkpoint are kept" in capsys.readouterr().out
+
+
+def test_the_clipped_share_counts_numbers_beyond_the_range() -> None:
+    norm = NormStats(np.zeros(2, np.float32), np.ones(2, np.float32), 5)
+    assert clipped_share(norm, np.array([[0.5, 1.0], [2.0, -1.0]], np.float32)) == 0.25
