@@ -49,6 +49,11 @@ class ChunkSource(Protocol):
         """What was applied."""
         ...
 
+    @property
+    def needs_images(self) -> bool:
+        """Whether the next observation must have images; without them `observe` gets no frames."""
+        ...
+
 
 class PolicySource:
     """A checkpoint behind the observation gate, with the default parameters of the policy node."""
@@ -89,6 +94,11 @@ class PolicySource:
         """Tell the gate."""
         self._gate.put_action(action)
 
+    @property
+    def needs_images(self) -> bool:
+        """Only at the border of two chunks."""
+        return self._gate.due
+
 
 class ExpertSource:
     """The scripted expert: one action per observation, from the simulator's state."""
@@ -121,6 +131,11 @@ class ExpertSource:
 
     def applied(self, action: AppliedAction) -> None:
         """Nothing to learn."""
+
+    @property
+    def needs_images(self) -> bool:
+        """Never."""
+        return False
 
 
 class RandomSource:
@@ -161,6 +176,11 @@ class RandomSource:
     def applied(self, action: AppliedAction) -> None:
         """Nothing to learn."""
 
+    @property
+    def needs_images(self) -> bool:
+        """Never."""
+        return False
+
 
 class ReplaySource:
     """The applied actions of recorded episodes, by task and seed."""
@@ -193,6 +213,11 @@ class ReplaySource:
 
     def applied(self, action: AppliedAction) -> None:
         """Nothing to learn."""
+
+    @property
+    def needs_images(self) -> bool:
+        """Never."""
+        return False
 
 
 def make_chunk(

@@ -47,7 +47,10 @@ class StampedObservation:
 
 
 class InProcess:
-    """Runs episodes; owns its world. Not thread-safe."""
+    """Runs episodes; owns its world. Not thread-safe.
+
+    The world draws only the images that the source looks at, unless render_all.
+    """
 
     def __init__(
         self,
@@ -57,11 +60,13 @@ class InProcess:
         *,
         max_steps: int = 0,
         save_to: Path | None = None,
+        render_all: bool = False,
     ) -> None:
         self._world, self._core, self._source = world, core, source
         self._clock = EpisodeClock(world.spec.control_period_ns)
         self._max_steps = max_steps or world.spec.default_max_steps
         self._save_to = save_to
+        self._render_all = render_all
         self._count = 0
         self.actions: list[AppliedAction] = []
 
@@ -89,11 +94,12 @@ class InProcess:
         self.actions = []
         self._source.reset(episode)
         self._core.on_episode(episode)
-        step, success = 0, observation.success
+        step, success, rendered = 0, observation.success, True
         while step < self._max_steps:
-            stamped = stamp_observation(observation, self._clock.stamp(step), episode.episode_id)
+            stamped = stamp_observation(observation, self._clock.stamp(step), episode.episode_id, rendered)
             action = self._control_step(stamped, step, tally)
-            observation = self._world.step(action.applied)
+            rendered = self._render_all or self._source.needs_images
+            observation = self._world.step(action.applied, render=rendered)
             step, success = step + 1, observation.success
             if success:
                 break
@@ -125,13 +131,18 @@ class InProcess:
         return action
 
 
-def stamp_observation(observation: Observation, stamp_ns: int, episode_id: str) -> StampedObservation:
-    """Give an observation its stamp, in the number formats of the messages (SimState: float32 opening)."""
+def stamp_observation(
+    observation: Observation, stamp_ns: int, episode_id: str, rendered: bool = True
+) -> StampedObservation:
+    """Give an observation its stamp, in the number formats of the messages (SimState: float32 opening).
+
+    One that was not rendered has no frames, so that nobody can take the black images for what the cameras saw.
+    """
     images = {"fixed": observation.rgb_fixed, "wrist": observation.rgb_wrist}
     return StampedObservation(
         frames={
             name: CameraFrame(stamp_ns=stamp_ns, rgb=images[name], frame_id=CAMERA_FRAME.format(name))
-            for name in CAMERAS
+            for name in (CAMERAS if rendered else ())
         },
         robot=RobotState(
             stamp_ns=stamp_ns,
