@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -29,13 +29,16 @@ from physgen_control.types import (
 )
 from physgen_sim_bridge.experts import make_expert
 
+if TYPE_CHECKING:
+    from physgen_policy.runtime.observation import PolicyObservation
+
 CAMERA_FRAME = "camera_{}_color_optical_frame"
 
 
 class ChunkSource(Protocol):
     """One policy side; not thread-safe."""
 
-    def reset(self, episode: Episode) -> None:
+    def reset(self, episode: Episode, run: int = 0) -> None:
         """Start an episode."""
         ...
 
@@ -43,6 +46,10 @@ class ChunkSource(Protocol):
         self, frames: dict[str, CameraFrame], state: SimState, step: int, active: bool
     ) -> ActionChunk | None:
         """The chunk for the observation after `step` actions if one is due; active: the last still plays."""
+        ...
+
+    def delivered(self, now_ns: int) -> None:
+        """The chunk has reached the controller, at this ROS time."""
         ...
 
     def applied(self, action: AppliedAction) -> None:
@@ -54,24 +61,62 @@ class ChunkSource(Protocol):
         """Whether the next observation must have images; without them `observe` gets no frames."""
         ...
 
+    @property
+    def looks_at_images(self) -> bool:
+        """Whether it ever needs any."""
+        ...
+
+
+class ChunkPolicy(Protocol):
+    """What PolicySource needs of a policy: the one of a checkpoint, or a stand-in that asks another process."""
+
+    def reset(self, episode: Episode, session_id: str = "") -> None:
+        """Start an episode."""
+
+    def act(self, observation: PolicyObservation, now_ns: int) -> ActionChunk:
+        """Predict."""
+
+    def seed(self, run: int) -> None:
+        """Choose the random numbers of the episodes from now on."""
+
 
 class PolicySource:
-    """A checkpoint behind the observation gate, with the default parameters of the policy node."""
+    """A policy behind the observation gate, with the default parameters of the policy node."""
 
-    def __init__(self, checkpoint: Path, task: str, robot: str, period_ns: int) -> None:
+    def __init__(
+        self, policy: ChunkPolicy, period_ns: int, *, lockstep: bool = True, lead_steps: int = 0
+    ) -> None:
+        from physgen_policy.runtime.observation import GateConfig, ObservationGate
+
+        self._policy = policy
+        config = GateConfig(step_period_ns=period_ns, lockstep=lockstep, lead_steps=lead_steps)
+        self._gate = ObservationGate(config)
+
+    @classmethod
+    def load(
+        cls,
+        checkpoint: Path,
+        task: str,
+        robot: str,
+        period_ns: int,
+        *,
+        lockstep: bool = True,
+        lead_steps: int = 0,
+    ) -> PolicySource:
+        """With a checkpoint's policy, warmed up."""
         from physgen_policy.runtime.embodiment_check import GraphDescription
         from physgen_policy.runtime.loading import load_policy
-        from physgen_policy.runtime.observation import GateConfig, ObservationGate
         from physgen_policy.runtime.policy import PolicyConfig
 
         graph = GraphDescription(control_period=period_ns / 1e9, task=task, robot=robot)
-        self._policy = load_policy(str(checkpoint), graph, PolicyConfig())
-        self._policy.warm_up()
-        self._gate = ObservationGate(GateConfig(step_period_ns=period_ns))
+        policy = load_policy(str(checkpoint), graph, PolicyConfig())
+        policy.warm_up()
+        return cls(policy, period_ns, lockstep=lockstep, lead_steps=lead_steps)
 
-    def reset(self, episode: Episode) -> None:
+    def reset(self, episode: Episode, run: int = 0) -> None:
         """Start an episode."""
         self._gate.start_episode(episode, episode.episode_id)
+        self._policy.seed(run)
         self._policy.reset(episode, episode.episode_id)
 
     def observe(
@@ -86,9 +131,11 @@ class PolicySource:
         observation = self._gate.take(state.stamp_ns)
         if not isinstance(observation, PolicyObservation):
             return None
-        chunk = self._policy.act(observation, state.stamp_ns)
-        self._gate.chunk_sent()
-        return chunk
+        return self._policy.act(observation, state.stamp_ns)
+
+    def delivered(self, now_ns: int) -> None:
+        """Tell the gate."""
+        self._gate.chunk_sent(now_ns)
 
     def applied(self, action: AppliedAction) -> None:
         """Tell the gate."""
@@ -98,6 +145,11 @@ class PolicySource:
     def needs_images(self) -> bool:
         """Only at the border of two chunks."""
         return self._gate.due
+
+    @property
+    def looks_at_images(self) -> bool:
+        """At some."""
+        return True
 
 
 class ExpertSource:
@@ -109,7 +161,7 @@ class ExpertSource:
         self._episode: Episode | None = None
         self._seq = 0
 
-    def reset(self, episode: Episode) -> None:
+    def reset(self, episode: Episode, run: int = 0) -> None:
         """Start an episode without noise."""
         self._expert.reset()
         self._episode, self._seq = episode, 0
@@ -132,9 +184,17 @@ class ExpertSource:
     def applied(self, action: AppliedAction) -> None:
         """Nothing to learn."""
 
+    def delivered(self, now_ns: int) -> None:
+        """Nothing to count."""
+
     @property
     def needs_images(self) -> bool:
         """Never."""
+        return False
+
+    @property
+    def looks_at_images(self) -> bool:
+        """At none."""
         return False
 
 
@@ -150,9 +210,9 @@ class RandomSource:
         self._episode: Episode | None = None
         self._seq = 0
 
-    def reset(self, episode: Episode) -> None:
-        """Seed the generator with the episode's seed."""
-        self._rng = np.random.default_rng(episode.seed)
+    def reset(self, episode: Episode, run: int = 0) -> None:
+        """Seed the generator with the episode's seed and the run."""
+        self._rng = np.random.default_rng((episode.seed, run) if run else episode.seed)
         self._episode, self._seq = episode, 0
 
     def observe(
@@ -176,9 +236,17 @@ class RandomSource:
     def applied(self, action: AppliedAction) -> None:
         """Nothing to learn."""
 
+    def delivered(self, now_ns: int) -> None:
+        """Nothing to count."""
+
     @property
     def needs_images(self) -> bool:
         """Never."""
+        return False
+
+    @property
+    def looks_at_images(self) -> bool:
+        """At none."""
         return False
 
 
@@ -190,7 +258,7 @@ class ReplaySource:
         self._period_ns = period_ns
         self._player: ReplayPlayer | None = None
 
-    def reset(self, episode: Episode) -> None:
+    def reset(self, episode: Episode, run: int = 0) -> None:
         """Read the episode's bag."""
         bag = self._index.find(episode.task, episode.seed)
         self._player = ReplayPlayer.of_bag(episode, bag.path, episode.episode_id)
@@ -214,9 +282,17 @@ class ReplaySource:
     def applied(self, action: AppliedAction) -> None:
         """Nothing to learn."""
 
+    def delivered(self, now_ns: int) -> None:
+        """Nothing to count."""
+
     @property
     def needs_images(self) -> bool:
         """Never."""
+        return False
+
+    @property
+    def looks_at_images(self) -> bool:
+        """At none."""
         return False
 
 

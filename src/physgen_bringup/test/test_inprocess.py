@@ -45,7 +45,7 @@ def session_of(world, source, **options):
 
 
 def run_with(checkpoint, world, seed, *, render_all):
-    source = PolicySource(checkpoint, world.spec.task, "panda", world.spec.control_period_ns)
+    source = PolicySource.load(checkpoint, world.spec.task, "panda", world.spec.control_period_ns)
     session = session_of(world, source, render_all=render_all)
     result, _ = session.run_episode(seed)
     return replace(result, wall_s=0.0), np.array([action.applied for action in session.actions])
@@ -72,7 +72,7 @@ def test_an_observation_without_pictures_cannot_reach_the_policy(checkpoint):
         needs_images = False
 
     session = session_of(
-        WatchedWorld("FakePush-v0"), Forgetful(checkpoint, "FakePush-v0", "panda", 50_000_000)
+        WatchedWorld("FakePush-v0"), Forgetful.load(checkpoint, "FakePush-v0", "panda", 50_000_000)
     )
     with pytest.raises(UserError, match="nobody answered the observation of step 8"):
         session.run_episode(0)
