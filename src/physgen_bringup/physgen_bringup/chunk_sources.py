@@ -80,8 +80,20 @@ class ChunkPolicy(Protocol):
         """Choose the random numbers of the episodes from now on."""
 
 
+def load_chunk_policy(checkpoint: Path, task: str, robot: str, period_ns: int) -> ChunkPolicy:
+    """A checkpoint's policy with the default parameters of the policy node, warmed up."""
+    from physgen_policy.runtime.embodiment_check import GraphDescription
+    from physgen_policy.runtime.loading import load_policy
+    from physgen_policy.runtime.policy import PolicyConfig
+
+    graph = GraphDescription(control_period=period_ns / 1e9, task=task, robot=robot)
+    policy = load_policy(str(checkpoint), graph, PolicyConfig())
+    policy.warm_up()
+    return policy
+
+
 class PolicySource:
-    """A policy behind the observation gate, with the default parameters of the policy node."""
+    """A policy behind the observation gate."""
 
     def __init__(
         self, policy: ChunkPolicy, period_ns: int, *, lockstep: bool = True, lead_steps: int = 0
@@ -93,25 +105,9 @@ class PolicySource:
         self._gate = ObservationGate(config)
 
     @classmethod
-    def load(
-        cls,
-        checkpoint: Path,
-        task: str,
-        robot: str,
-        period_ns: int,
-        *,
-        lockstep: bool = True,
-        lead_steps: int = 0,
-    ) -> PolicySource:
-        """With a checkpoint's policy, warmed up."""
-        from physgen_policy.runtime.embodiment_check import GraphDescription
-        from physgen_policy.runtime.loading import load_policy
-        from physgen_policy.runtime.policy import PolicyConfig
-
-        graph = GraphDescription(control_period=period_ns / 1e9, task=task, robot=robot)
-        policy = load_policy(str(checkpoint), graph, PolicyConfig())
-        policy.warm_up()
-        return cls(policy, period_ns, lockstep=lockstep, lead_steps=lead_steps)
+    def load(cls, checkpoint: Path, task: str, robot: str, period_ns: int) -> PolicySource:
+        """With a checkpoint's policy, in lockstep."""
+        return cls(load_chunk_policy(checkpoint, task, robot, period_ns), period_ns)
 
     def reset(self, episode: Episode, run: int = 0) -> None:
         """Start an episode."""

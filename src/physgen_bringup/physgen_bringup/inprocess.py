@@ -17,11 +17,13 @@ import numpy as np
 
 from physgen_bringup.chunk_sources import (
     CAMERA_FRAME,
+    ChunkPolicy,
     ChunkSource,
     ExpertSource,
     PolicySource,
     RandomSource,
     ReplaySource,
+    load_chunk_policy,
 )
 from physgen_bringup.controller_setup import controller_config
 from physgen_bringup.evaluation_spec import EvaluationSpec
@@ -227,61 +229,87 @@ def stamp_observation(
     )
 
 
-def make_in_process(
-    spec: EvaluationSpec, connection: Connection | None = None, *, film: bool = False
-) -> InProcess:
-    """Build world, policy and controller for an evaluation, configured as the graph would be.
+class Stage:
+    """The world and the policy of one process, kept for the next evaluation if it needs the same ones; close it.
 
-    Args:
-        spec: what to evaluate.
-        connection: where to ask for chunks when the policy is shared (spec.batch).
-        film: episodes will be filmed, so the world must be able to draw.
+    connection: where to ask for chunks when the policy is shared (EvaluationSpec.batch).
     """
-    words = [f"sim:={spec.sim}", f"task:={spec.task}", "policy:=expert", f"output_dir:={spec.out}"]
-    words += [f"pace:={spec.pace}", f"execution:={spec.execution}"]
-    config = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
-    # Nobody looks at the images unless the policy does, and rendering is most of a step.
-    world = make_world(spec.sim, spec.task, render=film or spec.policy == "physgen")
-    try:
+
+    def __init__(self, connection: Connection | None = None) -> None:
+        self._connection = connection
+        self._world: World | None = None
+        self._world_key: tuple[object, ...] = ()
+        self._policy: ChunkPolicy | None = None
+        self._policy_key: tuple[object, ...] = ()
+
+    def close(self) -> None:
+        """Free the world."""
+        if self._world is not None:
+            self._world.close()
+            self._world = None
+
+    def session(self, spec: EvaluationSpec, *, film: bool = False) -> InProcess:
+        """Episodes of an evaluation, with a controller that is configured as the graph's would be.
+
+        Args:
+            spec: what to evaluate.
+            film: episodes will be filmed, so the world must be able to draw.
+        """
+        words = [f"sim:={spec.sim}", f"task:={spec.task}", "policy:=expert", f"output_dir:={spec.out}"]
+        words += [f"pace:={spec.pace}", f"execution:={spec.execution}"]
+        config = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
+        # Nobody looks at the images unless the policy does, and rendering is most of a step.
+        world = self._make_world(spec.sim, spec.task, render=film or spec.policy == "physgen")
         core = ControllerCore(config)
         if not core.auto_arm():
             raise UserError(f"the controller could not be armed: {core.status.detail}")
-        source = _make_source(spec, world, core, connection)
+        return InProcess(
+            world,
+            core,
+            self._make_source(spec, world, core),
+            max_steps=spec.max_steps,
+            save_to=spec.out if spec.save_actions else None,
+            delay_steps=spec.delay_steps,
+        )
+
+    def _make_world(self, sim: str, task: str, *, render: bool) -> World:
+        if self._world is None or self._world_key != (sim, task, render):
+            self.close()
+            self._world, self._world_key = make_world(sim, task, render=render), (sim, task, render)
+        return self._world
+
+    def _make_source(self, spec: EvaluationSpec, world: World, core: ControllerCore) -> ChunkSource:
+        period_ns = world.spec.control_period_ns
+        match spec.policy:
+            case "physgen" if spec.checkpoint is not None:
+                policy = self._make_policy(spec, spec.checkpoint, world)
+                lockstep = spec.pace == "lockstep"
+                return PolicySource(policy, period_ns, lockstep=lockstep, lead_steps=spec.lead_steps)
+            case "expert":
+                return ExpertSource(spec.task, period_ns)
+            case "random":
+                return RandomSource(core.config)
+            case "replay" if spec.bag_dir is not None:
+                return ReplaySource(spec.bag_dir, period_ns)
+        raise UserError(f"policy {spec.policy!r} cannot run in-process")
+
+    def _make_policy(self, spec: EvaluationSpec, checkpoint: Path, world: World) -> ChunkPolicy:
+        key = (checkpoint, spec.batch, spec.task, world.spec.robot)
+        if self._policy is None or self._policy_key != key:
+            if spec.batch and self._connection is not None:
+                self._policy = RemotePolicy(self._connection)
+            else:
+                period_ns = world.spec.control_period_ns
+                self._policy = load_chunk_policy(checkpoint, spec.task, world.spec.robot, period_ns)
+            self._policy_key = key
+        return self._policy
+
+
+def make_in_process(spec: EvaluationSpec) -> InProcess:
+    """A session with a world and a policy of its own; closing it closes the world."""
+    stage = Stage()
+    try:
+        return stage.session(spec)
     except BaseException:
-        world.close()
+        stage.close()
         raise
-    return InProcess(
-        world,
-        core,
-        source,
-        max_steps=spec.max_steps,
-        save_to=spec.out if spec.save_actions else None,
-        delay_steps=spec.delay_steps,
-    )
-
-
-def _make_source(
-    spec: EvaluationSpec, world: World, core: ControllerCore, connection: Connection | None
-) -> ChunkSource:
-    period_ns = world.spec.control_period_ns
-    match spec.policy:
-        case "physgen" if spec.checkpoint is not None:
-            lockstep = spec.pace == "lockstep"
-            if spec.batch and connection is not None:
-                remote = RemotePolicy(connection)
-                return PolicySource(remote, period_ns, lockstep=lockstep, lead_steps=spec.lead_steps)
-            return PolicySource.load(
-                spec.checkpoint,
-                spec.task,
-                world.spec.robot,
-                period_ns,
-                lockstep=lockstep,
-                lead_steps=spec.lead_steps,
-            )
-        case "expert":
-            return ExpertSource(spec.task, period_ns)
-        case "random":
-            return RandomSource(core.config)
-        case "replay" if spec.bag_dir is not None:
-            return ReplaySource(spec.bag_dir, period_ns)
-    raise UserError(f"policy {spec.policy!r} cannot run in-process")

@@ -184,8 +184,9 @@ def _worker_main(connection: Connection, parent: int) -> None:
     """Run jobs from the connection until it closes; runs in a process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     guard.die_with(parent, signal.SIGKILL)
-    from physgen_bringup.inprocess import InProcess, make_in_process
+    from physgen_bringup.inprocess import InProcess, Stage
 
+    stage = Stage(connection)
     session: InProcess | None = None
     made_for: tuple[EvaluationSpec, bool] | None = None
     try:
@@ -195,26 +196,22 @@ def _worker_main(connection: Connection, parent: int) -> None:
             started = time.monotonic()
             answer: tuple[EpisodeResult, Latencies]
             try:
-                if session is not None and made_for != wanted:
-                    session.close()
-                    session = None
-                if session is None:
-                    session, made_for = make_in_process(job.spec, connection, film=wanted[1]), wanted
+                if session is None or made_for != wanted:
+                    session, made_for = stage.session(job.spec, film=wanted[1]), wanted
                 answer = session.run_episode(*job.trial, video=job.video)
             except (
                 Exception
             ) as error:  # whatever the simulator raises costs this episode only, and is reported
                 wall_s = time.monotonic() - started
                 answer = crashed_result(job.trial, _sentence(error), wall_s), Latencies()
-                if session is not None and not isinstance(error, UserError):
-                    session.close()  # the simulator may be broken: start a new one
+                if not isinstance(error, UserError):
+                    stage.close()  # the simulator may be broken: start a new one
                     session = None
             connection.send(answer)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     finally:
-        if session is not None:
-            session.close()
+        stage.close()
 
 
 def _sentence(error: Exception) -> str:

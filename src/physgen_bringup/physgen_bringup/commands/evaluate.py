@@ -193,6 +193,10 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(
             "--delays and --execution pipelined need --pace realtime: in lockstep the world waits for every chunk"
         )
+    if "pipelined" in executions and options.policy != "physgen" and not options.through_ros:
+        raise UserError(
+            f"--execution pipelined needs chunks of several actions; --policy {options.policy} has none"
+        )
     if options.batch and options.policy != "physgen":
         raise UserError(f"--batch is for --policy physgen, not {options.policy}; drop it")
     if options.shard and options.ray is not None:
