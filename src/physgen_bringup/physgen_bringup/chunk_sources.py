@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -29,13 +29,16 @@ from physgen_control.types import (
 )
 from physgen_sim_bridge.experts import make_expert
 
+if TYPE_CHECKING:
+    from physgen_policy.runtime.observation import PolicyObservation
+
 CAMERA_FRAME = "camera_{}_color_optical_frame"
 
 
 class ChunkSource(Protocol):
     """One policy side; not thread-safe."""
 
-    def reset(self, episode: Episode) -> None:
+    def reset(self, episode: Episode, run: int = 0) -> None:
         """Start an episode."""
         ...
 
@@ -45,28 +48,71 @@ class ChunkSource(Protocol):
         """The chunk for the observation after `step` actions if one is due; active: the last still plays."""
         ...
 
+    def delivered(self, now_ns: int) -> None:
+        """The chunk has reached the controller, at this ROS time."""
+        ...
+
     def applied(self, action: AppliedAction) -> None:
         """What was applied."""
         ...
 
+    @property
+    def needs_images(self) -> bool:
+        """Whether the next observation must have images; without them `observe` gets no frames."""
+        ...
+
+    @property
+    def looks_at_images(self) -> bool:
+        """Whether it ever needs any."""
+        ...
+
+
+class ChunkPolicy(Protocol):
+    """What PolicySource needs of a policy: the one of a checkpoint, or a stand-in that asks another process."""
+
+    def reset(self, episode: Episode, session_id: str = "") -> None:
+        """Start an episode."""
+
+    def act(self, observation: PolicyObservation, now_ns: int) -> ActionChunk:
+        """Predict."""
+
+    def seed(self, run: int) -> None:
+        """Choose the random numbers of the episodes from now on."""
+
+
+def load_chunk_policy(checkpoint: Path, task: str, robot: str, period_ns: int) -> ChunkPolicy:
+    """A checkpoint's policy with the default parameters of the policy node, warmed up."""
+    from physgen_policy.runtime.embodiment_check import GraphDescription
+    from physgen_policy.runtime.loading import load_policy
+    from physgen_policy.runtime.policy import PolicyConfig
+
+    graph = GraphDescription(control_period=period_ns / 1e9, task=task, robot=robot)
+    policy = load_policy(str(checkpoint), graph, PolicyConfig())
+    policy.warm_up()
+    return policy
+
 
 class PolicySource:
-    """A checkpoint behind the observation gate, with the default parameters of the policy node."""
+    """A policy behind the observation gate."""
 
-    def __init__(self, checkpoint: Path, task: str, robot: str, period_ns: int) -> None:
-        from physgen_policy.runtime.embodiment_check import GraphDescription
-        from physgen_policy.runtime.loading import load_policy
+    def __init__(
+        self, policy: ChunkPolicy, period_ns: int, *, lockstep: bool = True, lead_steps: int = 0
+    ) -> None:
         from physgen_policy.runtime.observation import GateConfig, ObservationGate
-        from physgen_policy.runtime.policy import PolicyConfig
 
-        graph = GraphDescription(control_period=period_ns / 1e9, task=task, robot=robot)
-        self._policy = load_policy(str(checkpoint), graph, PolicyConfig())
-        self._policy.warm_up()
-        self._gate = ObservationGate(GateConfig(step_period_ns=period_ns))
+        self._policy = policy
+        config = GateConfig(step_period_ns=period_ns, lockstep=lockstep, lead_steps=lead_steps)
+        self._gate = ObservationGate(config)
 
-    def reset(self, episode: Episode) -> None:
+    @classmethod
+    def load(cls, checkpoint: Path, task: str, robot: str, period_ns: int) -> PolicySource:
+        """With a checkpoint's policy, in lockstep."""
+        return cls(load_chunk_policy(checkpoint, task, robot, period_ns), period_ns)
+
+    def reset(self, episode: Episode, run: int = 0) -> None:
         """Start an episode."""
         self._gate.start_episode(episode, episode.episode_id)
+        self._policy.seed(run)
         self._policy.reset(episode, episode.episode_id)
 
     def observe(
@@ -81,13 +127,25 @@ class PolicySource:
         observation = self._gate.take(state.stamp_ns)
         if not isinstance(observation, PolicyObservation):
             return None
-        chunk = self._policy.act(observation, state.stamp_ns)
-        self._gate.chunk_sent()
-        return chunk
+        return self._policy.act(observation, state.stamp_ns)
+
+    def delivered(self, now_ns: int) -> None:
+        """Tell the gate."""
+        self._gate.chunk_sent(now_ns)
 
     def applied(self, action: AppliedAction) -> None:
         """Tell the gate."""
         self._gate.put_action(action)
+
+    @property
+    def needs_images(self) -> bool:
+        """Only at the border of two chunks."""
+        return self._gate.due
+
+    @property
+    def looks_at_images(self) -> bool:
+        """At some."""
+        return True
 
 
 class ExpertSource:
@@ -99,7 +157,7 @@ class ExpertSource:
         self._episode: Episode | None = None
         self._seq = 0
 
-    def reset(self, episode: Episode) -> None:
+    def reset(self, episode: Episode, run: int = 0) -> None:
         """Start an episode without noise."""
         self._expert.reset()
         self._episode, self._seq = episode, 0
@@ -122,6 +180,19 @@ class ExpertSource:
     def applied(self, action: AppliedAction) -> None:
         """Nothing to learn."""
 
+    def delivered(self, now_ns: int) -> None:
+        """Nothing to count."""
+
+    @property
+    def needs_images(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def looks_at_images(self) -> bool:
+        """At none."""
+        return False
+
 
 class RandomSource:
     """Uniform random actions within the controller's limits, from the episode's seed: a floor."""
@@ -135,9 +206,9 @@ class RandomSource:
         self._episode: Episode | None = None
         self._seq = 0
 
-    def reset(self, episode: Episode) -> None:
-        """Seed the generator with the episode's seed."""
-        self._rng = np.random.default_rng(episode.seed)
+    def reset(self, episode: Episode, run: int = 0) -> None:
+        """Seed the generator with the episode's seed and the run."""
+        self._rng = np.random.default_rng((episode.seed, run) if run else episode.seed)
         self._episode, self._seq = episode, 0
 
     def observe(
@@ -161,6 +232,19 @@ class RandomSource:
     def applied(self, action: AppliedAction) -> None:
         """Nothing to learn."""
 
+    def delivered(self, now_ns: int) -> None:
+        """Nothing to count."""
+
+    @property
+    def needs_images(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def looks_at_images(self) -> bool:
+        """At none."""
+        return False
+
 
 class ReplaySource:
     """The applied actions of recorded episodes, by task and seed."""
@@ -170,7 +254,7 @@ class ReplaySource:
         self._period_ns = period_ns
         self._player: ReplayPlayer | None = None
 
-    def reset(self, episode: Episode) -> None:
+    def reset(self, episode: Episode, run: int = 0) -> None:
         """Read the episode's bag."""
         bag = self._index.find(episode.task, episode.seed)
         self._player = ReplayPlayer.of_bag(episode, bag.path, episode.episode_id)
@@ -193,6 +277,19 @@ class ReplaySource:
 
     def applied(self, action: AppliedAction) -> None:
         """Nothing to learn."""
+
+    def delivered(self, now_ns: int) -> None:
+        """Nothing to count."""
+
+    @property
+    def needs_images(self) -> bool:
+        """Never."""
+        return False
+
+    @property
+    def looks_at_images(self) -> bool:
+        """At none."""
+        return False
 
 
 def make_chunk(

@@ -175,6 +175,7 @@ class Collector:
         action = self._core.tick(now_ns)
         chunk = self._leader.observe(stamped.frames, stamped.sim, step, action is not None)
         if chunk is not None:
+            self._leader.delivered(now_ns)
             action = self._offer(bag, chunk, now_ns)
         if action is None:
             raise UserError(f"the leading policy did not answer the observation of step {step}")
@@ -231,7 +232,7 @@ def make_collector(
     world = make_world(sim, task)
     source = None
     if leader is not None:
-        source = PolicySource(leader, task, world.spec.robot, world.spec.control_period_ns)
+        source = PolicySource.load(leader, task, world.spec.robot, world.spec.control_period_ns)
     return Collector(world, make_expert(task), controller, config, source)
 
 

@@ -58,6 +58,10 @@ def make_protocol(
     execution: str,
     max_steps: int,
     transport: str,
+    preset: str = "",
+    delay_steps: int = 0,
+    lead_steps: int = 0,
+    batch: int = 0,
 ) -> Protocol:
     """The protocol of a run; max_steps 0 means the task's own limit."""
     rules = task_rules(sim, task)
@@ -73,6 +77,10 @@ def make_protocol(
         max_steps=max_steps or rules.max_steps,
         success_rule=f"ends with success at the first step after which {rules.success_rule}",
         transport=transport,
+        preset=preset,
+        delay_steps=delay_steps,
+        lead_steps=lead_steps,
+        batch=batch,
     )
 
 

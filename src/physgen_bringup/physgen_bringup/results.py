@@ -3,35 +3,21 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import math
 import os
-import platform
-import subprocess
-import sys
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from physgen_bringup.provenance import describe_environment
 from physgen_control.errors import UserError
 
 FORMAT = 1
 FILE_NAME = "results.json"
-_DISTRIBUTIONS = (
-    "torch",
-    "numpy",
-    "mani_skill",
-    "sapien",
-    "mujoco",
-    "robosuite",
-    "hf-libero",
-    "ros-rclpy",
-    "rosbags",
-)
 Z_95 = 1.959963984540054  # two-sided 95 % quantile of the normal distribution
 
 
@@ -39,12 +25,23 @@ class ResultsError(UserError):
     """A results file cannot be read or continued; the text is one sentence that says why."""
 
 
+class Trial(NamedTuple):
+    """What makes one episode of a task: the world's seed, its stored initial state (-1: none), the policy's run.
+
+    Two trials with the same seed and initial state start alike; `run` seeds the policy's own randomness.
+    """
+
+    seed: int
+    init_state: int = -1
+    run: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeResult:
     """One episode. A crash (of simulator or node) is neither success nor failure; error says what happened.
 
-    stale_steps: control steps in which the arm held because no valid action was there. limited_steps: steps
-    whose action was changed by a safety limit. wall_s: duration without start-up.
+    seed, init_state, run: see Trial. stale_steps: control steps in which the arm held because no valid action was
+    there. limited_steps: steps whose action was changed by a safety limit. wall_s: duration without start-up.
     """
 
     seed: int
@@ -55,11 +52,23 @@ class EpisodeResult:
     wall_s: float
     stale_steps: int
     limited_steps: int
+    init_state: int = -1
+    run: int = 0
+
+    @property
+    def trial(self) -> Trial:
+        """Which trial it was."""
+        return Trial(self.seed, self.init_state, self.run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """What was evaluated and under which rules; two runs compare only when these are equal."""
+    """What was evaluated and under which rules; two runs compare only when these are equal.
+
+    preset: name of the published protocol it follows, "" for none. delay_steps: control steps by which every chunk is
+    late (pace realtime, in-process); lead_steps: by which pipelined execution asks early. batch: rows of a shared
+    batched inference, 0 when every worker has its own policy.
+    """
 
     suite: str
     task: str
@@ -72,6 +81,10 @@ class Protocol:
     max_steps: int
     success_rule: str
     transport: str  # "in-process" or "ros"
+    preset: str = ""
+    delay_steps: int = 0
+    lead_steps: int = 0
+    batch: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -105,14 +118,18 @@ class Evaluation:
     environment: dict[str, Any] = field(default_factory=dict)
 
     def add(self, episode: EpisodeResult) -> None:
-        """Add an episode, replacing an earlier one with the same seed; episodes stay sorted by seed."""
-        kept = [other for other in self.episodes if other.seed != episode.seed]
-        self.episodes = sorted([*kept, episode], key=lambda e: e.seed)
+        """Add an episode, replacing an earlier one of the same trial; episodes stay sorted by trial."""
+        kept = [other for other in self.episodes if other.trial != episode.trial]
+        self.episodes = sorted([*kept, episode], key=lambda e: e.trial)
 
     def missing(self, seeds: Iterable[int]) -> list[int]:
         """Seeds of `seeds` without a finished episode, in order; crashed ones are tried again."""
-        finished = {episode.seed for episode in self.episodes if not episode.crashed}
-        return [seed for seed in seeds if seed not in finished]
+        return [trial.seed for trial in self.missing_trials(Trial(seed) for seed in seeds)]
+
+    def missing_trials(self, trials: Iterable[Trial]) -> list[Trial]:
+        """Those of `trials` without a finished episode, in order; crashed ones are tried again."""
+        finished = {episode.trial for episode in self.episodes if not episode.crashed}
+        return [trial for trial in trials if trial not in finished]
 
     def to_json(self) -> dict[str, Any]:
         """The whole file as plain values."""
@@ -133,8 +150,8 @@ class Evaluation:
         """Write results.json and results.md atomically, so that a kill at any time leaves a complete file."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / FILE_NAME
-        _write_atomically(path, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
-        _write_atomically(folder / "results.md", markdown(self))
+        write_atomically(path, json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n")
+        write_atomically(folder / "results.md", markdown(self))
         return path
 
 
@@ -149,14 +166,14 @@ def read(path: Path) -> Evaluation:
         if values["format"] != FORMAT:
             raise ResultsError(f"{path} has results format {values['format']!r}, this version reads {FORMAT}")
         checkpoint = values["checkpoint"] or {"path": "", "sha256": ""}
-        names = {f.name for f in fields(Protocol)} - {"checkpoint_path", "checkpoint_sha256"}
+        rules = [f for f in fields(Protocol) if f.name not in ("checkpoint_path", "checkpoint_sha256")]
         protocol = Protocol(
-            **{name: values[name] for name in names},
+            **_known(rules, values),
             checkpoint_path=checkpoint["path"],
             checkpoint_sha256=checkpoint["sha256"],
         )
-        keys = [f.name for f in fields(EpisodeResult)]
-        episodes = [EpisodeResult(**{key: episode[key] for key in keys}) for episode in values["episodes"]]
+        columns = fields(EpisodeResult)
+        episodes = [EpisodeResult(**_known(columns, episode)) for episode in values["episodes"]]
         environment = {key: values.get(key) for key in ("versions", "machine", "git")}
         samples = values["latency_samples_ms"]
         latencies = Latencies(**{f.name: [float(v) for v in samples[f.name]] for f in fields(Latencies)})
@@ -167,6 +184,11 @@ def read(path: Path) -> Evaluation:
             f"{path} is not a results file of this project ({error!r}); give another output folder"
         ) from error
     return Evaluation(protocol, episodes, latencies, environment)
+
+
+def _known(columns: Iterable[Field[Any]], values: dict[str, Any]) -> dict[str, Any]:
+    """The values of the columns; one that an older file does not have yet keeps its default."""
+    return {c.name: values[c.name] for c in columns if c.name in values or c.default is MISSING}
 
 
 def open_evaluation(folder: Path, protocol: Protocol) -> Evaluation:
@@ -228,58 +250,6 @@ def percentiles(samples: list[float]) -> dict[str, Any]:
     return {"p50": p50, "p95": p95, "p99": p99, "count": len(samples)}
 
 
-def describe_environment() -> dict[str, Any]:
-    """Versions, machine and git state of this run (nothing that identifies a person or a host)."""
-    versions: dict[str, str] = {"python": platform.python_version()}
-    for name in _DISTRIBUTIONS:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {"versions": versions, "machine": _machine(), "git": _git()}
-
-
-def _machine() -> dict[str, Any]:
-    cpu = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                cpu = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass
-    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
-    return {
-        "platform": f"{platform.system()} {platform.release()}",
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "memory_gb": round(pages / 1e9, 1),
-        "gpu": _gpu(),
-    }
-
-
-def _gpu() -> str | None:
-    torch = sys.modules.get("torch")  # never imported only to describe the machine
-    if torch is None or not torch.cuda.is_available():
-        return None
-    return str(torch.cuda.get_device_name(0))
-
-
-def _git() -> dict[str, Any] | None:
-    folder = Path(__file__).resolve().parent
-
-    def run(*command: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *command], capture_output=True, text=True, timeout=10, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        return {"commit": run("rev-parse", "HEAD"), "dirty": bool(run("status", "--porcelain", "-uno"))}
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
 def markdown(evaluation: Evaluation) -> str:
     """The result as a Markdown table for people; failures and crashes are listed with their seeds."""
     values = evaluation.to_json()
@@ -292,7 +262,7 @@ def markdown(evaluation: Evaluation) -> str:
             protocol.policy
             + (f" ({Path(protocol.checkpoint_path).name})" if protocol.checkpoint_path else ""),
         ),
-        ("through", f"{protocol.transport}, {protocol.pace}, {protocol.execution}"),
+        ("through", f"{protocol.transport}, {pace_text(protocol)}, {protocol.execution}"),
         (
             "success",
             f"{summary['successes']} of {summary['n']} = {rate} (95 % {100 * low:.1f} to {100 * high:.1f} %)",
@@ -309,16 +279,31 @@ def markdown(evaluation: Evaluation) -> str:
             rows.append((name.replace("_", " "), text))
     for key in ("failed_seeds", "crashed_seeds"):
         if summary[key]:
-            rows.append((key.replace("_", " "), ", ".join(map(str, summary[key]))))
+            rows.append((key.replace("_", " "), ", ".join(map(str, dict.fromkeys(summary[key])))))
     lines = [f"# {protocol.suite} {protocol.task}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {text} |" for name, text in rows]
+    if protocol.preset:
+        lines.insert(5, f"| protocol | {protocol.preset} |")
     lines += ["", "| seed | result | steps | stale | limited | wall s |", "|---|---|---|---|---|---|"]
     for episode in evaluation.episodes:
         lines.append(
-            f"| {episode.seed} | {outcome(episode)} | {episode.steps} | {episode.stale_steps} | "
+            f"| {trial_text(episode.trial)} | {outcome(episode)} | {episode.steps} | {episode.stale_steps} | "
             f"{episode.limited_steps} | {episode.wall_s:.1f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def pace_text(protocol: Protocol) -> str:
+    """The pace, with the delay where there is one."""
+    if not protocol.delay_steps:
+        return protocol.pace
+    return f"{protocol.pace} with chunks {protocol.delay_steps} control steps late"
+
+
+def trial_text(trial: Trial) -> str:
+    """The seed, with the initial state and the run where there are any: `7`, `7/i3`, `7/r1`."""
+    state = f"/i{trial.init_state}" if trial.init_state >= 0 else ""
+    return f"{trial.seed}{state}" + (f"/r{trial.run}" if trial.run else "")
 
 
 def outcome(episode: EpisodeResult) -> str:
@@ -344,7 +329,8 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def _write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a kill at any time leaves the old or the new one."""
     partial = path.with_suffix(path.suffix + ".partial")
     with partial.open("w") as stream:
         stream.write(text)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physgen_bringup.results import EpisodeResult, Latencies
+from physgen_bringup.results import EpisodeResult, Latencies, Trial
 from physgen_control.types import ActionChunk, AppliedAction, Episode, EpisodePhase, Limit, Source
 
 # Observations whose answer is still awaited; older ones can no longer matter.
@@ -94,10 +94,11 @@ class EpisodeTally:
         )
 
 
-def crashed_result(seed: int, error: str, wall_s: float, steps: int = 0) -> EpisodeResult:
-    """The result of an episode that could not be run to its end."""
+def crashed_result(trial: Trial | int, error: str, wall_s: float, steps: int = 0) -> EpisodeResult:
+    """The result of an episode, given by its trial or its seed, that could not be run to its end."""
+    trial = Trial(trial) if isinstance(trial, int) else trial
     return EpisodeResult(
-        seed=seed,
+        **trial._asdict(),
         success=False,
         steps=steps,
         crashed=True,
@@ -108,6 +109,13 @@ def crashed_result(seed: int, error: str, wall_s: float, steps: int = 0) -> Epis
     )
 
 
-def actions_path(output_dir: Path, seed: int) -> Path:
-    """Where the applied actions of an episode are saved."""
-    return output_dir / "actions" / f"seed_{seed}.npz"
+def actions_path(output_dir: Path, trial: Trial | int) -> Path:
+    """Where the applied actions of an episode, given by its trial or its seed, are saved."""
+    return output_dir / "actions" / f"{file_stem(trial)}.npz"
+
+
+def file_stem(trial: Trial | int) -> str:
+    """Name of an episode's files without suffix: `seed_7`, `seed_7_init_3_run_1`."""
+    trial = Trial(trial) if isinstance(trial, int) else trial
+    state = f"_init_{trial.init_state}" if trial.init_state >= 0 else ""
+    return f"seed_{trial.seed}{state}" + (f"_run_{trial.run}" if trial.run else "")

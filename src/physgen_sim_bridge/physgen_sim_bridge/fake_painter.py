@@ -31,10 +31,20 @@ class FakePainter:
         self._map_table = self._table(MAP_CENTRE[0], MAP_CENTRE[1], MAP_HALF)
 
     def paint(
-        self, tcp: Float64Array, width: float, cube: Float64Array | None, goal: Float64Array
+        self,
+        tcp: Float64Array,
+        width: float,
+        cube: Float64Array | None,
+        goal: Float64Array,
+        *,
+        visible: bool = True,
     ) -> tuple[UInt8Image, UInt8Image]:
-        """Return (fixed, wrist) for the positions [m] of TCP, cube (if any) and goal in the base frame."""
-        if not self._visible:
+        """Return (fixed, wrist) for the positions [m] of TCP, cube (if any) and goal in the base frame.
+
+        Args:
+            visible: False gives black images this once.
+        """
+        if not (self._visible and visible):
             black = np.zeros((self._size, self._size, 3), dtype=np.uint8)
             return black, black.copy()
         fixed = self._map_table.copy()

@@ -124,8 +124,8 @@ class FakeWorld:
         self._speeds = np.zeros(7)
         return self._observe()
 
-    def step(self, action: Float32Array) -> Observation:
-        """Apply one canonical action for one control period (50 ms)."""
+    def step(self, action: Float32Array, *, render: bool = True) -> Observation:
+        """Apply one canonical action for one control period (50 ms); see World.step."""
         values = check_action(action)
         move = np.clip(values[:3], -MAX_TRANSLATION, MAX_TRANSLATION) * FOLLOW
         turn = values[3:6]
@@ -143,7 +143,7 @@ class FakeWorld:
         joints = self._stand_in_joints()
         self._speeds = (joints - self._joints) / (CONTROL_PERIOD_NS * 1e-9)
         self._joints = joints
-        return self._observe()
+        return self._observe(render)
 
     def close(self) -> None:
         """Nothing to free."""
@@ -169,7 +169,7 @@ class FakeWorld:
         joints[3] += z - HOME_TCP[2]
         return joints
 
-    def _observe(self) -> Observation:
+    def _observe(self, render: bool = True) -> Observation:
         objects = {"goal": Pose(position=self._goal.copy(), quaternion=UPRIGHT.copy())}
         thing = self._tcp
         cube = None
@@ -178,7 +178,7 @@ class FakeWorld:
             thing = cube = self._cube
         offset = thing - self._goal
         distance = math.hypot(offset[0], offset[1]) if self._task.has_cube else float(np.linalg.norm(offset))
-        fixed, wrist = self._painter.paint(self._tcp, self._width, cube, self._goal)
+        fixed, wrist = self._painter.paint(self._tcp, self._width, cube, self._goal, visible=render)
         return Observation(
             rgb_fixed=fixed,
             rgb_wrist=wrist,

@@ -139,12 +139,12 @@ class ManiSkillWorld:
         gc.freeze()
         self._fresh = False
 
-    def step(self, action: Float32Array) -> Observation:
-        """Apply one canonical action for one control period (50 ms)."""
+    def step(self, action: Float32Array, *, render: bool = True) -> Observation:
+        """Apply one canonical action for one control period (50 ms); see World.step."""
         # The environment's own step() would also build observations and rewards that nobody reads.
         self._env._step_action(maniskill_action(action))
         self._env._elapsed_steps += 1
-        return self._observe()
+        return self._observe(render)
 
     def close(self) -> None:
         """Free the scene."""
@@ -153,12 +153,12 @@ class ManiSkillWorld:
             self._env.close()
             self._env = None
 
-    def _observe(self) -> Observation:
+    def _observe(self, render: bool = True) -> Observation:
         robot = self._agent.robot
         base = robot.pose.raw_pose[0].numpy().astype(np.float64)
         joints = robot.get_qpos()[0].numpy().astype(np.float64)
         speeds = robot.get_qvel()[0].numpy().astype(np.float64)
-        fixed, wrist = self._images()
+        fixed, wrist = self._images(render)
         return Observation(
             rgb_fixed=fixed,
             rgb_wrist=wrist,
@@ -170,8 +170,8 @@ class ManiSkillWorld:
             success=bool(self._env.evaluate()["success"][0]),
         )
 
-    def _images(self) -> tuple[UInt8Image, UInt8Image]:
-        if not self._render:
+    def _images(self, render: bool) -> tuple[UInt8Image, UInt8Image]:
+        if not (self._render and render):
             return self._black, self._black
         self._env.scene.update_render(update_sensors=True, update_human_render_cameras=False)
         sensors = self._env._sensors

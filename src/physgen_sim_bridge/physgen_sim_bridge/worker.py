@@ -78,9 +78,10 @@ class WorkerWorld:
         """See World."""
         return self._call({"call": "reset", "seed": int(seed), "init_state": int(init_state)})
 
-    def step(self, action: Float32Array) -> Observation:
+    def step(self, action: Float32Array, *, render: bool = True) -> Observation:
         """See World."""
-        return self._call({"call": "step", "action": np.asarray(action, dtype=np.float64).tolist()})
+        values = np.asarray(action, dtype=np.float64).tolist()
+        return self._call({"call": "step", "action": values, "render": render})
 
     def close(self) -> None:
         """Ask the worker to end, then make it end."""
@@ -187,7 +188,8 @@ def _handle(world: World, request: dict[str, Any], images: np.ndarray) -> dict[s
         if request["call"] == "reset":
             observation = world.reset(request["seed"], request["init_state"])
         else:
-            observation = world.step(np.array(request["action"], dtype=np.float32))
+            action = np.array(request["action"], dtype=np.float32)
+            observation = world.step(action, render=request["render"])
     except UserError as error:
         return {"error": "user", "text": str(error)}
     except ValueError as error:

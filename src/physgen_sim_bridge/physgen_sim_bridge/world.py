@@ -87,8 +87,14 @@ class World(Protocol):
         """Start an episode; the same seed gives the same episode, whatever ran before."""
         ...
 
-    def step(self, action: Float32Array) -> Observation:
-        """Apply one canonical action (7 numbers) for exactly one control period."""
+    def step(self, action: Float32Array, *, render: bool = True) -> Observation:
+        """Apply one canonical action (7 numbers) for exactly one control period.
+
+        Args:
+            action: float32 [7].
+            render: False when nobody will look at the images of this observation, which then are black. Drawing is most
+                of a step; leaving it out changes nothing else, now or later.
+        """
         ...
 
     def close(self) -> None:

@@ -194,3 +194,20 @@ def test_bad_seed_is_a_sentence(worlds):
     with pytest.raises(UserError, match="seed"):
         worlds("PushCube-v1").reset(-1)
     worlds("PushCube-v1").reset(1)
+
+
+def test_the_simulator_moves_alike_whether_it_draws_or_not(rendered):
+    """Drawing must not touch the physics: poses of every step are bit-identical, and so is the next picture."""
+    actions = np.random.default_rng(0).uniform(-0.02, 0.02, (10, 7)).astype(np.float32)
+    tracks = []
+    for every in (1, 8):
+        rendered.reset(3)
+        tracks.append(
+            [rendered.step(action, render=step % every == 0) for step, action in enumerate(actions)]
+        )
+    for drawn, quiet in zip(*tracks, strict=True):
+        np.testing.assert_array_equal(drawn.positions, quiet.positions)
+        np.testing.assert_array_equal(drawn.objects["cube"].position, quiet.objects["cube"].position)
+    np.testing.assert_array_equal(tracks[0][8].rgb_fixed, tracks[1][8].rgb_fixed)
+    assert tracks[0][9].rgb_fixed.any()
+    assert not tracks[1][9].rgb_fixed.any()

@@ -146,8 +146,15 @@ def gather_rows(values: Tensor, ids: Tensor) -> Tensor:
     return values.gather(1, ids[..., None].expand(*ids.shape, values.shape[-1]))
 
 
-def random_normal(shape: Sequence[int], generator: torch.Generator, device: torch.device) -> Tensor:
-    """fp32 standard normal drawn on the generator's device, so that a CPU seed gives the same numbers everywhere."""
+def random_normal(
+    shape: Sequence[int], generator: torch.Generator | Sequence[torch.Generator], device: torch.device
+) -> Tensor:
+    """fp32 standard normal drawn on the generator's device, so that a CPU seed gives the same numbers everywhere.
+
+    With one generator per row, each row is what its generator alone would draw for a batch of one.
+    """
+    if not isinstance(generator, torch.Generator):
+        return torch.cat([random_normal((1, *shape[1:]), row, device) for row in generator])
     return torch.randn(*shape, generator=generator, device=generator.device).to(device)
 
 

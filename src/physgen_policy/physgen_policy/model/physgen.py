@@ -7,6 +7,8 @@ frame (image encoder and diffusion MLP), its action slots the next actions (Acti
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -317,7 +319,7 @@ class PhysGen(nn.Module):
         action_hidden: Tensor,
         plan: Tensor | None,
         sampler: SamplerConfig,
-        generator: torch.Generator,
+        generator: torch.Generator | Sequence[torch.Generator],
         frame_hidden: Tensor | None = None,
         plan_mask: Tensor | None = None,
     ) -> Tensor:
@@ -328,6 +330,7 @@ class PhysGen(nn.Module):
                 when the configuration says memory_frames).
             plan: the unexecuted lookahead of the previous step, normalised [b, 16, a]; None at the first step.
             plan_mask: bool [b], rows that have a plan.
+            generator: of the whole batch, or one per row.
 
         Returns:
             fp32 [b, chunks, 8, a] in normalised units, within [-1.2, 1.2].

@@ -139,6 +139,11 @@ class ObservationGate:
         """No more observations until the next episode."""
         self._episode = None
 
+    @property
+    def due(self) -> bool:
+        """Whether the next images can become an observation: a world that waits need not draw any others."""
+        return self._episode is not None and not isinstance(self._due(), Waiting)
+
     def put_frame(self, stream: str, frame: CameraFrame) -> Put:
         """Add an image; see Synchronizer.put."""
         return self._sync.put(stream, frame)

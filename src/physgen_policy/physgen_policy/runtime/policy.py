@@ -115,6 +115,7 @@ class PhysGenPolicy:
         self._session_id = ""
         self._instruction = ""
         self._chunk_seq = 0
+        self._run = 0
         self._prediction: Float32Array | None = None
         self._output: PackOutput | None = None
 
@@ -141,6 +142,10 @@ class PhysGenPolicy:
         self._chunk_seq = 0
         self._prediction, self._output = None, None
         self._window.restart(self._text_tokens(episode.instruction))
+
+    def seed(self, run: int) -> None:
+        """Choose the random numbers of the episodes from now on; 0 is the default, added to the configured seed."""
+        self._run = run
 
     @torch.inference_mode()
     def set_instruction(self, instruction: str) -> None:
@@ -301,7 +306,7 @@ class PhysGenPolicy:
     def _generator(self, purpose: int) -> torch.Generator:
         """Random numbers of a chunk (purpose 0) or imagined frame (1), whatever happened before."""
         episode_seed = self._episode.seed if self._episode is not None else 0
-        parts = [self.config.seed, episode_seed, self._chunk_seq, purpose]
+        parts = [self.config.seed + self._run, episode_seed, self._chunk_seq, purpose]
         entropy = np.random.SeedSequence([part & (2**64 - 1) for part in parts])
         seed = int(entropy.generate_state(1, np.uint64)[0])
         return torch.Generator(self._device).manual_seed(seed)

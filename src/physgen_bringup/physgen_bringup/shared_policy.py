@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One policy for many worker processes: a worker's stand-in that asks, and the server that answers in batches.
+
+The stand-in imports no torch, so a worker of a shared policy holds nothing but its world.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from physgen_control.errors import UserError
+from physgen_control.types import ActionChunk, Episode
+
+if TYPE_CHECKING:
+    from physgen_policy.runtime.batched import BatchedPolicy
+    from physgen_policy.runtime.observation import PolicyObservation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRequest:
+    """A chunk for `observation`; at the first one of an episode, `episode` says which and `run` seeds the sampling."""
+
+    observation: PolicyObservation
+    now_ns: int
+    episode: Episode | None = None
+    run: int = 0
+
+
+class RemotePolicy:
+    """Asks for chunks over a connection and waits for them; see physgen_policy.runtime.policy.Policy."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._episode: Episode | None = None
+        self._run = 0
+
+    def seed(self, run: int) -> None:
+        """Random numbers of the episodes from now on."""
+        self._run = run
+
+    def reset(self, episode: Episode, session_id: str = "") -> None:
+        """Start an episode; the server learns of it with the first observation."""
+        del session_id
+        self._episode = episode
+
+    def act(self, observation: PolicyObservation, now_ns: int) -> ActionChunk:
+        """The next chunk.
+
+        Raises:
+            UserError: the server could not compute it; its sentence.
+        """
+        episode, self._episode = self._episode, None
+        self._connection.send(
+            PolicyRequest(observation=observation, now_ns=now_ns, episode=episode, run=self._run)
+        )
+        answer: ActionChunk | str = self._connection.recv()
+        if isinstance(answer, str):
+            raise UserError(answer)
+        return answer
+
+
+class PolicyServer:
+    """Owns the shared policy; loads it at the first request. Clients are any hashable numbers."""
+
+    def __init__(self, checkpoint: Path, batch: int) -> None:
+        self._checkpoint, self._batch = checkpoint, batch
+        self._policy: BatchedPolicy | None = None
+
+    def answer(self, requests: Mapping[int, PolicyRequest]) -> dict[int, ActionChunk | str]:
+        """A chunk, or a sentence why there is none, for every client's request."""
+        from physgen_policy.runtime.batched import BatchedPolicy, BatchItem
+
+        try:
+            if self._policy is None:
+                self._policy = BatchedPolicy.load(self._checkpoint, self._batch)
+            for client, request in requests.items():
+                if request.episode is not None:
+                    self._policy.reset(client, request.episode, request.run)
+            items = {
+                client: BatchItem(observation=request.observation, now_ns=request.now_ns)
+                for client, request in requests.items()
+            }
+            return dict(self._policy.act(items))
+        except UserError as error:
+            return dict.fromkeys(requests, str(error))

@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One policy for many episodes at once: chunks of all that ask are computed in one batch of fixed size.
+
+Every batch has the same number of rows and packs, unused ones empty, so a row's numbers depend neither on its
+neighbours nor on how many there are. Rows are independent episodes; the window mask is causal, so empty packs after a
+row's newest one change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from physgen_control.types import ActionChunk, Episode, Float32Array, UInt8Image
+from physgen_policy.checkpoint import Checkpoint, load_checkpoint
+from physgen_policy.data.splice import splice_views
+from physgen_policy.runtime.context import Pack, WindowPolicy
+from physgen_policy.runtime.loading import choose_device
+from physgen_policy.runtime.observation import PolicyObservation
+from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig, PolicyError
+from physgen_policy.sampling.solver import SamplerConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchItem:
+    """What one client wants a chunk for."""
+
+    observation: PolicyObservation
+    now_ns: int
+
+
+class BatchedPolicy:
+    """Runs one checkpoint for many clients, each with an episode of its own. Not thread-safe."""
+
+    def __init__(self, checkpoint: Checkpoint, config: PolicyConfig, batch: int) -> None:
+        """Args: batch: rows of every batch, at least 1; more clients than that take several batches."""
+        self._checkpoint = checkpoint
+        self._config = replace(config, use_cache=False)
+        self._batch = batch
+        self._rows: dict[int, _Row] = {}
+
+    @classmethod
+    def load(cls, folder: Path, batch: int) -> BatchedPolicy:
+        """With the default configuration, on the GPU where there is one."""
+        return cls(load_checkpoint(folder, choose_device("auto")), PolicyConfig(), batch)
+
+    def reset(self, client: int, episode: Episode, run: int = 0) -> None:
+        """Start a client's episode; nothing of its earlier ones remains. run: see PhysGenPolicy.seed."""
+        row = self._rows.setdefault(client, _Row(self._checkpoint, self._config))
+        row.seed(run)
+        row.reset(episode, episode.episode_id)
+
+    def act(self, items: Mapping[int, BatchItem]) -> dict[int, ActionChunk]:
+        """A chunk for every client; see PhysGenPolicy.act.
+
+        Raises:
+            PolicyError: a client has not announced its episode, or the networks returned something that is no number.
+        """
+        clients = list(items)
+        chunks: dict[int, ActionChunk] = {}
+        for start in range(0, len(clients), self._batch):
+            part = clients[start : start + self._batch]
+            chunks.update(
+                zip(part, self._act([(self._row(c, items[c]), items[c]) for c in part]), strict=True)
+            )
+        return chunks
+
+    def _row(self, client: int, item: BatchItem) -> _Row:
+        row = self._rows.get(client)
+        if row is None or not row.runs(item.observation.episode_id):
+            raise PolicyError(
+                f"an observation of episode {item.observation.episode_id} came from client {client}, which did not "
+                "announce that episode"
+            )
+        return row
+
+    @torch.inference_mode()
+    def _act(self, part: list[tuple[_Row, BatchItem]]) -> list[ActionChunk]:
+        model, codec = self._checkpoint.model, self._checkpoint.codec
+        device = next(model.parameters()).device
+        rows = [row for row, _ in part]
+        images = np.stack([row.image(item.observation) for row, item in part])
+        empty = self._batch - len(part)
+        images = np.concatenate([images, np.zeros((empty, *images.shape[1:]), np.uint8)])
+        with rows[0].autocast():
+            latents = codec.encode(torch.from_numpy(images).to(device)).float()
+            windows = [
+                row.extended(latents[i : i + 1], item.observation) for i, (row, item) in enumerate(part)
+            ]
+            newest = torch.tensor([len(window) - 1 for window in windows] + [0] * empty, device=device)
+            index = torch.arange(self._batch, device=device)
+            output = model.full(self._texts(rows), *self._stack(windows, latents))
+            action_hidden = output.action_hidden[index, newest]
+            plans = [row.plan_for(item.observation, windows[i]) for i, (row, item) in enumerate(part)]
+            plan, plan_mask = self._plans(plans, device)
+            sampled = model.sample_actions(
+                action_hidden,
+                plan,
+                rows[0].sampler,
+                [row.generator() for row in rows] + [torch.Generator(device).manual_seed(0)] * empty,
+                frame_hidden=output.frame_hidden[index, newest],
+                plan_mask=plan_mask,
+            )
+        numbers: Float32Array = sampled.float().cpu().numpy()[: len(part)]
+        if not np.isfinite(numbers).all():
+            raise PolicyError(
+                f"checkpoint {self._checkpoint.name} predicted actions that are not finite numbers; its weights or the "
+                "camera images are damaged"
+            )
+        return [row.accept(item, windows[i], numbers[i]) for i, (row, item) in enumerate(part)]
+
+    def _texts(self, rows: list[_Row]) -> Tensor:
+        texts = [row.text() for row in rows]
+        return torch.cat(texts + texts[:1] * (self._batch - len(rows)))
+
+    def _stack(self, windows: list[list[Pack]], latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents [b, p, c, h, w], past actions [b, p, 8, a] and bool [b, p] "begins", filled up with empty packs."""
+        config = self._checkpoint.model.config
+        packs = config.context_packs
+        frames = latents.new_zeros(self._batch, packs, *latents.shape[1:])
+        past = latents.new_zeros(self._batch, packs, config.action.horizon, config.action.action_dim)
+        begins = torch.ones(self._batch, packs, dtype=torch.bool, device=latents.device)
+        for row, window in enumerate(windows):
+            for column, pack in enumerate(window):
+                frames[row, column] = pack.latent[0]
+                if pack.past is not None:
+                    past[row, column] = pack.past[0]
+                    begins[row, column] = False
+        return frames, past, begins
+
+    def _plans(self, plans: list[Tensor | None], device: torch.device) -> tuple[Tensor | None, Tensor | None]:
+        known = [plan for plan in plans if plan is not None]
+        if not known:
+            return None, None
+        blank = torch.zeros_like(known[0])
+        filled = [blank if plan is None else plan for plan in plans]
+        filled += [blank] * (self._batch - len(plans))
+        mask = [plan is not None for plan in plans] + [False] * (self._batch - len(plans))
+        return torch.cat(filled), torch.tensor(mask, device=device)
+
+
+class _Row(PhysGenPolicy):
+    """The state of one episode: its packs, instruction, random numbers and last prediction. The batch computes."""
+
+    def __init__(self, checkpoint: Checkpoint, config: PolicyConfig) -> None:
+        super().__init__(checkpoint, config)
+        self._packs: list[Pack] = []
+
+    def reset(self, episode: Episode, session_id: str = "") -> None:
+        """See PhysGenPolicy."""
+        super().reset(episode, session_id)
+        self._packs = []
+
+    def runs(self, episode_id: str) -> bool:
+        """Whether this is the running episode."""
+        return self._episode is not None and self._episode.episode_id == episode_id
+
+    def image(self, observation: PolicyObservation) -> UInt8Image:
+        """What the model sees, uint8 [y, x, 3]."""
+        embodiment, frames = self.checkpoint.embodiment, observation.frames
+        return splice_views(
+            frames["fixed"].rgb, frames["wrist"].rgb, embodiment.image_height, embodiment.image_width
+        )
+
+    def extended(self, latent: Tensor, observation: PolicyObservation) -> list[Pack]:
+        """The window with a new pack, latent [1, c, h, w]; PackWindow's rule at a full window."""
+        past = None if observation.first else self._normalized(observation.past_actions)
+        packs = [*self._packs, Pack(latent, past)]
+        if len(packs) <= self.checkpoint.model.config.context_packs:
+            return packs
+        if self.config.window_policy is WindowPolicy.RESTART:
+            return [Pack(latent, None)]
+        return packs[1:]
+
+    def plan_for(self, observation: PolicyObservation, window: list[Pack]) -> Tensor | None:
+        """What is left of the last prediction, [1, 16, a]; nothing at a beginning."""
+        return None if window[-1].past is None else self._plan(observation.executed)
+
+    def accept(self, item: BatchItem, window: list[Pack], sampled: Float32Array) -> ActionChunk:
+        """Make a prediction, normalised [3, 8, a], part of the history and a chunk."""
+        assert self._episode is not None
+        self._packs, self._prediction = window, sampled
+        chunk = self._chunk(item.observation, self._episode, sampled, item.now_ns)
+        self._chunk_seq += 1
+        return chunk
+
+    def text(self) -> Tensor:
+        """Tokens [1, l, d] of the instruction."""
+        return self._text_tokens(self._instruction)
+
+    def generator(self) -> torch.Generator:
+        """Random numbers of the next chunk."""
+        return self._generator(0)
+
+    @property
+    def sampler(self) -> SamplerConfig:
+        """Solver of the action head."""
+        return self._sampler
+
+    def autocast(self) -> torch.autocast:
+        """The configured number format."""
+        return self._autocast()
