@@ -20,6 +20,12 @@ MANISKILL_RADIANS = 0.1
 MANISKILL_ROTATION_SIGN = -1.0
 """mani-skill 3.0.1 multiplies rotations by rot_lower (-0.1): its +1 turns left-handed (reported upstream as 1469)."""
 
+LIBERO_METRES = 0.05
+"""OSC_POSE: 1.0 is 0.05 m of translation per control step."""
+
+LIBERO_RADIANS = 0.5
+"""OSC_POSE: 1.0 is 0.5 rad of rotation per control step, right-handed about the base axes."""
+
 
 def check_action(action: Float32Array) -> Float64Array:
     """Return the action as float64 of length 7, or raise a ValueError that says what is wrong with it."""
@@ -69,4 +75,22 @@ def maniskill_action(action: Float32Array) -> Float32Array:
     result[:3] = np.clip(values[:3] / MANISKILL_METRES, -1.0, 1.0)
     result[3:6] = np.clip(MANISKILL_ROTATION_SIGN * euler / MANISKILL_RADIANS, -1.0, 1.0)
     result[6] = np.clip(values[6], -1.0, 1.0)
+    return result
+
+
+def libero_action(action: Float32Array) -> Float32Array:
+    """Return the OSC_POSE action (7 numbers in [-1, 1]) that realises a canonical action.
+
+    Translation is clipped to 0.05 m per axis, rotation to 0.5 rad in length keeping its axis. OSC_POSE reads rotations
+    as vectors, so nothing is converted; its gripper closes on +1, so the sign turns round.
+    """
+    values = check_action(action)
+    rotation = values[3:6]
+    angle = float(np.linalg.norm(rotation))
+    if angle > LIBERO_RADIANS:
+        rotation = rotation * (LIBERO_RADIANS / angle)
+    result = np.empty(ACTION_DIM, dtype=np.float32)
+    result[:3] = np.clip(values[:3] / LIBERO_METRES, -1.0, 1.0)
+    result[3:6] = np.clip(rotation / LIBERO_RADIANS, -1.0, 1.0)
+    result[6] = np.clip(-values[6], -1.0, 1.0)
     return result

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scripted experts for LIBERO: canonical actions from object poses and the measured hand, for demonstrations.
+
+Scripts watch what they do: an object that was not grasped, or was lost on the way, is taken again. Pure NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from physgen_control.errors import UserError
+from physgen_control.types import Float32Array, Pose
+from physgen_sim_bridge.libero.motion import OPEN, Script, State, Target, action_towards
+from physgen_sim_bridge.libero.pick_place import Place, pick_and_place
+from physgen_sim_bridge.libero.tasks import libero_tasks
+
+BOWL = "akita_black_bowl_1"
+IN_BASKET = Place(on="basket_1_contain_region", offset=(0.0, 0.0, 0.04), travel=0.14, hand=0.0, fine=0.02)
+ON_PLATE = Place(on="plate_1", offset=(0.0, 0.0, 0.012), travel=0.10)
+SPATIAL = {
+    4: Place(on="plate_1", offset=(0.0, 0.0, 0.012), travel=0.20, angles=(np.pi, 0.0)),
+    9: Place(on="plate_1", offset=(0.0, 0.0, 0.012), travel=0.10, angles=(-np.pi / 2,)),
+}
+
+
+class ScriptExpert:
+    """Runs a script step by step; when it has ended the hand stays where it is, open."""
+
+    def __init__(self, script: Callable[[State], Script]) -> None:
+        self._make = script
+        self._script: Script | None = None
+        self._target: Target | None = None
+
+    def reset(self) -> None:
+        """Start an episode."""
+        self._script, self._target = None, None
+
+    def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
+        """Return the clean canonical action."""
+        state = State.of(objects, tcp_pose, gripper_width)
+        try:
+            if self._target is None:
+                self._script = self._make(state)
+                self._target = next(self._script)
+            elif self._script is not None:
+                self._target = self._script.send(state)
+        except StopIteration:
+            self._script = None
+            self._target = Target(state.hand.copy(), state.rotation.copy(), OPEN)
+        return action_towards(self._target, state)
+
+
+def make_libero_expert(task_id: str) -> ScriptExpert:
+    """Return the expert of a task.
+
+    Raises:
+        UserError: there is none.
+    """
+    task = libero_tasks()[task_id]
+    match task.suite:
+        case "libero_object":
+            name = task.name.removeprefix("pick_up_the_").removesuffix("_and_place_it_in_the_basket")
+            return ScriptExpert(lambda state: pick_and_place(f"{name}_1", IN_BASKET, state))
+        case "libero_spatial":
+            return ScriptExpert(lambda state: pick_and_place(BOWL, SPATIAL.get(task.index, ON_PLATE), state))
+    raise UserError(f"There is no scripted expert for {task_id}.")

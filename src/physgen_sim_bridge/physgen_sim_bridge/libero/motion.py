@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scripted motion for LIBERO's arm: what a script sees, what it may ask for, and the canonical action that follows.
+
+A script is a generator: it yields a target for the hand and is sent the next state, so that a task reads from top to
+bottom. All poses in the robot base frame. Pure NumPy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from physgen_control.types import ACTION_DIM, Float32Array, Float64Array, Pose
+
+OPEN = 1.0
+CLOSED = -1.0
+
+MAX_STEP = 0.05
+"""Largest commanded translation per axis and control step [m]: OSC_POSE's limit."""
+
+MAX_TURN = 0.3
+"""Largest commanded rotation per control step [rad]."""
+
+GAIN = 2.0
+"""Commanded motion over remaining way. OSC_POSE covers about a quarter of a command within its step, so that asking for
+the remaining way alone would creep."""
+
+TURN_GAIN = 2.0
+"""The same for rotations."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a script sees: poses of all objects, the hand's position [m] and rotation matrix, the opening [m]."""
+
+    objects: Mapping[str, Pose]
+    hand: Float64Array
+    rotation: Float64Array
+    width: float
+
+    @classmethod
+    def of(cls, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> State:
+        """Take it from an observation."""
+        return cls(objects, tcp_pose.position, matrix(tcp_pose.quaternion), gripper_width)
+
+    def position(self, name: str) -> Float64Array:
+        """Position of an object [m]."""
+        return self.objects[name].position
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the hand should be (position [m], rotation matrix), its fingers (+1 open, -1 closed), how fast (0 to 1)."""
+
+    position: Float64Array
+    rotation: Float64Array
+    gripper: float
+    speed: float = 1.0
+
+
+Script = Generator[Target, State, State]
+"""Yields targets, is sent states, returns the last state; scripts compose with `yield from`."""
+
+
+def action_towards(target: Target, state: State) -> Float32Array:
+    """Return the canonical action that moves the hand towards a target."""
+    action = np.empty(ACTION_DIM, dtype=np.float32)
+    move = GAIN * (target.position - state.hand)
+    action[:3] = move * min(1.0, target.speed * MAX_STEP / max(float(np.abs(move).max()), 1e-9))
+    turn = TURN_GAIN * rotation_vector(target.rotation @ state.rotation.T)
+    action[3:6] = turn * min(1.0, MAX_TURN / max(float(np.linalg.norm(turn)), 1e-9))
+    action[6] = target.gripper
+    return action
+
+
+def downward(heading: float, tilt: float = 0.0) -> Float64Array:
+    """Rotation of a hand that points down, its fingers moving along (cos heading, sin heading).
+
+    The start pose has heading pi / 2 or -pi / 2 (fingers along y). tilt [rad] turns the hand about the axis that the
+    fingers and the vertical leave over, so that it leans along its fingers' direction.
+    """
+    closing = np.array([np.cos(heading), np.sin(heading), 0.0])
+    down = np.array([0.0, 0.0, -1.0])
+    along = np.cross(closing, down)
+    if tilt:
+        closing, down = (
+            np.cos(tilt) * closing - np.sin(tilt) * down,
+            np.cos(tilt) * down + np.sin(tilt) * closing,
+        )
+    return np.column_stack([along, closing, down])
+
+
+def nearest_heading(heading: float, state: State) -> float:
+    """The equal of a finger direction (they are symmetric: modulo pi) that the hand reaches with the smaller turn."""
+    current = float(np.arctan2(state.rotation[1, 1], state.rotation[0, 1]))
+    return current + float((heading - current + np.pi / 2) % np.pi - np.pi / 2)
+
+
+def reach(target: Target, state: State, *, within: float = 0.01, turned: float = 0.1, limit: int = 60) -> Script:
+    """Go to a target until the hand is `within` [m] and `turned` [rad] of it, at most `limit` steps."""
+    for _ in range(limit):
+        left = float(np.linalg.norm(target.position - state.hand))
+        if left < within and angle_between(target.rotation, state.rotation) < turned:
+            break
+        state = yield target
+    return state
+
+
+def hold(steps: int, gripper: float, state: State) -> Script:
+    """Stay where the hand is for some steps."""
+    target = Target(state.hand.copy(), state.rotation.copy(), gripper)
+    for _ in range(steps):
+        state = yield target
+    return state
+
+
+def rise(height: float, gripper: float, state: State, *, limit: int = 60) -> Script:
+    """Go straight up (or down) to a height [m]."""
+    position = np.array([state.hand[0], state.hand[1], height])
+    return (yield from reach(Target(position, state.rotation.copy(), gripper), state, within=0.02, limit=limit))
+
+
+def angle_between(one: Float64Array, other: Float64Array) -> float:
+    """Angle of the rotation between two rotation matrices [rad]."""
+    return float(np.linalg.norm(rotation_vector(one @ other.T)))
+
+
+def rotation_vector(rotation: Float64Array) -> Float64Array:
+    """Rotation vector [rad] of a rotation matrix."""
+    cosine = float(np.clip((np.trace(rotation) - 1.0) / 2.0, -1.0, 1.0))
+    angle = float(np.arccos(cosine))
+    axis = np.array(
+        [
+            rotation[2, 1] - rotation[1, 2],
+            rotation[0, 2] - rotation[2, 0],
+            rotation[1, 0] - rotation[0, 1],
+        ]
+    )
+    if angle < 1e-6:
+        return axis / 2.0
+    if np.pi - angle < 1e-3:
+        # Half a turn: the sign of the axis does not matter.
+        column = int(np.argmax(np.diag(rotation)))
+        axis = rotation[:, column] + np.eye(3)[column]
+        return angle * axis / float(np.linalg.norm(axis))
+    return angle * axis / (2.0 * np.sin(angle))
+
+
+def matrix(quaternion: Float64Array) -> Float64Array:
+    """Rotation matrix of a unit quaternion (x, y, z, w)."""
+    x, y, z, w = quaternion
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )

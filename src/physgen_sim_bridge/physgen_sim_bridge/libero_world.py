@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""LIBERO's tasks as a World: stored initial states, ten settling steps, OSC_POSE at 20 Hz, two upright cameras.
+
+hf-libero is imported only when a world is made. One process should hold one world (worker.py): robosuite draws from
+NumPy's global generator and the renderer is global.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from physgen_control.errors import UserError
+from physgen_control.types import Float32Array, Float64Array, Pose, UInt8Image
+from physgen_sim_bridge.canonical_action import libero_action
+from physgen_sim_bridge.libero.assets import find_assets
+from physgen_sim_bridge.libero.init_states import read_init_states
+from physgen_sim_bridge.libero.simulator import (
+    CAMERAS,
+    CONTROL_HZ,
+    check_bddl,
+    init_states_path,
+    make_native_env,
+)
+from physgen_sim_bridge.libero.tasks import SETTLE_STEPS, SUCCESS_RULE, libero_tasks
+from physgen_sim_bridge.world import CameraSpec, Observation, WorldSpec
+
+CONTROL_PERIOD_NS = 1_000_000_000 // CONTROL_HZ
+CONTROL_MODE = "OSC_POSE"
+MAX_PLACEMENTS = 100
+"""Tries to place the fixtures of a scene before giving up."""
+
+SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], dtype=np.float32)
+"""No motion, gripper open (canonical)."""
+
+_JOINT_FREE = 0  # mujoco.mjtJoint.mjJNT_FREE; mujoco is not imported here
+
+
+class LiberoWorld:
+    """One LIBERO environment; see the World protocol.
+
+    An episode begins with a stored initial state (`init_state`; -1 means seed modulo their number) after the benchmark's
+    settling steps, which are not counted. The seed decides what the stored state does not hold: where the fixtures
+    stand. With render=False the images are black and no picture is drawn.
+
+    Poses are in the robot's base frame. objects holds every movable object and fixture under its BDDL name, each moving
+    part of a fixture (drawers, doors, knobs) under its body's name, and the regions of the goal.
+    """
+
+    def __init__(self, task: str, *, image_size: int = 128, render: bool = True) -> None:
+        self._task = libero_tasks()[task]
+        self._size = image_size
+        check_bddl(self._task)
+        self._states = read_init_states(init_states_path(self._task), self._task.init_sha256)
+        self._env: Any = make_native_env(self._task, find_assets(), image_size, render=render)
+        # The model does not change between episodes: building it again would cost seconds and change nothing.
+        self._env.hard_reset = False
+        self._render = render
+        self._black = np.zeros((image_size, image_size, 3), dtype=np.uint8)
+        self._black.flags.writeable = False
+        self._base: Float64Array = np.zeros(3)
+        self._objects: list[tuple[str, Callable[[str], Pose], str]] = []
+        self.spec = self._make_spec()
+
+    def reset(self, seed: int, init_state: int = -1) -> Observation:
+        """Start an episode from a stored initial state and let it settle."""
+        if not 0 <= seed < 2**32:
+            raise UserError(f"A seed must be in [0, 2^32), but it is {seed}.")
+        count = len(self._states)
+        if not -1 <= init_state < count:
+            raise UserError(f"{self.spec.task} has initial states 0 to {count - 1}, but init_state is {init_state}.")
+        state = self._states[seed % count if init_state == -1 else init_state]
+        with _numpy_seed(seed):
+            self._place_fixtures()
+        simulation = self._env.sim
+        if len(state) != 1 + simulation.model.nq + simulation.model.nv:
+            raise UserError(
+                f"The initial states of {self.spec.task} have {len(state)} numbers, but the scene has "
+                f"{1 + simulation.model.nq + simulation.model.nv}; do the assets belong to LIBERO?"
+            )
+        simulation.set_state_from_flattened(state)
+        simulation.forward()
+        self._refer()
+        for _ in range(SETTLE_STEPS):
+            self._advance(SETTLE_ACTION)
+        return self._observe()
+
+    def step(self, action: Float32Array) -> Observation:
+        """Apply one canonical action for one control period (50 ms)."""
+        self._advance(action)
+        return self._observe()
+
+    def close(self) -> None:
+        """Free the scene."""
+        if self._env is not None:
+            self._env.close()
+            self._env = None
+            self._objects = []
+
+    def _place_fixtures(self) -> None:
+        """Reset the scene; its own random placement of objects may fail and is drawn again."""
+        from robosuite.utils.errors import RandomizationError
+
+        for _ in range(MAX_PLACEMENTS):
+            try:
+                self._env.reset()
+                return
+            except RandomizationError:
+                continue
+        raise RuntimeError(f"no room for the objects of {self.spec.task} in {MAX_PLACEMENTS} tries")
+
+    def _refer(self) -> None:
+        """Look up what observations read: the base and the bodies and sites behind `objects`."""
+        env = self._env
+        self._base = np.array(env.sim.data.get_body_xpos("robot0_base"))
+        self._objects = [(name, self._body_pose, thing.root_body) for name, thing in _things(env)]
+        self._objects += [(name, self._body_pose, name) for name in _moving_parts(env)]
+        self._objects += [(name, self._site_pose, name) for name in _goal_sites(env)]
+
+    def _advance(self, action: Float32Array) -> None:
+        """One control period: what the environment's own step() does, without observables nobody reads."""
+        env = self._env
+        command = libero_action(action)
+        for substep in range(int(env.control_timestep / env.model_timestep)):
+            env.sim.forward()
+            env._pre_action(command, substep == 0)
+            env.sim.step()
+        env._post_process()
+
+    def _observe(self) -> Observation:
+        robot, data = self._env.robots[0], self._env.sim.data
+        fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
+        fixed, wrist = self._images()
+        return Observation(
+            rgb_fixed=fixed,
+            rgb_wrist=wrist,
+            positions=np.array(data.qpos[robot._ref_joint_pos_indexes], dtype=np.float64),
+            velocities=np.array(data.qvel[robot._ref_joint_vel_indexes], dtype=np.float64),
+            gripper_width=float(fingers[0] - fingers[1]),
+            tcp_pose=self._tcp_pose(),
+            objects={name: read(native) for name, read, native in self._objects},
+            success=bool(self._env._check_success()),
+        )
+
+    def _tcp_pose(self) -> Pose:
+        """Grip site between the finger tips, with the hand's axes: z out of the hand, y where the fingers move."""
+        data = self._env.sim.data
+        return Pose(
+            position=np.array(data.get_site_xpos("gripper0_grip_site")) - self._base,
+            quaternion=_xyzw(data.get_body_xquat("robot0_right_hand")),
+        )
+
+    def _body_pose(self, body: str) -> Pose:
+        data = self._env.sim.data
+        return Pose(
+            position=np.array(data.get_body_xpos(body)) - self._base, quaternion=_xyzw(data.get_body_xquat(body))
+        )
+
+    def _site_pose(self, site: str) -> Pose:
+        from robosuite.utils.transform_utils import mat2quat
+
+        data = self._env.sim.data
+        return Pose(
+            position=np.array(data.get_site_xpos(site)) - self._base,
+            quaternion=np.array(mat2quat(data.get_site_xmat(site)), dtype=np.float64),
+        )
+
+    def _images(self) -> tuple[UInt8Image, UInt8Image]:
+        if not self._render:
+            return self._black, self._black
+        fixed, wrist = (self._picture(camera) for camera in CAMERAS)
+        return fixed, wrist
+
+    def _picture(self, camera: str) -> UInt8Image:
+        """OpenGL's first row is the lowest: turned over here, once. Left stays left."""
+        raw = self._env.sim.render(width=self._size, height=self._size, camera_name=camera)
+        return np.ascontiguousarray(raw[::-1])
+
+    def _make_spec(self) -> WorldSpec:
+        model = self._env.sim.model
+        fixed, wrist = (math.radians(float(model.cam_fovy[model.camera_name2id(name)])) for name in CAMERAS)
+        return WorldSpec(
+            name="libero",
+            task=self._task.task_id,
+            control_mode=CONTROL_MODE,
+            success_rule=SUCCESS_RULE,
+            default_max_steps=self._task.max_steps,
+            control_period_ns=CONTROL_PERIOD_NS,
+            image_size=(self._size, self._size),
+            instruction=self._task.instruction,
+            robot="panda",
+            fixed_camera=CameraSpec(name="fixed", fov_y=fixed),
+            wrist_camera=CameraSpec(name="wrist", fov_y=wrist),
+        )
+
+
+def _things(env: Any) -> Iterator[tuple[str, Any]]:
+    """Movable objects and fixtures that have a body of their own."""
+    yield from env.objects_dict.items()
+    yield from env.fixtures_dict.items()
+
+
+def _moving_parts(env: Any) -> list[str]:
+    """Bodies of drawers, doors and knobs: what hangs on a hinge or slide and is not the robot."""
+    model = env.sim.model
+    bodies = []
+    for joint in range(model.njnt):
+        name = model.body_id2name(model.jnt_bodyid[joint])
+        if model.jnt_type[joint] != _JOINT_FREE and not name.startswith(("robot0", "gripper0")):
+            bodies.append(name)
+    return bodies
+
+
+def _goal_sites(env: Any) -> list[str]:
+    """Regions that the goal's predicates name."""
+    named = [word for predicate in env.parsed_problem["goal_state"] for word in predicate[1:]]
+    return [name for name in dict.fromkeys(named) if name in env.object_sites_dict]
+
+
+def _xyzw(quaternion: Any) -> Float64Array:
+    """MuJoCo's (w, x, y, z) in message order."""
+    return np.array(quaternion, dtype=np.float64)[[1, 2, 3, 0]]
+
+
+@contextmanager
+def _numpy_seed(seed: int) -> Iterator[None]:
+    """Robosuite samples from NumPy's global generator: seed it for the block, then give it back as it was."""
+    state = np.random.get_state()  # noqa: NPY002
+    np.random.seed(seed)  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
