@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from physgen_policy.checkpoint import save_checkpoint
+from physgen_policy.data.dataset import DatasetWriter, EpisodeRecord
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.embodiment import Embodiment
 from physgen_policy.model.config import ModelConfig
@@ -91,3 +92,25 @@ def write_tiny_checkpoint(
         norm=tiny_norm(),
         embodiment=tiny_embodiment(**embodiment),
     )
+
+
+def write_tiny_dataset(folder: Path, embodiment: Embodiment) -> Path:
+    """Two short random episodes of the instruction "pick"."""
+    writer = DatasetWriter(folder, embodiment)
+    rng = np.random.default_rng(0)
+    for seed in range(2):
+        writer.add(
+            EpisodeRecord(
+                images=rng.integers(0, 256, (13, VIEW, 2 * VIEW, 3), dtype=np.uint8),
+                actions=rng.normal(0, 0.02, (12, 7)).astype(np.float32),
+                labels=np.ones(12, bool),
+                intervention=np.zeros(12, bool),
+                task="PickCube-v1",
+                seed=seed,
+                instruction="pick",
+                success=True,
+                source=str(seed),
+            )
+        )
+    writer.finish()
+    return folder

@@ -22,40 +22,18 @@ def main(argv: list[str]) -> int:
 
     from rich.progress import track
 
-    from physgen_control.bags.errors import BagError
-    from physgen_control.bags.reader import find_bags, read_summary
-    from physgen_policy.data.convert import EpisodeRejectedError, episode_from_bag
-    from physgen_policy.data.dataset import DatasetWriter
-    from physgen_policy.embodiment import Embodiment
+    from physgen_policy.data.bags_to_dataset import convert_bags
 
-    bags = [bag for folder in options.bags for bag in find_bags(folder)]
-    if not bags:
-        parser.error(
-            f"no bags in {', '.join(str(b) for b in options.bags)}; record some with `physgen collect`"
-        )
-    summaries = [read_summary(bag) for bag in bags]
-    embodiment = Embodiment(
-        robot=summaries[0].custom_data.get("robot") or "unknown",
-        image_height=options.image_size,
-        image_width=options.image_size,
-        control_rate_hz=options.rate,
-        tasks=tuple(sorted({summary.task for summary in summaries})),
+    done = convert_bags(
+        options.bags,
+        options.out,
+        view=(options.image_size, options.image_size),
+        rate_hz=options.rate,
+        track=lambda bags: track(bags, description="converting"),
     )
-    writer = DatasetWriter(options.out, embodiment)
-    known, left_out = writer.sources, []
-    for bag in track(bags, description="converting"):
-        if bag.name in known:
-            continue
-        try:
-            writer.add(episode_from_bag(bag, embodiment))
-        except (EpisodeRejectedError, BagError) as error:
-            left_out.append(str(error))
-    writer.finish()
-    for reason in left_out:
+    for reason in done.left_out:
         print(f"left out: {reason}")
-    print(
-        f"{options.out}: {len(writer.entries)} episodes, {sum(e['steps'] for e in writer.entries)} control steps"
-    )
+    print(f"{options.out}: {done.episodes} episodes, {done.steps} control steps")
     return 0
 
 

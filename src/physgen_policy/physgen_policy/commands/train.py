@@ -1,44 +1,148 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`physgen train CONFIG`: demonstrations to a checkpoint folder."""
+"""`physgen train`: demonstrations to a checkpoint folder, from new weights or from a checkpoint.
+
+physgen train CONFIG
+physgen train --finetune CHECKPOINT --bags BAGS --output RUN
+"""
 
 from __future__ import annotations
 
 import argparse
+from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from physgen_control.errors import UserError
+
+if TYPE_CHECKING:
+    from physgen_policy.training.config import TrainConfig
+
+POLICY_OPTIONS = ("steps", "init_from", "batch_size", "learning_rate", "lora_rank", "tuning")
 
 
 def main(argv: list[str]) -> int:
     """Parse the command line, run the training, print where the checkpoint is."""
-    parser = argparse.ArgumentParser(prog="physgen train", description=__doc__)
+    options = _parser().parse_args(argv)
+
+    from physgen_policy.training.run import TrainingRun
+
+    config = _finetune_config(options) if options.finetune else _config(options)
+    folder = TrainingRun(config, resume=options.resume).fit()
+    print(f"checkpoint: {folder}")
+    print(f"try it:     ./physgen launch task:=TASK checkpoint:={folder}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="physgen train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
-        "config", type=Path, help="YAML file, see src/physgen_policy/physgen_policy/config/train/"
+        "config",
+        type=Path,
+        nargs="?",
+        help="YAML file, see src/physgen_policy/physgen_policy/config/train/ (with --finetune: finetune_lora.yaml)",
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in the output folder")
     parser.add_argument("--output", help="run folder (overrides the file)")
     parser.add_argument("--dataset", action="append", help="dataset folder (repeatable; overrides the file)")
     parser.add_argument("--seed", type=int, help="random seed (overrides the file)")
     parser.add_argument("--device", help="cpu, cuda or auto (overrides the file)")
+    parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="overrides the file")
     parser.add_argument("--steps", type=int, help="steps of the policy stage (overrides the file)")
+    parser.add_argument("--batch-size", type=int, help="windows per step (overrides the file)")
+    parser.add_argument("--learning-rate", type=float, help="highest learning rate (overrides the file)")
     parser.add_argument(
         "--init-from", help="checkpoint folder or shipped name to start from (overrides policy.init_from)"
     )
-    options = parser.parse_args(argv)
+    tune = parser.add_argument_group("fine-tuning in one command")
+    tune.add_argument(
+        "--finetune", metavar="CHECKPOINT", help="checkpoint folder or shipped name to fine-tune"
+    )
+    tune.add_argument(
+        "--bags", type=Path, action="append", help="recorded bags; converted into OUTPUT/dataset (repeatable)"
+    )
+    tune.add_argument("--lora-rank", type=int, help="rank of the adapters (default 16)")
+    tune.add_argument(
+        "--full",
+        dest="tuning",
+        action="store_const",
+        const="full",
+        help="train every weight instead of adapters",
+    )
+    return parser
 
+
+def _config(options: argparse.Namespace) -> TrainConfig:
     from physgen_policy.training.config import load_config
-    from physgen_policy.training.run import TrainingRun
 
-    overrides: dict[str, Any] = {
-        key: value
-        for key in ("output", "dataset", "seed", "device")
-        if (value := getattr(options, key)) is not None
-    }
-    policy = {key: value for key in ("steps", "init_from") if (value := getattr(options, key)) is not None}
-    config = load_config(options.config, overrides, policy)
-    folder = TrainingRun(config, resume=options.resume).fit()
-    print(f"checkpoint: {folder}")
-    print(f"try it:     ./physgen launch task:=TASK checkpoint:={folder}")
-    return 0
+    if options.config is None:
+        raise UserError("give a training configuration, or --finetune CHECKPOINT with --bags and --output")
+    if options.bags:
+        raise UserError(
+            "--bags belongs to --finetune; for a new model run `physgen convert` and pass --dataset"
+        )
+    return load_config(options.config, *_overrides(options))
+
+
+def _finetune_config(options: argparse.Namespace) -> TrainConfig:
+    """The configuration of a fine-tune; converts the bags first if there are any."""
+    from physgen_policy.training.config import load_config
+
+    if options.init_from:
+        raise UserError("--finetune already names the checkpoint to start from; leave --init-from out")
+    if not options.output:
+        raise UserError("--finetune needs --output, the run folder that gets the dataset and the checkpoint")
+    if bool(options.bags) == bool(options.dataset):
+        raise UserError(
+            "--finetune needs recordings: --bags FOLDER, or --dataset FOLDER if they are converted"
+        )
+    run = Path(options.output)
+    if (run / "config.yaml").exists() and not options.resume:
+        raise UserError(f"{run} already holds a run; pass --resume to continue it or choose another output")
+    options.init_from = options.finetune
+    if options.bags:
+        options.dataset = [str(_convert(options.bags, run / "dataset", options.finetune))]
+    overrides, policy = _overrides(options)
+    if options.config is not None:
+        return load_config(options.config, overrides, policy)
+    default = resources.files("physgen_policy").joinpath("config/train/finetune_lora.yaml")
+    with resources.as_file(default) as path:
+        return load_config(path, {"name": run.name, **overrides}, policy)
+
+
+def _convert(bags: list[Path], out: Path, checkpoint: str) -> Path:
+    """Convert the bags to what the checkpoint sees; with several processes, only the first one does."""
+    from accelerate import PartialState
+    from rich.progress import track
+
+    from physgen_policy.checkpoint import read_description, resolve_checkpoint
+    from physgen_policy.data.bags_to_dataset import convert_bags
+
+    sees = read_description(resolve_checkpoint(checkpoint, "")).embodiment
+    state = PartialState()
+    if state.is_main_process:
+        done = convert_bags(
+            bags,
+            out,
+            view=(sees.image_height, sees.image_width),
+            rate_hz=sees.control_rate_hz,
+            track=lambda paths: track(paths, description="converting"),
+        )
+        for reason in done.left_out:
+            print(f"left out: {reason}")
+        print(f"{out}: {done.episodes} episodes, {done.steps} control steps")
+    state.wait_for_everyone()
+    return out
+
+
+def _overrides(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Top-level keys and keys of the policy stage that the command line gives."""
+
+    def given(names: tuple[str, ...]) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(options, name)) is not None}
+
+    return given(("output", "dataset", "seed", "device", "precision")), given(POLICY_OPTIONS)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ class WindowBatch:
 class Losses:
     """Mean squared errors of the predicted noise. action_per_chunk [3] is detached and for reporting only.
 
+    num_actions, num_frames: how many actions and frames `action` and `observation` are the means of.
     action_hidden: outputs at the action slots [b, p, 8, d], for auxiliary losses of the training.
     """
 
@@ -55,6 +56,8 @@ class Losses:
     observation: Tensor
     action: Tensor
     action_per_chunk: Tensor
+    num_actions: Tensor
+    num_frames: Tensor
     action_hidden: Tensor
 
 

@@ -11,7 +11,8 @@ import math
 import torch
 from torch import Tensor
 
-from physgen_policy.model.embeddings import gather_rows, patchify, random_normal, random_timesteps
+from physgen_policy.model.draws import RowDraws
+from physgen_policy.model.embeddings import gather_rows, patchify
 from physgen_policy.model.nova import Nova
 from physgen_policy.sampling.schedule import NoiseSchedule
 
@@ -22,12 +23,17 @@ NORMALISER_EPS = 1e-5
 
 def draw_visible_ids(rows: int, tokens: int, generator: torch.Generator, device: torch.device) -> Tensor:
     """One mask ratio for the batch, one random order per row: indices of the visible tokens [rows, v]."""
+    visible = draw_visible_count(tokens, generator)
+    order = torch.rand(rows, tokens, generator=generator, device=generator.device).argsort(dim=1)
+    return order[:, :visible].to(device)
+
+
+def draw_visible_count(tokens: int, generator: torch.Generator) -> int:
+    """How many tokens of every frame stay visible."""
     low = 0.5 * (1 + math.erf((MASK_RATIO_MIN - MASK_RATIO_MEAN) / MASK_RATIO_STD / math.sqrt(2)))
     uniform = low + (0.5 - low) * torch.rand((), generator=generator, device=generator.device).cpu()
     ratio = MASK_RATIO_MEAN + MASK_RATIO_STD * math.sqrt(2) * float(torch.erfinv(2 * uniform - 1))
-    masked = min(math.ceil(ratio * tokens), tokens)
-    order = torch.rand(rows, tokens, generator=generator, device=generator.device).argsort(dim=1)
-    return order[:, : tokens - masked].to(device)
+    return tokens - min(math.ceil(ratio * tokens), tokens)
 
 
 def masked_ids(visible_ids: Tensor, tokens: int) -> Tensor:
@@ -62,21 +68,21 @@ def frame_loss(
     *,
     draws: int,
     schedule: NoiseSchedule,
-    generator: torch.Generator,
+    rows: RowDraws,
 ) -> Tensor:
     """Mean squared noise error over the masked tokens of all rows; visible tokens are not even evaluated.
 
     Args:
-        condition: [r, m, d] per frame. latents: target frames, fp32 [r, c, h, w].
+        condition: [r, m, d] per frame. latents: target frames, fp32 [r, c, h, w]. rows: random numbers per frame.
     """
-    rows, tokens = latents.shape[0], nova.config.image_tokens
-    device = latents.device
-    visible = draw_visible_ids(rows, tokens, generator, device)
+    tokens = nova.config.image_tokens
+    count = draw_visible_count(tokens, rows.shared)
+    visible = rows.uniform(tokens).argsort(dim=1)[:, :count]
     z = nova.image_features(condition, latents, visible)
     hidden = masked_ids(visible, tokens)
     patches = gather_rows(patchify(latents, nova.config.image_patch), hidden)
-    noise = random_normal((draws * rows, hidden.shape[1], patches.shape[-1]), generator, device)
-    timesteps = random_timesteps(schedule.num_steps, (draws * rows, hidden.shape[1]), generator, device)
+    noise = rows.repeated_normal(draws, *patches.shape[1:])
+    timesteps = rows.repeated_timesteps(draws, schedule.num_steps, hidden.shape[1])
     return noise_errors(nova, gather_rows(z, hidden), patches, noise, timesteps, schedule).mean()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from physgen_policy.model.attention import stream_dtype
 from physgen_policy.model.cache import KVCache
@@ -54,6 +55,7 @@ class VideoEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(config.width)
         self.mixer = Mixer(config.width, config.mixer_rank) if config.mixer_rank else None
+        self.recompute = False
 
     def forward(
         self,
@@ -77,8 +79,12 @@ class VideoEncoder(nn.Module):
             [b, s - skip, d].
         """
         x = tokens.to(stream_dtype(tokens))
+        recompute = self.recompute and cache is None and torch.is_grad_enabled()
         for layer, block in enumerate(self.blocks):
-            x = block(x, mask, rope, cache, layer)
+            if recompute:
+                x = checkpoint(block, x, mask, rope, use_reentrant=False)
+            else:
+                x = block(x, mask, rope, cache, layer)
         if cache is not None:
             cache.advance(tokens.shape[1])
         out: Tensor = self.norm(x[:, skip:])
@@ -99,6 +105,7 @@ class ImageEncoder(nn.Module):
             Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.image_depth)
         )
         self.norm = nn.LayerNorm(config.width)
+        self.recompute = False
 
     def forward(self, condition: Tensor, tokens: Tensor, visible_ids: Tensor) -> Tensor:
         """First half of the blocks on condition + visible tokens, second half on condition + all tokens.
@@ -115,13 +122,18 @@ class ImageEncoder(nn.Module):
         tokens = tokens.to(stream_dtype(tokens))
         x = torch.cat([condition.to(tokens.dtype), gather_rows(tokens, visible_ids)], dim=1)
         for block in self.blocks[:half]:
-            x = block(x)
+            x = self._run(block, x)
         index = visible_ids[..., None].expand(*visible_ids.shape, tokens.shape[-1])
         every = tokens.scatter(1, index, x[:, num_cond:])
         x = torch.cat([x[:, :num_cond], every], dim=1)
         for block in self.blocks[half:]:
-            x = block(x)
+            x = self._run(block, x)
         out: Tensor = self.norm(x[:, num_cond:])
+        return out
+
+    def _run(self, block: nn.Module, x: Tensor) -> Tensor:
+        recompute = self.recompute and torch.is_grad_enabled()
+        out: Tensor = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
         return out
 
 
@@ -145,6 +157,10 @@ class Nova(nn.Module):
         self.video_pos_embed = VideoPosEmbed(config.width)
         self.motion_embed = MotionEmbed(config.width)
         self._initialise()
+
+    def recompute_blocks(self, on: bool) -> None:
+        """Gradient checkpointing: backward computes every block again instead of keeping what is inside."""
+        self.video_encoder.recompute = self.image_encoder.recompute = on
 
     def clip_coordinates(self, num_slots: int) -> Tensor:
         """Time coordinates of a generated clip, rescaled by its length: slot i at i x base_time / num_slots, [t]."""

@@ -19,7 +19,8 @@ from physgen_policy.model.batch import Losses, PackOutput, WindowBatch
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.context import Context, StoredPack, WindowFullError
-from physgen_policy.model.embeddings import random_normal, random_timesteps
+from physgen_policy.model.draws import Randomness, RowDraws
+from physgen_policy.model.embeddings import random_normal
 from physgen_policy.model.frame_loss import frame_loss
 from physgen_policy.model.mask import window_mask
 from physgen_policy.model.nova import Nova
@@ -183,7 +184,7 @@ class PhysGen(nn.Module):
     def loss(
         self,
         batch: WindowBatch,
-        generator: torch.Generator,
+        generator: Randomness,
         *,
         obs_loss_frames: int = 1,
         draws: int = 4,
@@ -192,6 +193,7 @@ class PhysGen(nn.Module):
         """Joint noise-prediction loss on windows; safe under autocast, errors in fp32.
 
         Args:
+            generator: one for the batch, or one per window (then neighbours do not change what a window draws).
             obs_loss_frames: random target frames per window that get the frame loss; 0 leaves it out.
             draws: draws of the diffusion time per frame and per action sequence.
             obs_weight: weight of the frame loss in the total.
@@ -204,44 +206,46 @@ class PhysGen(nn.Module):
         boa = batch.boa[:, packs] | ~valid
         output = self.full(text, latents, batch.past_actions[:, packs], boa)
 
-        action, per_chunk = self._action_loss(batch, output, valid, draws, generator)
+        action, per_chunk, actions = self._action_loss(batch, output, valid, draws, generator)
         if obs_loss_frames and obs_weight:
-            observation = self._observation_loss(batch, text, output, obs_loss_frames, draws, generator)
+            observation, frames = self._observation_loss(
+                batch, text, output, obs_loss_frames, draws, generator
+            )
         else:
-            observation = torch.zeros_like(action)
+            observation, frames = torch.zeros_like(action), 0
         return Losses(
             total=action + obs_weight * observation,
             observation=observation,
             action=action,
+            num_actions=actions,
+            num_frames=torch.tensor(frames, device=action.device),
             action_per_chunk=per_chunk,
             action_hidden=output.action_hidden,
         )
 
     def _action_loss(
-        self, batch: WindowBatch, output: PackOutput, valid: Tensor, draws: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+        self, batch: WindowBatch, output: PackOutput, valid: Tensor, draws: int, generator: Randomness
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean error, its parts per chunk, and over how many actions it is the mean."""
         config, device = self.config.action, valid.device
         schedule = cosine_schedule(config.train_timesteps)
         window, pack = valid.nonzero(as_tuple=True)
         target = batch.target_actions[window, pack].float()
         mask = batch.target_mask[window, pack]
         target = target.masked_fill(~mask[..., None], 0.0)
-        rows = target.shape[0]
+        rows = RowDraws(generator, window, device)
 
         plan = plan_mask = None
         if config.plan_conditioning:
             plan = batch.plan_actions[window, pack].float()
-            plan = plan + config.plan_noise * random_normal(plan.shape, generator, device)
-            kept = (
-                torch.rand(rows, generator=generator, device=generator.device).to(device)
-                >= config.plan_dropout
-            )
+            plan = plan + config.plan_noise * rows.normal(*plan.shape[1:])
+            kept = rows.uniform() >= config.plan_dropout
             plan_mask = batch.plan_mask[window, pack] & kept
         memory, memory_mask = self._memory(
             output.action_hidden[window, pack], output.frame_hidden[window, pack], plan, plan_mask
         )
-        noise = random_normal((rows, draws, *target.shape[1:]), generator, device)
-        timesteps = random_timesteps(config.train_timesteps, (rows, draws), generator, device)
+        noise = rows.normal(draws, *target.shape[1:])
+        timesteps = rows.timesteps(config.train_timesteps, draws)
         noisy = schedule.add_noise(target[:, None], noise, timesteps[..., None])
         predicted = self.action_head(noisy, timesteps, self.action_head.memory_kv(memory), memory_mask)
         wanted = noise
@@ -251,7 +255,7 @@ class PhysGen(nn.Module):
         loss = errors.sum() / mask.sum().clamp(min=1)
         chunks = (config.num_chunks, config.horizon)
         sums = errors.detach().unflatten(1, chunks).sum(dim=(0, 2))
-        return loss, sums / mask.unflatten(1, chunks).sum(dim=(0, 2)).clamp(min=1)
+        return loss, sums / mask.unflatten(1, chunks).sum(dim=(0, 2)).clamp(min=1), mask.sum()
 
     def _observation_loss(
         self,
@@ -260,28 +264,33 @@ class PhysGen(nn.Module):
         output: PackOutput,
         frames: int,
         draws: int,
-        generator: torch.Generator,
-    ) -> Tensor:
+        generator: Randomness,
+    ) -> tuple[Tensor, int]:
+        """Mean error, and over how many frames it is the mean."""
         num_packs = output.frame_hidden.shape[1]
         exists = batch.frame_mask[:, :num_packs] & batch.pack_mask[:, :num_packs]
-        scores = torch.rand(exists.shape, generator=generator, device=generator.device).to(exists.device)
+        every = torch.arange(exists.shape[0], device=exists.device)
+        # Packs that only the longest window of the batch has must not change what the others draw.
+        drawn = num_packs if isinstance(generator, torch.Generator) else self.config.context_packs
+        scores = RowDraws(generator, every, exists.device).uniform(drawn)[:, :num_packs]
         scores = scores.masked_fill(~exists, -1.0)
         chosen = scores.topk(min(frames, num_packs), dim=1).indices
         picked = torch.zeros_like(exists).scatter(1, chosen, True) & exists
         window, pack = picked.nonzero(as_tuple=True)
         if len(window) == 0:
-            return output.frame_hidden.sum() * 0.0
+            return output.frame_hidden.sum() * 0.0, 0
         condition = self.nova.video_encoder.mix(
             self._anchors(batch, text)[window], output.frame_hidden[window, pack]
         )
-        return frame_loss(
+        loss = frame_loss(
             self.nova,
             condition,
             batch.latents[window, pack + 1].float(),
             draws=draws,
             schedule=cosine_schedule(),
-            generator=generator,
+            rows=RowDraws(generator, window, condition.device),
         )
+        return loss, len(window)
 
     def _anchors(self, batch: WindowBatch, text: Tensor) -> Tensor:
         """Anchor of every window; computed once for windows with the same instruction."""

@@ -86,6 +86,10 @@ class TextEncoder(nn.Module):
         phi._attn_implementation = "sdpa"
         self.phi = PhiModel(phi)
 
+    def restore_tables(self) -> None:
+        """Recompute what is not stored with the weights; needed after building on the meta device."""
+        self.phi.rotary_emb = type(self.phi.rotary_emb)(config=self.phi.config)
+
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """States [b, text_len, text_dim] and prompt lengths int64 [b]; longer prompts are cut, "" has length 0.
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,25 +46,21 @@ def idle_action(norm: NormStats) -> NDArray[np.float32]:
     return norm.normalize(np.zeros(norm.action_dim, np.float32))
 
 
-def draw_batch(
+def draw_windows(
     episodes: list[EpisodeTensors],
-    rng: np.random.Generator,
+    rngs: Sequence[np.random.Generator],
     *,
-    batch_size: int,
     context_packs: int,
     horizon: int,
-    num_chunks: int,
-    idle: NDArray[np.float32],
     aligned_fraction: float,
-) -> ActionBatch:
-    """Draw windows with every control step of the dataset equally likely to lie in the window's episode."""
-    weights = np.array([len(e.actions) for e in episodes], dtype=np.float64)
-    chosen = rng.choice(len(episodes), size=batch_size, p=weights / weights.sum())
+) -> list[tuple[EpisodeTensors, Window]]:
+    """One window per generator; every control step of the dataset is equally likely to lie in the window's episode."""
+    ends = np.cumsum([len(e.actions) for e in episodes])
     picked: list[tuple[EpisodeTensors, Window]] = []
-    for index in chosen:
-        episode = episodes[int(index)]
+    for rng in rngs:
+        episode = episodes[int(np.searchsorted(ends, rng.integers(ends[-1]), side="right"))]
         picked.append((episode, draw_window(episode.labels, context_packs, horizon, rng, aligned_fraction)))
-    return collate(picked, horizon=horizon, num_chunks=num_chunks, idle=idle)
+    return picked
 
 
 def collate(

@@ -12,6 +12,7 @@ import yaml
 from physgen_control.errors import UserError
 
 NormSource = Literal["checkpoint", "dataset"]
+Tuning = Literal["full", "lora"]
 
 
 class TrainConfigError(UserError):
@@ -48,6 +49,11 @@ class PolicyStage:
     units]. waypoint_weight: weight of the auxiliary regression of future displacements (training/waypoints.py); 0
     leaves it out. aligned_fraction: share of windows that start where the episode's demonstration starts.
     init_from: checkpoint (folder or shipped name) whose networks, codec included, are the start; empty = new weights.
+    tuning: "full" trains every network weight; "lora" adds low-rank adapters to the video encoder of init_from and
+    trains them and the action parts, all else stays as it was. lora_rank, lora_alpha, lora_targets: 0 or empty = the
+    model's (or rank 16, alpha 2 x rank). train_text_encoder: whether full tuning includes it; a pretrained language
+    model should stay as it is, and is then needed only once per instruction. recompute_blocks: gradient checkpointing
+    of both encoders, less memory for a third more work.
     norm_stats: whose action statistics a run with init_from uses. "checkpoint" keeps the units the networks learned;
     "dataset" fits them anew, for data whose actions mean something else.
     """
@@ -67,6 +73,12 @@ class PolicyStage:
     aligned_fraction: float = 0.3
     init_from: str = ""
     norm_stats: NormSource = "checkpoint"
+    tuning: Tuning = "full"
+    lora_rank: int = 0
+    lora_alpha: int = 0
+    lora_targets: str = ""
+    train_text_encoder: bool = True
+    recompute_blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +116,18 @@ class TrainConfig:
             raise TrainConfigError(
                 f"`policy.norm_stats` must be checkpoint or dataset, got {self.policy.norm_stats!r}"
             )
+        if self.policy.tuning not in get_args(Tuning):
+            raise TrainConfigError(f"`policy.tuning` must be full or lora, got {self.policy.tuning!r}")
+        if self.policy.tuning == "lora" and not self.policy.init_from:
+            raise TrainConfigError(
+                "`policy.tuning: lora` adapts a trained model; name it in `policy.init_from`"
+            )
+        if not self.policy.train_text_encoder and not self.policy.init_from:
+            raise TrainConfigError(
+                "`policy.train_text_encoder: false` needs a trained one; name `policy.init_from`"
+            )
+        if min(self.policy.lora_rank, self.policy.lora_alpha) < 0:
+            raise TrainConfigError("`policy.lora_rank` and `policy.lora_alpha` must not be negative")
         if self.policy.init_from and self.codec.init_from:
             raise TrainConfigError(
                 "`policy.init_from` brings the codec its latents were made with; leave `codec.init_from` empty"

@@ -16,13 +16,16 @@ from torch import Tensor
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.model.frame_codec import FrameCodec
 
+PIXELS_PER_CALL = 32 * 128 * 256
+"""Pixels encoded at once: 32 small images, or two of 480 x 768; the first layers need about 2 kB for each."""
+
 
 def codec_fingerprint(codec: FrameCodec) -> str:
     """Hash of the codec's weights: latents of one codec are never used with another."""
     digest = hashlib.sha256()
     for key, value in sorted(codec.state_dict().items()):
         digest.update(key.encode())
-        digest.update(value.detach().float().contiguous().numpy().tobytes())
+        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -44,9 +47,12 @@ def dataset_latents(
     if path.is_file():
         stored = load_file(path)
         return [stored[f"{index:06d}"] for index in range(len(dataset))]
+    pixels = dataset.embodiment.image_height * dataset.embodiment.image_width
+    batch = max(1, PIXELS_PER_CALL // (2 * pixels))
+    device = next(codec.parameters()).device
     latents: list[Tensor] = []
     for index, images in dataset.iter_images():
-        parts = [codec.encode(torch.from_numpy(chunk)) for chunk in _chunks(images, 32)]
+        parts = [codec.encode(torch.from_numpy(chunk).to(device)).cpu() for chunk in _chunks(images, batch)]
         latents.append(torch.cat(parts).to(torch.float16))
         progress(index + 1, len(dataset))
     cache.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ def _is_matrix(parameter: nn.Parameter) -> bool:
 
 
 class WeightAverage:
-    """Exponential moving average of parameters; buffers are taken as they are.
+    """Exponential moving average of trained parameters; frozen ones and buffers are taken as they are.
 
     The decay grows with the step, min(decay, (1 + step) / (10 + step)), so that early averages are not dominated by
     the initial weights.
@@ -50,7 +50,8 @@ class WeightAverage:
     def _named(self) -> Iterable[tuple[str, nn.Parameter]]:
         for prefix, module in self.modules.items():
             for name, parameter in module.named_parameters():
-                yield f"{prefix}.{name}", parameter
+                if parameter.requires_grad:
+                    yield f"{prefix}.{name}", parameter
 
     @torch.no_grad()
     def update(self) -> None:

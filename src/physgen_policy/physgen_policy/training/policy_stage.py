@@ -16,30 +16,41 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from physgen_control.errors import UserError
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.data.windows import Window, max_packs
 from physgen_policy.model.batch import WindowBatch
 from physgen_policy.model.config import ModelConfig
+from physgen_policy.model.draws import Randomness, WindowRandom
 from physgen_policy.model.physgen import PhysGen
-from physgen_policy.model.text_encoder import TextEncoder
 from physgen_policy.sampling.solver import SamplerConfig
-from physgen_policy.training.batches import ActionBatch, EpisodeTensors, collate, draw_batch, idle_action
+from physgen_policy.training.batches import ActionBatch, EpisodeTensors, collate, draw_windows, idle_action
 from physgen_policy.training.config import PolicyStage
 from physgen_policy.training.optim import WeightAverage, learning_rate_at, parameter_groups
+from physgen_policy.training.text_states import TextSource
 from physgen_policy.training.waypoints import WaypointHead
 
 PolicyProgress = Callable[[int, dict[str, float]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One term of the loss: its mean over this process's part of the batch, and over how much it is the mean."""
+
+    mean: Tensor
+    count: Tensor
+    weight: float
 
 
 class PolicyLoss(nn.Module):
     """Text encoder and PhysGen behind one forward, so that accelerate can wrap them for several processes."""
 
     def __init__(
-        self, model: PhysGen, text_encoder: TextEncoder, obs_loss_weight: float, waypoint_weight: float = 0.0
+        self, model: PhysGen, text: TextSource, obs_loss_weight: float, waypoint_weight: float = 0.0
     ) -> None:
         super().__init__()
         self.model = model
-        self.text_encoder = text_encoder
+        self.text_encoder = text  # registered as a part only where it is a network, that is, trained
         self.obs_loss_weight = obs_loss_weight
         self.waypoint_weight = waypoint_weight
         self.waypoints: WaypointHead | None = None
@@ -47,24 +58,23 @@ class PolicyLoss(nn.Module):
             config = model.config
             self.waypoints = WaypointHead(config.nova.width, config.action.horizon, config.action.num_chunks)
 
-    def forward(
-        self, batch: ActionBatch, generator: torch.Generator, obs_loss_frames: int = 1
-    ) -> dict[str, Tensor]:
-        """Losses of one batch; "total" is what is minimised."""
-        windows = window_batch(batch, self.text_encoder)
-        losses = self.model.loss(windows, generator, obs_loss_frames=obs_loss_frames)
-        total = losses.action + self.obs_loss_weight * losses.observation
-        report = {"action": losses.action, "observation": losses.observation}
+    def forward(self, batch: ActionBatch, random: Randomness, obs_loss_frames: int = 1) -> dict[str, Term]:
+        """The terms of one batch; what is minimised is the sum of weight x mean."""
+        windows = window_batch(batch, self.text_encoder).to(self.model.action_tokenizer.slot.device)
+        losses = self.model.loss(windows, random, obs_loss_frames=obs_loss_frames)
+        terms = {
+            "action": Term(losses.action, losses.num_actions, 1.0),
+            "observation": Term(losses.observation, losses.num_frames, self.obs_loss_weight),
+        }
         if self.waypoints is not None:
             packs = losses.action_hidden.shape[1]
             mask = windows.target_mask[:, :packs] & windows.pack_mask[:, :packs, None]
             error = self.waypoints.loss(losses.action_hidden, windows.target_actions[:, :packs], mask)
-            total = total + self.waypoint_weight * error
-            report["waypoint"] = error
-        return {"total": total, **report}
+            terms["waypoint"] = Term(error, mask.sum(), self.waypoint_weight)
+        return terms
 
 
-def window_batch(batch: ActionBatch, text_encoder: TextEncoder) -> WindowBatch:
+def window_batch(batch: ActionBatch, text_encoder: TextSource) -> WindowBatch:
     """Add the text states; every distinct instruction is encoded once."""
     unique = sorted(set(batch.instructions))
     states, lengths = text_encoder.encode(unique)
@@ -99,32 +109,46 @@ class PolicyTrainer:
     def __init__(
         self,
         model: PhysGen,
-        text_encoder: TextEncoder,
+        text: TextSource,
         config: ModelConfig,
         data: PolicyData,
         stage: PolicyStage,
         *,
         seed: int,
         accelerator: Accelerator,
+        autocast_always: bool = False,
     ) -> None:
+        """Everything trainable must be marked as such before.
+
+        Args:
+            autocast_always: also validate under autocast (frozen layers in bfloat16 need it).
+        """
         self.config, self.data, self.stage, self.seed = config, data, stage, seed
-        self.accelerator = accelerator
-        self.module = PolicyLoss(model, text_encoder, stage.obs_loss_weight, stage.waypoint_weight)
+        self.accelerator, self.autocast_always = accelerator, autocast_always
+        if stage.batch_size % accelerator.num_processes:
+            raise UserError(
+                f"policy.batch_size {stage.batch_size} cannot be shared by {accelerator.num_processes} processes"
+            )
+        self.module = PolicyLoss(model, text, stage.obs_loss_weight, stage.waypoint_weight)
         self.optimizer = torch.optim.AdamW(
             parameter_groups([self.module], stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.95)
         )
-        self.average = WeightAverage({"model": model, "text_encoder": text_encoder}, stage.ema_decay)
         self.wrapped, self.optimizer = accelerator.prepare(self.module, self.optimizer)
+        trained: dict[str, nn.Module] = {"model": model}
+        if isinstance(text, nn.Module):
+            trained["text_encoder"] = text
+        self.average = WeightAverage(trained, stage.ema_decay)
         self.idle = idle_action(data.norm)
         self.step = 0
 
     def train_step(self) -> dict[str, float]:
-        """One optimiser step; the batch depends only on (seed, step, process), so a resumed run repeats it exactly."""
+        """One optimiser step.
+
+        What window i of the batch is, and what it draws, depends on (seed, step, i) alone: a resumed run repeats it
+        exactly, and several processes that share a batch compute what one would.
+        """
         stage = self.stage
-        rank = self.accelerator.process_index
-        rng = np.random.default_rng((self.seed, self.step, rank))
-        generator = torch.Generator().manual_seed(hash((self.seed, self.step, rank)) & 0x7FFFFFFF)
-        batch = self._draw(rng, generator)
+        batch, random = self._draw()
         lr = learning_rate_at(
             self.step,
             steps=stage.steps,
@@ -136,36 +160,64 @@ class PolicyTrainer:
             group["lr"] = lr
         self.module.train()
         with self.accelerator.autocast():
-            losses = self.wrapped(batch, generator, int(self.step % stage.obs_loss_every == 0))
+            terms = self.wrapped(batch, random, int(self.step % stage.obs_loss_every == 0))
+        total, report = self._combine(terms)
         self.optimizer.zero_grad(set_to_none=True)
-        self.accelerator.backward(losses["total"])
+        self.accelerator.backward(total)
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), stage.clip_norm)
         self.optimizer.step()
         self.average.update()
         self.step += 1
-        report = {key: float(value.detach()) for key, value in losses.items()}
         if not np.isfinite(report["total"]):
             raise FloatingPointError(
                 f"the loss became {report['total']} at step {self.step}; lower the learning rate"
             )
         return report | {"lr": lr, "grad_norm": float(norm)}
 
-    def _draw(self, rng: np.random.Generator, generator: torch.Generator) -> ActionBatch:
-        action = self.config.action
-        batch = draw_batch(
+    def _combine(self, terms: dict[str, Term]) -> tuple[Tensor, dict[str, float]]:
+        """What this process minimises, and the losses of the whole batch.
+
+        Processes average their gradients, but a mean over one part of the batch weighs too much where that part holds
+        few valid steps. Each mean is therefore scaled to its share of the whole batch.
+        """
+        processes = self.accelerator.num_processes
+        if processes == 1:
+            total = sum((term.weight * term.mean for term in terms.values()), start=torch.zeros(()))
+            return total, {"total": float(total.detach())} | {
+                k: float(t.mean.detach()) for k, t in terms.items()
+            }
+        counts = torch.stack([term.count.float() for term in terms.values()])
+        whole = self.accelerator.reduce(counts, reduction="sum").clamp(min=1.0)
+        shares = {name: term.mean * (counts[i] / whole[i]) for i, (name, term) in enumerate(terms.items())}
+        means = self.accelerator.reduce(torch.stack([share.detach() for share in shares.values()]), "sum")
+        report = {name: float(mean) for name, mean in zip(terms, means, strict=True)}
+        report = {"total": sum(terms[name].weight * mean for name, mean in report.items())} | report
+        parts = [processes * terms[name].weight * share for name, share in shares.items()]
+        return torch.stack(parts).sum(), report
+
+    def _draw(self) -> tuple[ActionBatch, WindowRandom]:
+        """This process's part of the batch, and its random numbers."""
+        stage, action = self.stage, self.config.action
+        share = stage.batch_size // self.accelerator.num_processes
+        first = self.accelerator.process_index * share
+        rngs = [np.random.default_rng((self.seed, self.step, i)) for i in range(first, first + share)]
+        picked = draw_windows(
             self.data.train,
-            rng,
-            batch_size=max(1, self.stage.batch_size // self.accelerator.num_processes),
+            rngs,
             context_packs=self.config.context_packs,
             horizon=action.horizon,
-            num_chunks=action.num_chunks,
-            idle=self.idle,
-            aligned_fraction=self.stage.aligned_fraction,
+            aligned_fraction=stage.aligned_fraction,
         )
-        if self.stage.latent_noise > 0:
-            noise = torch.randn(batch.latents.shape, generator=generator)
-            batch.latents.add_(noise, alpha=self.stage.latent_noise)
-        return batch
+        random = WindowRandom(
+            [_generator(rng) for rng in rngs],
+            _generator(np.random.default_rng((self.seed, self.step, stage.batch_size))),
+        )
+        batch = collate(picked, horizon=action.horizon, num_chunks=action.num_chunks, idle=self.idle)
+        if stage.latent_noise > 0:
+            for latents, (_, window), generator in zip(batch.latents, picked, random.windows, strict=True):
+                frames = latents[: window.num_packs + 1]
+                frames.add_(torch.randn(frames.shape, generator=generator), alpha=stage.latent_noise)
+        return batch, random
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -176,6 +228,15 @@ class PolicyTrainer:
             yield
         finally:
             self.average.swap()
+
+    @contextmanager
+    def evaluation_autocast(self) -> Iterator[None]:
+        """Autocast where the networks cannot be evaluated without it."""
+        if self.autocast_always:
+            with self.accelerator.autocast():
+                yield
+        else:
+            yield
 
     @torch.no_grad()
     def validate(self, denoise_steps: int = 10) -> dict[str, float]:
@@ -188,7 +249,7 @@ class PolicyTrainer:
             return {}
         errors: list[NDArray[np.float32]] = []
         model, text_encoder = self.module.model, self.module.text_encoder
-        with self.averaged_weights():
+        with self.averaged_weights(), self.evaluation_autocast():
             for episode in self.data.validation:
                 errors.append(
                     _episode_error(model, text_encoder, episode, self.config, self.data.norm, denoise_steps)
@@ -203,9 +264,11 @@ class PolicyTrainer:
         }
 
     def save_state(self, folder: Path) -> None:
-        """Write everything a resume needs: weights, average, optimiser moments, step. Safetensors only."""
+        """Write everything a resume needs: trained weights, average, optimiser moments, step. Safetensors only."""
         tensors = {
-            f"module.{k}": v.detach().contiguous().clone() for k, v in self.module.state_dict().items()
+            f"module.{k}": v.detach().contiguous().clone()
+            for k, v in self.module.named_parameters()
+            if v.requires_grad
         }
         tensors |= {f"average.{k}": v.contiguous() for k, v in self.average.shadow.items()}
         state = self.optimizer.state_dict()["state"]
@@ -225,8 +288,17 @@ class PolicyTrainer:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-        self.module.load_state_dict(part("module."))
-        self.average.shadow = part("average.")
+        trained = {k for k, v in self.module.named_parameters() if v.requires_grad}
+        weights = part("module.")
+        if trained - weights.keys() or part("average.").keys() != self.average.shadow.keys():
+            raise UserError(
+                f"{folder} was written by a run that trains other parts; keep tuning and model as they were, or choose "
+                "another output"
+            )
+        # Files of earlier versions also hold what is not trained; it is what it was.
+        self.module.load_state_dict({k: v for k, v in weights.items() if k in trained}, strict=False)
+        for key, value in part("average.").items():
+            self.average.shadow[key].copy_(value)
         moments: dict[int, dict[str, Any]] = {}
         for key, value in part("optimizer.").items():
             index, name = key.split(".", 1)
@@ -235,9 +307,14 @@ class PolicyTrainer:
         self.step, self.average.step = (int(v) for v in tensors["step"])
 
 
+def _generator(rng: np.random.Generator) -> torch.Generator:
+    """torch's generator, seeded by the next number of numpy's."""
+    return torch.Generator().manual_seed(int(rng.integers(2**63)))
+
+
 def _episode_error(
     model: PhysGen,
-    text_encoder: TextEncoder,
+    text_encoder: TextSource,
     episode: EpisodeTensors,
     config: ModelConfig,
     norm: NormStats,
@@ -248,7 +325,7 @@ def _episode_error(
     window = Window(0, max_packs(len(episode.actions), 0, config.context_packs, horizon), True)
     batch = window_batch(
         collate([(episode, window)], horizon=horizon, num_chunks=chunks, idle=idle_action(norm)), text_encoder
-    )
+    ).to(model.action_tokenizer.slot.device)
     text = model.text_tokens(batch.text_states, batch.text_lengths)
     packs = window.num_packs
     hidden = model.full(text, batch.latents[:, :packs], batch.past_actions, batch.boa)
@@ -260,7 +337,7 @@ def _episode_error(
         generator,
         frame_hidden=hidden.frame_hidden.flatten(0, 1),
     )
-    predicted = norm.denormalize(sampled[:, 0].float().numpy())
-    target = norm.denormalize(batch.target_actions[0, :, :horizon].numpy())
-    mask = batch.target_mask[0, :, :horizon].numpy()
+    predicted = norm.denormalize(sampled[:, 0].float().cpu().numpy())
+    target = norm.denormalize(batch.target_actions[0, :, :horizon].cpu().numpy())
+    mask = batch.target_mask[0, :, :horizon].cpu().numpy()
     return (predicted - target)[mask]

@@ -2,14 +2,14 @@
 """One training run from configuration to checkpoint folder: codec stage, latent cache, policy stage; resumable.
 
 Run folder: config.yaml, start.json (the checkpoint it began with, if any), codec/ (trained codec),
-latents-*.safetensors (cache), policy/state.safetensors (resume), checkpoint/ (averaged weights, ready to deploy),
-samples/ (predicted frames), tensorboard/, metrics.jsonl.
+latents-*.safetensors and text-*.safetensors (caches), policy/state.safetensors (resume), checkpoint/ (averaged
+weights, ready to deploy), adapter/ (what a low-rank fine-tune changed), samples/ (predicted frames), tensorboard/,
+metrics.jsonl.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,18 +31,17 @@ from safetensors.torch import save_file
 from torch.utils.tensorboard import SummaryWriter
 
 from physgen_control.errors import UserError
-from physgen_policy.checkpoint import save_checkpoint
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.embodiment import Embodiment
 from physgen_policy.model.config import ModelConfig, load_preset
 from physgen_policy.model.frame_codec import AutoencoderKlCodec, FrameCodec, build_frame_codec
-from physgen_policy.model.physgen import PhysGen
-from physgen_policy.model.text_encoder import TextEncoder, build_text_encoder
 from physgen_policy.training.batches import EpisodeTensors
 from physgen_policy.training.codec_stage import FramePool, train_codec
 from physgen_policy.training.config import TrainConfig
 from physgen_policy.training.latents import dataset_latents
+from physgen_policy.training.meter import Meter
+from physgen_policy.training.networks import Networks, new_networks, started_networks
 from physgen_policy.training.policy_stage import PolicyData, PolicyTrainer
 from physgen_policy.training.precision import choose_device, choose_precision
 from physgen_policy.training.samples import save_prediction_sample
@@ -83,29 +82,41 @@ class TrainingRun:
     def fit(self) -> Path:
         """Train what is missing and return the checkpoint folder."""
         datasets = [Dataset(Path(folder)) for folder in self.config.dataset]
-        embodiment, norm = _merge(datasets)
-        torch.manual_seed(self.config.seed)
-        wanted = None if self.config.model == "checkpoint" else load_preset(self.config.model)
-        start = self._start(wanted, embodiment, norm, datasets)
-        if start is not None:
-            model_config, codec, norm = start.config, start.checkpoint.codec, start.norm
-        else:
-            assert wanted is not None  # TrainConfig refuses "checkpoint" without one
-            model_config, codec = self._codec(wanted, datasets)
-        episodes = self._episodes(datasets, codec, norm)
+        embodiment, fitted = _merge(datasets)
+        # What one process computes and leaves on disk, the others read.
+        with self.accelerator.main_process_first():
+            networks = self._networks(datasets, embodiment, fitted)
+            episodes = self._episodes(datasets, networks.codec.to(self.device), networks.norm)
         order = np.random.default_rng(self.config.seed).permutation(len(episodes))
         held_out = set(order[: min(self.config.validation_episodes, len(episodes) // 5)].tolist())
         data = PolicyData(
             train=[e for i, e in enumerate(episodes) if i not in held_out],
             validation=[e for i, e in enumerate(episodes) if i in held_out],
-            norm=norm,
+            norm=networks.norm,
         )
+        folder = self._policy(networks, data, embodiment)
+        self.accelerator.wait_for_everyone()
+        return folder
+
+    def _networks(self, datasets: list[Dataset], embodiment: Embodiment, fitted: NormStats) -> Networks:
+        """The networks at step 0."""
+        torch.manual_seed(self.config.seed)
+        wanted = None if self.config.model == "checkpoint" else load_preset(self.config.model)
+        start = self._start(wanted, embodiment, fitted, datasets)
+        if start is None:
+            assert wanted is not None  # TrainConfig refuses "checkpoint" without one
+            config, codec = self._codec(wanted, datasets)
+            torch.manual_seed(self.config.seed + 1)
+            return new_networks(config, codec, fitted)
         torch.manual_seed(self.config.seed + 1)
-        if start is not None:
-            networks = start.checkpoint.model, start.checkpoint.text_encoder
-        else:
-            networks = PhysGen(model_config), build_text_encoder(model_config)
-        return self._policy(*networks, model_config, codec, data, embodiment)
+        instructions = sorted({entry["instruction"] for dataset in datasets for entry in dataset.entries})
+        stage = self.config.policy
+        networks = started_networks(start, stage, self.folder, instructions, self.autocast_dtype)
+        if networks.adapted:
+            count = sum(p.numel() for p in networks.model.parameters() if p.requires_grad)
+            lora = networks.config.lora
+            self.console.print(f"lora: rank {lora.rank}, alpha {lora.alpha}; {count:,} numbers are trained")
+        return networks
 
     def _start(
         self, wanted: ModelConfig | None, embodiment: Embodiment, fitted: NormStats, datasets: list[Dataset]
@@ -126,16 +137,14 @@ class TrainingRun:
         record = self.folder / "start.json"
         if record.is_file():
             sha256 = json.loads(record.read_text())["sha256"]
-            if sha256 != start.checkpoint.sha256:
+            if sha256 != start.sha256:
                 raise UserError(
                     f"{self.folder} was started from a checkpoint with SHA-256 {sha256[:12]}, but {stage.init_from} "
-                    f"now holds {start.checkpoint.sha256[:12]}; bring the old one back or choose another output"
+                    f"now holds {start.sha256[:12]}; bring the old one back or choose another output"
                 )
         elif self.is_main:
-            values = {"checkpoint": str(start.checkpoint.path), "sha256": start.checkpoint.sha256}
+            values = {"checkpoint": str(start.path), "sha256": start.sha256}
             record.write_text(json.dumps(values) + "\n")
-        start.checkpoint.model.requires_grad_(True)
-        start.checkpoint.text_encoder.requires_grad_(True)
         return start
 
     def _codec(self, config: ModelConfig, datasets: list[Dataset]) -> tuple[ModelConfig, FrameCodec]:
@@ -185,86 +194,76 @@ class TrainingRun:
                 episodes.append(EpisodeTensors(latent, actions, dataset.labels(index), instruction))
         return episodes
 
-    def _policy(
-        self,
-        model: PhysGen,
-        text_encoder: TextEncoder,
-        config: ModelConfig,
-        codec: FrameCodec,
-        data: PolicyData,
-        embodiment: Embodiment,
-    ) -> Path:
+    def _policy(self, networks: Networks, data: PolicyData, embodiment: Embodiment) -> Path:
         stage = self.config.policy
+        networks.model.nova.recompute_blocks(stage.recompute_blocks)
         trainer = PolicyTrainer(
-            model, text_encoder, config, data, stage, seed=self.config.seed, accelerator=self.accelerator
+            networks.model,
+            networks.text,
+            networks.config,
+            data,
+            stage,
+            seed=self.config.seed,
+            accelerator=self.accelerator,
+            autocast_always=networks.adapted and self.autocast_dtype is not None,
         )
         if (self.folder / "policy" / "state.safetensors").is_file():
             trainer.load_state(self.folder / "policy")
             self.console.print(f"policy: resumed at step {trainer.step}")
         best: dict[str, float] = {}
-        started, first = time.monotonic(), trainer.step
+        meter = Meter(stage.batch_size, self.device)
         with self._progress("policy", stage.steps, trainer.step) as (bar, task):
             while trainer.step < stage.steps:
                 values = trainer.train_step()
                 step = trainer.step
-                bar.update(
-                    task,
-                    completed=step,
-                    info=f"action {values['action']:.4f} frame {values['observation']:.4f}",
-                )
+                speed = meter.tick()
+                info = f"action {values['action']:.4f} frame {values['observation']:.4f} {meter.text()}"
+                bar.update(task, completed=step, info=info)
                 if step % self.config.log_every == 0:
-                    rate = (step - first) * stage.batch_size / (time.monotonic() - started)
-                    self._log("policy", step, values | {"windows_per_s": rate})
+                    self._log("policy", step, values | speed)
                 if not self.is_main:
                     continue
-                if step % self.config.validate_every == 0 or step == stage.steps:
+                last = step == stage.steps
+                if step % self.config.validate_every == 0 or last:
                     best = trainer.validate()
                     self._log("validation", step, best)
-                    self.console.print(f"step {step}: " + ", ".join(f"{k} {v:.4f}" for k, v in best.items()))
-                if step % self.config.save_every == 0 or step == stage.steps:
+                    errors = ", ".join(f"{k} {v:.4f}" for k, v in best.items())
+                    self.console.print(f"step {step}: {errors or info}; {meter.text()}")
+                if step % self.config.save_every == 0 or last:
                     trainer.save_state(self.folder / "policy")
-                    self._save(trainer, model, codec, text_encoder, config, data.norm, embodiment, best)
+                    self._save(trainer, networks, embodiment, best, last=last)
         folder = self.folder / "checkpoint"
         if self.is_main and not folder.is_dir():
-            self._save(trainer, model, codec, text_encoder, config, data.norm, embodiment, best)
+            self._save(trainer, networks, embodiment, best, last=True)
         return folder
 
     def _save(
         self,
         trainer: PolicyTrainer,
-        model: PhysGen,
-        codec: FrameCodec,
-        text_encoder: TextEncoder,
-        config: ModelConfig,
-        norm: NormStats,
+        networks: Networks,
         embodiment: Embodiment,
         metrics: dict[str, float],
+        *,
+        last: bool,
     ) -> None:
-        with trainer.averaged_weights():
-            save_checkpoint(
-                self.folder / "checkpoint",
-                model=model,
-                codec=codec,
-                text_encoder=text_encoder,
-                config=config,
-                norm=norm,
-                embodiment=embodiment,
-                dtype=getattr(torch, self.config.store_dtype),
-                training={
-                    "config": _plain(self.config.to_dict()),
-                    "step": trainer.step,
-                    "validation": metrics,
-                    "episodes": len(trainer.data.train),
-                },
+        training = {
+            "config": _plain(self.config.to_dict()),
+            "step": trainer.step,
+            "validation": metrics,
+            "episodes": len(trainer.data.train),
+        }
+        with trainer.averaged_weights(), trainer.evaluation_autocast():
+            networks.save(
+                self.folder, embodiment, getattr(torch, self.config.store_dtype), training, last=last
             )
             if trainer.data.validation:
                 save_prediction_sample(
                     self.folder / "samples" / f"step_{trainer.step:06d}.png",
-                    model,
-                    text_encoder,
-                    codec,
+                    networks.model,
+                    networks.text,
+                    networks.codec,
                     trainer.data.validation[0],
-                    config,
+                    networks.config,
                 )
 
     def _progress(self, label: str, total: int, completed: int = 0) -> _Bar:

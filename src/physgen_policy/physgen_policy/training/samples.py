@@ -13,8 +13,8 @@ from physgen_policy.data.windows import Window, max_packs
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import FrameCodec
 from physgen_policy.model.physgen import PhysGen
-from physgen_policy.model.text_encoder import TextEncoder
 from physgen_policy.training.batches import EpisodeTensors
+from physgen_policy.training.text_states import TextSource
 
 AR_STEPS, DENOISE_STEPS = 8, 10
 
@@ -23,7 +23,7 @@ AR_STEPS, DENOISE_STEPS = 8, 10
 def save_prediction_sample(
     path: Path,
     model: PhysGen,
-    text_encoder: TextEncoder,
+    text_encoder: TextSource,
     codec: FrameCodec,
     episode: EpisodeTensors,
     config: ModelConfig,
@@ -32,21 +32,23 @@ def save_prediction_sample(
     horizon = config.action.horizon
     packs = max_packs(len(episode.actions), 0, config.context_packs, horizon)
     window = Window(0, packs, True)
+    device = model.action_tokenizer.slot.device
     states, lengths = text_encoder.encode([episode.instruction])
-    context = model.start(model.text_tokens(states, lengths))
+    context = model.start(model.text_tokens(states.to(device), lengths.to(device)))
     generator = torch.Generator().manual_seed(0)
+    latents = episode.latents.to(device).float().unsqueeze(1)
     real, imagined = [], []
     for n in range(window.num_packs):
         step = n * horizon
         past = None
         if n:
-            past = torch.from_numpy(episode.actions[step - horizon : step])[None]
-        output = model.append(context, episode.latents[step][None].float(), past)
+            past = torch.from_numpy(episode.actions[step - horizon : step])[None].to(device)
+        output = model.append(context, latents[step], past)
         latent = model.sample_frame(
             context, output.frame_hidden, ar_steps=AR_STEPS, denoise_steps=DENOISE_STEPS, generator=generator
         )
         following = min(step + horizon, len(episode.actions))
-        real.append(codec.decode(episode.latents[following][None].float())[0].numpy())
-        imagined.append(codec.decode(latent)[0].numpy())
+        real.append(codec.decode(latents[following])[0].cpu().numpy())
+        imagined.append(codec.decode(latent.float())[0].cpu().numpy())
     path.parent.mkdir(parents=True, exist_ok=True)
     iio.imwrite(path, np.concatenate([np.concatenate(real, axis=1), np.concatenate(imagined, axis=1)]))

@@ -10,15 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from physgen_control.errors import UserError
-from physgen_policy.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
+from physgen_policy.checkpoint import (
+    checkpoint_sha256,
+    checkpoint_tensors,
+    load_codec,
+    load_model,
+    load_text_encoder,
+    read_description,
+    resolve_checkpoint,
+)
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.embodiment import Embodiment
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import FrameCodec, build_frame_codec
+from physgen_policy.model.physgen import PhysGen
+from physgen_policy.model.text_encoder import TextEncoder
 from physgen_policy.training.config import NormSource
 
 IMAGE_FIELDS = ("cameras", "image_height", "image_width")
@@ -39,12 +50,22 @@ class StartError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Networks, architecture and action statistics at step 0; `said` tells a person what was taken from where."""
+    """Networks, architecture and action statistics at step 0; `said` tells a person what was taken from where.
 
-    checkpoint: Checkpoint
+    The text encoder is left on disk until it is asked for: one that stays frozen is needed only for new instructions.
+    """
+
+    path: Path
+    sha256: str
+    model: PhysGen
+    codec: FrameCodec
     config: ModelConfig
     norm: NormStats
     said: str
+
+    def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
+        """The checkpoint's text encoder, frozen."""
+        return load_text_encoder(self.path, self.config, checkpoint_tensors(self.path), dtype=dtype)
 
 
 def load_start(
@@ -64,21 +85,27 @@ def load_start(
         StartError: it does not fit the data or the architecture.
     """
     path = resolve_checkpoint(checkpoint, "")
-    loaded = load_checkpoint(path)
+    own = read_description(path)
     differing = IMAGE_FIELDS + CHUNK_FIELDS + (ACTION_FIELDS if source == "checkpoint" else ())
-    _refuse(path, "data", _different(loaded.embodiment.to_json(), embodiment.to_json(), differing))
-    if loaded.norm.action_dim != fitted.action_dim:
-        _refuse(path, "data", [f"actions have {loaded.norm.action_dim} numbers, not {fitted.action_dim}"])
-    config = loaded.model.config
-    if wanted is not None:
-        config = fit_config(path, config, wanted)
-    if source == "dataset" or loaded.norm.count == 0:
-        reason = (
-            "it was never trained on actions" if loaded.norm.count == 0 else "policy.norm_stats is dataset"
-        )
-        return Start(loaded, config, fitted, f"start: {path}; action statistics of the dataset ({reason})")
-    said = f"start: {path}; action statistics of the checkpoint are kept"
-    return Start(loaded, config, loaded.norm, said)
+    _refuse(path, "data", _different(own.embodiment.to_json(), embodiment.to_json(), differing))
+    if own.norm.action_dim != fitted.action_dim:
+        _refuse(path, "data", [f"actions have {own.norm.action_dim} numbers, not {fitted.action_dim}"])
+    config = own.config if wanted is None else fit_config(path, own.config, wanted)
+    norm, said = own.norm, "action statistics of the checkpoint are kept"
+    if own.norm.count == 0:
+        norm, said = fitted, "action statistics of the dataset, because it was never trained on actions"
+    elif source == "dataset":
+        norm, said = fitted, "action statistics of the dataset, as policy.norm_stats says"
+    tensors = checkpoint_tensors(path)
+    return Start(
+        path=path,
+        sha256=checkpoint_sha256(path),
+        model=load_model(path, own.config, tensors),
+        codec=load_codec(path, own.config, tensors),
+        config=config,
+        norm=norm,
+        said=f"start: {path}; {said}",
+    )
 
 
 def fit_config(path: Path, own: ModelConfig, wanted: ModelConfig) -> ModelConfig:
@@ -106,11 +133,12 @@ def load_start_codec(source: Path | str, config: ModelConfig) -> tuple[ModelConf
         codec = build_frame_codec(config)
         codec.load_state_dict(load_file(folder / "codec.safetensors"))
         return config, codec.requires_grad_(False).eval()
-    loaded = load_checkpoint(resolve_checkpoint(str(source), ""))
-    have, want = _flat(loaded.model.config.to_dict()), _flat(config.to_dict())
+    path = resolve_checkpoint(str(source), "")
+    own = read_description(path).config
+    have, want = _flat(own.to_dict()), _flat(config.to_dict())
     keys = [key for key in want if key.startswith("vae.") and key not in FREE_KEYS]
-    _refuse(loaded.path, "autoencoder", _different(have, want, keys))
-    return replace(config, vae=loaded.model.config.vae), loaded.codec
+    _refuse(path, "autoencoder", _different(have, want, keys))
+    return replace(config, vae=own.vae), load_codec(path, own, checkpoint_tensors(path))
 
 
 def clipped_share(norm: NormStats, actions: NDArray[np.float32]) -> float:

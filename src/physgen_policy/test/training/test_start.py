@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_checkpoint import VIEW, tiny_config, tiny_embodiment, tiny_norm, write_tiny_checkpoint
+from tiny_checkpoint import tiny_config, tiny_embodiment, tiny_norm, write_tiny_checkpoint, write_tiny_dataset
 
 from physgen_policy.checkpoint import CheckpointError, load_checkpoint
 from physgen_policy.commands import train as command
-from physgen_policy.data.dataset import DatasetWriter, EpisodeRecord
 from physgen_policy.data.normalize import NormStats
-from physgen_policy.embodiment import Embodiment
 from physgen_policy.training import run as training_run
 from physgen_policy.training.config import (
     CodecStage,
@@ -27,28 +25,6 @@ from physgen_policy.training.config import (
 from physgen_policy.training.start import StartError, clipped_share
 
 
-def write_dataset(folder: Path, embodiment: Embodiment) -> Path:
-    """Two short random episodes."""
-    writer = DatasetWriter(folder, embodiment)
-    rng = np.random.default_rng(0)
-    for seed in range(2):
-        writer.add(
-            EpisodeRecord(
-                images=rng.integers(0, 256, (13, VIEW, 2 * VIEW, 3), dtype=np.uint8),
-                actions=rng.normal(0, 0.02, (12, 7)).astype(np.float32),
-                labels=np.ones(12, bool),
-                intervention=np.zeros(12, bool),
-                task="PickCube-v1",
-                seed=seed,
-                instruction="pick",
-                success=True,
-                source=str(seed),
-            )
-        )
-    writer.finish()
-    return folder
-
-
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_checkpoint(tmp_path_factory.mktemp("start") / "base")
@@ -56,7 +32,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_dataset(
+    return write_tiny_dataset(
         tmp_path_factory.mktemp("data"), tiny_embodiment(robot="fr3", tasks=("PickCube-v1",))
     )
 
@@ -114,7 +90,7 @@ def test_fitted_statistics_are_taken_only_when_asked_for(config: TrainConfig, da
 def test_other_data_is_refused_in_one_sentence(
     config: TrainConfig, tmp_path: Path, changes: dict[str, object], sentence: str
 ) -> None:
-    other = write_dataset(tmp_path / "other", tiny_embodiment(**changes))
+    other = write_tiny_dataset(tmp_path / "other", tiny_embodiment(**changes))
     config = replace(config, dataset=(str(other),))
     with pytest.raises(StartError, match=sentence):
         training_run.TrainingRun(config, resume=False).fit()
