@@ -41,10 +41,12 @@ VALUES = {
     "execution": ("sync", "pipelined"),
     "mode": ("", "armed", "shadow"),
     "record": ("false", "true"),
-    "teleop": ("none", "keyboard", "spacemouse", "gello"),
+    "teleop": ("none", "keyboard", "spacemouse", "gello", "joy"),
     "viewer": ("none", "rerun"),
 }
 REAL_VALUES = {
+    "teleop": ("none", "keyboard", "joy"),
+    "instruction": ("", "pick up the cube"),
     "mode": ("", "armed", "shadow"),
     "execution": ("sync", "pipelined"),
     "record": ("false", "true"),

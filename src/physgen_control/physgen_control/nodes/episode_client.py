@@ -26,6 +26,7 @@ from physgen_msgs.srv import ResetEnv, StartEpisode, StopEpisode
 class EpisodeConfig:
     """What the episodes that a person starts are called."""
 
+    episode_buttons: bool = parameter(True, description="Start and end episodes; false where a program does")
     instruction: str = parameter("", description="Instruction of the episodes that are started (real arm)")
     operator: str = parameter("", description="Who demonstrates")
     task: str = parameter("", description="Task name of the episodes that are started")
@@ -58,7 +59,9 @@ class EpisodeClient:
         button = self._buttons.pressed(buttons)
         if button is None:
             return
-        if self._busy:
+        if not self._config.episode_buttons:
+            self._say("Episodes are started by a program here; the episode keys do nothing.")
+        elif self._busy:
             self._say("The last episode request is not answered yet.")
         elif self._reset.service_is_ready():
             self._simulated(button)
