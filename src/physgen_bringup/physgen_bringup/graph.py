@@ -187,7 +187,9 @@ def _controller(arguments: LaunchArguments) -> NodeSpec:
     stepped = arguments.stepped
     # A busy machine makes the fake arm late, not unsafe.
     patience: dict[str, ParameterValue] = (
-        {"max_state_age": 1.0, "max_observation_age": 10.0} if arguments.fake_franka else {}
+        {"max_state_age": 1.0, "max_observation_age": 10.0, "deadman_timeout": 0.5, "teleop_timeout": 0.5}
+        if arguments.fake_franka
+        else {}
     )
     return NodeSpec(
         package="physgen_control",
