@@ -23,8 +23,8 @@ class EpisodeButtons:
         self._down: frozenset[Button] = frozenset()
 
     def pressed(self, buttons: Set[Button]) -> Button | None:
-        """Return the button that went down now; two at once are a slip of the hand and mean nothing."""
+        """Return the button that went down now; two in one reading are a slip of the hand and mean nothing."""
         down = frozenset(buttons) & frozenset(EPISODE_BUTTONS)
         new = down - self._down
         self._down = down
-        return next(iter(new)) if len(new) == 1 and len(down) == 1 else None
+        return next(iter(new)) if len(new) == 1 else None
