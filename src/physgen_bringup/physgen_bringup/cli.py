@@ -29,6 +29,7 @@ COMMANDS = (
         "demo", "physgen_bringup.commands.demo", "run the shipped policy in simulation and show what happened"
     ),
     Command("launch", "physgen_bringup.commands.launch", "start the robot graph: name:=value ..."),
+    Command("teleop", "physgen_bringup.commands.teleop", "move the arm of a running graph by hand"),
     Command("eval", "physgen_bringup.commands.evaluate", "evaluate a policy by a benchmark's protocol"),
     Command(
         "collect", "physgen_bringup.commands.collect", "record demonstrations of the scripted expert as bags"

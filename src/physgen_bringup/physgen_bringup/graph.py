@@ -22,6 +22,8 @@ ParameterValue = bool | int | float | str | list[str]
 
 ARM_CONTROLLER = "physgen_arm_controller"
 SPAWNER = f"{ARM_CONTROLLER}_spawner"
+_TELEOP_STEPS = 3000
+"""Control steps of an episode that a person demonstrates in simulation, unless max_steps says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,8 @@ class NodeSpec:
 
     required: the whole graph stops when this process ends unexpectedly. lifecycle: a managed node that brings
     itself up (parameter autostart). starts_after: starts when the process of this name has ended with success; if
-    it fails, the graph stops (only in a ROS installation). Later parameters win: default_files, then `parameters`, then
+    it fails, the graph stops (only in a ROS installation). terminal: reads keys of the terminal that the graph was
+    started in. Later parameters win: default_files, then `parameters`, then
     override_files.
     """
 
@@ -46,6 +49,7 @@ class NodeSpec:
     required: bool = True
     lifecycle: bool = False
     starts_after: str | None = None
+    terminal: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,29 +97,33 @@ def _world(arguments: LaunchArguments) -> NodeSpec:
 def _simulated_graph(arguments: LaunchArguments) -> Graph:
     # Nodes stop in reverse order: first what commands, last the world; the recorder sees the policy's end.
     recorder = [_recorder(arguments)] if arguments.record else []
-    nodes = [_world(arguments), _controller(arguments), *recorder, _policy(arguments)]
-    nodes.append(_episode_runner(arguments))
+    nodes = [_world(arguments), _controller(arguments), *recorder, *_policies(arguments), *_teleop(arguments)]
+    ends_with: str | None = f"{arguments.teleop}_teleop_node" if arguments.teleop == "keyboard" else None
+    if arguments.policy != "none":  # else the person at the device starts episodes
+        nodes.append(_episode_runner(arguments))
+        ends_with = "episode_runner_node"
     return Graph(
         nodes=tuple(nodes),
         environment=_environment(),
         output_dir=arguments.output_dir,
-        ends_with="episode_runner_node",
+        ends_with=ends_with,
     )
 
 
 def _real_graph(arguments: LaunchArguments) -> Graph:
     recorder = [_recorder(arguments)] if arguments.record else []
     # The arm's controller first, then what commands it, last the policy, whose chunks need both.
-    ours = [_controller(arguments), *recorder, _policy(arguments)]
+    ours = [_controller(arguments), *recorder, *_policies(arguments), *_teleop(arguments)]
     ordered = [replace(node, starts_after=SPAWNER) for node in ours]
     rviz = [_rviz()] if arguments.rviz else []
     nodes = [_spawner(), *_static_transforms(arguments), *rviz, *ordered]
     notes = []
+    who = "you" if arguments.policy == "none" else "the policy"
     if not arguments.use_fake_hardware:
         notes.append(
             "The arm is in SHADOW: nothing moves before you start with mode:=armed and call /physgen/set_armed."
             if arguments.mode == "shadow"
-            else "Call /physgen/set_armed to let the policy move the arm; keep the user stop in your hand."
+            else f"Call /physgen/set_armed to let {who} move the arm; keep the user stop in your hand."
         )
     if not (arguments.fixed_camera_serial and arguments.wrist_camera_serial):
         notes.append(
@@ -179,7 +187,9 @@ def _controller(arguments: LaunchArguments) -> NodeSpec:
     stepped = arguments.stepped
     # A busy machine makes the fake arm late, not unsafe.
     patience: dict[str, ParameterValue] = (
-        {"max_state_age": 1.0, "max_observation_age": 10.0} if arguments.fake_franka else {}
+        {"max_state_age": 1.0, "max_observation_age": 10.0, "deadman_timeout": 0.5, "teleop_timeout": 0.5}
+        if arguments.fake_franka
+        else {}
     )
     return NodeSpec(
         package="physgen_control",
@@ -197,6 +207,7 @@ def _controller(arguments: LaunchArguments) -> NodeSpec:
             # person arms a real one.
             "auto_arm": arguments.simulated,
             "arm_without_state": stepped,
+            "require_publisher": arguments.policy != "none",
             "gripper_interface": "auto" if _has_gripper(arguments) else "none",
             **patience,
         },
@@ -209,6 +220,10 @@ def _has_gripper(arguments: LaunchArguments) -> bool:
     """Mock hardware comes without the gripper's action servers; a stepped world reads AppliedAction."""
     real = not arguments.simulated and arguments.load_gripper and not arguments.use_fake_hardware
     return arguments.fake_franka or real
+
+
+def _policies(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
+    return () if arguments.policy == "none" else (_policy(arguments),)
 
 
 def _policy(arguments: LaunchArguments) -> NodeSpec:
@@ -251,6 +266,38 @@ def _policy(arguments: LaunchArguments) -> NodeSpec:
             )
         case other:
             raise UserError(f"policy:={other} has no node; choose physgen, expert or replay")
+
+
+def _teleop(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
+    device = arguments.teleop
+    if device == "none":
+        return ()
+    alone = arguments.policy == "none"
+    parameters: dict[str, ParameterValue] = {
+        # Bags are cut by stamps, so the stamps of a stepped world's teleoperation are the world's.
+        "use_sim_time": arguments.stepped,
+        "instruction": arguments.instruction,
+        "operator": arguments.operator,
+        "task": arguments.task,
+        "seed": arguments.seed,
+        # A person needs longer than an expert.
+        "max_steps": arguments.max_steps or _TELEOP_STEPS,
+        "episode_buttons": alone or not arguments.simulated,
+    }
+    if device in ("joy", "spacemouse") and arguments.teleop_device:
+        parameters["device"] = arguments.teleop_device
+    node = NodeSpec(
+        package="physgen_control",
+        executable=f"{device}_teleop_node",
+        name=f"{device}_teleop_node",
+        module=f"physgen_control.nodes.{device}_teleop_node",
+        parameters=parameters,
+        override_files=_user_files(arguments),
+        # A person who leaves the keyboard leaves the policy alone; a device that fails ends the graph.
+        required=device != "keyboard",
+        terminal=device == "keyboard",
+    )
+    return (node,)
 
 
 def _recorder(arguments: LaunchArguments) -> NodeSpec:

@@ -26,7 +26,6 @@ DEFAULT_TASKS = {
     "fake": "FakePush-v0",
     "none": "real",
 }
-FRANKA_IMAGE = "the Docker service `franka` (docker/compose.yaml)"
 
 
 class ArgumentError(UserError):
@@ -78,7 +77,7 @@ ARGUMENTS: tuple[Argument, ...] = (
         choices=("lockstep", "realtime"),
         default="",
         help="lockstep: the world waits for the policy; realtime: it does not; default lockstep, and realtime where "
-        "the arm has its own clock (real arm and fake Franka)",
+        "the arm has its own clock (real arm and fake Franka) and with teleop",
     ),
     Argument(
         name="execution",
@@ -119,10 +118,24 @@ ARGUMENTS: tuple[Argument, ...] = (
     Argument(
         name="teleop",
         kind="choice",
-        choices=("none", "keyboard", "spacemouse", "gello"),
+        choices=("none", "keyboard", "spacemouse", "gello", "joy"),
         default="none",
-        help="teleoperation device",
+        help="teleoperation device; with a policy it takes over while its deadman is down",
     ),
+    Argument(
+        name="teleop_device",
+        kind="text",
+        default="",
+        help="teleop:=joy: joystick device such as /dev/input/js0 (empty: topic /joy); teleop:=spacemouse: "
+        "pyspacemouse (empty: topics of spacenav)",
+    ),
+    Argument(
+        name="instruction",
+        kind="text",
+        default="",
+        help="what the demonstrations show, for episodes that an operator starts on the real arm",
+    ),
+    Argument(name="operator", kind="text", default="", help="who demonstrates, for the recording"),
     Argument(
         name="viewer",
         kind="choice",
@@ -198,6 +211,9 @@ class LaunchArguments:
     bag_dir: Path
     save_actions: bool
     teleop: str
+    teleop_device: str
+    instruction: str
+    operator: str
     viewer: str
     robot_ip: str
     robot_type: str
@@ -269,7 +285,8 @@ def arguments_from(given: dict[str, str]) -> LaunchArguments:
         raise ArgumentError("policy:=replay needs recorded bags; give their folder with bag_dir:=FOLDER")
     given_pace, values["pace"] = values["pace"], values["pace"] or "lockstep"
     arguments = LaunchArguments(**{field.name: values[field.name] for field in fields(LaunchArguments)})
-    return arguments if given_pace or arguments.stepped else replace(arguments, pace="realtime")
+    waits = arguments.stepped and arguments.teleop == "none"
+    return arguments if given_pace or waits else replace(arguments, pace="realtime")
 
 
 def _parse_value(argument: Argument, text: str) -> Any:
@@ -315,6 +332,9 @@ def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None)
         UserError: one sentence that says what to change.
     """
     _check_not_yet_available(arguments)
+    from physgen_bringup.launch_checks import check_real_arm, check_teleop  # which imports this module
+
+    check_teleop(arguments)
     if arguments.params_file and not Path(arguments.params_file).expanduser().is_file():
         raise ArgumentError(
             f"params_file:={arguments.params_file} does not exist; give a ROS parameter YAML file"
@@ -328,7 +348,7 @@ def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None)
     if arguments.simulated:
         _check_simulation(arguments)
     else:
-        _check_real_arm(arguments, have_ros=has_ros() if have_ros is None else have_ros)
+        check_real_arm(arguments, have_ros=has_ros() if have_ros is None else have_ros)
     if arguments.policy == "physgen":
         # Imported here: it loads torch, which no other policy needs.
         from physgen_policy.checkpoint import resolve_checkpoint
@@ -349,15 +369,9 @@ def has_ros() -> bool:
 
 
 def _check_not_yet_available(arguments: LaunchArguments) -> None:
-    if arguments.teleop != "none":
-        raise ArgumentError(f"teleop:={arguments.teleop} is not available yet; use teleop:=none")
     if arguments.viewer != "none":
         raise ArgumentError(
             f"viewer:={arguments.viewer} is not available yet; use viewer:=none, and record:=true to look later"
-        )
-    if arguments.policy == "none":
-        raise ArgumentError(
-            "policy:=none leaves nobody to act without teleop; use policy:=physgen, expert or replay"
         )
 
 
@@ -403,35 +417,6 @@ def check_task(sim: str, task: str) -> None:
     from physgen_sim_bridge.registry import check_task as check
 
     check(sim, task)
-
-
-def _check_real_arm(arguments: LaunchArguments, *, have_ros: bool) -> None:
-    if arguments.policy == "expert":
-        raise ArgumentError(
-            "policy:=expert reads simulator state, which the real arm has not; use policy:=physgen"
-        )
-    if arguments.pace == "lockstep":
-        raise ArgumentError("a real arm does not wait for the policy; drop pace:=lockstep or use a sim")
-    if arguments.calibration_file:
-        from physgen_bringup.calibration import read_calibration
-
-        read_calibration(Path(arguments.calibration_file).expanduser())
-    if not arguments.robot_ip and not arguments.use_fake_hardware:
-        raise ArgumentError(
-            "sim:=none means the real arm; give its address with robot_ip:=172.16.0.2, or a sim"
-        )
-    if arguments.mode == "armed" and not arguments.use_fake_hardware:
-        for name in ("fixed_camera_serial", "wrist_camera_serial"):
-            if not getattr(arguments, name):
-                raise ArgumentError(
-                    f"mode:=armed on the real arm needs {name}, because swapped cameras mislead the policy; give "
-                    "both serial numbers"
-                )
-    if not have_ros:
-        raise ArgumentError(
-            "sim:=none needs franka_ros2 and a full ROS 2 installation, which the pip runtime does not have; "
-            f"use {FRANKA_IMAGE}"
-        )
 
 
 def argument_table() -> str:

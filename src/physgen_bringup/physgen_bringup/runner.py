@@ -29,6 +29,7 @@ from typing import IO
 from physgen_bringup import guard
 from physgen_bringup.graph import Graph, NodeSpec, parameter_files
 from physgen_control.errors import UserError
+from physgen_control.teleop.terminal import has_terminal
 
 POLL_S = 0.05
 # Long enough to close a bag or a simulator, short enough for a person who pressed Ctrl-C.
@@ -69,6 +70,12 @@ class LocalRunner:
                 f"the local runner cannot start {', '.join(missing) or graph.includes[0].package}, which needs a "
                 "full ROS 2 installation; use the Docker image"
             )
+        typed = [node.name for node in graph.nodes if node.terminal]
+        if typed and not has_terminal():
+            raise UserError(
+                f"{typed[0]} reads keys, and there is no terminal here; start the graph in a terminal window (or over "
+                "`ssh -t`), or without it and `physgen teleop keyboard` elsewhere"
+            )
         self.graph = graph
         self.console = console
         self._processes: dict[str, _Process] = {}
@@ -103,7 +110,8 @@ class LocalRunner:
             text=True,
             errors="replace",
             env=self._environment,
-            start_new_session=True,
+            # Only processes of this session may read its terminal; they also get its Ctrl-C.
+            start_new_session=not spec.terminal,
         )
         self._tell_reaper(f"+{popen.pid}")
         pump = threading.Thread(target=self._pump, args=(name,), daemon=True)
@@ -201,9 +209,10 @@ class LocalRunner:
         for number, grace in STOP_GRACE_S.items():
             if popen.poll() is None:
                 # The node's group may hold helpers; they are its business until it had its chance.
-                _send(popen.pid, number, group=number == signal.SIGKILL)
+                _send(popen.pid, number, group=number == signal.SIGKILL and not process.spec.terminal)
                 self._wait_for(popen, 0.5 if self._interrupts > 1 else grace)
-        _send(popen.pid, signal.SIGKILL, group=True)  # helpers that outlived their node
+        if not process.spec.terminal:  # that one shares our own group
+            _send(popen.pid, signal.SIGKILL, group=True)  # helpers that outlived their node
         self._tell_reaper(f"-{popen.pid}")
 
     @staticmethod

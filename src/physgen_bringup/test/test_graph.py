@@ -59,6 +59,44 @@ def test_the_controller_ticks_with_the_world_in_lockstep_only(pace, pacing):
     assert controller.parameters["arm_interface"] == "applied_action"
 
 
+@pytest.mark.parametrize("device", ["keyboard", "spacemouse", "gello", "joy"])
+def test_a_person_alone_is_a_graph_without_policy_and_episode_runner(device):
+    graph = graph_of("sim:=fake", "task:=FrankaPick-v0", "policy:=none", f"teleop:={device}", "record:=true")
+    name = f"{device}_teleop_node"
+    assert [node.name for node in graph.nodes] == [
+        "fake_franka_node",
+        "controller_node",
+        "recorder_node",
+        name,
+    ]
+    assert graph.node("controller_node").parameters["require_publisher"] is False
+    assert graph.node(name).parameters["episode_buttons"] is True
+    # Only the keyboard needs the terminal, and leaving it ends the graph.
+    assert graph.node(name).terminal == (device == "keyboard")
+    assert graph.ends_with == (name if device == "keyboard" else None)
+
+
+def test_beside_a_policy_a_device_takes_over_and_starts_no_episodes():
+    graph = graph_of("sim:=maniskill", "policy:=expert", "teleop:=joy", "teleop_device:=/dev/input/js0")
+    node = graph.node("joy_teleop_node")
+    assert node.parameters["episode_buttons"] is False
+    assert node.parameters["device"] == "/dev/input/js0"
+    assert node.parameters["use_sim_time"] is True  # its stamps go into the bag beside the world's
+    assert graph.node("bridge_node").parameters["pace"] == "realtime"
+    assert graph.node("controller_node").parameters["require_publisher"] is True
+    assert graph.ends_with == "episode_runner_node"
+
+
+def test_on_the_real_arm_the_operator_starts_episodes_with_an_instruction():
+    graph = real("policy:=none", "teleop:=gello", "record:=true", "instruction:=pick up the cube")
+    node = graph.node("gello_teleop_node")
+    assert node.parameters["instruction"] == "pick up the cube"
+    assert node.parameters["episode_buttons"] is True
+    assert node.starts_after == SPAWNER
+    assert "policy_node" not in [node.name for node in graph.nodes]
+    assert real("teleop:=joy").node("joy_teleop_node").parameters["episode_buttons"] is True
+
+
 def real(*words):
     return graph_of(
         "sim:=none",

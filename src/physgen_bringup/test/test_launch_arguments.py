@@ -55,7 +55,14 @@ def sentence_of(*words, have_ros=False):
         (["sim:=none", "robot_ip:=1.2.3.4", "pace:=lockstep"], "does not wait"),
         (["sim:=none", "robot_ip:=1.2.3.4", "calibration_file:=/no/such.yaml"], "cannot be read"),
         (["sim:=fake", "policy:=none"], "policy:=physgen"),
-        (["sim:=fake", "policy:=expert", "teleop:=keyboard"], "not available yet"),
+        (["sim:=fake", "policy:=none"], "teleop:=keyboard"),
+        (["sim:=fake", "policy:=expert", "teleop:=mouse"], "keyboard, spacemouse, gello, joy"),
+        (["sim:=fake", "policy:=none", "teleop:=keyboard", "pace:=lockstep"], "drop pace:=lockstep"),
+        (["sim:=fake", "policy:=expert", "teleop_device:=/dev/input/js0"], "add teleop:=joy"),
+        (["sim:=fake", "policy:=none", "teleop:=gello", "teleop_device:=x"], "no meaning"),
+        (["sim:=fake", "policy:=none", "teleop:=spacemouse", "teleop_device:=hid"], "pyspacemouse"),
+        (["sim:=fake", "policy:=none", "teleop:=joy", "checkpoint:=x"], "policy:=physgen"),
+        (["sim:=none", "robot_ip:=1.2.3.4", "policy:=none", "teleop:=joy", "record:=true"], "instruction"),
         (["sim:=fake", "policy:=expert", "viewer:=rerun"], "not available yet"),
         (["sim:=fake", "policy:=expert", "task:=FakeFly-v0"], "FakePush-v0"),
         (["sim:=maniskill", "policy:=expert", "task:=PushCub-v1"], "PushCube-v1"),
@@ -96,6 +103,11 @@ def test_an_arm_with_its_own_clock_is_realtime_and_a_stepped_world_lockstep():
     assert parse_arguments(["sim:=fake", "task:=FrankaPick-v0"]).pace == "realtime"
     assert parse_arguments(["sim:=none", "robot_ip:=1.2.3.4"]).pace == "realtime"
     assert parse_arguments(["sim:=fake"]).pace == "lockstep"
+
+
+def test_a_person_does_not_act_in_lockstep():
+    arguments = check_arguments(parse_arguments(["sim:=fake", "policy:=none", "teleop:=joy"]))
+    assert arguments.pace == "realtime"
 
 
 def test_good_arguments_pass():

@@ -41,7 +41,7 @@ VALUES = {
     "execution": ("sync", "pipelined"),
     "mode": ("", "armed", "shadow"),
     "record": ("false", "true"),
-    "teleop": ("none", "keyboard", "spacemouse", "gello"),
+    "teleop": ("none", "keyboard", "spacemouse", "gello", "joy"),
     "viewer": ("none", "rerun"),
 }
 REAL_VALUES = {
@@ -55,6 +55,19 @@ REAL_VALUES = {
     "wrist_camera_serial": ("", "_831612073526"),
     "camera_profile": ("640x480x30", "848x480x60"),
     "rviz": ("false", "true"),
+}
+
+
+TELEOP_VALUES = {
+    "policy": ("replay", "none"),
+    "teleop": ("none", "keyboard", "spacemouse", "gello", "joy"),
+    "teleop_device": ("", "pyspacemouse", "/dev/input/js0"),
+    "instruction": ("", "pick up the cube"),
+    "record": ("false", "true"),
+    "mode": ("", "armed"),
+    "robot_ip": ("172.16.0.2",),
+    "fixed_camera_serial": ("1",),
+    "wrist_camera_serial": ("2",),
 }
 
 
@@ -159,6 +172,13 @@ def test_every_combination_for_the_real_arm_loads_or_says_why_not(launch_file, t
             check(launch_file, {"sim": "none", "policy": "replay", **given}, tmp_path)
             for given in combinations(REAL_VALUES)
         ]
+    )
+
+
+@pytest.mark.usefixtures("on_ros", "shares")
+def test_every_way_to_teleoperate_the_real_arm_loads_or_says_why_not(launch_file, tmp_path):
+    assert_all_load_or_say_why(
+        [check(launch_file, {"sim": "none", **given}, tmp_path) for given in combinations(TELEOP_VALUES)]
     )
 
 

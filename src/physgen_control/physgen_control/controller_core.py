@@ -128,6 +128,8 @@ class ControllerCore(ControllerState):
         """Report the deadman; it must be repeated faster than deadman_timeout."""
         self._advance(now_ns)
         self._deadman_ns = self._now_ns if pressed else None
+        if not pressed and self._teleop_active():
+            self._end_teleop()
 
     @guarded
     def on_teleop(self, twist: Float64Array, gripper: float, now_ns: int) -> None:
@@ -373,11 +375,15 @@ class ControllerCore(ControllerState):
         if self._planner is not None:
             try:
                 [step] = self._planner.plan(limited.motion[None], robot, self._now_ns)
+                step = replace(step, limits=step.limits | limited.limits)
             except PlanRefusedError as error:
+                # The human stays in command of the fingers; the arm comes to rest by its last trajectory.
                 self._detail = f"Teleop motion refused ({error.result.name}): {error}"
-                return self._emit_hold(robot)
-            step = replace(step, limits=step.limits | limited.limits)
-        return self._emit(robot, Source.TELEOP, raw, step)
+                flag = Limit.SINGULARITY if error.result is AckResult.IK else Limit.JOINT
+                rest = np.zeros(6, np.float32)
+                step = replace(step, motion=rest, target_pose=robot.tcp_pose, limits=flag)
+        latency = 0.0 if self._twist_ns is None else (self._now_ns - self._twist_ns) / NS_PER_S
+        return self._emit(robot, Source.TELEOP, raw, step, latency=latency)
 
     def _emit_hold(self, robot: RobotState) -> AppliedAction:
         raw = np.zeros(ACTION_DIM, np.float32)

@@ -155,6 +155,11 @@ class ControllerState:
         )
 
     @property
+    def deadman_pressed(self) -> bool:
+        """A human holds the deadman, as far as was heard."""
+        return self._deadman_pressed()
+
+    @property
     def chunk_loaded(self) -> bool:
         """A chunk is being played, or waits for its episode to be announced."""
         return self._player.active or self._stash is not None
@@ -367,7 +372,9 @@ class ControllerState:
         self._played_chunk, self._idle_since_ns, self._progress = False, None, True
 
     def _chunk_expected(self) -> bool:
-        return self._episode is not None or self._played_chunk
+        # A graph for teleoperation alone has no policy that could be late.
+        nobody = self._publishers == 0 and not self.config.require_publisher
+        return (self._episode is not None and not nobody) or self._played_chunk
 
     def _may_move(self) -> bool:
         return self._armed and not self._latched and not self._stop and not self._faults & STOPPING
@@ -398,7 +405,7 @@ class ControllerState:
             self._now_ns - self._twist_ns > seconds_to_ns(self.config.teleop_timeout)
             or not self._deadman_pressed()
         ):
-            self._twist_ns, self._released_ns = None, self._now_ns
+            self._end_teleop()
         if not self.config.require_deadman or self._deadman_pressed():
             self._faults &= ~Fault.DEADMAN
         elif self._armed and not self._faults & Fault.DEADMAN:
@@ -419,6 +426,12 @@ class ControllerState:
                 f"A joint is {error:.3f} rad from its command, allowed is {self.config.tracking_limit:g} rad: free the "
                 "arm and arm again.",
             )
+
+    def _end_teleop(self) -> None:
+        """The human let go: come to rest now, not where the last twist would have led."""
+        self._twist_ns, self._released_ns = None, self._now_ns
+        if self._planner is not None:
+            self._planner.stop(self._robot, self._now_ns)
 
     def _deadman_pressed(self) -> bool:
         timeout_ns = seconds_to_ns(self.config.deadman_timeout)

@@ -190,11 +190,17 @@ class ControllerNode(Node):
         def pressed(index: int) -> bool:
             return index < len(message.buttons) and bool(message.buttons[index])
 
+        deadman = pressed(self.config.deadman_button)
+        if not (deadman and self.core.deadman_pressed):
+            self._gripper = (
+                0.0  # whoever takes over keeps what the policy grasped until a button says otherwise
+            )
         if pressed(self.config.open_button):
             self._gripper = 1.0
         elif pressed(self.config.close_button):
             self._gripper = -1.0
-        self.core.on_deadman(pressed(self.config.deadman_button), self._now_ns())
+        self.core.on_deadman(deadman, self._now_ns())
+        self._send_trajectory()  # a release stops now, not at the next control step
 
     # --- time -------------------------------------------------------------------------------------------------
 
