@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from model_windows import make_windows, mini_config
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-
-from model_windows import make_windows, mini_config
 
 from physgen_policy.model.config import VaeConfig
 from physgen_policy.model.frame_codec import OpenSoraCodec, build_frame_codec

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No refactoring changes a number: losses, gradients, hidden states, sampled chunks and frames of our own tiny model."""
+"""No refactoring changes a number of our own tiny model: losses, gradients, hidden states, chunks, frames."""
 
 import pytest
 import torch
