@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -144,8 +144,13 @@ def save_checkpoint(
     return folder
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """Load a checkpoint folder in float32, evaluation mode.
+def load_checkpoint(
+    path: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Checkpoint:
+    """Load a checkpoint folder in evaluation mode.
+
+    Args:
+        dtype: of the model and the frame codec; the text encoder, which runs once per instruction, stays float32.
 
     Raises:
         CheckpointError: missing files, unknown format, or tensors that do not fit the configuration (names the key).
@@ -172,7 +177,8 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     model, codec, text_encoder = PhysGen(config), build_frame_codec(config), build_text_encoder(config)
     for prefix, module in _modules(model, codec, text_encoder).items():
         _load_exactly(module, prefix, tensors, path)
-        module.requires_grad_(False).eval().to(device)
+        kept = torch.float32 if prefix == "text_encoder" else dtype
+        module.requires_grad_(False).eval().to(device, kept)
     return Checkpoint(
         model=model,
         codec=codec,
@@ -183,6 +189,26 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
         sha256=file_sha256(path / "model.safetensors"),
         path=path,
     )
+
+
+def load_text_encoder(path: Path, config: ModelConfig, device: torch.device | str = "cpu") -> TextEncoder:
+    """The text encoder of a checkpoint folder alone, float32, evaluation mode.
+
+    Raises:
+        CheckpointError: see load_checkpoint.
+    """
+    try:
+        with safe_open(path / "model.safetensors", framework="pt") as stored:
+            keys = stored.keys()
+            names = [name for name in keys if name.startswith("text_encoder.")]
+            tensors = {name: stored.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"the text encoder cannot be read again from {path / 'model.safetensors'}: {error}"
+        ) from error
+    encoder = build_text_encoder(config)
+    _load_exactly(encoder, "text_encoder", tensors, path)
+    return encoder.requires_grad_(False).eval().to(device)
 
 
 def file_sha256(path: Path) -> str:
