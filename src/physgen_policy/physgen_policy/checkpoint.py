@@ -244,8 +244,13 @@ def checkpoint_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
-    """Load a checkpoint folder in float32, evaluation mode.
+def load_checkpoint(
+    path: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Checkpoint:
+    """Load a checkpoint folder in evaluation mode.
+
+    Args:
+        dtype: of the model and the frame codec; the text encoder, which runs once per instruction, stays float32.
 
     Raises:
         CheckpointError: missing files, unknown format, or tensors that do not fit the configuration (names the key).
@@ -253,8 +258,8 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
     path = Path(path)
     described, tensors = read_description(path), checkpoint_tensors(path)
     return Checkpoint(
-        model=load_model(path, described.config, tensors, device),
-        codec=load_codec(path, described.config, tensors, device),
+        model=load_model(path, described.config, tensors, device, dtype),
+        codec=load_codec(path, described.config, tensors, device, dtype),
         text_encoder=load_text_encoder(path, described.config, tensors, device),
         norm=described.norm,
         embodiment=described.embodiment,
@@ -265,22 +270,30 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoin
 
 
 def load_model(
-    path: Path, config: ModelConfig, tensors: dict[str, torch.Tensor], device: torch.device | str = "cpu"
+    path: Path,
+    config: ModelConfig,
+    tensors: dict[str, torch.Tensor],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> PhysGen:
-    """The policy network of a checkpoint's tensors, float32, frozen, evaluation mode."""
+    """The policy network of a checkpoint's tensors in `dtype`, frozen, evaluation mode."""
     with torch.device("meta"):  # random initial values of a large network take longer than reading it
         model = PhysGen(config)
-    _load_exactly(model, "model", tensors, path)
+    _load_exactly(model, "model", tensors, path, dtype)
     return model.requires_grad_(False).eval().to(device)
 
 
 def load_codec(
-    path: Path, config: ModelConfig, tensors: dict[str, torch.Tensor], device: torch.device | str = "cpu"
+    path: Path,
+    config: ModelConfig,
+    tensors: dict[str, torch.Tensor],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> FrameCodec:
     """The frame codec, likewise."""
     with torch.device("meta"):
         codec = build_frame_codec(config)
-    _load_exactly(codec, "codec", tensors, path)
+    _load_exactly(codec, "codec", tensors, path, dtype)
     return codec.requires_grad_(False).eval().to(device)
 
 
@@ -291,7 +304,7 @@ def load_text_encoder(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> TextEncoder:
-    """The text encoder, likewise, in `dtype`."""
+    """The text encoder, likewise."""
     with torch.device("meta"):
         encoder = build_text_encoder(config)
     _load_exactly(encoder, "text_encoder", tensors, path, dtype)

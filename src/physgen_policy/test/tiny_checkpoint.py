@@ -21,7 +21,7 @@ VIEW = 32
 """Side of one view in pixels; two of them make the 32 x 64 image of the model."""
 
 
-def tiny_config(**action: object) -> ModelConfig:
+def tiny_config(model: dict | None = None, **action: object) -> ModelConfig:
     """Two layers, width 32, 1 x 2 frame tokens."""
     return ModelConfig.from_dict(
         {
@@ -54,6 +54,7 @@ def tiny_config(**action: object) -> ModelConfig:
                 "layers_per_block": 1,
                 "norm_groups": 4,
             },
+            **(model or {}),
         }
     )
 
@@ -71,21 +72,26 @@ def tiny_norm() -> NormStats:
 
 
 def write_tiny_checkpoint(
-    folder: Path, *, seed: int = 0, action: dict | None = None, **embodiment: object
+    folder: Path,
+    *,
+    seed: int = 0,
+    action: dict | None = None,
+    model: dict | None = None,
+    **embodiment: object,
 ) -> Path:
     """Write a checkpoint whose every weight is random, so that outputs depend on every input."""
     torch.manual_seed(seed)
-    config = tiny_config(**(action or {}))
-    model, codec, text = PhysGen(config), build_frame_codec(config), build_text_encoder(config)
+    config = tiny_config(model, **(action or {}))
+    network, codec, text = PhysGen(config), build_frame_codec(config), build_text_encoder(config)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in network.parameters():
             if parameter.ndim > 1:
                 parameter.normal_(0.0, 0.5 * parameter[0].numel() ** -0.5)
             elif not parameter.any():
                 parameter.normal_(0.0, 0.1)
     return save_checkpoint(
         folder,
-        model=model,
+        model=network,
         codec=codec,
         text_encoder=text,
         config=config,

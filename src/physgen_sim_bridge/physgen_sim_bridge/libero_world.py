@@ -72,7 +72,9 @@ class LiberoWorld:
             raise UserError(f"A seed must be in [0, 2^32), but it is {seed}.")
         count = len(self._states)
         if not -1 <= init_state < count:
-            raise UserError(f"{self.spec.task} has initial states 0 to {count - 1}, but init_state is {init_state}.")
+            raise UserError(
+                f"{self.spec.task} has initial states 0 to {count - 1}, but init_state is {init_state}."
+            )
         state = self._states[seed % count if init_state == -1 else init_state]
         with _numpy_seed(seed):
             self._place_fixtures()
@@ -157,7 +159,8 @@ class LiberoWorld:
     def _body_pose(self, body: str) -> Pose:
         data = self._env.sim.data
         return Pose(
-            position=np.array(data.get_body_xpos(body)) - self._base, quaternion=_xyzw(data.get_body_xquat(body))
+            position=np.array(data.get_body_xpos(body)) - self._base,
+            quaternion=_xyzw(data.get_body_xquat(body)),
         )
 
     def _site_pose(self, site: str) -> Pose:
@@ -229,9 +232,9 @@ def _xyzw(quaternion: Any) -> Float64Array:
 @contextmanager
 def _numpy_seed(seed: int) -> Iterator[None]:
     """Robosuite samples from NumPy's global generator: seed it for the block, then give it back as it was."""
-    state = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed)  # noqa: NPY002
+    state = np.random.get_state()
+    np.random.seed(seed)
     try:
         yield
     finally:
-        np.random.set_state(state)  # noqa: NPY002
+        np.random.set_state(state)

@@ -16,7 +16,8 @@ from physgen_control.bags import topics
 from physgen_control.errors import UserError
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import ConversionError, applied_action_from_msg, pose_from_msg
-from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode, run_node
+from physgen_control.nodes.lifetime import run_node
+from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode
 from physgen_control.parameter_field import parameter
 from physgen_control.teleop.command import EPISODE_BUTTONS, RELEASED, TeleopCommand
 from physgen_control.teleop.gamepad import Gamepad, GamepadConfig

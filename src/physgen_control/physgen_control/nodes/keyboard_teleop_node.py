@@ -14,8 +14,8 @@ from rclpy.executors import ExternalShutdownException
 from physgen_control.bags import topics
 from physgen_control.errors import UserError
 from physgen_control.nodes import qos
-from physgen_control.nodes.shutdown import shutdown
-from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode, run_node
+from physgen_control.nodes.lifetime import run_node, shutdown
+from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode
 from physgen_control.teleop.command import TeleopCommand
 from physgen_control.teleop.keyboard import Keyboard, KeyboardConfig
 from physgen_control.teleop.keys import HELP, KeyParser, Special

@@ -13,7 +13,8 @@ from sensor_msgs.msg import Joy
 
 from physgen_control.errors import UserError
 from physgen_control.nodes import qos
-from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode, run_node
+from physgen_control.nodes.lifetime import run_node
+from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode
 from physgen_control.parameter_field import parameter
 from physgen_control.teleop.command import RELEASED, TeleopCommand
 from physgen_control.teleop.six_axis import SixAxis, SixAxisConfig

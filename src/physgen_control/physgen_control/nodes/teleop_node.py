@@ -7,27 +7,20 @@ device is noticed by its silence.
 
 from __future__ import annotations
 
-import sys
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-import rclpy
 from geometry_msgs.msg import TwistStamped, Vector3
-from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import Joy
 
 from physgen_control.bags import topics
-from physgen_control.errors import UserError
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import make_header
 from physgen_control.nodes.episode_client import EpisodeClient, EpisodeConfig
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.nodes.shutdown import shutdown
 from physgen_control.parameter_field import parameter
 from physgen_control.teleop.command import TeleopCommand
 
@@ -95,25 +88,3 @@ class TeleopNode(Node, Generic[ConfigT]):
             twist.twist.linear = Vector3(x=linear[0], y=linear[1], z=linear[2])
             twist.twist.angular = Vector3(x=angular[0], y=angular[1], z=angular[2])
             self._twists.publish(twist)
-
-
-def run_node(name: str, make: Callable[[], Node]) -> int:
-    """Run a node until it is asked to stop; a UserError is one sentence and status 2."""
-    rclpy.init()
-    node: Node | None = None
-    try:
-        node = make()
-        rclpy.spin(node)
-    except UserError as error:
-        sys.stderr.write(f"{name}: {error}\n")
-        return 2
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    except RCLError:
-        if rclpy.ok():  # otherwise SIGINT came while the executor was preparing its wait
-            raise
-    finally:
-        if node is not None:
-            node.destroy_node()
-        shutdown()
-    return 0

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The Action-DiT: predicts the noise on a whole sequence of future actions, conditioned by cross-attention.
 
-No sampling loop in here. Several noisy draws of the same sequence share one set of memory keys and values.
+No sampling loop in here. Several noisy draws of the same sequence share one set of memory keys and values. What does
+not depend on the noisy actions (memory_kv, modulations) is computed apart, so that a sampler may do it once.
 Legend: b sequences, r draws per sequence, k actions, w width of the head, m memory tokens, d backbone width.
 """
 
@@ -19,6 +20,7 @@ from physgen_policy.model.linear import initialise_linear
 from physgen_policy.model.transformer import Mlp
 
 MemoryKV = list[tuple[Tensor, Tensor]]  # per layer (keys, values), each [b, heads, m, head_dim]
+Modulations = list[Tensor]  # six vectors of every layer [b, r, 1, 6 w], then the output's two [b, r, 1, 2 w]
 
 
 class ActionBlock(nn.Module):
@@ -46,7 +48,7 @@ class ActionBlock(nn.Module):
     def forward(
         self,
         x: Tensor,
-        time: Tensor,
+        vectors: Tensor,
         kv: tuple[Tensor, Tensor],
         self_mask: Tensor | None,
         memory_mask: Tensor | None,
@@ -55,13 +57,13 @@ class ActionBlock(nn.Module):
 
         Args:
             x: [b, r, k, w].
-            time: SiLU of the timestep embedding [b, r, 1, w].
+            vectors: this layer's modulation [b, r, 1, 6 w].
             kv: result of memory_kv.
             self_mask: bool [k, k] or None.
             memory_mask: bool [b, 1, 1, m] or None.
         """
         batch, draws, actions, width = x.shape
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time).chunk(6, dim=-1)
+        shift1, scale1, gate1, shift2, scale2, gate2 = vectors.chunk(6, dim=-1)
 
         normed = F.layer_norm(x, (width,), eps=NORM_EPS)
         qkv = self.qkv(torch.addcmul(shift1, normed, scale1 + 1))
@@ -111,6 +113,13 @@ class ActionDiT(nn.Module):
         """Project the memory [b, m, d] for every layer, once per control step."""
         return [block.memory_kv(memory) for block in self.blocks]  # type: ignore[operator]
 
+    def modulations(self, timesteps: Tensor) -> Modulations:
+        """Modulation vectors of every layer and of the output; they depend on the timesteps [b, r] alone."""
+        features = sinusoid(timesteps, TIME_FREQUENCIES, cosine_first=True).to(self.position.dtype)
+        time = F.silu(self.time_embed(features))[:, :, None]
+        vectors: Modulations = [block.modulation(time) for block in self.blocks]  # type: ignore[operator]
+        return [*vectors, self.final_modulation(time)]
+
     def forward(
         self, noisy: Tensor, timesteps: Tensor, kv: MemoryKV, memory_mask: Tensor | None = None
     ) -> Tensor:
@@ -125,15 +134,19 @@ class ActionDiT(nn.Module):
         Returns:
             fp32 [b, r, k, action_dim].
         """
-        features = sinusoid(timesteps, TIME_FREQUENCIES, cosine_first=True).to(self.position.dtype)
-        time = F.silu(self.time_embed(features))[:, :, None]
+        return self.evaluate(noisy, self.modulations(timesteps), kv, memory_mask)
+
+    def evaluate(
+        self, noisy: Tensor, vectors: Modulations, kv: MemoryKV, memory_mask: Tensor | None = None
+    ) -> Tensor:
+        """forward() with the modulation vectors already computed; they may broadcast over b and r."""
         x = self.input(noisy.to(self.position.dtype))
         x = x + self.position.to(x.dtype)
         visible = None if memory_mask is None else memory_mask[:, None, None]
         self_mask = self._self_mask(x.device)
-        for block, block_kv in zip(self.blocks, kv, strict=True):
-            x = block(x, time, block_kv, self_mask, visible)
-        shift, scale = self.final_modulation(time).chunk(2, dim=-1)
+        for block, modulation, block_kv in zip(self.blocks, vectors[:-1], kv, strict=True):
+            x = block(x, modulation, block_kv, self_mask, visible)
+        shift, scale = vectors[-1].chunk(2, dim=-1)
         x = torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=NORM_EPS), scale + 1)
         out: Tensor = self.output(x)
         return out.float()

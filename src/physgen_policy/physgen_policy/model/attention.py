@@ -7,13 +7,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from physgen_policy.model.mask import Segments
+
+Visibility = Tensor | Segments | None  # bool mask, runs of rows, or everything
+
 # Below this many scores per head the CPU's fused kernel loses to three matrix products in training: its backward pass
 # took 3 times as long for 24 x 24 scores, and as long at 232 x 232.
 SMALL_SCORES = 128 * 128
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Visibility = None) -> Tensor:
     """q [b, h, s, e], k and v [b, h, m, e], mask bool, True where visible and broadcastable to [b, h, s, m]."""
+    if isinstance(mask, tuple):
+        runs = [
+            attend(q[:, :, run.start : run.stop], k[:, :, : run.keys], v[:, :, : run.keys], run.mask)
+            for run in mask
+        ]
+        return torch.cat(runs, dim=2)
     small = q.shape[-2] * k.shape[-2] <= SMALL_SCORES
     if q.device.type == "cpu" and q.requires_grad and small:
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)

@@ -55,6 +55,19 @@ class KVCache:
         """Make the rows written last valid."""
         self.length += rows
 
+    def truncate(self, length: int) -> None:
+        """Make the rows behind `length` invalid again."""
+        self.length = min(self.length, length)
+
+    def copy_without(self, start: int, rows: int) -> KVCache:
+        """A new cache of the same capacity without the rows start .. start + rows - 1; later ones move up."""
+        copy = self.truncated_copy(start)
+        end = self.length - rows
+        copy.keys[:, :, :, start:end] = self.keys[:, :, :, start + rows : self.length]
+        copy.values[:, :, :, start:end] = self.values[:, :, :, start + rows : self.length]
+        copy.length = end
+        return copy
+
     def truncated_copy(self, length: int) -> KVCache:
         """A new cache of the same capacity holding only the first `length` rows."""
         layers, batch, heads, capacity, head_dim = self.keys.shape

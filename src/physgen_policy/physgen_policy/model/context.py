@@ -28,19 +28,26 @@ class Context:
     """One window. PhysGen.append adds to it; PhysGen.rebuild makes a new one from the last packs.
 
     cache: holds the text, then the packs. anchor: output of the begin-of-video slot [b, n, d], None when frames are not
-    generated. num_text: text tokens in the cache.
+    generated. num_text: text tokens in the cache. split_attention: see window_segments; otherwise a dense mask.
     """
 
     cache: KVCache
     anchor: Tensor | None
     num_text: int
     max_packs: int
+    split_attention: bool = False
     packs: list[StoredPack] = field(default_factory=list)
 
     @property
     def num_packs(self) -> int:
         """Packs in the window."""
         return len(self.packs)
+
+    def drop_last(self) -> None:
+        """Forget the newest pack."""
+        rows = (self.cache.length - self.num_text) // len(self.packs)
+        self.cache.truncate(self.cache.length - rows)
+        self.packs.pop()
 
     @property
     def is_full(self) -> bool:

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
 
 from physgen_policy.model.config import ConfigError, ModelConfig, VaeConfig
+from physgen_policy.model.image_vae import ImageVaeEncoder
 from physgen_policy.model.open_sora_vae import OpenSoraVae
 
 
@@ -25,12 +27,7 @@ class FrameCodec(nn.Module, ABC):
         Raises:
             ValueError: not a batch of uint8 RGB images with sides that are multiples of 8.
         """
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-            raise ValueError(f"images must be uint8 [b, H, W, 3], got {images.dtype} {list(images.shape)}")
-        if images.shape[1] % 8 or images.shape[2] % 8:
-            raise ValueError(f"image sides must be multiples of 8 pixels, got {list(images.shape[1:3])}")
-        weight = next(self.parameters())
-        pixels = pixels_from_uint8(images.permute(0, 3, 1, 2)).to(weight.dtype)
+        pixels = pixels_from_images(images).to(next(self.parameters()).dtype)
         return self.encode_pixels(pixels) * self.config.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -45,6 +42,14 @@ class FrameCodec(nn.Module, ABC):
             .permute(0, 2, 3, 1)
             .contiguous()
         )
+
+    @abstractmethod
+    def image_encoder(self, *, collapse: bool = True) -> nn.Module:
+        """encode_pixels as a module of its own that shares no weights, so that it may change type and layout.
+
+        Args:
+            collapse: store what a video autoencoder needs for single frames only; otherwise run them as clips of one.
+        """
 
     @abstractmethod
     def encode_pixels(self, pixels: Tensor) -> Tensor:
@@ -74,6 +79,10 @@ class AutoencoderKlCodec(FrameCodec):
             scaling_factor=config.scaling_factor,
         )
 
+    def image_encoder(self, *, collapse: bool = True) -> nn.Module:
+        """See FrameCodec; this autoencoder is 2-D already."""
+        return _KlImageEncoder(copy.deepcopy(self.vae.encoder), copy.deepcopy(self.vae.quant_conv))
+
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """See FrameCodec."""
         mean: Tensor = self.vae.encode(pixels).latent_dist.mean
@@ -92,6 +101,12 @@ class OpenSoraCodec(FrameCodec):
         super().__init__(config)
         self.vae = OpenSoraVae(config)
 
+    def image_encoder(self, *, collapse: bool = True) -> nn.Module:
+        """See FrameCodec."""
+        if collapse:
+            return ImageVaeEncoder(self.vae)
+        return _ClipOfOneEncoder(copy.deepcopy(self.vae.encoder), copy.deepcopy(self.vae.quant_conv))
+
     def encode_pixels(self, pixels: Tensor) -> Tensor:
         """See FrameCodec."""
         return self.vae.encode(pixels)[0]
@@ -99,6 +114,36 @@ class OpenSoraCodec(FrameCodec):
     def decode_latents(self, latents: Tensor) -> Tensor:
         """See FrameCodec."""
         return self.vae.decode(latents)
+
+
+class _KlImageEncoder(nn.Module):
+    def __init__(self, encoder: nn.Module, quant_conv: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.quant_conv = encoder, quant_conv
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        mean: Tensor = self.quant_conv(self.encoder(pixels)).chunk(2, dim=1)[0]
+        return mean
+
+
+class _ClipOfOneEncoder(_KlImageEncoder):
+    """The video encoder with its 3-D convolutions on a clip of one frame."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return super().forward(pixels[:, :, None])[:, :, 0]
+
+
+def pixels_from_images(images: Tensor) -> Tensor:
+    """uint8 [b, H, W, 3] RGB -> fp32 [-1, 1], [b, 3, H, W].
+
+    Raises:
+        ValueError: not a batch of uint8 RGB images with sides that are multiples of 8.
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(f"images must be uint8 [b, H, W, 3], got {images.dtype} {list(images.shape)}")
+    if images.shape[1] % 8 or images.shape[2] % 8:
+        raise ValueError(f"image sides must be multiples of 8 pixels, got {list(images.shape[1:3])}")
+    return pixels_from_uint8(images.permute(0, 3, 1, 2))
 
 
 def pixels_from_uint8(images: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ Frames never read the actions of their own pack (implicit inverse kinematics rea
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -53,6 +55,47 @@ def window_mask(
     start = 0 if first_pack is None else num_text + first_pack * (frame_tokens + action_tokens)
     q_group, q_index = group[start:, None], index[start:, None]
     return (group < q_group) | ((group == q_group) & (index <= q_index))
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Query rows start .. stop - 1 see the first `keys` keys: all, or where mask (bool [rows, keys]) is True."""
+
+    start: int
+    stop: int
+    keys: int
+    mask: Tensor | None = None
+
+
+Segments = tuple[Segment, ...]
+
+
+def window_segments(
+    num_text: int,
+    num_packs: int,
+    frame_tokens: int,
+    action_tokens: int,
+    *,
+    first_pack: int | None = None,
+    device: torch.device | None = None,
+) -> Segments:
+    """window_mask as runs of rows that need no mask but for the few rows of a chunk; same arguments.
+
+    What nobody may see is never computed, and frames, which are nearly all rows, attend without a mask.
+    """
+    pack, packs_from = frame_tokens + action_tokens, first_pack or 0
+    segments = [Segment(0, num_text, num_text)] if first_pack is None and num_text else []
+    row = num_text if first_pack is None else 0
+    for index in range(packs_from, num_packs):
+        frame_keys = num_text + index * pack + frame_tokens
+        keys = frame_keys + action_tokens
+        visible = (
+            torch.arange(keys, device=device) < torch.arange(frame_keys + 1, keys + 1, device=device)[:, None]
+        )
+        segments.append(Segment(row, row + frame_tokens, frame_keys))
+        segments.append(Segment(row + frame_tokens, row + pack, keys, visible))
+        row += pack
+    return tuple(segments)
 
 
 def slot_mask(

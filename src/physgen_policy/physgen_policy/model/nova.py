@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from physgen_policy.model.attention import stream_dtype
+from physgen_policy.model.attention import Visibility, stream_dtype
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.config import NovaConfig
 from physgen_policy.model.diffusion_mlp import AdaptiveNorm, DiffusionMlp
@@ -61,7 +61,7 @@ class VideoEncoder(nn.Module):
         self,
         tokens: Tensor,
         *,
-        mask: Tensor | None = None,
+        mask: Visibility = None,
         rope: Tensor | None = None,
         cache: KVCache | None = None,
         skip: int = 0,
@@ -70,7 +70,7 @@ class VideoEncoder(nn.Module):
 
         Args:
             tokens: [b, s, d].
-            mask: bool [s, cached + s] or None for full visibility.
+            mask: bool [s, cached + s], the same as runs of rows, or None for full visibility.
             rope: rotation table of these tokens or None.
             cache: grows by s rows when given.
             skip: leading tokens (the text) that are left out of the result.

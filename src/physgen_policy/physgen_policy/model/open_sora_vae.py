@@ -2,8 +2,9 @@
 """The Open-Sora-Plan causal video VAE with the published parameter names (docs/model.md, "frame autoencoder").
 
 Stride 8 in space and 4 in time: 1 + 4k frames give 1 + k latents. Not strictly causal: GroupNorm statistics run over
-time, so only image mode (one frame) gives latents that do not depend on later frames. A single frame runs through 2-D
-convolutions whose kernels are the sums over time of the 3-D ones, which is exact because time is padded by replication.
+time, so only image mode (one frame) gives latents that do not depend on later frames. Every module also takes images
+[b, c, h, w]: they run through 2-D convolutions whose kernels are the sums over time of the 3-D ones, which is exact
+because time is padded by replication. A clip of one frame [b, c, 1, h, w] gives the same the long way round.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class CausalConv3d(nn.Conv3d):
         super().__init__(inputs, outputs, kernel)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[b, c, t, h, w] -> the same size in t, h, w."""
+        """[b, c, t, h, w] or [b, c, h, w] -> the same size."""
         return causal_conv(x, self.weight, self.bias)
 
 
@@ -65,8 +66,8 @@ class VideoDownsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[b, c, t, h, w] -> [b, c, (t + 1)/2, h/2, w/2]."""
         x = F.pad(x, (0, 1, 0, 1))
-        if x.shape[2] == 1:
-            return F.conv2d(x[:, :, 0], self.conv.weight.sum(2), self.conv.bias, stride=2)[:, :, None]
+        if x.ndim == 4:
+            return F.conv2d(x, collapsed_kernel(self.conv.weight), self.conv.bias, stride=2)
         out: Tensor = self.conv(torch.cat([x[:, :, :1], x[:, :, :1], x], dim=2))
         return out
 
@@ -81,7 +82,9 @@ class VideoUpsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[b, c, t, h, w] -> [b, c, 2t - 1 or t, 2h, 2w]."""
-        if self.time:
+        if x.ndim == 4:
+            x = F.interpolate(x, scale_factor=2, mode="bilinear" if self.time else "nearest")
+        elif self.time:
             first = F.interpolate(x[:, :, :1], scale_factor=(1, 2, 2), mode="trilinear")
             if x.shape[2] > 1:
                 rest = F.interpolate(x[:, :, 1:], scale_factor=(2, 2, 2), mode="trilinear")
@@ -257,8 +260,8 @@ class OpenSoraVae(nn.Module):
             ValueError: t is not 1 + 4k, or a long clip does not fill whole tiles of 17 frames overlapping by one.
         """
         if pixels.ndim == 4:
-            mean, logvar = self.encode(pixels[:, :, None])
-            return mean[:, :, 0], logvar[:, :, 0]
+            mean, logvar = self.quant_conv(self.encoder(pixels)).chunk(2, dim=1)
+            return mean, logvar.clamp(*LOGVAR_RANGE)
         _require_tiles(pixels.shape[2], TILE_FRAMES, "frames", "1, 5, 9, 13, 17, 33, 49 ...", unit=4)
         tiles = [
             self.quant_conv(self.encoder(tile))[:, :, 0 if index == 0 else 1 :]
@@ -274,7 +277,8 @@ class OpenSoraVae(nn.Module):
             ValueError: a long clip does not fill whole tiles of 5 latents overlapping by one.
         """
         if latents.ndim == 4:
-            return self.decode(latents[:, :, None])[:, :, 0]
+            image: Tensor = self.decoder(self.post_quant_conv(latents))
+            return image
         _require_tiles(latents.shape[2], TILE_LATENTS, "latents", "1 to 5, 9, 13 ...", unit=1)
         tiles = [
             self.decoder(self.post_quant_conv(tile))[:, :, 0 if index == 0 else 1 :]
@@ -284,17 +288,24 @@ class OpenSoraVae(nn.Module):
 
 
 def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Stride-1 causal 3-D convolution of [b, c, t, h, w]; a single frame collapses to 2-D."""
+    """Stride-1 causal 3-D convolution of [b, c, t, h, w]; for an image [b, c, h, w] it collapses to 2-D."""
     time, space = weight.shape[2], weight.shape[3] // 2
-    if x.shape[2] == 1:
-        return F.conv2d(x[:, :, 0], weight.sum(2), bias, padding=space)[:, :, None]
+    if x.ndim == 4:
+        return F.conv2d(x, collapsed_kernel(weight), bias, padding=space)
     if time > 1:
         x = torch.cat([x[:, :, :1].expand(-1, -1, time - 1, -1, -1), x], dim=2)
     return F.conv3d(x, weight, bias, padding=(0, space, space))
 
 
+def collapsed_kernel(weight: Tensor) -> Tensor:
+    """The 2-D kernel that equals a causal 3-D one on a single frame: [o, i, t, h, w] -> [o, i, h, w]."""
+    return weight.sum(2)
+
+
 def per_frame(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Apply an image function to every frame of [b, c, t, h, w]."""
+    """Apply an image function to every frame of [b, c, t, h, w], or to the images [b, c, h, w] themselves."""
+    if x.ndim == 4:
+        return function(x)
     batch, _, frames = x.shape[:3]
     out: Tensor = function(x.transpose(1, 2).flatten(0, 1))
     return out.unflatten(0, (batch, frames)).transpose(1, 2)

@@ -8,13 +8,14 @@ frame (image encoder and diffusion MLP), its action slots the next actions (Acti
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from physgen_policy.model.action_head import ActionDiT
 from physgen_policy.model.action_tokenizer import ActionTokenizer
-from physgen_policy.model.attention import stream_dtype
+from physgen_policy.model.attention import Visibility, stream_dtype
 from physgen_policy.model.batch import Losses, PackOutput, WindowBatch
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.config import ModelConfig
@@ -22,12 +23,13 @@ from physgen_policy.model.context import Context, StoredPack, WindowFullError
 from physgen_policy.model.draws import Randomness, RowDraws
 from physgen_policy.model.embeddings import random_normal
 from physgen_policy.model.frame_loss import frame_loss
-from physgen_policy.model.mask import window_mask
+from physgen_policy.model.mask import window_mask, window_segments
 from physgen_policy.model.nova import Nova
-from physgen_policy.model.rotary import rotation, window_positions
+from physgen_policy.model.rotary import rotate, rotation, window_positions
+from physgen_policy.sampling.actions import ActionDenoiser
 from physgen_policy.sampling.frame import generate_frame, tokens_per_step
 from physgen_policy.sampling.schedule import cosine_schedule
-from physgen_policy.sampling.solver import SamplerConfig, ddim, ddpm
+from physgen_policy.sampling.solver import SamplerConfig
 
 
 class PhysGen(nn.Module):
@@ -52,7 +54,7 @@ class PhysGen(nn.Module):
             raise ValueError(
                 f"text states must be [b, {expected[0]}, {expected[1]}], got {list(states.shape)}"
             )
-        out: Tensor = self.nova.text_embed(states, lengths)
+        out: Tensor = self.nova.text_embed(states.to(self.action_tokenizer.slot.dtype), lengths)
         return out
 
     def _pack_tokens(self, latents: Tensor, past_actions: Tensor, boa: Tensor, first_pack: int) -> Tensor:
@@ -67,32 +69,43 @@ class PhysGen(nn.Module):
         actions = torch.where(boa[..., None, None], begin, self.action_tokenizer(known)) + time[:, None]
         return torch.cat([frames, actions], dim=2)
 
-    def full(self, text_tokens: Tensor, latents: Tensor, past_actions: Tensor, boa: Tensor) -> PackOutput:
+    def full(
+        self,
+        text_tokens: Tensor,
+        latents: Tensor,
+        past_actions: Tensor,
+        boa: Tensor,
+        *,
+        split_attention: bool = False,
+    ) -> PackOutput:
         """All packs at once under the window mask, without a cache.
 
         Args:
             text_tokens: [b, l, d]. latents: [b, p, c, h, w]. past_actions: [b, p, 8, a]. boa: bool [b, p].
+            split_attention: see window_segments.
 
         Returns:
             Outputs of every pack with an axis p after b.
         """
-        config, num_text = self.config, text_tokens.shape[1]
+        num_text = text_tokens.shape[1]
         packs = self._pack_tokens(latents, past_actions, boa, 0)
         batch, num_packs, _, width = packs.shape
-        sizes = (num_text, num_packs, config.nova.frame_tokens, config.action.horizon)
         hidden = self.nova.video_encoder(
             torch.cat([text_tokens.to(packs.dtype), packs.flatten(1, 2)], dim=1),
-            mask=window_mask(*sizes, device=packs.device),
+            mask=self._visible(num_text, num_packs, None, split_attention, packs.device),
             rope=self._rope(num_text, 0, num_packs, packs.device),
             skip=num_text,
         )
         return self._split(hidden.view(batch, num_packs, -1, width))
 
-    def start(self, text_tokens: Tensor, *, with_anchor: bool = True) -> Context:
+    def start(
+        self, text_tokens: Tensor, *, with_anchor: bool = True, split_attention: bool = False
+    ) -> Context:
         """A context that holds only the text: [b, l, d].
 
         Args:
             with_anchor: also compute what generated frames need; actions do not need it.
+            split_attention: see window_segments.
         """
         config, (batch, num_text, _) = self.config, text_tokens.shape
         device = text_tokens.device
@@ -112,6 +125,7 @@ class PhysGen(nn.Module):
             anchor=self.nova.anchor(tokens) if with_anchor else None,
             num_text=num_text,
             max_packs=config.context_packs,
+            split_attention=split_attention,
         )
 
     def append(
@@ -127,30 +141,51 @@ class PhysGen(nn.Module):
         Raises:
             WindowFullError: the window already holds context_packs packs; use rebuild.
         """
-        if past_actions is None:
-            shape = (latent.shape[0], self.config.action.horizon, self.config.action.action_dim)
-            past_actions = torch.zeros(shape, device=latent.device)
-            boa = torch.ones(latent.shape[0], dtype=torch.bool, device=latent.device)
-        elif boa is None:
-            boa = torch.zeros(latent.shape[0], dtype=torch.bool, device=latent.device)
-        output = self._append(context, [StoredPack(latent, past_actions, boa)])
+        output = self.extend(context, [self.stored_pack(latent, past_actions, boa)])
         return PackOutput(output.frame_hidden[:, -1], output.action_hidden[:, -1])
+
+    def stored_pack(
+        self, latent: Tensor, past_actions: Tensor | None, boa: Tensor | None = None
+    ) -> StoredPack:
+        """A pack as extend takes it; arguments as in append."""
+        rows = latent.shape[0]
+        if past_actions is None:
+            shape = (rows, self.config.action.horizon, self.config.action.action_dim)
+            past_actions = torch.zeros(shape, device=latent.device)
+            boa = torch.ones(rows, dtype=torch.bool, device=latent.device)
+        elif boa is None:
+            boa = torch.zeros(rows, dtype=torch.bool, device=latent.device)
+        return StoredPack(latent, past_actions, boa)
 
     def rebuild(self, context: Context, keep: int) -> Context:
         """A new context with the same text and only the last `keep` packs, recomputed at their new time indices."""
         if not 0 <= keep <= min(context.num_packs, context.max_packs):
             raise ValueError(f"cannot keep {keep} packs of a context that holds {context.num_packs}")
-        fresh = Context(
-            cache=context.cache.truncated_copy(context.num_text),
-            anchor=context.anchor,
-            num_text=context.num_text,
-            max_packs=context.max_packs,
-        )
+        fresh = replace(context, cache=context.cache.truncated_copy(context.num_text), packs=[])
         if keep:
-            self._append(fresh, context.packs[-keep:])
+            self.extend(fresh, context.packs[-keep:])
         return fresh
 
-    def _append(self, context: Context, packs: list[StoredPack]) -> PackOutput:
+    def evict(self, context: Context, count: int = 1) -> Context:
+        """A new context without the oldest packs, nothing recomputed: the other keys are turned back in time.
+
+        Approximate: kept states were computed when they still saw the evicted packs, and later in absolute time.
+
+        Raises:
+            ValueError: the model has no rotary positions, which alone can be turned; or fewer packs are held.
+        """
+        if self.config.rope == "none":
+            raise ValueError("packs can only be evicted from a model with rotary time positions (rope_t)")
+        if not 0 <= count <= context.num_packs:
+            raise ValueError(f"cannot evict {count} packs of a context that holds {context.num_packs}")
+        cache = context.cache.copy_without(context.num_text, count * self.config.pack_tokens)
+        kept = cache.keys[:, :, :, context.num_text : cache.length]
+        back = torch.full((kept.shape[3],), -float(count), device=kept.device)
+        kept.copy_(rotate(kept.float(), rotation(back, self.config.nova.head_dim)))
+        return replace(context, cache=cache, packs=context.packs[count:])
+
+    def extend(self, context: Context, packs: list[StoredPack]) -> PackOutput:
+        """append for several packs in one pass; the outputs have an axis p after b."""
         first, last = context.num_packs, context.num_packs + len(packs)
         if last > context.max_packs:
             raise WindowFullError(
@@ -161,10 +196,9 @@ class PhysGen(nn.Module):
         past_actions = torch.stack([pack.past_actions for pack in packs], dim=1)
         boa = torch.stack([pack.boa for pack in packs], dim=1)
         tokens = self._pack_tokens(latents, past_actions, boa, first)
-        sizes = (context.num_text, last, self.config.nova.frame_tokens, self.config.action.horizon)
         hidden = self.nova.video_encoder(
             tokens.flatten(1, 2),
-            mask=window_mask(*sizes, first_pack=first, device=tokens.device),
+            mask=self._visible(context.num_text, last, first, context.split_attention, tokens.device),
             rope=self._rope(0, first, len(packs), tokens.device),
             cache=context.cache,
         )
@@ -174,6 +208,13 @@ class PhysGen(nn.Module):
     def _split(self, hidden: Tensor) -> PackOutput:
         frames = self.config.nova.frame_tokens
         return PackOutput(hidden[..., :frames, :], hidden[..., frames:, :])
+
+    def _visible(
+        self, num_text: int, num_packs: int, first: int | None, split: bool, device: torch.device
+    ) -> Visibility:
+        sizes = (num_text, num_packs, self.config.nova.frame_tokens, self.config.action.horizon)
+        function = window_segments if split else window_mask
+        return function(*sizes, first_pack=first, device=device)
 
     def _rope(self, num_text: int, first_pack: int, num_packs: int, device: torch.device) -> Tensor | None:
         if self.config.rope == "none":
@@ -241,7 +282,7 @@ class PhysGen(nn.Module):
             plan = plan + config.plan_noise * rows.normal(*plan.shape[1:])
             kept = rows.uniform() >= config.plan_dropout
             plan_mask = batch.plan_mask[window, pack] & kept
-        memory, memory_mask = self._memory(
+        memory, memory_mask = self.action_memory(
             output.action_hidden[window, pack], output.frame_hidden[window, pack], plan, plan_mask
         )
         noise = rows.normal(draws, *target.shape[1:])
@@ -301,7 +342,7 @@ class PhysGen(nn.Module):
         first = first.scatter_reduce(0, inverse, torch.arange(len(key), device=key.device), "amin")
         return self.nova.anchor(text[first])[inverse]
 
-    def _memory(
+    def action_memory(
         self,
         action_hidden: Tensor,
         frame_hidden: Tensor | None,
@@ -344,36 +385,9 @@ class PhysGen(nn.Module):
         Returns:
             fp32 [b, chunks, 8, a] in normalised units, within [-1.2, 1.2].
         """
-        config, device = self.config.action, action_hidden.device
-        schedule = cosine_schedule(config.train_timesteps)
-        plan = plan if config.plan_conditioning else None
-        memory, memory_mask = self._memory(action_hidden, frame_hidden, plan, plan_mask)
-        kv = self.action_head.memory_kv(memory)
-        rows = action_hidden.shape[0]
-        shape = (rows, config.num_actions, config.action_dim)
-
-        def predict(x: Tensor, timestep: int) -> Tensor:
-            time = torch.full((rows, 1), timestep, device=device)
-            eps: Tensor = self.action_head(x[:, None], time, kv, memory_mask)
-            out = eps[:, 0]
-            return schedule.noise_from_velocity(x, out, timestep) if config.prediction == "v" else out
-
-        x = random_normal(shape, generator, device)
-        timesteps = schedule.sampling_timesteps(sampler.steps)
-        if sampler.kind == "ddim":
-            x = ddim(predict, x, timesteps, schedule, clip=sampler.clip)
-        else:
-            x = ddpm(
-                predict,
-                x,
-                timesteps,
-                schedule,
-                lambda _: random_normal(shape, generator, device),
-                clip=sampler.clip,
-            )
-        if sampler.clip is not None:
-            x = x.clamp(-sampler.clip, sampler.clip)
-        return x.unflatten(1, (config.num_chunks, config.horizon))
+        plan = plan if self.config.action.plan_conditioning else None
+        memory, memory_mask = self.action_memory(action_hidden, frame_hidden, plan, plan_mask)
+        return ActionDenoiser(self.action_head, sampler).sample(memory, generator, memory_mask)
 
     def sample_frame(
         self,

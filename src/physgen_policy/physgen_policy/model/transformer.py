@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from physgen_policy.model.attention import attend
+from physgen_policy.model.attention import Visibility, attend
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.rotary import rotate
 
@@ -27,12 +27,12 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        mask: Tensor | None = None,
+        mask: Visibility = None,
         rope: Tensor | None = None,
         cache: KVCache | None = None,
         layer: int = 0,
     ) -> Tensor:
-        """x [b, s, d], mask bool [s, s + cached] -> [b, s, d]."""
+        """x [b, s, d], mask of s rows and s + cached keys -> [b, s, d]."""
         batch, tokens, width = x.shape
         q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         if rope is not None:
@@ -71,7 +71,7 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        mask: Tensor | None = None,
+        mask: Visibility = None,
         rope: Tensor | None = None,
         cache: KVCache | None = None,
         layer: int = 0,

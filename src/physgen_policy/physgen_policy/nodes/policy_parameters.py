@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from physgen_control.parameter_field import ParameterError, parameter
 from physgen_control.types import HORIZON
 from physgen_policy.runtime.context import WindowPolicy
+from physgen_policy.runtime.engine_options import CAPTURES, EngineOptions
 from physgen_policy.runtime.observation import GateConfig
 from physgen_policy.runtime.policy import PolicyConfig
+from physgen_policy.sampling.solver import SOLVERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +34,35 @@ class PolicyNodeConfig:
     dtype: str = parameter(
         "float32", description="Number format of the networks.", choices=("float32", "bfloat16")
     )
-    sampler: str = parameter("ddim", description="Solver of the action head.", choices=("ddim", "ddpm"))
+    sampler: str = parameter("ddim", description="Solver of the action head.", choices=SOLVERS)
     denoise_steps: int = parameter(10, description="Denoise steps of the action head.", ge=1, le=1000)
     window_policy: str = parameter(
         "recompute",
-        description="At a full window: recompute the newest packs, or restart empty.",
-        choices=("recompute", "restart"),
+        description="At a full window: recompute the newest packs, restart empty, or (rotary models) evict the oldest.",
+        choices=tuple(policy.value for policy in WindowPolicy),
     )
     use_cache: bool = parameter(True, description="Keep keys and values while the window grows.")
+    split_attention: bool = parameter(
+        True, description="Attend to the visible tokens alone instead of to all under a mask."
+    )
+    reuse_conditioning: bool = parameter(
+        True, description="Compute what denoise steps share once instead of at every step."
+    )
+    capture: str = parameter(
+        "auto",
+        description="Denoise loop as a CUDA graph, or compiled; auto: graph on CUDA, off on a CPU.",
+        choices=CAPTURES,
+    )
+    collapse_vae: bool = parameter(
+        True, description="Encode images with 2-D convolutions where the frame autoencoder has 3-D ones."
+    )
+    channels_last: bool = parameter(True, description="Memory layout of the frame encoder.")
+    cast_weights: bool = parameter(
+        True, description="With bfloat16: store the weights in it instead of converting them at every use."
+    )
+    unload_text_encoder: bool = parameter(
+        True, description="Free the text encoder once an instruction is encoded; another one loads it again."
+    )
     use_plan: bool = parameter(False, description="Condition on the unexecuted part of the last prediction.")
     seed: int = parameter(
         0, description="Added to every episode's seed for the policy's random numbers.", ge=0
@@ -101,10 +124,19 @@ class PolicyNodeConfig:
     def policy(self) -> PolicyConfig:
         """How the checkpoint is run."""
         return PolicyConfig(
-            sampler="ddpm" if self.sampler == "ddpm" else "ddim",
+            sampler=next(kind for kind in SOLVERS if kind == self.sampler),
             denoise_steps=self.denoise_steps,
             window_policy=WindowPolicy(self.window_policy),
-            use_cache=self.use_cache,
+            engine=EngineOptions(
+                use_cache=self.use_cache,
+                split_attention=self.split_attention,
+                reuse_conditioning=self.reuse_conditioning,
+                capture=next(kind for kind in CAPTURES if kind == self.capture),
+                collapse_vae=self.collapse_vae,
+                channels_last=self.channels_last,
+                cast_weights=self.cast_weights,
+                unload_text_encoder=self.unload_text_encoder,
+            ),
             use_plan=self.use_plan,
             execute_steps=self.execute_steps,
             num_threads=self.num_threads,

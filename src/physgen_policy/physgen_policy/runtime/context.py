@@ -13,6 +13,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from physgen_control.errors import UserError
 from physgen_policy.model.batch import PackOutput
 from physgen_policy.model.context import Context
 from physgen_policy.model.physgen import PhysGen
@@ -25,6 +26,8 @@ class WindowPolicy(StrEnum):
     """Drop the oldest pack and compute the others again: exact, and what training shows."""
     RESTART = "restart"
     """Start an empty window with this frame and Begin-of-Action: cheap, forgets everything."""
+    ROPE_T = "rope_t"
+    """Evict the oldest pack from the cache and turn the other keys back in time: cheap, approximate (PhysGen.evict)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +41,25 @@ class Pack:
 class PackWindow:
     """Packs of the current episode and, where it is valid, the model's key/value cache of them."""
 
-    def __init__(self, model: PhysGen, *, max_packs: int, policy: WindowPolicy, use_cache: bool) -> None:
+    def __init__(
+        self,
+        model: PhysGen,
+        *,
+        max_packs: int,
+        policy: WindowPolicy,
+        use_cache: bool,
+        split_attention: bool = False,
+    ) -> None:
+        if policy is WindowPolicy.ROPE_T:
+            if model.config.rope == "none":
+                raise UserError(
+                    "window_policy rope_t needs a checkpoint with rotary time positions (rope: rope_t), this one has "
+                    "none; use recompute or restart"
+                )
+            if not use_cache:
+                raise UserError("window_policy rope_t lives in the cache; set use_cache to true")
         self._model = model
+        self._split_attention = split_attention
         self._max_packs = max_packs
         self._policy = policy
         self._use_cache = use_cache
@@ -47,6 +67,7 @@ class PackWindow:
         self._packs: list[Pack] = []
         self._text_only: Context | None = None
         self._context: Context | None = None
+        self._before: Context | None = None
         self._tentative: list[Pack] | None = None
 
     @property
@@ -61,8 +82,12 @@ class PackWindow:
 
     def set_text(self, text_tokens: Tensor) -> None:
         """Another instruction for the same history: everything computed under the old one is void."""
-        self._text, self._context = text_tokens, None
-        self._text_only = self._model.start(text_tokens, with_anchor=False) if self._use_cache else None
+        self._text, self._context, self._before = text_tokens, None, None
+        self._text_only = (
+            self._model.start(text_tokens, with_anchor=False, split_attention=self._split_attention)
+            if self._use_cache
+            else None
+        )
 
     def extend(self, pack: Pack) -> tuple[PackOutput, bool]:
         """Compute the outputs of a new pack, tentatively.
@@ -74,10 +99,8 @@ class PackWindow:
             self.rollback()
         packs = [*self._packs, pack]
         shifted = len(packs) > self._max_packs
-        if shifted and self._policy is WindowPolicy.RESTART:
-            packs, self._context = [Pack(pack.latent, None)], None
-        elif shifted:
-            packs = packs[1:]
+        if shifted:
+            packs = [Pack(pack.latent, None)] if self._policy is WindowPolicy.RESTART else packs[1:]
         self._tentative = packs
         output = self._append(packs, shifted) if self._use_cache else self._full(packs)
         return output, packs[-1].past is None
@@ -88,8 +111,12 @@ class PackWindow:
         self._packs, self._tentative = self._tentative, None
 
     def rollback(self) -> None:
-        """Forget the last extend."""
-        self._tentative, self._context = None, None
+        """Forget the last extend: the context is again what it was, to the last bit."""
+        if self._tentative is None:
+            return
+        self._tentative, self._context = None, self._before
+        if self._context is not None and self._context.num_packs > len(self._packs):
+            self._context.drop_last()
 
     def frame_context(self) -> Context:
         """A context for imagining frames: instruction and anchor of the frame head, no packs."""
@@ -98,14 +125,15 @@ class PackWindow:
 
     def _append(self, packs: list[Pack], shifted: bool) -> PackOutput:
         assert self._text_only is not None, "restart must be called first"
-        missing = packs[-1:]
-        if self._context is None:
+        self._before, missing = self._context, packs[-1:]
+        if self._context is not None and shifted and self._policy is WindowPolicy.ROPE_T:
+            self._context = self._model.evict(self._context)
+        elif self._context is None or shifted:
+            # Everything that is missing goes through the network in one pass.
             self._context, missing = self._model.rebuild(self._text_only, 0), packs
-        elif shifted:
-            self._context = self._model.rebuild(self._context, len(packs) - 1)
-        for pack in missing:
-            output = self._model.append(self._context, pack.latent, pack.past)
-        return output
+        stored = [self._model.stored_pack(pack.latent, pack.past) for pack in missing]
+        output = self._model.extend(self._context, stored)
+        return PackOutput(output.frame_hidden[:, -1], output.action_hidden[:, -1])
 
     def _full(self, packs: list[Pack]) -> PackOutput:
         assert self._text is not None, "restart must be called first"
@@ -114,5 +142,5 @@ class PackWindow:
         absent = latents.new_zeros(latents.shape[0], action.horizon, action.action_dim)
         past = torch.stack([absent if pack.past is None else pack.past for pack in packs], dim=1)
         boa = torch.tensor([[pack.past is None for pack in packs]], device=latents.device)
-        output = self._model.full(self._text, latents, past, boa)
+        output = self._model.full(self._text, latents, past, boa, split_attention=self._split_attention)
         return PackOutput(output.frame_hidden[:, -1], output.action_hidden[:, -1])

@@ -35,7 +35,8 @@ def load_policy(
         CheckpointError: there is none, it is damaged, or it was trained for something else.
     """
     path = resolve_checkpoint(checkpoint, graph.task)
-    loaded = load_checkpoint(path, choose_device(device))
+    dtype = config.dtype == "bfloat16" and config.engine.cast_weights
+    loaded = load_checkpoint(path, choose_device(device), torch.bfloat16 if dtype else torch.float32)
     found = find_mismatches(loaded.embodiment, graph, loaded.norm.action_dim)
     if found:
         raise CheckpointError(f"the checkpoint {path} cannot be used here: {'; '.join(found)}")

@@ -7,14 +7,13 @@ earlier episodes, on time, or on who calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from physgen_control.errors import UserError
 from physgen_control.types import (
@@ -32,12 +31,16 @@ from physgen_policy.checkpoint import Checkpoint
 from physgen_policy.data.splice import splice_views
 from physgen_policy.model.batch import PackOutput
 from physgen_policy.runtime.context import Pack, PackWindow, WindowPolicy
+from physgen_policy.runtime.engine_options import EngineOptions
+from physgen_policy.runtime.frame_encoder import FrameEncoder
 from physgen_policy.runtime.mailbox import CancelToken
 from physgen_policy.runtime.observation import PolicyObservation
-from physgen_policy.sampling.solver import SamplerConfig
+from physgen_policy.runtime.prompts import PromptStates
+from physgen_policy.sampling.actions import ActionDenoiser
+from physgen_policy.sampling.solver import SamplerConfig, SolverKind
 
-_TEXT_CACHE = 16
-_WARM_UP_ROUNDS = 2
+STAGES = ("preprocess", "vae", "transformer", "denoise", "chunk")
+"""What `on_stage` is told, in order: each name when that part of an observation's way to its chunk is done."""
 
 
 class PolicyError(UserError):
@@ -64,18 +67,18 @@ class Policy(Protocol):
 class PolicyConfig:
     """How a checkpoint is run.
 
-    sampler, denoise_steps: solver of the action head. window_policy: see WindowPolicy. use_cache: keep keys
-    and values while the window grows. use_plan: condition on the unexecuted
-    part of the last prediction (off: the shipped checkpoint follows its own plan too closely, see its card).
+    sampler, denoise_steps: solver of the action head. window_policy: see WindowPolicy. engine: how it is
+    computed. use_plan: condition on the unexecuted part of the last prediction (off: the shipped checkpoint
+    follows its own plan too closely, see its card).
     execute_steps: actions of chunk 0 to run before the next observation. num_threads: CPU threads of torch,
     process-wide; 0 leaves it alone. dtype: of the networks; solvers and statistics stay float32.
     frame_ar_steps, frame_denoise_steps: quality of imagined frames. seed: added to every episode's own seed.
     """
 
-    sampler: Literal["ddim", "ddpm"] = "ddim"
+    sampler: SolverKind = "ddim"
     denoise_steps: int = 10
     window_policy: WindowPolicy = WindowPolicy.RECOMPUTE
-    use_cache: bool = True
+    engine: EngineOptions = field(default_factory=EngineOptions)
     use_plan: bool = False
     execute_steps: int = HORIZON
     num_threads: int = 1
@@ -96,21 +99,43 @@ class PolicyConfig:
 class PhysGenPolicy:
     """Runs one checkpoint for one robot. Not thread-safe: one thread calls reset, act and predict_frame."""
 
-    def __init__(self, checkpoint: Checkpoint, config: PolicyConfig | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        config: PolicyConfig | None = None,
+        *,
+        on_stage: Callable[[str], None] | None = None,
+    ) -> None:
         self.config = config or PolicyConfig()
+        self._on_stage = on_stage or (lambda _: None)
         self.checkpoint = checkpoint
         if self.config.num_threads:
             torch.set_num_threads(self.config.num_threads)
-        model = checkpoint.model
-        self._device = next(model.parameters()).device
+        model, engine = checkpoint.model, self.config.engine
+        weights = next(model.parameters())
+        self._device = weights.device
+        self._half = self.config.dtype == "bfloat16"
+        self._cast = weights.dtype == torch.bfloat16  # then nothing is left to convert at every use
         self._window = PackWindow(
             model,
             max_packs=model.config.context_packs,
             policy=WindowPolicy(self.config.window_policy),
-            use_cache=self.config.use_cache,
+            use_cache=engine.use_cache,
+            split_attention=engine.split_attention,
         )
-        self._sampler = SamplerConfig(kind=self.config.sampler, steps=self.config.denoise_steps)
-        self._texts: dict[str, Tensor] = {}
+        half_encoder = self._cast or (self._half and engine.cast_weights)
+        self._encoder = FrameEncoder(checkpoint.codec, engine, torch.bfloat16 if half_encoder else None)
+        self._denoiser = ActionDenoiser(
+            model.action_head,
+            SamplerConfig(kind=self.config.sampler, steps=self.config.denoise_steps),
+            reuse=engine.reuse_conditioning,
+            capture=engine.capture_on(self._device),
+        )
+        self._prompts = PromptStates(
+            checkpoint,
+            unload=engine.unload_text_encoder,
+            autocast=lambda: self._autocast(self._half),
+        )
         self._episode: Episode | None = None
         self._session_id = ""
         self._instruction = ""
@@ -141,7 +166,8 @@ class PhysGenPolicy:
         self._instruction = episode.instruction
         self._chunk_seq = 0
         self._prediction, self._output = None, None
-        self._window.restart(self._text_tokens(episode.instruction))
+        self._window.restart(self._prompts.tokens(episode.instruction))
+        self._prompts.release()
 
     def seed(self, run: int) -> None:
         """Choose the random numbers of the episodes from now on; 0 is the default, added to the configured seed."""
@@ -153,7 +179,7 @@ class PhysGenPolicy:
         if instruction != self._instruction:
             self._instruction = instruction
             self._prediction = None
-            self._window.set_text(self._text_tokens(instruction))
+            self._window.set_text(self._prompts.tokens(instruction))
 
     @torch.inference_mode()
     def act(
@@ -175,6 +201,7 @@ class PhysGenPolicy:
         image = splice_views(
             frames["fixed"].rgb, frames["wrist"].rgb, embodiment.image_height, embodiment.image_width
         )
+        self._on_stage("preprocess")
         past = None if observation.first else observation.past_actions
         try:
             sampled, output = self._compute(image, past, observation.executed, cancel or CancelToken())
@@ -185,6 +212,7 @@ class PhysGenPolicy:
         self._prediction, self._output = sampled, output
         chunk = self._chunk(observation, episode, sampled, now_ns)
         self._chunk_seq += 1
+        self._on_stage("chunk")
         return chunk
 
     @torch.inference_mode()
@@ -195,7 +223,7 @@ class PhysGenPolicy:
         """
         if self._output is None:
             return None
-        with self._autocast():
+        with self._autocast(self._half and not self._cast):
             latent = self.checkpoint.model.sample_frame(
                 self._window.frame_context(),
                 self._output.frame_hidden,
@@ -207,19 +235,25 @@ class PhysGenPolicy:
         return image
 
     def warm_up(self, imagine: bool = False) -> None:
-        """Run every path once on empty images, so that the first real observation is not the slow one."""
+        """Run every path once on empty images, so that no real observation is a slow one: an empty to a full window.
+
+        What is captured or compiled, is so here.
+        """
         config = self.checkpoint.model.config
-        self.reset(Episode(episode_id="warm-up", task="", seed=0, instruction="warm up", start_ns=0))
+        episode = Episode(episode_id="warm-up", task="", seed=0, instruction="warm up", start_ns=0)
+        with torch.inference_mode():
+            self._episode, self._chunk_seq = episode, 0
+            self._window.restart(self._prompts.tokens(episode.instruction))
         image = np.zeros((*config.nova.image_size, 3), np.uint8)
         past: Float32Array | None = None
-        for _ in range(_WARM_UP_ROUNDS):
+        for _ in range(config.context_packs + 1):
             self._prediction, self._output = self._compute(image, past, HORIZON, CancelToken())
             self._window.commit()
             past = np.zeros((HORIZON, config.action.action_dim), np.float32)
         if imagine:
             self.predict_frame()
         self._episode, self._prediction, self._output = None, None, None
-        self._texts.clear()
+        self._prompts.forget()
 
     @torch.inference_mode()
     def _compute(
@@ -227,22 +261,23 @@ class PhysGenPolicy:
     ) -> tuple[Float32Array, PackOutput]:
         """Run the networks on a new pack, tentatively: normalised actions [3, 8, a], hidden states."""
         checkpoint = self.checkpoint
+        model = checkpoint.model
         token.check()
-        with self._autocast(), _checked(checkpoint.model, token):
-            latent = checkpoint.codec.encode(torch.from_numpy(image)[None].to(self._device)).float()
+        with self._autocast(self._half and not self._cast):
+            latent = self._encoder(torch.from_numpy(image)[None].to(self._device))
+            self._on_stage("vae")
             token.check()
             output, begins = self._window.extend(
                 Pack(latent, None if past is None else self._normalized(past))
             )
+            self._on_stage("transformer")
             token.check()
-            sampled = checkpoint.model.sample_actions(
-                output.action_hidden,
-                None if begins else self._plan(executed),
-                self._sampler,
-                self._generator(0),
-                frame_hidden=output.frame_hidden,
+            memory, _ = model.action_memory(
+                output.action_hidden, output.frame_hidden, None if begins else self._plan(executed), None
             )
+            sampled = self._denoiser.sample(memory, self._generator(0), check=token.check)
         actions: Float32Array = sampled[0].float().cpu().numpy()
+        self._on_stage("denoise")
         if not np.isfinite(actions).all():
             raise PolicyError(
                 f"checkpoint {checkpoint.name} predicted actions that are not finite numbers; "
@@ -293,16 +328,6 @@ class PhysGenPolicy:
             frame_id=embodiment.base_frame,
         )
 
-    def _text_tokens(self, instruction: str) -> Tensor:
-        """Tokens [1, l, d] of an instruction; the language model runs once per distinct text."""
-        if instruction not in self._texts:
-            if len(self._texts) >= _TEXT_CACHE:
-                del self._texts[next(iter(self._texts))]
-            with self._autocast():
-                states, lengths = self.checkpoint.text_encoder.encode([instruction])
-                self._texts[instruction] = self.checkpoint.model.text_tokens(states, lengths)
-        return self._texts[instruction]
-
     def _generator(self, purpose: int) -> torch.Generator:
         """Random numbers of a chunk (purpose 0) or imagined frame (1), whatever happened before."""
         episode_seed = self._episode.seed if self._episode is not None else 0
@@ -311,20 +336,5 @@ class PhysGenPolicy:
         seed = int(entropy.generate_state(1, np.uint64)[0])
         return torch.Generator(self._device).manual_seed(seed)
 
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self._device.type,
-            dtype=torch.bfloat16,
-            enabled=self.config.dtype == "bfloat16",
-            cache_enabled=False,
-        )
-
-
-@contextmanager
-def _checked(model: nn.Module, token: CancelToken) -> Iterator[None]:
-    """Check the token before every evaluation of the action head, which is once per denoise step."""
-    handle = model.get_submodule("action_head").register_forward_pre_hook(lambda *_: token.check())
-    try:
-        yield
-    finally:
-        handle.remove()
+    def _autocast(self, enabled: bool) -> torch.autocast:
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -61,30 +61,65 @@ def generate_frame(
     """
     config = nova.config
     rows, tokens = order.shape
-    halves = 1 if guidance is None else 2
     timesteps = schedule.sampling_timesteps(denoise_steps)
     patches = torch.zeros(rows, tokens, config.patch_dim, device=condition.device)
     done = 0
     for step, count in enumerate(counts):
         visible, wanted = order[:, :done], order[:, done : done + count]
-        masked = nova.masked_tokens(
-            patches.to(condition.dtype).repeat(halves, 1, 1), visible.repeat(halves, 1)
-        )
-        z = nova.image_encoder(condition, masked, visible.repeat(halves, 1))
-        z = gather_rows(z, wanted.repeat(halves, 1))
-
-        def predict(x: Tensor, timestep: int, z: Tensor = z) -> Tensor:
-            time = torch.full((halves * rows, 1), timestep, device=x.device)
-            eps: Tensor = nova.image_decoder(x.to(z.dtype).repeat(halves, 1, 1), time, z)
-            if guidance is None:
-                return eps
-            conditional, unconditional = eps.chunk(2)
-            return unconditional + guidance * (conditional - unconditional)
 
         def noise(index: int, step: int = step, wanted: Tensor = wanted) -> Tensor:
             return gather_rows(step_noise(step, index), wanted)
 
-        sample = ddpm(predict, gather_rows(start_noise(step), wanted), timesteps, schedule, noise)
+        sample = generate_set(
+            nova,
+            condition,
+            patches,
+            visible=visible,
+            wanted=wanted,
+            start=gather_rows(start_noise(step), wanted),
+            timesteps=timesteps,
+            schedule=schedule,
+            step_noise=noise,
+            guidance=guidance,
+        )
         patches = patches.scatter(1, wanted[..., None].expand_as(sample), sample)
         done += count
     return unpatchify(patches, config.image_grid, config.image_patch)
+
+
+def generate_set(
+    nova: Nova,
+    condition: Tensor,
+    patches: Tensor,
+    *,
+    visible: Tensor,
+    wanted: Tensor,
+    start: Tensor,
+    timesteps: Sequence[int],
+    schedule: NoiseSchedule,
+    step_noise: Callable[[int], Tensor],
+    guidance: float | None = None,
+) -> Tensor:
+    """One autoregressive step: denoise the patches `wanted` [b, m] given those that are `visible` [b, v].
+
+    Args:
+        patches: patch vectors of the frame so far [b, n, 16]; start: noise of the wanted ones [b, m, 16].
+        condition, guidance: see generate_frame.
+
+    Returns:
+        fp32 [b, m, 16].
+    """
+    halves = 1 if guidance is None else 2
+    masked = nova.masked_tokens(patches.to(condition.dtype).repeat(halves, 1, 1), visible.repeat(halves, 1))
+    z = nova.image_encoder(condition, masked, visible.repeat(halves, 1))
+    z = gather_rows(z, wanted.repeat(halves, 1))
+
+    def predict(x: Tensor, timestep: int) -> Tensor:
+        time = torch.full((len(z), 1), timestep, device=x.device)
+        eps: Tensor = nova.image_decoder(x.to(z.dtype).repeat(halves, 1, 1), time, z)
+        if guidance is None:
+            return eps
+        conditional, unconditional = eps.chunk(2)
+        return unconditional + guidance * (conditional - unconditional)
+
+    return ddpm(predict, start, timesteps, schedule, step_noise)

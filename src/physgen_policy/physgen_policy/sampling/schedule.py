@@ -37,8 +37,7 @@ class NoiseSchedule:
 
     def noise_from_velocity(self, x: Tensor, velocity: Tensor, timestep: int) -> Tensor:
         """The noise that `velocity` stands for at the noisy sample x."""
-        alpha = float(self.alphas_cumprod[timestep])
-        return alpha**0.5 * velocity.float() + (1 - alpha) ** 0.5 * x.float()
+        return noise_from_velocity(x, velocity, float(self.alphas_cumprod[timestep]))
 
     def sampling_timesteps(self, count: int) -> list[int]:
         """Descending timesteps, "leading" spacing with offset 1: 25 of 1000 give 961, 921 .. 41, 1.
@@ -51,6 +50,11 @@ class NoiseSchedule:
         stride = self.num_steps // count
         last = self.num_steps - 1
         return [min(index * stride + 1, last) for index in reversed(range(count))]
+
+
+def noise_from_velocity(x: Tensor, velocity: Tensor, alpha: float) -> Tensor:
+    """NoiseSchedule.noise_from_velocity at a level given by its cumulative alpha."""
+    return alpha**0.5 * velocity.float() + (1 - alpha) ** 0.5 * x.float()
 
 
 @lru_cache(maxsize=8)

@@ -54,7 +54,55 @@ def test_one_frame_collapses_exactly():
     conv = CausalConv3d(3, 5, (3, 3, 3)).double()
     x = torch.randn(1, 3, 1, 6, 6, dtype=torch.float64)
     plain = F.conv3d(x.expand(-1, -1, 3, -1, -1), conv.weight, conv.bias, padding=(0, 1, 1))
+    torch.testing.assert_close(conv(x[:, :, 0])[:, :, None], plain, atol=1e-12, rtol=1e-12)
     torch.testing.assert_close(conv(x), plain, atol=1e-12, rtol=1e-12)
+
+
+@torch.no_grad()
+def test_an_image_is_a_clip_of_one_frame():
+    """The whole autoencoder, both directions, in double precision: the 2-D way equals the 3-D way to 1e-12."""
+    torch.manual_seed(0)
+    vae = OpenSoraVae(VIDEO).double().eval()
+    pixels = torch.rand(2, 3, 32, 48, dtype=torch.float64) * 2 - 1
+    (mean, logvar), (clip_mean, clip_logvar) = vae.encode(pixels), vae.encode(pixels[:, :, None])
+    torch.testing.assert_close(mean, clip_mean[:, :, 0], atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(logvar, clip_logvar[:, :, 0], atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(
+        vae.decode(mean), vae.decode(mean[:, :, None])[:, :, 0], atol=1e-12, rtol=1e-12
+    )
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["autoencoder_kl", "open_sora"])
+def test_the_encoder_copy_equals_the_codec(config, kind):
+    """With and without 3-D convolutions, and in another memory layout; the collapsed copy holds no 5-D weight."""
+    torch.manual_seed(0)
+    codec = OpenSoraCodec(VIDEO).eval() if kind == "open_sora" else build_frame_codec(config).eval()
+    pixels = torch.rand(1, 3, 64, 64) * 2 - 1
+    expected = codec.encode_pixels(pixels)
+    plain, flat = codec.image_encoder(collapse=False), codec.image_encoder()
+    torch.testing.assert_close(plain(pixels), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(flat(pixels), expected, atol=1e-5, rtol=1e-5)
+    assert all(parameter.ndim < 5 for parameter in flat.parameters())
+    last = flat.to(memory_format=torch.channels_last)
+    there = last(pixels.contiguous(memory_format=torch.channels_last))
+    torch.testing.assert_close(there, expected, atol=1e-5, rtol=1e-5)
+    shared = {p.data_ptr() for p in codec.parameters()} & {p.data_ptr() for p in flat.parameters()}
+    assert not shared
+
+
+@torch.no_grad()
+def test_a_long_clip_is_coded_in_overlapping_tiles():
+    """33 frames: the first 5 latents are those of the first 17 frames, the other 4 those of frames 16..32 less one."""
+    torch.manual_seed(0)
+    vae = OpenSoraVae(VIDEO).eval()
+    pixels = torch.rand(1, 3, 33, 16, 16) * 2 - 1
+    mean, _ = vae.encode(pixels)
+    first, second = vae.encode(pixels[:, :, :17])[0], vae.encode(pixels[:, :, 16:])[0]
+    torch.testing.assert_close(mean, torch.cat([first, second[:, :, 1:]], dim=2), atol=1e-5, rtol=1e-5)
+    there = vae.decode(mean)
+    early, late = vae.decode(mean[:, :, :5]), vae.decode(mean[:, :, 4:])
+    torch.testing.assert_close(there, torch.cat([early, late[:, :, 1:]], dim=2), atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()

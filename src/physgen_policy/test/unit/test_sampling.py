@@ -3,11 +3,11 @@
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
 from physgen_policy.sampling.frame import tokens_per_step
 from physgen_policy.sampling.schedule import cosine_schedule
-from physgen_policy.sampling.solver import SamplerConfig, ddim, ddpm
+from physgen_policy.sampling.solver import SOLVERS, SamplerConfig, ddim, ddpm, plan_steps, solve
 
 SETTINGS = {
     "num_train_timesteps": 1000,
@@ -90,6 +90,48 @@ def test_ddpm_equals_diffusers(steps, clip):
     torch.testing.assert_close(ours, x, atol=2e-5, rtol=2e-5)
 
 
+@pytest.mark.parametrize("steps", [4, 10, 25])
+def test_dpm_solver_equals_diffusers(steps):
+    """DPM-Solver++(2M) on our timesteps, with a first-order last step that lands on zero noise."""
+    timesteps = cosine_schedule().sampling_timesteps(steps)
+    scheduler = DPMSolverMultistepScheduler(
+        num_train_timesteps=1000,
+        beta_schedule="squaredcos_cap_v2",
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+        final_sigmas_type="zero",
+        lower_order_final=True,
+        euler_at_final=True,
+    )
+    scheduler.set_timesteps(timesteps=timesteps)
+    start = torch.randn(2, 24, 7, generator=torch.Generator().manual_seed(0))
+    x = start
+    for timestep in scheduler.timesteps:
+        x = scheduler.step(eps(x, int(timestep)), timestep, x).prev_sample
+    plan = plan_steps("dpm", timesteps, cosine_schedule())
+    torch.testing.assert_close(solve(eps, start, plan), x, atol=2e-5, rtol=2e-5)
+
+
+def test_the_multistep_solver_needs_fewer_steps():
+    """On a smooth problem ten multistep updates come nearer to a thousand small ones than ten of first order."""
+    start = torch.randn(4, 24, 7, generator=torch.Generator().manual_seed(0))
+    schedule = cosine_schedule()
+
+    def sample(kind: str, steps: int) -> torch.Tensor:
+        return solve(eps, start, plan_steps(kind, schedule.sampling_timesteps(steps), schedule))
+
+    exact = sample("ddim", 1000)
+    errors = {kind: float((sample(kind, 10) - exact).abs().mean()) for kind in ("ddim", "dpm")}
+    assert errors["dpm"] < 0.7 * errors["ddim"]
+
+
+def test_unknown_solvers_are_refused():
+    """The sentence names the known ones."""
+    with pytest.raises(ValueError, match='one of "ddim", "ddpm", "dpm", got \'euler\''):
+        SamplerConfig(kind="euler")
+
+
 def test_ddim_reaches_the_closed_form_of_a_gaussian():
     """For data N(0, s^2) the exact flow maps start x to a known multiple; error shrinks with the number of steps."""
     schedule, data_std = cosine_schedule(), 0.5
@@ -123,7 +165,7 @@ def context_and_output(model, windows):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", ["ddim", "ddpm"])
+@pytest.mark.parametrize("kind", SOLVERS)
 @pytest.mark.parametrize("settings", [{}, {"memory_frames": True}, {"attention": "causal_by_chunk"}])
 def test_sampled_actions_are_bounded_and_reproducible(build_model, kind, settings):
     """Same seed, same actions; always inside the clip."""

@@ -24,7 +24,13 @@ VARIABLE = "PHYSGEN_LIBERO_ASSETS"
 REPOSITORY = "lerobot/libero-assets"
 """Data set on the Hugging Face hub with the published assets (about 420 MB)."""
 
-FOLDERS = ("scenes", "articulated_objects", "stable_hope_objects", "stable_scanned_objects", "turbosquid_objects")
+FOLDERS = (
+    "scenes",
+    "articulated_objects",
+    "stable_hope_objects",
+    "stable_scanned_objects",
+    "turbosquid_objects",
+)
 _MANIFEST = "MANIFEST.json"
 _SOURCE = "PHYSGEN_SOURCE.json"
 _NOT_HASHED = ("README.md", _MANIFEST, "LICENSE", _SOURCE)
@@ -80,7 +86,9 @@ def find_assets(environment: Mapping[str, str] | None = None) -> Path:
 def check_assets(folder: Path) -> Path:
     """Return the folder if it holds LIBERO's assets, else raise UserError with one sentence."""
     if not folder.is_dir():
-        raise UserError(f"There is no folder of LIBERO assets at {folder}; correct --libero-assets or {VARIABLE}.")
+        raise UserError(
+            f"There is no folder of LIBERO assets at {folder}; correct --libero-assets or {VARIABLE}."
+        )
     missing = [name for name in FOLDERS if not (folder / name).is_dir()]
     if missing:
         raise UserError(
@@ -163,7 +171,9 @@ def main(arguments: Sequence[str]) -> int:
         elif os.environ.get(VARIABLE):
             folder = find_assets()
         elif home is None:
-            raise UserError(f"PHYSGEN_HOME is not set, so there is no place for LIBERO's assets; set {VARIABLE}.")
+            raise UserError(
+                f"PHYSGEN_HOME is not set, so there is no place for LIBERO's assets; set {VARIABLE}."
+            )
         else:
             folder = home if _is_complete(home) else download_assets(home)
     except UserError as error:

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`physgen bench policy`: latency of every stage, eager and optimised side by side, and the machine's own limits."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+OUTPUT = Path("runs") / "bench"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; standard library only."""
+    parser = argparse.ArgumentParser(prog="physgen bench policy", description=__doc__)
+    subject = parser.add_mutually_exclusive_group()
+    subject.add_argument("--preset", default="", help="a model preset with random weights (default: tiny)")
+    subject.add_argument("--checkpoint", default="", help="a checkpoint's name or folder instead")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument(
+        "--dtype",
+        default="auto",
+        choices=("auto", "float32", "bfloat16"),
+        help="auto: bfloat16 on CUDA and for physgen-732m, float32 otherwise",
+    )
+    parser.add_argument(
+        "--iterations",
+        type=int,
+        default=10,
+        help="episodes per variant; each is 6 chunks at the shipped sizes",
+    )
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's default")
+    parser.add_argument("--sampler", default="ddim", choices=("ddim", "ddpm", "dpm"))
+    parser.add_argument("--denoise-steps", type=int, default=10)
+    parser.add_argument(
+        "--naive", action="store_true", help="a third variant: everything off, 100 DDPM steps"
+    )
+    parser.add_argument(
+        "--encoder-repeats", type=int, default=3, help="repeats of the video encoder rows; 0 leaves them out"
+    )
+    parser.add_argument(
+        "--frame-budget",
+        type=float,
+        default=20.0,
+        help="seconds; a slower imagined frame is estimated from a few steps; 0 leaves frames out",
+    )
+    parser.add_argument("--json", default="", metavar="FILE", help=f"default: {OUTPUT}/policy-SUBJECT.json")
+    parser.add_argument("--plot", default="", metavar="FILE", help="default: beside the JSON file")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, write. Raises UserError for unusable arguments."""
+    options = build_parser().parse_args(arguments)
+    import torch
+    from rich.console import Console
+
+    from physgen_control.errors import UserError
+    from physgen_policy.bench import report, subjects
+    from physgen_policy.bench.policy import BenchSpec, run
+    from physgen_policy.runtime.loading import choose_device
+
+    for name in ("iterations", "denoise_steps"):
+        if getattr(options, name) < 1:
+            raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")
+    for name in ("threads", "encoder_repeats", "frame_budget"):
+        if getattr(options, name) < 0:
+            raise UserError(f"--{name.replace('_', '-')} must not be negative, got {getattr(options, name)}")
+    device = torch.device(choose_device(options.device))
+    preset = options.preset or ("" if options.checkpoint else "tiny")
+    dtype = options.dtype
+    if dtype == "auto":
+        dtype = "bfloat16" if device.type == "cuda" or preset == "physgen-732m" else "float32"
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    with console.status("building the networks") as status:
+        checkpoint = (
+            subjects.from_preset(preset, device)
+            if preset
+            else subjects.from_checkpoint(options.checkpoint, device)
+        )
+        spec = BenchSpec(
+            dtype=dtype,
+            iterations=options.iterations,
+            sampler=options.sampler,
+            denoise_steps=options.denoise_steps,
+            threads=options.threads,
+            naive=options.naive,
+            encoder_repeats=options.encoder_repeats,
+            frame_budget=options.frame_budget,
+        )
+        result = run(checkpoint, spec, status.update)
+    report.print_tables(result, console)
+    path = Path(options.json) if options.json else OUTPUT / f"policy-{preset or checkpoint.name}.json"
+    picture = Path(options.plot) if options.plot else path.with_suffix(".png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    report.draw(result, picture)
+    console.print(f"numbers: {path}, picture: {picture}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
