@@ -183,6 +183,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", default="", metavar="FILE", help="write the numbers to a file too")
     options = parser.parse_args(arguments)
     results: list[tuple[float, float, float]] = []
+    tried = 0
     with tempfile.TemporaryDirectory() as folder, PrivateDomain() as domain:
         runner = LocalRunner(bench_graph(Path(folder)), domain_id=domain)
         bench = Bench(domain)
@@ -192,9 +193,14 @@ def main(arguments: list[str] | None = None) -> int:
                 sys.stderr.write("teleop_bench: the controller did not arm itself within 120 s\n")
                 return 1
             for number in range(options.trials):
+                tried = number + 1
                 result = trial(bench, number)
                 if result is not None:
                     results.append(result)
+                shown = "failed" if result is None else ", ".join(f"{1000 * value:.0f}" for value in result)
+                sys.stderr.write(f"{number + 1} of {options.trials}: {shown} ms\n")
+        except KeyboardInterrupt:
+            sys.stderr.write("teleop_bench: stopped early\n")
         finally:
             runner.stop()
             bench.close()
@@ -204,7 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     columns = [list(column) for column in zip(*results, strict=True)]
     numbers = {
         "trials": len(results),
-        "failed": options.trials - len(results),
+        "failed": tried - len(results),
         "arrival_to_action_ms": summary(columns[0]),
         "sending_to_action_ms": summary(columns[1]),
         "release_to_rest_ms": summary(columns[2]),
