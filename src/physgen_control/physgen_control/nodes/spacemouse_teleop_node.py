@@ -108,8 +108,8 @@ def open_spacemouse() -> Any:
         return library.open(axis_convention=library.AxisConvention.ROS)
     except ImportError as error:
         raise UserError(
-            f"Reading a SpaceMouse in this process needs pyspacemouse ({error}): pip install -r "
-            "requirements/teleop.lock, or run spacenav and use device:=spacenav."
+            f"Reading a SpaceMouse in this process needs pyspacemouse ({error}): run `physgen setup --teleop`, "
+            "or spacenav and device:=spacenav."
         ) from error
     except Exception as error:
         # The library raises bare exceptions of several kinds for a missing hidapi and for a missing device.
