@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -256,6 +256,8 @@ def test_jpeg_recording_and_its_health_over_dds(
         drain_s=0.1,
         image_transport="jpeg",
         health_period_s=0.5,
+        camera_rate_hz=2.0,
+        state_rate_hz=0.0,
     )
     diagnostics: list[Any] = []
     world.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, diagnostics.append, qos.COMMAND)
@@ -278,11 +280,14 @@ def test_jpeg_recording_and_its_health_over_dds(
     world.wait(has_health, "the health of the recording")
     health: Any = world.statuses[-1]["health"]
     assert world.statuses[-1]["state"] == "recording"
-    assert health["topics"][compressed]["promised_hz"] == 30.0
+    assert health["topics"][compressed]["promised_hz"] == 2.0
     assert health["disk_free_mb"] > 0
     assert health["minutes_left"] > 0
-    world.wait(lambda: any(d.status[0].values for d in diagnostics), "diagnostics")
+    world.wait(lambda: world.statuses[-1].get("health", {}).get("problems"), "the complaint about silence")  # type: ignore[attr-defined]
+    world.wait(lambda: any(d.status[0].level == DiagnosticStatus.WARN for d in diagnostics), "diagnostics")
     assert diagnostics[-1].status[0].name == "recorder_node: recording"
+    step_of_silence = step
+    world.wait(lambda: has_health() and step > step_of_silence + 3, "the images after the silence")
     world.announce(episode, EpisodePhase.SUCCESS, step - 1)
     world.wait(lambda: (tmp_path / episode.episode_id).exists(), "the bag")
     recording = read_episode(tmp_path / episode.episode_id)

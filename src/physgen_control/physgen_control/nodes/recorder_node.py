@@ -143,8 +143,12 @@ class RecorderNode(Node):
         try:
             return getattr(importlib.import_module(f"{package}.msg"), name)
         except (ImportError, AttributeError):
-            tell = self.get_logger().warning if topic.required else self.get_logger().debug
-            tell(f"{topic.type} is not installed; {topic.name} is not recorded.")
+            sentence = f"{topic.type} is not installed; {topic.name} is not recorded."
+            # rclpy refuses a line that logs at one level now and at another later.
+            if topic.required:
+                self.get_logger().warning(sentence)
+            else:
+                self.get_logger().debug(sentence)
             return None
 
     def _profile(self, topic: topics.RecordedTopic) -> QoSProfile:
@@ -190,12 +194,15 @@ class RecorderNode(Node):
             self._health.begin(time.monotonic_ns())
             self._known_problems = set()
         self._last = status
-        log = self.get_logger()
-        if good:
-            log.info(status.detail)
-        else:
-            log.warning(status.detail)
+        self._log(status.detail, good=good)
         self._publish(asdict(status))
+
+    def _log(self, sentence: str, *, good: bool) -> None:
+        # Two lines: rclpy refuses one that logs at another level than before.
+        if good:
+            self.get_logger().info(sentence)
+        else:
+            self.get_logger().warning(sentence)
 
     def _publish(self, status: dict[str, Any]) -> None:
         # At shutdown the bag is completed after the context is gone: then the log line has to do.
@@ -224,8 +231,7 @@ class RecorderNode(Node):
         due = now_ns - self._printed_ns >= self.config.health_period_s * 1e9 > 0
         if due or (fresh and not self._known_problems):
             self._printed_ns = now_ns
-            tell = self.get_logger().warning if health.problems else self.get_logger().info
-            tell(f"{status.episode_id}: {health.line()}")
+            self._log(f"{status.episode_id}: {health.line()}", good=not health.problems)
         self._known_problems |= fresh
 
     def _diagnose(self, status: RecorderStatus, health: Health | None) -> None:
