@@ -19,6 +19,7 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, Image, JointState
@@ -209,6 +210,7 @@ def test_the_recorder_records_whole_episodes_and_stops_cleanly(
 def test_a_killed_recorder_leaves_a_bag_that_repair_recovers(
     tmp_path: Path, world: World, start: Callable[..., subprocess.Popen[str]]
 ) -> None:
+    """Kill -9 while recording: what was on the disk is a gapless beginning, equal to what was published."""
     recorder = start("recorder_node", bag_dir=tmp_path, source="sim", min_free_mb=0.0)
     world.wait_for_recorder()
     episode = make_episode()
@@ -227,10 +229,71 @@ def test_a_killed_recorder_leaves_a_bag_that_repair_recovers(
     world.wait(enough, "two chunks on the disk")
     recorder.kill()
     recorder.wait()
+    on_disk = sum(file.stat().st_size for file in partial.glob("*.mcap"))
     recording = read_episode(repair_bag(partial).path)
-    assert len(recording.applied) >= 8
-    for index in range(len(recording.applied)):
-        assert_equal(recording.applied[index], make_action(episode, recording.applied[index].step))
+    assert recording.outcome == EpisodePhase.CRASHED
+    assert [action.step for action in recording.applied] == list(range(len(recording.applied)))
+    for action in recording.applied:
+        assert_equal(action, make_action(episode, action.step))
+    image_bytes = 128 * 128 * 3
+    for offset, stream in ((1000, recording.wrist), (0, recording.fixed)):
+        assert [(int(s) - START_NS) // PERIOD_NS for s in stream.stamps_ns] == list(range(len(stream)))
+        for index in range(len(stream)):
+            np.testing.assert_array_equal(stream.rgb(index), make_image(offset + index, 128))
+    # Random pixels do not compress: the file is as long as its images, and none of them is missing.
+    assert (len(recording.fixed) + len(recording.wrist) + 2) * image_bytes * 1.05 > on_disk
+
+
+def test_jpeg_recording_and_its_health_over_dds(
+    tmp_path: Path, world: World, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """The recorder makes JPEG of raw images, and tells while it records what arrives and what is missing."""
+    start(
+        "recorder_node",
+        bag_dir=tmp_path,
+        source="real",
+        min_free_mb=0.0,
+        drain_s=0.1,
+        image_transport="jpeg",
+        health_period_s=0.5,
+        camera_rate_hz=2.0,
+        state_rate_hz=0.0,
+    )
+    diagnostics: list[Any] = []
+    world.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, diagnostics.append, qos.COMMAND)
+    world.wait_for_recorder()
+    episode = make_episode()
+    world.announce(episode)
+    step = 0
+
+    def has_health() -> bool:
+        nonlocal step
+        world.observe(episode, step)
+        world.apply(episode, step)
+        step += 1
+        if len(world.statuses) and "health" in world.statuses[-1]:
+            health: Any = world.statuses[-1]["health"]
+            return health["topics"].get(compressed, {}).get("count", 0) > 3
+        return False
+
+    compressed = topics.image_topic("fixed", compressed=True)
+    world.wait(has_health, "the health of the recording")
+    health: Any = world.statuses[-1]["health"]
+    assert world.statuses[-1]["state"] == "recording"
+    assert health["topics"][compressed]["promised_hz"] == 2.0
+    assert health["disk_free_mb"] > 0
+    assert health["minutes_left"] > 0
+    world.wait(lambda: world.statuses[-1].get("health", {}).get("problems"), "the complaint about silence")  # type: ignore[attr-defined]
+    world.wait(lambda: any(d.status[0].level == DiagnosticStatus.WARN for d in diagnostics), "diagnostics")
+    assert diagnostics[-1].status[0].name == "recorder_node: recording"
+    step_of_silence = step
+    world.wait(lambda: has_health() and step > step_of_silence + 3, "the images after the silence")
+    world.announce(episode, EpisodePhase.SUCCESS, step - 1)
+    world.wait(lambda: (tmp_path / episode.episode_id).exists(), "the bag")
+    recording = read_episode(tmp_path / episode.episode_id)
+    assert recording.counts[compressed] >= 3
+    assert topics.image_topic("fixed") not in recording.counts
+    assert recording.fixed.rgb(0).shape == (16, 16, 3)
 
 
 def test_services_start_and_stop_episodes_of_the_real_arm(

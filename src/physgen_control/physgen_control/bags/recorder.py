@@ -28,6 +28,9 @@ from physgen_control.parameter_field import parameter
 from physgen_control.types import Episode, EpisodePhase
 
 NS_PER_S = 1_000_000_000
+DISK_CHECK_NS = NS_PER_S
+LATCHED_WRITERS = 64
+"""Messages kept of a topic that several nodes latch."""
 EPISODE_GAP_NS = NS_PER_S // 2
 """A stamp so far beyond the last observation belongs to the next episode: a reset moves the clock by 1 s or more."""
 
@@ -38,7 +41,12 @@ class RecorderConfig:
 
     bag_dir: str = parameter("bags", description="Folder that gets one bag per episode")
     image_transport: str = parameter(
-        "raw", description="Record lossless images or the camera's JPEG topics", choices=("raw", "compressed")
+        "raw",
+        description="Images: raw, lossless; compressed, the camera's own JPEG topics; jpeg, encoded by the recorder",
+        choices=("raw", "compressed", "jpeg"),
+    )
+    jpeg_quality: int = parameter(
+        95, description="Quality of the recorder's own JPEG encoding, as in libjpeg", ge=1, le=100
     )
     predicted: bool = parameter(
         False, description="Record imagined frames too; the policy then imagines one after every chunk"
@@ -61,7 +69,28 @@ class RecorderConfig:
         1.0, description="Longest wait for late messages after the end of an episode", unit="s", ge=0.0
     )
     min_free_mb: float = parameter(
-        500.0, description="No new bag is started with less free disk space", unit="MB", ge=0.0
+        500.0,
+        description="No new bag is started with less free disk space; at half of it a running one is completed",
+        unit="MB",
+        ge=0.0,
+    )
+    queue_mb: float = parameter(
+        512.0, description="Memory for messages that wait for the disk; more are dropped", unit="MB", ge=1.0
+    )
+    camera_rate_hz: float = parameter(
+        30.0, description="Image rate that the real cameras should have; 0 = not checked", unit="Hz", ge=0.0
+    )
+    state_rate_hz: float = parameter(
+        100.0,
+        description="Rate that joint states and pose of the real arm should have; 0 = not checked",
+        unit="Hz",
+        ge=0.0,
+    )
+    health_period_s: float = parameter(
+        5.0,
+        description="How often the state of a recording on the real arm is printed; 0 = never",
+        unit="s",
+        ge=0.0,
     )
 
 
@@ -112,7 +141,7 @@ class EpisodeRecorder:
         self._compression = automatic if config.compression == "auto" else config.compression
         self._ring: deque[_Item] = deque()
         self._ring_bytes = 0
-        self._latched: dict[str, _Item] = {}
+        self._latched: dict[str, list[_Item]] = {}
         self._writer: BagWriter | None = None
         self._episode: Episode | None = None
         self._seen: set[str] = {""}
@@ -120,6 +149,18 @@ class EpisodeRecorder:
         self._drain_end_ns: int | None = None  # monotonic
         self._stamps: dict[str, set[int]] = {}
         self._steps: set[int] = set()
+        self._disk_checked_ns = 0  # monotonic
+
+    @property
+    def recording(self) -> bool:
+        """A bag is open."""
+        return self._writer is not None
+
+    @property
+    def bag_bytes(self) -> int:
+        """Uncompressed bytes in the open bag; 0 when none is open."""
+        writer = self._writer
+        return 0 if writer is None else writer.num_bytes
 
     def bag_path(self, episode: Episode) -> Path:
         """Return where the bag of an episode goes: its id, numbered when taken."""
@@ -141,7 +182,7 @@ class EpisodeRecorder:
             mono_ns: Monotonic time of arrival [ns].
         """
         try:
-            stamp = header_stamp_ns(data)
+            stamp = header_stamp_ns(data) if self._recorded[topic].stamped else 0
         except BagError as error:
             self._report(RecorderStatus(state="error", detail=f"A message on {topic} was dropped: {error}"))
             return
@@ -160,6 +201,7 @@ class EpisodeRecorder:
 
     def on_time(self, mono_ns: int) -> None:
         """Close a draining bag when its episode is complete or the time is over; call it regularly."""
+        self._watch_disk(mono_ns)
         if self._drain_end_ns is None or self._episode is None:
             return
         if mono_ns >= self._drain_end_ns or self._is_complete():
@@ -177,6 +219,23 @@ class EpisodeRecorder:
             self._finish(None, fields)
         else:
             self._finish(None)
+
+    def _watch_disk(self, mono_ns: int) -> None:
+        """Complete the bag while there is still room for its end."""
+        if self._writer is None or mono_ns - self._disk_checked_ns < DISK_CHECK_NS:
+            return
+        self._disk_checked_ns = mono_ns
+        try:
+            free_mb = shutil.disk_usage(self._writer.partial_path).free / 1e6
+        except OSError as error:
+            self._fail(f"The bag {self._writer.path} is gone: {error.strerror or error}.")
+            return
+        if free_mb >= self.config.min_free_mb / 2:
+            return
+        sentence = f"The recording ended early: {free_mb:.0f} MB of disk space are left (min_free_mb)."
+        ended = self._drain_end_ns is not None
+        self._finish(None, {} if ended else {"outcome": EpisodePhase.CRASHED.name, "detail": sentence})
+        self._say("error", sentence)
 
     # --- episodes ---
 
@@ -223,7 +282,7 @@ class EpisodeRecorder:
         except (BagError, OSError) as error:
             self._fail(str(error))
             return
-        for latched in self._latched.values():
+        for latched in (item for items in self._latched.values() for item in items):
             self._write(latched, force=True)
         self._write(item, force=True)
         for early in self._ring:
@@ -298,13 +357,21 @@ class EpisodeRecorder:
 
     def _remember(self, item: _Item) -> None:
         if self._recorded[item.topic].latched:
-            self._latched[item.topic] = item
+            self._keep_latched(item)
         self._ring.append(item)
         self._ring_bytes += len(item.data)
         oldest = item.mono_ns - int(self.config.pre_roll_s * NS_PER_S)
         limit = self.config.pre_roll_mb * 1e6
         while self._ring and (self._ring[0].mono_ns < oldest or self._ring_bytes > limit):
             self._ring_bytes -= len(self._ring.popleft().data)
+
+    def _keep_latched(self, item: _Item) -> None:
+        if not self._recorded[item.topic].keep_all:
+            self._latched[item.topic] = [item]
+            return
+        kept = self._latched.setdefault(item.topic, [])
+        if all(item.data != other.data for other in kept):
+            self._latched[item.topic] = [*kept, item][-LATCHED_WRITERS:]
 
     def _count(self, item: _Item, stamps: dict[str, set[int]], steps: set[int]) -> None:
         if self._recorded[item.topic].observation:

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import io
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, Message, Metadata, Schema
+from rosbags.serde import SerdeError
 
 from physgen_control.bags import topics
 from physgen_control.bags.errors import BagError
@@ -28,6 +31,17 @@ MAGIC = b"\x89MCAP0\r\n"
 REPAIRED_SUFFIX = "-repaired"
 _RECORD_HEAD = struct.Struct("<BQ")
 _CHUNK_HEAD = struct.Struct("<QQQII")  # start, end, uncompressed size, CRC, length of the compression name
+# What the libraries raise on damaged bytes; RuntimeError comes from lz4, OverflowError from absurd lengths.
+_DAMAGE = (
+    McapError,
+    zstandard.ZstdError,
+    struct.error,
+    ValueError,
+    LookupError,
+    EOFError,
+    RuntimeError,
+    OverflowError,
+)
 # Summary section: everything after DataEnd repeats what was read before.
 _END = (Opcode.DATA_END, Opcode.FOOTER)
 
@@ -68,13 +82,22 @@ def repair_bag(source: Path | str, target: Path | str | None = None) -> RepairRe
     files = [source] if source.is_file() else sorted(source.glob("*.mcap"))
     if not files:
         raise BagError(f"{source} holds no .mcap file, so there is nothing to repair.")
+    if source.is_file() and source.suffix != ".mcap":
+        raise BagError(f"{source} is no .mcap file: give a bag folder, a .partial folder or an .mcap file.")
     name = source.stem if source.is_file() else source.name
     output = Path(target) if target else source.with_name(name.removesuffix(PARTIAL_SUFFIX) + REPAIRED_SUFFIX)
-    scan = _Scan()
-    messages = [found for file in files for found in _messages(file, scan)]
-    if not messages:
+    # Read twice and hold one chunk at a time: a minute of raw images is larger than memory should have to be.
+    scan, last_info = _Scan(), b""
+    kinds: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for topic, message_type, message in _all_messages(files, scan):
+        kinds.setdefault(topic, message_type)
+        counts[topic] = counts.get(topic, 0) + 1
+        if topic == topics.EPISODE_INFO:
+            last_info = message.data
+    if not counts:
         raise BagError(f"{source} holds no complete message, so there is nothing to repair.")
-    outcome, steps, detail = _last_episode_info(messages)
+    outcome, steps, detail = _last_episode_info(last_info, counts, scan)
     if outcome in ("", EpisodePhase.RUNNING.name):
         outcome, detail = EpisodePhase.CRASHED.name, "The recording was cut before the end of the episode."
     custom = {**scan.custom_data, "outcome": outcome, "steps": str(steps), "detail": detail}
@@ -82,29 +105,47 @@ def repair_bag(source: Path | str, target: Path | str | None = None) -> RepairRe
     custom["repair_notes"] = " ".join(scan.notes)
     writer = BagWriter(output, custom)
     try:
-        for topic, message_type, _ in messages:
-            if topic not in writer.counts:
-                latched = any(t.latched for t in topics.recorded_topics() if t.name == topic)
-                definition = scan.definitions[message_type]
-                writer.add_topic(topic, message_type, latched=latched, definition_text=definition)
-        for topic, _, message in messages:
-            writer.write(topic, message.data, message.log_time, message.publish_time)
+        for topic, message_type in kinds.items():
+            latched = any(t.latched for t in topics.recorded_topics() if t.name == topic)
+            definition = scan.definitions[message_type]
+            writer.add_topic(topic, message_type, latched=latched, definition_text=definition)
+        for topic, message_type, message in _all_messages(files, _Scan()):
+            if kinds[topic] == message_type:
+                writer.write(topic, message.data, message.log_time, message.publish_time)
         path = writer.finish()
     except BagError:
         writer.abandon()
         raise
     return RepairReport(
         path=path,
-        messages=len(messages),
+        messages=sum(writer.counts.values()),
         counts=writer.counts,
         notes=tuple(scan.notes),
         outcome=outcome,
     )
 
 
-def _messages(file: Path, scan: _Scan) -> Iterator[tuple[str, str, Message]]:
-    """Yield (topic, type, message) of every complete message of a file, in file order."""
-    data = memoryview(file.read_bytes())
+def _all_messages(files: list[Path], scan: _Scan) -> Iterator[tuple[str, str, Message]]:
+    """Yield (topic, type, message) of every complete message, in file order."""
+    for file in files:
+        try:
+            with _bytes_of(file) as data:
+                yield from _messages(file, data, scan)
+        except OSError as error:
+            scan.notes.append(f"{file.name} cannot be read ({error.strerror or error}).")
+
+
+@contextmanager
+def _bytes_of(file: Path) -> Iterator[memoryview]:
+    with file.open("rb") as handle:
+        if not file.stat().st_size:
+            yield memoryview(b"")
+            return
+        # Not closed by hand: views of it may live on in a generator; the last one closes it.
+        yield memoryview(mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+def _messages(file: Path, data: memoryview, scan: _Scan) -> Iterator[tuple[str, str, Message]]:
     if bytes(data[:8]) != MAGIC:
         scan.notes.append(f"{file.name} does not start as an MCAP file and was skipped.")
         return
@@ -148,8 +189,7 @@ def _chunk_bytes(body: memoryview, position: int, truncated: bool, file: Path, s
         if not truncated and chunk.uncompressed_crc not in (0, zlib.crc32(payload)):
             raise ValueError("its checksum does not fit")
         return memoryview(payload)
-    # RuntimeError is what the lz4 module raises on bad data.
-    except (zstandard.ZstdError, McapError, struct.error, ValueError, EOFError, RuntimeError) as error:
+    except _DAMAGE as error:
         scan.notes.append(
             f"The chunk at byte {position} of {file.name} is damaged and was skipped ({error})."
         )
@@ -182,16 +222,19 @@ def _records(data: memoryview, scan: _Scan) -> Iterator[tuple[str, str, Message]
                 message = Message.read(stream, length)
                 channel = scan.channels[message.channel_id]
                 yield channel.topic, scan.schemas[channel.schema_id].name, message
-        except (McapError, struct.error, ValueError, LookupError, EOFError) as error:
+        except _DAMAGE as error:
             scan.notes.append(f"A damaged record was skipped ({error!r}).")
 
 
-def _last_episode_info(messages: list[tuple[str, str, Message]]) -> tuple[str, int, str]:
-    """Return phase name, steps and detail of the last EpisodeInfo, and the steps seen as applied actions."""
-    steps = sum(1 for topic, _, _ in messages if topic == topics.APPLIED_ACTION)
-    for topic, message_type, message in reversed(messages):
-        if topic == topics.EPISODE_INFO:
-            info: Any = typestore().deserialize_cdr(message.data, message_type)
-            phase = EpisodePhase(int(info.phase))
-            return phase.name, int(info.step) if phase > EpisodePhase.RUNNING else steps, info.detail
-    return "", steps, ""
+def _last_episode_info(data: bytes, counts: dict[str, int], scan: _Scan) -> tuple[str, int, str]:
+    """Return phase name, steps and detail of the last EpisodeInfo; steps seen as applied actions if it is not final."""
+    steps = counts.get(topics.APPLIED_ACTION, 0)
+    if not data:
+        return "", steps, ""
+    try:
+        info: Any = typestore().deserialize_cdr(data, "physgen_msgs/msg/EpisodeInfo")
+        phase = EpisodePhase(int(info.phase))
+        return phase.name, int(info.step) if phase > EpisodePhase.RUNNING else steps, str(info.detail)
+    except (SerdeError, AssertionError, *_DAMAGE) as error:
+        scan.notes.append(f"The last EpisodeInfo is damaged ({error}).")
+        return "", steps, ""

@@ -53,11 +53,11 @@ def serialize(message: Any) -> bytes:
     return bytes(typestore().serialize_cdr(message, message.__msgtype__))
 
 
-def build_compressed_image(rgb: UInt8Image, stamp_ns: int, frame_id: str) -> Any:
+def build_compressed_image(rgb: UInt8Image, stamp_ns: int, frame_id: str, quality: int = JPEG_QUALITY) -> Any:
     """Return a JPEG CompressedImage (lossy) in the format string of image_transport."""
     build.check_rgb(rgb)
     buffer = io.BytesIO()
-    PilImage.fromarray(rgb).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    PilImage.fromarray(rgb).save(buffer, "JPEG", quality=quality)
     return BUILDER.make(
         "sensor_msgs/msg/CompressedImage",
         header=build.build_header(BUILDER, stamp_ns, frame_id),

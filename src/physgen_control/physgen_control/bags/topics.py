@@ -22,6 +22,9 @@ JOINT_TRAJECTORY = "/physgen_arm_controller/joint_trajectory"
 PREDICTED_IMAGE = "/physgen/predicted/image_raw"
 ROBOT_STATE = "/franka_robot_state_broadcaster/robot_state"
 EXTERNAL_WRENCH = "/franka_robot_state_broadcaster/external_wrench_in_base_frame"
+TF_STATIC = "/tf_static"
+ROBOT_DESCRIPTION = "/robot_description"
+DIAGNOSTICS = "/diagnostics"
 
 
 def image_topic(camera: str, compressed: bool = False) -> str:
@@ -40,6 +43,8 @@ class RecordedTopic:
 
     latched: the publisher keeps the last message for late readers (transient local). best_effort: the real
     driver offers no more. required: an episode without it is incomplete. observation: one per control step.
+    stamped: the message begins with a header; otherwise its stamp is the time of arrival. keep_all: several nodes
+    latch it, and all their messages belong into every bag.
     """
 
     name: str
@@ -48,6 +53,8 @@ class RecordedTopic:
     best_effort: bool = False
     required: bool = False
     observation: bool = False
+    stamped: bool = True
+    keep_all: bool = False
 
 
 def recorded_topics(
@@ -84,5 +91,10 @@ def recorded_topics(
         RecordedTopic(name=TELEOP_TWIST, type="geometry_msgs/msg/TwistStamped"),
         RecordedTopic(name=TELEOP_JOY, type="sensor_msgs/msg/Joy"),
         RecordedTopic(name=JOINT_TRAJECTORY, type="trajectory_msgs/msg/JointTrajectory"),
+        RecordedTopic(
+            name=TF_STATIC, type="tf2_msgs/msg/TFMessage", latched=True, stamped=False, keep_all=True
+        ),
+        RecordedTopic(name=ROBOT_DESCRIPTION, type="std_msgs/msg/String", latched=True, stamped=False),
+        RecordedTopic(name=DIAGNOSTICS, type="diagnostic_msgs/msg/DiagnosticArray"),
         *((imagined,) if predicted else ()),
     )

@@ -154,8 +154,13 @@ class BagWriter:
             os.fsync(self._file.fileno())
             self._file.close()
             text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-            (self.partial_path / "metadata.yaml").write_text(text, encoding="utf-8")
+            with (self.partial_path / "metadata.yaml").open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            # Everything is on the disk before the name says so: a bag without .partial is whole, after a power cut too.
             self.partial_path.rename(self.path)
+            _sync_folder(self.path.parent)
         except OSError as error:
             self.abandon()
             raise BagError(
@@ -212,6 +217,16 @@ class BagWriter:
                 "ros_distro": os.environ.get("ROS_DISTRO", "jazzy"),
             }
         }
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring a rename to the disk; network file systems that cannot are left alone."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def versions_text() -> str:

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 import time
 import uuid
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
+from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -26,6 +30,10 @@ from rclpy.serialization import serialize_message
 from std_msgs.msg import String
 
 from physgen_control.bags import topics
+from physgen_control.bags.cdr import header_stamp_ns
+from physgen_control.bags.errors import BagError
+from physgen_control.bags.health import Health, HealthMonitor, promised_rates
+from physgen_control.bags.pipeline import RecordingPipeline
 from physgen_control.bags.recorder import EpisodeRecorder, RecorderConfig, RecorderStatus
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import episode_to_msg
@@ -37,7 +45,10 @@ from physgen_msgs.msg import EpisodeInfo
 from physgen_msgs.srv import StartEpisode, StopEpisode
 
 STATUS_TOPIC = "/physgen/recorder_status"
+RAW_IMAGE = "sensor_msgs/msg/Image"
 TICK_S = 0.05
+HEALTH_PERIOD_S = 1.0
+"""How often health is published while an episode is recorded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +64,10 @@ class RecorderNodeConfig(RecorderConfig):
 
 
 class RecorderNode(Node):
-    """Feeds an EpisodeRecorder from raw subscriptions."""
+    """Feeds an EpisodeRecorder from raw subscriptions.
+
+    The executor's thread receives and counts; the pipeline's thread compresses and writes.
+    """
 
     def __init__(self) -> None:
         super().__init__("recorder_node")
@@ -64,21 +78,36 @@ class RecorderNode(Node):
         self._episodes: Publisher | None = None
         self._running: Episode | None = None
         self._operator = ""
-        compressed = self.config.image_transport == "compressed"
+        encode = self.config.image_transport == "jpeg"
+        compressed = encode or self.config.image_transport == "compressed"
         wanted = topics.recorded_topics(compressed, self.simulated, self.config.predicted)
-        classes = {topic.name: self._message_class(topic.type) for topic in wanted}
-        recorded = tuple(topic for topic in wanted if classes[topic.name] is not None)
+        # Topic subscribed to -> topic recorded: the recorder's own JPEG comes from the raw images.
+        self._encoded = {
+            topics.image_topic(camera): topics.image_topic(camera, compressed=True)
+            for camera in topics.CAMERAS
+            if encode
+        }
+        recorded = tuple(topic for topic in wanted if self._message_class(topic) is not None)
+        self._unstamped = {topic.name for topic in recorded if not topic.stamped}
+        # A world that is stepped promises no rate.
+        rates = {} if self.simulated else self._promised_rates(recorded)
+        self._health = HealthMonitor(rates)
+        self._printed_ns = self._published_ns = time.monotonic_ns()
+        self._known_problems: set[str] = set()
+        self._last = RecorderStatus(state="starting", detail="Waiting for the topics.")
         self.recorder = EpisodeRecorder(self.config, recorded, self._report)
+        self.pipeline = RecordingPipeline(
+            self.recorder,
+            limit_bytes=int(self.config.queue_mb * 1e6),
+            on_error=self._on_bad_message,
+            jpeg_quality=self.config.jpeg_quality,
+        )
         # Topics whose publisher is still awaited: a simulated episode may be over before a late match.
-        self._awaited = {topic.name for topic in recorded if topic.required and self.simulated}
+        source_of = {target: source for source, target in self._encoded.items()}
+        self._awaited = {source_of.get(t.name, t.name) for t in recorded if t.required and self.simulated}
         for topic in recorded:
-            self.create_subscription(
-                classes[topic.name],
-                topic.name,
-                partial(self._on_raw, topic.name),
-                self._profile(topic),
-                raw=True,
-            )
+            self._subscribe(topic, source_of.get(topic.name, topic.name))
+        self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, qos.COMMAND)
         self.create_service(StartEpisode, "/physgen/start_episode", self._on_start)
         self.create_service(StopEpisode, "/physgen/stop_episode", self._on_stop)
         # A wall timer: simulated time stands still between episodes.
@@ -87,12 +116,36 @@ class RecorderNode(Node):
         if not self._awaited:
             self._report(self._ready)
 
-    def _message_class(self, message_type: str) -> Any:
-        package, _, name = message_type.split("/")
+    def _promised_rates(self, recorded: tuple[topics.RecordedTopic, ...]) -> dict[str, float]:
+        return promised_rates(
+            recorded, camera_hz=self.config.camera_rate_hz, state_hz=self.config.state_rate_hz
+        )
+
+    def _subscribe(self, topic: topics.RecordedTopic, source: str) -> None:
+        kind = self._message_class(topic if source == topic.name else replace(topic, type=RAW_IMAGE))
+        options: dict[str, Any] = {"raw": True}
+        lost = SubscriptionEventCallbacks(
+            message_lost=lambda info: self._health.on_lost(topic.name, info.total_count_change)
+        )
+        call = partial(self._on_raw, source)
+        try:
+            self.create_subscription(
+                kind, source, call, self._profile(topic), event_callbacks=lost, **options
+            )
+        except UnsupportedEventTypeError:  # some middlewares cannot tell
+            self.create_subscription(kind, source, call, self._profile(topic), **options)
+
+    def _message_class(self, topic: topics.RecordedTopic) -> Any:
+        package, _, name = topic.type.split("/")
         try:
             return getattr(importlib.import_module(f"{package}.msg"), name)
         except (ImportError, AttributeError):
-            self.get_logger().warning(f"{message_type} is not installed; its topics are not recorded.")
+            sentence = f"{topic.type} is not installed; {topic.name} is not recorded."
+            # rclpy refuses a line that logs at one level now and at another later.
+            if topic.required:
+                self.get_logger().warning(sentence)
+            else:
+                self.get_logger().debug(sentence)
             return None
 
     def _profile(self, topic: topics.RecordedTopic) -> QoSProfile:
@@ -106,27 +159,110 @@ class RecorderNode(Node):
             durability=DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE,
         )
 
-    def _on_raw(self, topic: str, data: bytes) -> None:
-        self.recorder.on_message(topic, data, self.get_clock().now().nanoseconds, time.monotonic_ns())
+    def _on_raw(self, source: str, data: bytes) -> None:
+        now_ns, mono_ns = self.get_clock().now().nanoseconds, time.monotonic_ns()
+        topic = self._encoded.get(source, source)
+        room = self.pipeline.put(topic, data, now_ns, mono_ns, encode=source in self._encoded)
+        try:
+            stamp_ns = now_ns if topic in self._unstamped else header_stamp_ns(data)
+        except BagError:
+            return  # the recorder reports it
+        self._health.on_message(topic, stamp_ns, len(data), mono_ns, dropped=not room)
 
     def _on_tick(self) -> None:
-        self.recorder.on_time(time.monotonic_ns())
+        if self.pipeline.failure is not None:
+            raise self.pipeline.failure
         if self._awaited:
             self._awaited = {name for name in self._awaited if not self.count_publishers(name)}
             if not self._awaited:
                 self._report(self._ready)
+        now_ns = time.monotonic_ns()
+        if now_ns - self._published_ns >= HEALTH_PERIOD_S * 1e9:
+            self._published_ns = now_ns
+            self._publish_health(now_ns)
+
+    def _on_bad_message(self, sentence: str) -> None:
+        self._report(replace(self._last, state="error", detail=sentence))
 
     def _report(self, status: RecorderStatus) -> None:
+        """Log and publish a new status; called from both threads."""
         good = status.state != "error" and "Incomplete" not in status.detail
-        log = self.get_logger()
+        if status.state == "recording" and self._last.state != "recording":
+            self._health.begin(time.monotonic_ns())
+            self._known_problems = set()
+        self._last = status
+        self._log(status.detail, good=good)
+        self._publish(asdict(status))
+
+    def _log(self, sentence: str, *, good: bool) -> None:
+        # Two lines: rclpy refuses one that logs at another level than before.
         if good:
-            log.info(status.detail)
+            self.get_logger().info(sentence)
         else:
-            log.warning(status.detail)
+            self.get_logger().warning(sentence)
+
+    def _publish(self, status: dict[str, Any]) -> None:
         # At shutdown the bag is completed after the context is gone: then the log line has to do.
         if self.context.ok():
             with suppress(RCLError):  # the context may go between the check and the call
-                self._status.publish(String(data=json.dumps(asdict(status))))
+                self._status.publish(String(data=json.dumps(status)))
+
+    # --- health ---
+
+    def _publish_health(self, now_ns: int) -> None:
+        status = self._last
+        if not self.recorder.recording:
+            self._diagnose(status, None)
+            return
+        health = self._health.look(
+            now_ns,
+            bag_bytes=self.recorder.bag_bytes,
+            waiting_bytes=self.pipeline.waiting_bytes,
+            disk_free_bytes=_free_bytes(Path(self.config.bag_dir)),
+        )
+        self._publish({**asdict(status), "health": health.to_json()})
+        self._diagnose(status, health)
+        if self.simulated:
+            return
+        fresh = set(health.problems) - self._known_problems
+        due = now_ns - self._printed_ns >= self.config.health_period_s * 1e9 > 0
+        if due or (fresh and not self._known_problems):
+            self._printed_ns = now_ns
+            self._log(f"{status.episode_id}: {health.line()}", good=not health.problems)
+        self._known_problems |= fresh
+
+    def _diagnose(self, status: RecorderStatus, health: Health | None) -> None:
+        bad = status.state == "error" or (health is not None and bool(health.problems))
+        values = {"state": status.state, "episode_id": status.episode_id, "bag_path": status.bag_path}
+        if health is not None:
+            values |= {
+                "bag_mb": f"{health.bag_mb:.0f}",
+                "mb_per_s": f"{health.mb_per_s:.1f}",
+                "waiting_mb": f"{health.waiting_mb:.1f}",
+                "minutes_left": f"{health.minutes_left:.0f}",
+            }
+            for name, topic in health.topics.items():
+                values[name] = (
+                    f"{topic.rate_hz:.1f} Hz, missing {topic.missing}, lost {topic.lost}, dropped {topic.dropped}"
+                )
+        message = DiagnosticArray(
+            status=[
+                DiagnosticStatus(
+                    level=DiagnosticStatus.WARN if bad else DiagnosticStatus.OK,
+                    name="recorder_node: recording",
+                    message=" ".join(health.problems) if health and health.problems else status.detail,
+                    hardware_id="recorder",
+                    values=[KeyValue(key=key, value=value) for key, value in values.items()],
+                )
+            ]
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        with suppress(RCLError):
+            self._diagnostics.publish(message)
+
+    def close(self) -> None:
+        """Record what is waiting and complete the open bag."""
+        self.pipeline.close()
 
     # --- real arm ---
 
@@ -190,8 +326,15 @@ class RecorderNode(Node):
 
 
 def _close(node: RecorderNode) -> None:
-    node.recorder.close()
+    node.close()
     node.destroy_node()
+
+
+def _free_bytes(folder: Path) -> int:
+    """Return the free disk space at a folder, or at its first parent that exists."""
+    folder = folder.expanduser().absolute()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return shutil.disk_usage(existing).free
 
 
 def main() -> int:

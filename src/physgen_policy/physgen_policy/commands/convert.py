@@ -1,39 +1,90 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`physgen convert BAGS... --out DATASET`: recorded bags to a training dataset."""
+"""`physgen convert BAGS... --out DATASET`: recorded bags to a training dataset, or to a LeRobot dataset."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
+FORMATS = ("physgen", "lerobot")
+
 
 def main(argv: list[str]) -> int:
-    """Convert every successful bag that the dataset does not hold yet; say which were left out and why."""
+    """Convert every successful bag; say which were left out and why."""
     parser = argparse.ArgumentParser(prog="physgen convert", description=__doc__)
     parser.add_argument("bags", nargs="+", type=Path, help="bag folders, or folders that contain bags")
-    parser.add_argument("--out", required=True, type=Path, help="dataset folder; existing episodes are kept")
     parser.add_argument(
-        "--image-size", type=int, default=128, help="side of each view in pixels (default 128)"
+        "--out",
+        required=True,
+        type=Path,
+        help="dataset folder; the own format keeps existing episodes, the other needs a new folder",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="physgen",
+        help="physgen: for `physgen train`; lerobot: a LeRobot v3.0 dataset (default physgen)",
+    )
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        default=0,
+        help="side of each view in pixels (default: 128, lerobot: as recorded)",
+    )
+    parser.add_argument(
+        "--images",
+        choices=("video", "png"),
+        default="video",
+        help="lerobot: how images are kept (default video)",
     )
     parser.add_argument(
         "--rate", type=float, default=20.0, help="control rate of the recordings in Hz (default 20)"
     )
     options = parser.parse_args(argv)
 
+    return _to_lerobot(options) if options.format == "lerobot" else _to_dataset(options)
+
+
+def _to_dataset(options: argparse.Namespace) -> int:
     from rich.progress import track
 
     from physgen_policy.data.bags_to_dataset import convert_bags
 
+    size = options.image_size or 128
     done = convert_bags(
         options.bags,
         options.out,
-        view=(options.image_size, options.image_size),
+        view=(size, size),
         rate_hz=options.rate,
         track=lambda bags: track(bags, description="converting"),
     )
     for reason in done.left_out:
         print(f"left out: {reason}")
     print(f"{options.out}: {done.episodes} episodes, {done.steps} control steps")
+    return 0
+
+
+def _to_lerobot(options: argparse.Namespace) -> int:
+    from rich.progress import track
+
+    from physgen_control.bags.errors import BagError
+    from physgen_policy.data.bags_to_dataset import bags_in
+    from physgen_policy.data.demonstration import EpisodeRejectedError
+    from physgen_policy.data.lerobot_episode import lerobot_episode
+    from physgen_policy.data.lerobot_writer import LerobotWriter
+
+    bags = bags_in(options.bags)
+    left_out = []
+    with LerobotWriter(options.out, fps=options.rate, images=options.images) as writer:
+        for bag in track(bags, description="converting"):
+            try:
+                writer.add(lerobot_episode(bag, control_rate_hz=options.rate, image_size=options.image_size))
+            except (EpisodeRejectedError, BagError) as error:
+                left_out.append(str(error))
+        for reason in left_out:
+            print(f"left out: {reason}")
+        writer.finish()
+        print(f"{options.out}: LeRobot v3.0, {writer.episodes} episodes, {writer.frames} frames")
     return 0
 
 

@@ -25,6 +25,20 @@ class Conversion:
     left_out: list[str]
 
 
+def bags_in(folders: Sequence[Path]) -> list[Path]:
+    """Every bag under the folders.
+
+    Raises:
+        DatasetError: there is none.
+    """
+    bags = [bag for folder in folders for bag in find_bags(folder)]
+    if not bags:
+        raise DatasetError(
+            f"no bags in {', '.join(str(f) for f in folders)}; record some with `physgen collect`"
+        )
+    return bags
+
+
 def convert_bags(
     folders: Sequence[Path], out: Path, *, view: tuple[int, int], rate_hz: float, track: Track = iter
 ) -> Conversion:
@@ -39,11 +53,7 @@ def convert_bags(
     Raises:
         DatasetError: there is no bag, none is usable, or the dataset was made for something else.
     """
-    bags = [bag for folder in folders for bag in find_bags(folder)]
-    if not bags:
-        raise DatasetError(
-            f"no bags in {', '.join(str(f) for f in folders)}; record some with `physgen collect`"
-        )
+    bags = bags_in(folders)
     summaries = [read_summary(bag) for bag in bags]
     embodiment = Embodiment(
         robot=summaries[0].custom_data.get("robot") or "unknown",

@@ -25,10 +25,11 @@ def splice_views(fixed: UInt8Image, wrist: UInt8Image, height: int, width: int) 
     Returns:
         uint8 [height, 2 * width, 3], a new array.
     """
-    return np.concatenate([_resize(fixed, height, width), _resize(wrist, height, width)], axis=1)
+    return np.concatenate([resize_view(fixed, height, width), resize_view(wrist, height, width)], axis=1)
 
 
-def _resize(image: UInt8Image, height: int, width: int) -> UInt8Image:
+def resize_view(image: UInt8Image, height: int, width: int) -> UInt8Image:
+    """Return an RGB image uint8 [y, x, 3] as [height, width, 3]; the image itself if it has that size."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"a camera image must be uint8 [y, x, 3] RGB, got {image.dtype} {image.shape}")
     if image.shape[:2] == (height, width):

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a LeRobot dataset says of a demonstration: state at the images, applied action, task, who was in command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from physgen_control.bags.reader import EpisodeRecording, ImageStream
+from physgen_control.types import UInt8Image
+from physgen_policy.data.demonstration import EpisodeRejectedError, read_demonstration
+from physgen_policy.data.splice import resize_view
+
+CAMERAS = ("fixed", "wrist")
+STATE_NAMES = (
+    *(f"joint_{i}" for i in range(1, 8)),
+    "gripper_width",
+    *("tcp_x", "tcp_y", "tcp_z"),
+    *("tcp_qx", "tcp_qy", "tcp_qz", "tcp_qw"),
+)
+"""rad, m, m, unit quaternion; poses in the robot's base frame."""
+ACTION_NAMES = ("dx", "dy", "dz", "droll_x", "droll_y", "droll_z", "gripper")
+"""m, rad (axis-angle), +1 open / -1 closed; see docs/interfaces.md."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LerobotEpisode:
+    """T frames: frame k is what was seen and measured before action k was applied.
+
+    state: float32 [T, 15]; action: float32 [T, 7]; is_intervention: bool [T], a human was in command; is_label: bool
+    [T], False where the action is a deliberate disturbance. `image(camera, k)` decodes one image.
+    """
+
+    state: NDArray[np.float32]
+    action: NDArray[np.float32]
+    is_intervention: NDArray[np.bool_]
+    is_label: NDArray[np.bool_]
+    task: str
+    source: str
+    robot: str
+    streams: dict[str, ImageStream]
+    rows: dict[str, list[int]]
+    image_size: int = 0
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    def image(self, camera: str, frame: int) -> UInt8Image:
+        """Return the image of a camera at a frame, uint8 [y, x, 3] RGB; image_size > 0 makes it square."""
+        rgb = self.streams[camera].rgb(self.rows[camera][frame])
+        return resize_view(rgb, self.image_size, self.image_size) if self.image_size else rgb
+
+
+def lerobot_episode(path: Path, *, control_rate_hz: float, image_size: int = 0) -> LerobotEpisode:
+    """Read one bag.
+
+    Args:
+        path: bag folder.
+        control_rate_hz: actions per second wanted.
+        image_size: side of the images in pixels; 0 keeps the recorded size.
+
+    Raises:
+        EpisodeRejectedError: see `read_demonstration`; also an episode without instruction or robot state.
+    """
+    shown = read_demonstration(path, control_rate_hz=control_rate_hz, cameras=CAMERAS)
+    recording = shown.recording
+    if not recording.instruction.strip():
+        raise EpisodeRejectedError(f"{path.name} has no instruction, so there is no task to name")
+    frames = len(shown.actions)
+    rows = {camera: shown.observations[camera][:frames] for camera in CAMERAS}
+    stamps = recording.images[CAMERAS[0]].stamps_ns[rows[CAMERAS[0]]]
+    return LerobotEpisode(
+        state=state_at(recording, stamps),
+        action=shown.values,
+        is_intervention=shown.intervention,
+        is_label=shown.labels,
+        task=recording.instruction,
+        source=path.name,
+        robot=recording.episode.robot,
+        streams={camera: recording.images[camera] for camera in CAMERAS},
+        rows=rows,
+        image_size=image_size,
+    )
+
+
+def state_at(recording: EpisodeRecording, stamps_ns: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the measured state at some stamps, float32 [n, 15], interpolated linearly and held at both ends."""
+    joints, poses = recording.joints, recording.poses
+    if not len(joints.stamps_ns) or not len(poses.stamps_ns):
+        raise EpisodeRejectedError(f"{recording.path.name} has no joint states or no TCP poses")
+    quaternions = poses.quaternions.copy()
+    # Both signs are the same rotation: neighbours must not differ by it.
+    for row in range(1, len(quaternions)):
+        if quaternions[row] @ quaternions[row - 1] < 0:
+            quaternions[row] *= -1
+    measured = np.column_stack([joints.positions, joints.gripper_width])
+    pose = _interpolate(stamps_ns, poses.stamps_ns, np.column_stack([poses.positions, quaternions]))
+    pose[:, 3:] /= np.linalg.norm(pose[:, 3:], axis=1, keepdims=True)
+    state = np.column_stack([_interpolate(stamps_ns, joints.stamps_ns, measured), pose])
+    return state.astype(np.float32)
+
+
+def _interpolate(
+    wanted_ns: NDArray[np.int64], stamps_ns: NDArray[np.int64], values: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    # Relative to the first stamp: nanoseconds since 1970 do not fit into a double.
+    at, known = (wanted_ns - stamps_ns[0]).astype(np.float64), (stamps_ns - stamps_ns[0]).astype(np.float64)
+    return np.column_stack([np.interp(at, known, column) for column in values.T])

@@ -1,0 +1,414 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a LeRobot dataset, format v3.0: many episodes per parquet and video file, tasks, episodes and statistics.
+
+Only pyarrow and the bundled ffmpeg are needed, not the lerobot package, which brings torchvision and CUDA. Layout:
+
+    meta/info.json  meta/stats.json  meta/tasks.parquet  meta/episodes/chunk-000/file-000.parquet
+    data/chunk-000/file-000.parquet
+    videos/observation.images.fixed/chunk-000/file-000.mp4      (images="video")
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import shutil
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PilImage
+
+from physgen_control.errors import UserError
+from physgen_policy.data.dataset import DatasetError
+from physgen_policy.data.lerobot_episode import ACTION_NAMES, CAMERAS, STATE_NAMES, LerobotEpisode
+from physgen_policy.data.lerobot_stats import Stats, image_stats, merge_stats, sampled_images, vector_stats
+
+CODEBASE_VERSION = "v3.0"
+FILES_PER_CHUNK = 1000
+DATA_FILE_MB, VIDEO_FILE_MB = 100, 200
+FILE_PATTERN = "chunk-{chunk_index:03d}/file-{file_index:03d}"
+VIDEO_OPTIONS = ("-g", "2", "-bf", "0", "-crf", "20", "-preset", "veryfast")
+"""A key frame at every second image, as LeRobot writes them: random access decodes two images at most."""
+IMAGES = ("video", "png")
+
+
+def image_key(camera: str) -> str:
+    """Return the feature name of a camera."""
+    return f"observation.images.{camera}"
+
+
+@dataclass(slots=True)
+class _Place:
+    """Which file is being written."""
+
+    chunk: int = 0
+    file: int = 0
+
+    def next(self) -> None:
+        self.file += 1
+        if self.file == FILES_PER_CHUNK:
+            self.chunk, self.file = self.chunk + 1, 0
+
+    def path(self, root: Path, folder: str, suffix: str) -> Path:
+        name = FILE_PATTERN.format(chunk_index=self.chunk, file_index=self.file)
+        return root / folder / f"{name}{suffix}"
+
+
+class _Video:
+    """The video files of one camera, one image after the other."""
+
+    def __init__(self, root: Path, key: str, fps: int, limit_bytes: int) -> None:
+        self.place = _Place()
+        self.frames = 0  # in the open file
+        self._root, self._key, self._fps, self._limit = root, key, fps, limit_bytes
+        self._pipe: Generator[None, Any, None] | None = None
+
+    def add(self, rgb: NDArray[np.uint8]) -> None:
+        import imageio_ffmpeg
+
+        if self._pipe is None:
+            path = self.place.path(self._root, f"videos/{self._key}", ".mp4")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            height, width = rgb.shape[:2]
+            self._pipe = imageio_ffmpeg.write_frames(
+                str(path),
+                (width, height),
+                fps=self._fps,
+                codec="libx264",
+                pix_fmt_out="yuv420p",
+                quality=None,
+                macro_block_size=1,
+                ffmpeg_log_level="error",
+                output_params=list(VIDEO_OPTIONS),
+            )
+            self._pipe.send(None)
+        self._pipe.send(np.ascontiguousarray(rgb))
+        self.frames += 1
+
+    def end_of_episode(self) -> None:
+        """Begin a new file if this one is large enough."""
+        path = self.place.path(self._root, f"videos/{self._key}", ".mp4")
+        if path.is_file() and path.stat().st_size >= self._limit:
+            self.close()
+            self.place.next()
+
+    def close(self) -> None:
+        if self._pipe is not None:
+            self._pipe.close()
+        self._pipe, self.frames = None, 0
+
+
+class LerobotWriter:
+    """Writes `folder.partial` and renames it when finished; use as a context manager.
+
+    Args:
+        folder: dataset folder to create.
+        fps: control steps per second, a whole number (the format stores an integer).
+        images: "video" (H.264, lossy) or "png" (lossless, in the parquet files).
+        data_file_bytes: size at which a parquet file is closed.
+        video_file_bytes: size at which a video file is closed.
+
+    Raises:
+        DatasetError: the folder exists, the rate is not whole, or pyarrow is not installed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        fps: float,
+        images: str = "video",
+        data_file_bytes: int = DATA_FILE_MB * 2**20,
+        video_file_bytes: int = VIDEO_FILE_MB * 2**20,
+    ) -> None:
+        if importlib.util.find_spec("pyarrow") is None:
+            raise DatasetError(
+                "a LeRobot dataset needs pyarrow, which `./physgen convert --format lerobot` installs"
+            )
+        if images not in IMAGES:
+            raise DatasetError(f"images must be one of {', '.join(IMAGES)}, got {images!r}")
+        if fps != round(fps) or fps < 1:
+            raise DatasetError(f"a LeRobot dataset has a whole number of frames per second, got {fps:g}")
+        self.folder = folder
+        self._root = folder.with_name(folder.name + ".partial")
+        for taken in (folder, self._root):
+            if taken.exists():
+                raise DatasetError(f"{taken} exists already: choose a new --out folder or remove it")
+        self._root.mkdir(parents=True)
+        self._fps = round(fps)
+        self._video = images == "video"
+        self._data_limit = data_file_bytes
+        self._videos = {
+            camera: _Video(self._root, image_key(camera), self._fps, video_file_bytes) for camera in CAMERAS
+        }
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._robot = ""
+        self._tasks: dict[str, int] = {}
+        self._rows: list[dict[str, Any]] = []  # of meta/episodes
+        self._stats: list[dict[str, Stats]] = []
+        self._frames = 0
+        self._place = _Place()
+        self._file: Any = None  # pyarrow.parquet.ParquetWriter
+
+    def __enter__(self) -> LerobotWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+        if self._root.exists():
+            shutil.rmtree(self._root, ignore_errors=True)
+
+    @property
+    def episodes(self) -> int:
+        """Episodes so far."""
+        return len(self._rows)
+
+    @property
+    def frames(self) -> int:
+        """Frames so far."""
+        return self._frames
+
+    def add(self, episode: LerobotEpisode) -> None:
+        """Append one episode; an episode that cannot be decoded to its end leaves the dataset as it was.
+
+        Raises:
+            DatasetError: other image sizes or another robot than the episodes before.
+            BagError: an image is damaged.
+        """
+        count = len(episode)
+        stats = {image_key(camera): self._look_at(episode, camera) for camera in CAMERAS}
+        self._check_robot(episode)
+        task = self._tasks.setdefault(episode.task, len(self._tasks))
+        index = np.arange(count, dtype=np.int64)
+        columns: dict[str, NDArray[Any]] = {
+            "observation.state": episode.state,
+            "action": episode.action,
+            "is_intervention": episode.is_intervention,
+            "is_label": episode.is_label,
+            "timestamp": (index / self._fps).astype(np.float32),
+            "frame_index": index,
+            "episode_index": np.full(count, self.episodes, np.int64),
+            "index": index + self._frames,
+            "task_index": np.full(count, task, np.int64),
+        }
+        stats |= {name: vector_stats(values.reshape(count, -1)) for name, values in columns.items()}
+        row: dict[str, Any] = {
+            "episode_index": self.episodes,
+            "tasks": [episode.task],
+            "length": count,
+            "dataset_from_index": self._frames,
+            "dataset_to_index": self._frames + count,
+            "source": episode.source,
+        }
+        if self._video:
+            row |= self._add_video(episode)
+        row |= self._add_table(columns, episode)
+        row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
+        for name, values in stats.items():
+            row |= {f"stats/{name}/{key}": value.tolist() for key, value in values.items()}
+        self._rows.append(row)
+        self._stats.append(stats)
+        self._frames += count
+
+    def finish(self) -> Path:
+        """Write the metadata and give the folder its name."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if not self._rows:
+            raise DatasetError("no usable episode was found, so no dataset was written")
+        self._close()
+        path = self._root / "meta/episodes/chunk-000/file-000.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(self._rows), path)
+        pq.write_table(_task_table(list(self._tasks)), self._root / "meta/tasks.parquet")
+        merged = {name: merge_stats([stats[name] for stats in self._stats]) for name in self._stats[0]}
+        plain = {name: {key: v.tolist() for key, v in values.items()} for name, values in merged.items()}
+        self._write_json("meta/stats.json", plain)
+        self._write_json("meta/info.json", self._info())
+        self._root.rename(self.folder)
+        return self.folder
+
+    # --- parts of an episode ---
+
+    def _look_at(self, episode: LerobotEpisode, camera: str) -> Stats:
+        """Decode every image once before anything is written; statistics of some of them."""
+        wanted = set(sampled_images(len(episode)))
+        kept = []
+        for frame in range(len(episode)):
+            rgb = episode.image(camera, frame)
+            shape = self._shapes.setdefault(camera, rgb.shape)
+            if rgb.shape != shape:
+                raise DatasetError(
+                    f"{episode.source} has images of {rgb.shape[1]}x{rgb.shape[0]} from the camera {camera}, the "
+                    f"dataset has {shape[1]}x{shape[0]}: give all one size with --image-size"
+                )
+            if self._video and (shape[0] % 2 or shape[1] % 2):
+                raise DatasetError(
+                    f"a video needs even image sides, got {shape[1]}x{shape[0]}: choose --images png or --image-size"
+                )
+            if frame in wanted:
+                kept.append(rgb)
+        return image_stats(kept)
+
+    def _check_robot(self, episode: LerobotEpisode) -> None:
+        self._robot = self._robot or episode.robot
+        if episode.robot != self._robot:
+            raise DatasetError(
+                f"{episode.source} was recorded with the robot {episode.robot!r}, the dataset is of {self._robot!r}"
+            )
+
+    def _add_video(self, episode: LerobotEpisode) -> dict[str, Any]:
+        row: dict[str, Any] = {}
+        for camera, video in self._videos.items():
+            key = f"videos/{image_key(camera)}"
+            row |= {f"{key}/chunk_index": video.place.chunk, f"{key}/file_index": video.place.file}
+            row[f"{key}/from_timestamp"] = video.frames / self._fps
+            for frame in range(len(episode)):
+                video.add(episode.image(camera, frame))
+            row[f"{key}/to_timestamp"] = video.frames / self._fps
+            video.end_of_episode()
+        return row
+
+    def _add_table(self, columns: dict[str, NDArray[Any]], episode: LerobotEpisode) -> dict[str, Any]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        arrays = {name: _arrow(values) for name, values in columns.items()}
+        if not self._video:
+            for camera in CAMERAS:
+                pictures = [
+                    {"bytes": _png(episode.image(camera, k)), "path": f"frame-{k:06d}.png"}
+                    for k in range(len(episode))
+                ]
+                kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+                arrays[image_key(camera)] = pa.array(pictures, kind)
+        table = pa.table(arrays)
+        path = self._place.path(self._root, "data", ".parquet")
+        if self._file is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = pq.ParquetWriter(path, table.schema, compression="snappy")
+        self._file.write_table(table)
+        row = {"data/chunk_index": self._place.chunk, "data/file_index": self._place.file}
+        if path.stat().st_size >= self._data_limit:
+            self._file.close()
+            self._file = None
+            self._place.next()
+        return row
+
+    # --- metadata ---
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "codebase_version": CODEBASE_VERSION,
+            "robot_type": self._robot or None,
+            "total_episodes": self.episodes,
+            "total_frames": self._frames,
+            "total_tasks": len(self._tasks),
+            "chunks_size": FILES_PER_CHUNK,
+            "data_files_size_in_mb": DATA_FILE_MB,
+            "video_files_size_in_mb": VIDEO_FILE_MB,
+            "fps": self._fps,
+            "splits": {"train": f"0:{self.episodes}"},
+            "data_path": f"data/{FILE_PATTERN}.parquet",
+            "video_path": f"videos/{{video_key}}/{FILE_PATTERN}.mp4" if self._video else None,
+            "features": self._features(),
+        }
+
+    def _features(self) -> dict[str, Any]:
+        features: dict[str, Any] = {}
+        for camera in CAMERAS:
+            height, width, _ = self._shapes[camera]
+            feature: dict[str, Any] = {
+                "dtype": "video" if self._video else "image",
+                "shape": [height, width, 3],
+                "names": ["height", "width", "channels"],
+            }
+            if self._video:
+                feature["info"] = {
+                    "video.height": height,
+                    "video.width": width,
+                    "video.codec": "h264",
+                    "video.pix_fmt": "yuv420p",
+                    "video.is_depth_map": False,
+                    "video.fps": self._fps,
+                    "video.channels": 3,
+                    "has_audio": False,
+                }
+            features[image_key(camera)] = feature
+        features |= {
+            "observation.state": _feature("float32", len(STATE_NAMES), STATE_NAMES),
+            "action": _feature("float32", len(ACTION_NAMES), ACTION_NAMES),
+            "is_intervention": _feature("bool", 1),
+            "is_label": _feature("bool", 1),
+            "timestamp": _feature("float32", 1),
+        }
+        names = ("frame_index", "episode_index", "index", "task_index")
+        return features | {name: _feature("int64", 1) for name in names}
+
+    def _write_json(self, name: str, values: dict[str, Any]) -> None:
+        text = json.dumps(values, indent=4, ensure_ascii=False)
+        (self._root / name).write_text(text + "\n", encoding="utf-8")
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        for video in self._videos.values():
+            try:
+                video.close()
+            except OSError as error:
+                raise UserError(f"a video of {self.folder} could not be finished: {error}") from error
+
+
+def _feature(dtype: str, size: int, names: tuple[str, ...] | None = None) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": [size], "names": list(names) if names else None}
+
+
+def _arrow(values: NDArray[Any]) -> Any:
+    """Return a column: scalars [n], or lists of fixed length [n, d]."""
+    import pyarrow as pa
+
+    if values.ndim == 1:
+        return pa.array(values)
+    return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+
+
+def _png(rgb: NDArray[np.uint8]) -> bytes:
+    buffer = io.BytesIO()
+    PilImage.fromarray(rgb).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _task_table(tasks: list[str]) -> Any:
+    """Return the task table as pandas would store it: the task is the index, `task_index` the only column."""
+    import pyarrow as pa
+
+    name = "__index_level_0__"
+    described = [
+        {"name": None, "field_name": field, "pandas_type": kind, "numpy_type": numpy, "metadata": None}
+        for field, kind, numpy in (("task_index", "int64", "int64"), (name, "unicode", "object"))
+    ]
+    described[0]["name"] = "task_index"
+    pandas = {
+        "index_columns": [name],
+        "column_indexes": [
+            {
+                "name": None,
+                "field_name": None,
+                "pandas_type": "unicode",
+                "numpy_type": "object",
+                "metadata": {"encoding": "UTF-8"},
+            }
+        ],
+        "columns": described,
+        "creator": {"library": "pyarrow", "version": pa.__version__},
+        "pandas_version": "2.2.0",
+    }
+    columns = {"task_index": pa.array(range(len(tasks)), pa.int64()), name: pa.array(tasks, pa.string())}
+    return pa.table(columns).replace_schema_metadata({"pandas": json.dumps(pandas)})
