@@ -9,7 +9,17 @@ import numpy as np
 
 from physgen_control.types import Float64Array
 from physgen_sim_bridge.libero.grasps import Grasp, grasp_of
-from physgen_sim_bridge.libero.motion import CLOSED, OPEN, Script, State, Target, hold, reach, rise
+from physgen_sim_bridge.libero.motion import (
+    CLOSED,
+    OPEN,
+    Script,
+    State,
+    Target,
+    angle_between,
+    hold,
+    reach,
+    rise,
+)
 
 CLEARANCE = 0.05
 """Air between the finger tips and an object's top while moving over it [m]."""
@@ -66,12 +76,13 @@ def pick(name: str, place: Place, attempt: int, state: State) -> Script:
         state = yield from rise(over, OPEN, state)
     for _ in range(80):
         hover = np.array([grasp.position[0], grasp.position[1], over])
-        if _reached(hover, grasp, state, 0.012):
+        # A hand that comes down beside its place touches the neighbours.
+        if _reached(hover, grasp, state, sideways=0.005, height=0.02):
             break
         state = yield Target(hover, grasp.rotation, OPEN)
         grasp = _follow(name, grasp, grasp_of(name, state, attempt, place.angles))
     for _ in range(50):
-        if _reached(grasp.position, grasp, state, 0.006):
+        if _reached(grasp.position, grasp, state, sideways=0.006, height=0.004):
             break
         state = yield Target(grasp.position, grasp.rotation, OPEN, 0.6)
     closing = Target(grasp.position, grasp.rotation, CLOSED)
@@ -120,13 +131,10 @@ def held(name: str, state: State) -> bool:
     return near and state.width > 0.003
 
 
-def _reached(position: Float64Array, grasp: Grasp, state: State, within: float) -> bool:
-    from physgen_sim_bridge.libero.motion import angle_between
-
-    return (
-        float(np.linalg.norm(position - state.hand)) < within
-        and angle_between(grasp.rotation, state.rotation) < 0.08
-    )
+def _reached(position: Float64Array, grasp: Grasp, state: State, *, sideways: float, height: float) -> bool:
+    away = position - state.hand
+    near = float(np.hypot(away[0], away[1])) < sideways and abs(float(away[2])) < height
+    return near and angle_between(grasp.rotation, state.rotation) < 0.08
 
 
 def _follow(name: str, chosen: Grasp, now: Grasp) -> Grasp:
