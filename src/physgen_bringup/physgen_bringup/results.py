@@ -72,6 +72,7 @@ class Protocol:
     max_steps: int
     success_rule: str
     transport: str  # "in-process" or "ros"
+    assets: str = ""  # which scene files, where the simulator does not bring its own
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,7 +152,8 @@ def read(path: Path) -> Evaluation:
         checkpoint = values["checkpoint"] or {"path": "", "sha256": ""}
         names = {f.name for f in fields(Protocol)} - {"checkpoint_path", "checkpoint_sha256"}
         protocol = Protocol(
-            **{name: values[name] for name in names},
+            **{name: values[name] for name in names - {"assets"}},
+            assets=values.get("assets", ""),
             checkpoint_path=checkpoint["path"],
             checkpoint_sha256=checkpoint["sha256"],
         )

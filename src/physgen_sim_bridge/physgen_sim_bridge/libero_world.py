@@ -26,11 +26,10 @@ from physgen_sim_bridge.libero.simulator import (
     init_states_path,
     make_native_env,
 )
-from physgen_sim_bridge.libero.tasks import SETTLE_STEPS, SUCCESS_RULE, libero_tasks
+from physgen_sim_bridge.libero.tasks import CONTROL_MODE, SETTLE_STEPS, SUCCESS_RULE, libero_tasks
 from physgen_sim_bridge.world import CameraSpec, Observation, WorldSpec
 
 CONTROL_PERIOD_NS = 1_000_000_000 // CONTROL_HZ
-CONTROL_MODE = "OSC_POSE"
 MAX_PLACEMENTS = 100
 """Tries to place the fixtures of a scene before giving up."""
 
@@ -43,9 +42,9 @@ _JOINT_FREE = 0  # mujoco.mjtJoint.mjJNT_FREE; mujoco is not imported here
 class LiberoWorld:
     """One LIBERO environment; see the World protocol.
 
-    An episode begins with a stored initial state (`init_state`; -1 means seed modulo their number) after the benchmark's
-    settling steps, which are not counted. The seed decides what the stored state does not hold: where the fixtures
-    stand. With render=False the images are black and no picture is drawn.
+    An episode begins with a stored initial state (`init_state`; -1 means seed modulo their number) after the
+    benchmark's settling steps, which are not counted. The seed decides what the stored state does not hold: where the
+    fixtures stand. With render=False the images are black and no picture is drawn.
 
     Poses are in the robot's base frame. objects holds every movable object and fixture under its BDDL name, each moving
     part of a fixture (drawers, doors, knobs) under its body's name, and the regions of the goal.
@@ -72,7 +71,9 @@ class LiberoWorld:
             raise UserError(f"A seed must be in [0, 2^32), but it is {seed}.")
         count = len(self._states)
         if not -1 <= init_state < count:
-            raise UserError(f"{self.spec.task} has initial states 0 to {count - 1}, but init_state is {init_state}.")
+            raise UserError(
+                f"{self.spec.task} has initial states 0 to {count - 1}, but init_state is {init_state}."
+            )
         state = self._states[seed % count if init_state == -1 else init_state]
         with _numpy_seed(seed):
             self._place_fixtures()
@@ -157,7 +158,8 @@ class LiberoWorld:
     def _body_pose(self, body: str) -> Pose:
         data = self._env.sim.data
         return Pose(
-            position=np.array(data.get_body_xpos(body)) - self._base, quaternion=_xyzw(data.get_body_xquat(body))
+            position=np.array(data.get_body_xpos(body)) - self._base,
+            quaternion=_xyzw(data.get_body_xquat(body)),
         )
 
     def _site_pose(self, site: str) -> Pose:
@@ -229,9 +231,9 @@ def _xyzw(quaternion: Any) -> Float64Array:
 @contextmanager
 def _numpy_seed(seed: int) -> Iterator[None]:
     """Robosuite samples from NumPy's global generator: seed it for the block, then give it back as it was."""
-    state = np.random.get_state()  # noqa: NPY002
-    np.random.seed(seed)  # noqa: NPY002
+    state = np.random.get_state()
+    np.random.seed(seed)
     try:
         yield
     finally:
-        np.random.set_state(state)  # noqa: NPY002
+        np.random.set_state(state)

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from physgen_bringup.results import EpisodeResult, Evaluation
 
 MAX_WORKERS = 64
+SUITES = (
+    "maniskill",
+    "libero",
+    "libero_spatial",
+    "libero_object",
+    "libero_goal",
+    "libero_10",
+    "libero_90",
+    "fake",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,9 +35,11 @@ def build_parser() -> argparse.ArgumentParser:
         "run that was interrupted continues in its output folder.",
     )
     parser.add_argument(
-        "--suite", default="maniskill", choices=("maniskill", "libero", "fake"), help="simulator"
+        "--suite", default="maniskill", choices=SUITES, help="simulator, or a suite of LIBERO"
     )
-    parser.add_argument("--task", default="", help="environment id; default: the suite's first task")
+    parser.add_argument(
+        "--task", default="", help="environment id, or number in a LIBERO suite; default: the first"
+    )
     parser.add_argument("--episodes", type=int, default=25, help="number of episodes (default 25)")
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of the first episode; episode i has seed + i"
@@ -72,6 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     if options.policy == "random" and options.through_ros:
         raise UserError("--policy random has no node; drop --through-ros")
+    from physgen_sim_bridge.registry import resolve_suite
+
+    options.suite, options.task = resolve_suite(options.suite, options.task)
     if options.libero_assets:
         os.environ["PHYSGEN_LIBERO_ASSETS"] = str(Path(options.libero_assets).expanduser().resolve())
     return _through_ros(options) if options.through_ros else _in_process(options)
@@ -191,6 +206,7 @@ def _print_header(options: argparse.Namespace, task: str, checkpoint: Path | Non
         f"  step limit    {protocol.max_steps}\n"
         f"  success rule  {protocol.success_rule}\n"
         f"  control mode  {protocol.control_mode}"
+        + (f"\n  assets        {protocol.assets}" if protocol.assets else "")
         + (
             f"\n  checkpoint    {protocol.checkpoint_path} ({protocol.checkpoint_sha256[:12]})"
             if checkpoint

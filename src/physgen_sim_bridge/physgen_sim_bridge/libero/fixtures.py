@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scripts for what does not come along: drawers, the stove's knob, a plate that is pushed."""
+"""Scripts for what does not come along: drawers, the stove's knob, a plate that slides."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ HANDLE_X, HANDLE_Y = -0.0028, -0.1016
 
 TILT = 1.1
 """The hand leans this far towards the cabinet [rad], so that it comes in below the next handle."""
+
+PLATE_RADIUS, PLATE_GRASP = 0.066, 0.014
+"""Where the fingers close on a plate's rim: from its middle, and above its origin [m]."""
 
 KNOB_TOP = 0.05
 """Height of the stove's knob above the stove's origin [m]."""
@@ -68,7 +71,8 @@ def open_drawer(drawer: Drawer, distance: float, state: State) -> Script:
         # Fingers above and below the bar; the hand leans in, away from where the drawer comes to.
         rotation = downward(float(np.arctan2(-outward[1], -outward[0])), TILT)
         lean = rotation[:, 2]
-        handle = drawer.handle(state)
+        # A little outside of the bar's middle: the finger tips would touch the drawer's front otherwise.
+        handle = drawer.handle(state) + 0.008 * outward
         state = yield from reach(Target(handle - 0.10 * lean, rotation, OPEN), state, within=0.012, limit=90)
         state = yield from reach(Target(handle, rotation, OPEN, 0.6), state, within=0.006, limit=40)
         closing = Target(handle, rotation, CLOSED)
@@ -80,9 +84,9 @@ def open_drawer(drawer: Drawer, distance: float, state: State) -> Script:
                 break
             if float(np.linalg.norm(state.hand - drawer.handle(state))) > 0.04:
                 break
-            pull = state.hand + outward * max(0.008, min(0.03, left))
+            pull = state.hand + outward * max(0.008, min(0.02, left))
             pull[2] = drawer.handle(state)[2]
-            state = yield Target(pull, rotation, CLOSED, 0.8)
+            state = yield Target(pull, rotation, CLOSED, 0.6)
         state = yield from hold(6, OPEN, state)
         away = Target(state.hand - 0.08 * lean, rotation, OPEN)
         state = yield from reach(away, state, within=0.02, limit=25)
@@ -109,11 +113,11 @@ def close_drawer(drawer: Drawer, state: State) -> Script:
 def turn_knob(stove: str, angle: float, state: State) -> Script:
     """Pinch the stove's knob and turn it by `angle` [rad] from where it is (positive is on)."""
     knob = f"{stove}_button"
-    start = _heading_of(knob, state)
+    start = heading_of(knob, state)
     for _ in range(4):
         axis = state.position(knob)
         # The knob is a bar along its own y axis: the fingers close across it.
-        heading = nearest_heading(_heading_of(knob, state), state)
+        heading = nearest_heading(heading_of(knob, state), state)
         position = axis + np.array([0.0, 0.0, KNOB_TOP - 0.012])
         above = Target(position + np.array([0.0, 0.0, 0.07]), downward(heading), OPEN)
         state = yield from reach(above, state, within=0.008, limit=90)
@@ -123,43 +127,48 @@ def turn_knob(stove: str, angle: float, state: State) -> Script:
         for _ in range(10):
             state = yield closing
         for _ in range(60):
-            turned = _wrapped(_heading_of(knob, state) - start)
+            turned = _wrapped(heading_of(knob, state) - start)
             if turned > angle:
                 break
-            ahead = nearest_heading(_heading_of(knob, state), state) + 0.5
+            ahead = nearest_heading(heading_of(knob, state), state) + 0.5
             state = yield Target(position, downward(ahead), CLOSED)
         state = yield from hold(6, OPEN, state)
         state = yield from rise(float(state.hand[2]) + 0.10, OPEN, state, limit=25)
-        if _wrapped(_heading_of(knob, state) - start) > angle - 0.1:
+        if _wrapped(heading_of(knob, state) - start) > angle - 0.1:
             break
     return state
 
 
-def push_plate(plate: str, region: str, state: State) -> Script:
-    """Put closed fingers into the plate and drag it by its rim to the middle of a region on the table."""
-    for _ in range(3):
+def drag_plate(plate: str, region: str, state: State) -> Script:
+    """Pinch the plate's rim on the side it should go to and drag it to the middle of a region on the table."""
+    for _ in range(8):
         way = (state.position(region) - state.position(plate))[:2]
         if float(np.hypot(way[0], way[1])) < 0.015:
             break
         ahead = np.array([*way, 0.0]) / float(np.hypot(way[0], way[1]))
         rotation = downward(nearest_heading(float(np.arctan2(ahead[1], ahead[0])), state))
-        inside = state.position(plate) + 0.035 * ahead
-        low = float(state.position(plate)[2]) + 0.019
-        above = np.array([inside[0], inside[1], low + 0.08])
-        state = yield from reach(Target(above, rotation, CLOSED), state, within=0.01, limit=90)
-        down = np.array([inside[0], inside[1], low])
-        state = yield from reach(Target(down, rotation, CLOSED, 0.6), state, within=0.008, limit=40)
+        rim = state.position(plate) + PLATE_RADIUS * ahead
+        rim[2] += PLATE_GRASP
+        above = Target(rim + np.array([0.0, 0.0, 0.06]), rotation, OPEN)
+        state = yield from reach(above, state, within=0.008, limit=90)
+        state = yield from reach(Target(rim, rotation, OPEN, 0.6), state, within=0.004, limit=40)
+        for _ in range(10):
+            state = yield Target(rim, rotation, CLOSED)
+        grip = state.hand - state.position(plate)
         for _ in range(90):
-            left = (state.position(region) - state.position(plate))[:2]
-            if float(left @ ahead[:2]) < 0.0:
+            left = state.position(region) - state.position(plate)
+            if float(left[:2] @ ahead[:2]) < 0.005:
                 break
-            drag = np.array([state.hand[0] + left[0], state.hand[1] + left[1], low])
-            state = yield Target(drag, rotation, CLOSED, 0.7)
-        state = yield from rise(low + 0.10, CLOSED, state, limit=25)
+            if float(np.linalg.norm((state.hand - state.position(plate) - grip)[:2])) > 0.03:
+                break
+            drag = np.array([state.hand[0] + left[0], state.hand[1] + left[1], rim[2]])
+            state = yield Target(drag, rotation, CLOSED, 0.4)
+        state = yield from hold(6, OPEN, state)
+        state = yield from rise(float(rim[2]) + 0.08, OPEN, state, limit=25)
     return state
 
 
-def _heading_of(name: str, state: State) -> float:
+def heading_of(name: str, state: State) -> float:
     """Direction of a body's x axis, seen from above [rad]."""
     axis = matrix(state.objects[name].quaternion)[:, 0]
     return float(np.arctan2(axis[1], axis[0]))

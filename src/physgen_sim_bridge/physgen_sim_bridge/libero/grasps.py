@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where to take LIBERO's objects: sizes of their collision geometry and the grasps that follow from them. Pure NumPy."""
+"""Where to take LIBERO's objects: sizes of their collision geometry and the grasps that follow from them."""
 
 from __future__ import annotations
 
@@ -60,11 +60,15 @@ RIMS = {
 
 @dataclass(frozen=True, slots=True)
 class Grasp:
-    """A hand pose around an object: position of the grip site [m] and rotation; top [m]: height of the object."""
+    """A hand pose around an object: position of the grip site [m] and rotation; top [m]: height of the object.
+
+    inward: unit vector from a rim to the middle of its vessel; zero for other objects.
+    """
 
     position: Float64Array
     rotation: Float64Array
     top: float
+    inward: Float64Array
 
 
 def category(name: str) -> str:
@@ -91,7 +95,7 @@ def _rim_grasp(name: str, rim: Rim, state: State, angle: float) -> Grasp:
     up = axes[:, 2]
     flat = outward - up * float(outward @ up)
     position = pose.position + up * rim.height + rim.radius * flat / float(np.linalg.norm(flat))
-    return Grasp(position, downward(nearest_heading(angle, state)), float(position[2]) + 0.015)
+    return Grasp(position, downward(nearest_heading(angle, state)), float(position[2]) + 0.015, -outward)
 
 
 def _box_grasp(name: str, state: State, attempt: int) -> Grasp:
@@ -102,7 +106,7 @@ def _box_grasp(name: str, state: State, attempt: int) -> Grasp:
     height = max(bottom + FINGER_BELOW + 0.001, top - PALM_ABOVE)
     heading = _closing_direction(axes, high - low, state, attempt)
     heading += _free_turn(np.array([centre[0], centre[1], height]), heading, name, state)
-    return Grasp(np.array([centre[0], centre[1], height]), downward(heading), float(top))
+    return Grasp(np.array([centre[0], centre[1], height]), downward(heading), float(top), np.zeros(3))
 
 
 def _footprint(name: str, state: State) -> tuple[Float64Array, Float64Array]:

@@ -98,7 +98,9 @@ def nearest_heading(heading: float, state: State) -> float:
     return current + float((heading - current + np.pi / 2) % np.pi - np.pi / 2)
 
 
-def reach(target: Target, state: State, *, within: float = 0.01, turned: float = 0.1, limit: int = 60) -> Script:
+def reach(
+    target: Target, state: State, *, within: float = 0.01, turned: float = 0.1, limit: int = 60
+) -> Script:
     """Go to a target until the hand is `within` [m] and `turned` [rad] of it, at most `limit` steps."""
     for _ in range(limit):
         left = float(np.linalg.norm(target.position - state.hand))
@@ -119,7 +121,9 @@ def hold(steps: int, gripper: float, state: State) -> Script:
 def rise(height: float, gripper: float, state: State, *, limit: int = 60) -> Script:
     """Go straight up (or down) to a height [m]."""
     position = np.array([state.hand[0], state.hand[1], height])
-    return (yield from reach(Target(position, state.rotation.copy(), gripper), state, within=0.02, limit=limit))
+    return (
+        yield from reach(Target(position, state.rotation.copy(), gripper), state, within=0.02, limit=limit)
+    )
 
 
 def angle_between(one: Float64Array, other: Float64Array) -> float:
