@@ -54,6 +54,12 @@ def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
         default="maniskill",
         help=f"simulations to set up, comma separated, of {', '.join(SIMULATIONS)} (default: %(default)s)",
     )
+    parser.add_argument(
+        "--libero-assets",
+        default="",
+        metavar="DIR",
+        help="use this folder of LIBERO's scene files instead of downloading them (420 MB)",
+    )
     parser.add_argument("--viewer", action="store_true", help="the rerun viewer too")
     parser.add_argument("--teleop", action="store_true", help="the SpaceMouse library too")
     parser.add_argument("--dev", action="store_true", help="the tools of `./physgen test` too")
@@ -70,9 +76,18 @@ def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
     }
     started = time.monotonic()
     status = ensure(layout, frozenset(name for name in EXTRAS if wanted[name]))
+    if status == 0 and "libero" in simulations:
+        status = libero_assets(layout, options.libero_assets)
     if status == 0:
         print(f"physgen is set up in {layout.home} ({time.monotonic() - started:.1f} s).")
     return status
+
+
+def libero_assets(layout: Layout, folder: str) -> int:
+    """Check or download LIBERO's scene files, which no package holds; its sentence is already printed on failure."""
+    environment = runtime_environment(layout, os.environ)
+    command = [str(layout.python), "-P", "-m", "physgen_sim_bridge.libero.assets", folder]
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 def in_venv(layout: Layout, module: str, arguments: Sequence[str]) -> int:

@@ -87,7 +87,7 @@ class Collector:
     def collect(self, seed: int, folder: Path) -> CollectedEpisode:
         """Record the episode of `seed` into folder/<task>_<seed>; its outcome is in the bag, failures are kept too."""
         spec, config = self._world.spec, self._config
-        path = folder / f"{spec.task}_{seed:06d}"
+        path = folder / bag_name(spec.task, seed)
         rng = np.random.default_rng((seed, 0x9E37))
         observation = self._world.reset(seed)
         self._expert.reset()
@@ -95,7 +95,7 @@ class Collector:
         led_steps = HORIZON * int(rng.integers(1, config.led_chunks + 1)) if self._leader else 0
         max_steps = config.max_steps or spec.default_max_steps
         episode = Episode(
-            episode_id=f"collect-{spec.task}-{seed}",
+            episode_id=f"collect-{flat_name(spec.task)}-{seed}",
             task=spec.task,
             seed=seed,
             instruction=spec.instruction,
@@ -200,6 +200,16 @@ class Collector:
             )
             for camera in (spec.fixed_camera, spec.wrist_camera)
         }
+
+
+def flat_name(task: str) -> str:
+    """A task's name as part of a file name: libero_object/3 is libero_object-3."""
+    return task.replace("/", "-")
+
+
+def bag_name(task: str, seed: int) -> str:
+    """Name of the folder that holds the episode of a seed."""
+    return f"{flat_name(task)}_{seed:06d}"
 
 
 def disturbed(action: AppliedAction, executed: Float32Array, robot: RobotState) -> AppliedAction:

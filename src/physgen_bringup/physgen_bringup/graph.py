@@ -211,9 +211,17 @@ def _controller(arguments: LaunchArguments) -> NodeSpec:
             "gripper_interface": "auto" if _has_gripper(arguments) else "none",
             **patience,
         },
-        default_files=(config_file("controller_sim.yaml" if stepped else "controller_fr3.yaml"),),
+        default_files=_controller_files(arguments),
         override_files=_user_files(arguments),
     )
+
+
+def _controller_files(arguments: LaunchArguments) -> tuple[Path, ...]:
+    if not arguments.stepped:
+        return (config_file("controller_fr3.yaml"),)
+    # LIBERO's tables lie lower and its stove nearer than what the limits for ManiSkill allow.
+    names = ["controller_sim.yaml", *(["controller_libero.yaml"] if arguments.sim == "libero" else [])]
+    return tuple(config_file(name) for name in names)
 
 
 def _has_gripper(arguments: LaunchArguments) -> bool:

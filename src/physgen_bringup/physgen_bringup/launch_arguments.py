@@ -410,6 +410,10 @@ def _check_simulation(arguments: LaunchArguments) -> None:
             f"`physgen setup --sim {arguments.sim}`"
         )
     check_task(arguments.sim, arguments.task)
+    if arguments.sim == "libero":
+        from physgen_sim_bridge.libero.assets import find_assets
+
+        find_assets()
 
 
 def check_task(sim: str, task: str) -> None:

@@ -145,6 +145,7 @@ def header(spec: EvaluationSpec, preset: Preset | None, transport: str = "in-pro
         f"  step limit    {protocol.max_steps}",
         f"  success rule  {protocol.success_rule}",
         f"  control mode  {protocol.control_mode}",
+        *([f"  assets        {protocol.assets}"] if protocol.assets else []),
     ]
     if spec.checkpoint:
         lines.append(f"  checkpoint    {protocol.checkpoint_path} ({protocol.checkpoint_sha256[:12]})")

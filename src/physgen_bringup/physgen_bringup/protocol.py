@@ -12,11 +12,12 @@ from physgen_bringup.results import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRules:
-    """What a simulator says of a task."""
+    """What a simulator says of a task; assets names the set of scene files where it is not the simulator's own."""
 
     control_mode: str
     success_rule: str
     max_steps: int
+    assets: str = ""
 
 
 def task_rules(sim: str, task: str) -> TaskRules:
@@ -28,6 +29,16 @@ def task_rules(sim: str, task: str) -> TaskRules:
         # The world's WorldSpec says the same; asking it would start the simulator.
         return TaskRules(
             control_mode="pd_ee_delta_pose", success_rule=entry.success_rule, max_steps=entry.max_steps
+        )
+    if sim == "libero":
+        from physgen_sim_bridge.libero.assets import describe_assets, find_assets
+        from physgen_sim_bridge.libero.tasks import CONTROL_MODE, SUCCESS_RULE, libero_tasks
+
+        return TaskRules(
+            control_mode=CONTROL_MODE,
+            success_rule=SUCCESS_RULE,
+            max_steps=libero_tasks()[task].max_steps,
+            assets=str(describe_assets(find_assets())),
         )
     from physgen_sim_bridge.registry import make_world, runs_by_itself
 
@@ -81,6 +92,7 @@ def make_protocol(
         delay_steps=delay_steps,
         lead_steps=lead_steps,
         batch=batch,
+        assets=rules.assets,
     )
 
 

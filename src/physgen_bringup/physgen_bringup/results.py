@@ -85,6 +85,7 @@ class Protocol:
     delay_steps: int = 0
     lead_steps: int = 0
     batch: int = 0
+    assets: str = ""  # which scene files, where the simulator does not bring its own
 
 
 @dataclass(slots=True, kw_only=True)

@@ -15,6 +15,8 @@ import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_control.types import ACTION_DIM, Float32Array, Float64Array, Pose
+from physgen_sim_bridge.libero.experts import make_libero_expert
+from physgen_sim_bridge.libero.tasks import libero_tasks
 
 OPEN = 1.0
 CLOSED = -1.0
@@ -58,9 +60,12 @@ def make_expert(task: str) -> Expert:
             return CautiousExpert(PickExpert())
         case "FrankaPush-v0":
             return CautiousExpert(PushExpert())
+    if task in libero_tasks():
+        return make_libero_expert(task)
     raise UserError(
         f"There is no scripted expert for the task {task!r}; there are experts for: "
-        "PushCube-v1, PickCube-v1, StackCube-v1, FakePush-v0, FakeReach-v0, FrankaPick-v0, FrankaPush-v0."
+        "PushCube-v1, PickCube-v1, StackCube-v1, FakePush-v0, FakeReach-v0, FrankaPick-v0, FrankaPush-v0 "
+        "and most of LIBERO's."
     )
 
 

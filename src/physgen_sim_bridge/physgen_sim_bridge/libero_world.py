@@ -26,11 +26,10 @@ from physgen_sim_bridge.libero.simulator import (
     init_states_path,
     make_native_env,
 )
-from physgen_sim_bridge.libero.tasks import SETTLE_STEPS, SUCCESS_RULE, libero_tasks
+from physgen_sim_bridge.libero.tasks import CONTROL_MODE, SETTLE_STEPS, SUCCESS_RULE, libero_tasks
 from physgen_sim_bridge.world import CameraSpec, Observation, WorldSpec
 
 CONTROL_PERIOD_NS = 1_000_000_000 // CONTROL_HZ
-CONTROL_MODE = "OSC_POSE"
 MAX_PLACEMENTS = 100
 """Tries to place the fixtures of a scene before giving up."""
 
@@ -43,9 +42,9 @@ _JOINT_FREE = 0  # mujoco.mjtJoint.mjJNT_FREE; mujoco is not imported here
 class LiberoWorld:
     """One LIBERO environment; see the World protocol.
 
-    An episode begins with a stored initial state (`init_state`; -1 means seed modulo their number) after the benchmark's
-    settling steps, which are not counted. The seed decides what the stored state does not hold: where the fixtures
-    stand. With render=False the images are black and no picture is drawn.
+    An episode begins with a stored initial state (`init_state`; -1 means seed modulo their number) after the
+    benchmark's settling steps, which are not counted. The seed decides what the stored state does not hold: where the
+    fixtures stand. With render=False the images are black and no picture is drawn.
 
     Poses are in the robot's base frame. objects holds every movable object and fixture under its BDDL name, each moving
     part of a fixture (drawers, doors, knobs) under its body's name, and the regions of the goal.

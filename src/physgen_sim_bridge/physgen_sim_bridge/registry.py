@@ -6,6 +6,7 @@ from __future__ import annotations
 from physgen_control.errors import UserError
 from physgen_sim_bridge.fake_franka.table import TASKS as FRANKA_TASKS
 from physgen_sim_bridge.fake_world import FAKE_TASKS, FakeWorld
+from physgen_sim_bridge.libero.tasks import STEP_LIMITS, libero_tasks
 from physgen_sim_bridge.maniskill_world import TASKS as MANISKILL_TASKS
 from physgen_sim_bridge.maniskill_world import ManiSkillWorld
 from physgen_sim_bridge.world import World
@@ -23,17 +24,37 @@ def known_tasks(sim: str) -> tuple[str, ...]:
     match sim:
         case "maniskill":
             return tuple(MANISKILL_TASKS)
+        case "libero":
+            return tuple(libero_tasks())
         case "fake":
             return (*FAKE_TASKS, *FRANKA_TASKS)
-    raise UnknownTaskError(f"There is no simulator {sim!r}; choose one of: maniskill, fake.")
+    raise UnknownTaskError(f"There is no simulator {sim!r}; choose one of: maniskill, libero, fake.")
+
+
+def resolve_suite(suite: str, task: str) -> tuple[str, str]:
+    """Return (simulator, task) for what people write: a suite of LIBERO is a simulator with its first half of a task.
+
+    resolve_suite("libero_object", "3") and resolve_suite("libero", "libero_object/3") are the same.
+    """
+    if suite in STEP_LIMITS:
+        return "libero", task if "/" in task else f"{suite}/{task or 0}"
+    return suite, task
 
 
 def check_task(sim: str, task: str, image_size: int = 128) -> None:
     """Raise UnknownTaskError or UserError with one sentence if make_world would not know what to do."""
     tasks = known_tasks(sim)
     if task not in tasks:
+        names = (
+            [
+                f"{suite}/0 to {suite}/{sum(name.startswith(f'{suite}/') for name in tasks) - 1}"
+                for suite in STEP_LIMITS
+            ]
+            if sim == "libero"
+            else tasks
+        )
         raise UnknownTaskError(
-            f"The simulator {sim} has no task {task!r}; choose one of: {', '.join(tasks)}."
+            f"The simulator {sim} has no task {task!r}; choose one of: {', '.join(names)}."
         )
     if not MIN_IMAGE_SIZE <= image_size <= MAX_IMAGE_SIZE:
         raise UserError(
@@ -57,4 +78,8 @@ def make_world(
         return WorkerWorld(sim, task, image_size=image_size, render=render)
     if sim == "maniskill":
         return ManiSkillWorld(task, image_size=image_size, render=render)
+    if sim == "libero":
+        from physgen_sim_bridge.libero_world import LiberoWorld
+
+        return LiberoWorld(task, image_size=image_size, render=render)
     return FakeWorld(task, image_size=image_size, render=render)

@@ -20,6 +20,18 @@ FIRST_SEED = 10_000
 """Demonstrations start here by default, so that evaluations from seed 0 never see a demonstrated episode."""
 
 
+SUITES = (
+    "maniskill",
+    "libero",
+    "libero_spatial",
+    "libero_object",
+    "libero_goal",
+    "libero_10",
+    "libero_90",
+    "fake",
+)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line; standard library only, so that --help works before set-up."""
     parser = argparse.ArgumentParser(
@@ -28,8 +40,13 @@ def build_parser() -> argparse.ArgumentParser:
         "that the data contains recoveries; pushed steps are flagged and never become labels. Seeds that already have "
         "a bag are skipped, so an interrupted collection continues.",
     )
-    parser.add_argument("--suite", default="maniskill", choices=("maniskill", "fake"), help="simulator")
-    parser.add_argument("--task", required=True, help="environment id, such as PushCube-v1")
+    parser.add_argument(
+        "--suite", default="maniskill", choices=SUITES, help="simulator, or a suite of LIBERO"
+    )
+    parser.add_argument(
+        "--task", required=True, help="environment id, such as PushCube-v1 or libero_object/3"
+    )
+    parser.add_argument("--libero-assets", default="", help="folder of LIBERO's assets")
     parser.add_argument("--episodes", type=int, default=100, help="episodes to record (default 100)")
     parser.add_argument("--seed", type=int, default=FIRST_SEED, help=f"first seed (default {FIRST_SEED})")
     parser.add_argument("--out", type=Path, help="folder for the bags (default: bags/TASK)")
@@ -69,19 +86,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+    from physgen_bringup.collection import bag_name, flat_name
     from physgen_control.errors import UserError
-    from physgen_sim_bridge.registry import check_task
+    from physgen_sim_bridge.registry import check_task, resolve_suite
 
     if options.episodes < 1 or options.seed < 0 or options.workers < 0:
         raise UserError("--episodes must be at least 1, --seed and --workers at least 0")
+    if options.libero_assets:
+        os.environ["PHYSGEN_LIBERO_ASSETS"] = str(Path(options.libero_assets).expanduser().resolve())
     if options.led_chunks < 1:
         raise UserError("--led-chunks must be at least 1")
+    options.suite, options.task = resolve_suite(options.suite, options.task)
     check_task(options.suite, options.task)
-    folder: Path = options.out or Path("bags") / options.task
+    folder: Path = options.out or Path("bags") / flat_name(options.task)
     folder.mkdir(parents=True, exist_ok=True)
     wanted = range(options.seed, options.seed + options.episodes)
-    seeds = [seed for seed in wanted if not (folder / f"{options.task}_{seed:06d}").exists()]
-    for kept in set_aside(folder, [f"{options.task}_{seed:06d}" for seed in seeds]):
+    seeds = [seed for seed in wanted if not (folder / bag_name(options.task, seed)).exists()]
+    for kept in set_aside(folder, [bag_name(options.task, seed) for seed in seeds]):
         print(f"kept {kept}, which an interrupted collection left; its seed is recorded anew")
     workers = min(options.workers or os.cpu_count() or 1, max(1, len(seeds)))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -97,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress.update(bar, advance=1, info=f"{successes} succeeded, {crashes} crashed")
     recorded = len(seeds) - crashes
     print(f"{folder}: {recorded} episodes recorded, {successes} succeeded, {crashes} crashed")
-    print(f"next: ./physgen convert {folder} --out datasets/{options.task}")
+    print(f"next: ./physgen convert {folder} --out datasets/{flat_name(options.task)}")
     return 1 if crashes else 0
 
 

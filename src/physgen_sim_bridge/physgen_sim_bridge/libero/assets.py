@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """LIBERO's scene and object files: where they are, which set they are, and how they are downloaded.
 
-The package index has LIBERO's code, tasks and initial states, but no scene. A result is only comparable with others of the
-same set of assets, so every result names the set and its hash.
+The package index has LIBERO's code, tasks and initial states, but no scene. A result is only comparable with others
+of the same set of assets, so every result names the set and its hash.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -70,10 +71,8 @@ def find_assets(environment: Mapping[str, str] | None = None) -> Path:
         return check_assets(Path(named).expanduser().resolve())
     home = assets_home(environment)
     candidates = [home] if home else []
-    try:
+    with contextlib.suppress(UserError):
         candidates.append(library_root() / "assets")
-    except UserError:
-        pass
     for candidate in candidates:
         if _is_complete(candidate):
             return candidate
@@ -133,8 +132,9 @@ def download_assets(folder: Path) -> Path:
     except Exception as error:  # the hub's client raises a dozen unrelated kinds when there is no network
         reason = " ".join(str(error).split())[:160]
         raise UserError(
-            f"LIBERO's assets could not be downloaded from the Hugging Face hub ({type(error).__name__}: {reason}); run "
-            f"`physgen setup --sim libero` again with a network, or give a folder with --libero-assets DIR or {VARIABLE}."
+            f"LIBERO's assets could not be downloaded from the Hugging Face hub ({type(error).__name__}: {reason}); "
+            "run `physgen setup --sim libero` again with a network, or give a folder with --libero-assets DIR or "
+            f"{VARIABLE}."
         ) from error
     check_assets(folder)
     (folder / _SOURCE).write_text(json.dumps({"repository": REPOSITORY, "commit": commit}) + "\n")
@@ -146,6 +146,15 @@ def _is_complete(folder: Path) -> bool:
         # Set-up's folder is complete only when the download's last step wrote its source.
         (folder / _SOURCE).is_file() or not (folder / ".cache").is_dir()
     )
+
+
+def _remember(folder: Path, home: Path | None) -> None:
+    """Let the state folder point at a folder that the user named; a finished download is left alone."""
+    if home is None or (home.is_dir() and not home.is_symlink()):
+        return
+    home.parent.mkdir(parents=True, exist_ok=True)
+    home.unlink(missing_ok=True)
+    home.symlink_to(folder, target_is_directory=True)
 
 
 def _kind(folder: Path) -> str:
@@ -160,7 +169,7 @@ def _kind(folder: Path) -> str:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Make assets available for set-up: check the named folder, or download into the state folder.
+    """Make assets available for set-up: remember the named folder, or download into the state folder.
 
     Usage: python -m physgen_sim_bridge.libero.assets [DIR]
     """
@@ -168,6 +177,7 @@ def main(arguments: Sequence[str]) -> int:
         home = assets_home(os.environ)
         if arguments and arguments[0]:
             folder = check_assets(Path(arguments[0]).expanduser().resolve())
+            _remember(folder, home)
         elif os.environ.get(VARIABLE):
             folder = find_assets()
         elif home is None:

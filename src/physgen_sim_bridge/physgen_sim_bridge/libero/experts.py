@@ -7,11 +7,13 @@ Scripts watch what they do: an object that was not grasped, or was lost on the w
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose
+from physgen_sim_bridge.libero.fixtures import Drawer, drag_plate, heading_of, open_drawer, turn_knob
 from physgen_sim_bridge.libero.motion import OPEN, Script, State, Target, action_towards
 from physgen_sim_bridge.libero.pick_place import Place, pick_and_place
 from physgen_sim_bridge.libero.tasks import libero_tasks
@@ -19,9 +21,52 @@ from physgen_sim_bridge.libero.tasks import libero_tasks
 BOWL = "akita_black_bowl_1"
 IN_BASKET = Place(on="basket_1_contain_region", offset=(0.0, 0.0, 0.04), travel=0.14, hand=0.0, fine=0.02)
 ON_PLATE = Place(on="plate_1", offset=(0.0, 0.0, 0.012), travel=0.10)
-SPATIAL = {
-    4: Place(on="plate_1", offset=(0.0, 0.0, 0.012), travel=0.20, angles=(np.pi, 0.0)),
-    9: Place(on="plate_1", offset=(0.0, 0.0, 0.012), travel=0.10, angles=(-np.pi / 2,)),
+ON_CABINET = (0.0, -0.016, 0.225)
+"""The middle of the cabinet's top from its origin, in libero_goal [m]."""
+
+
+def _drawer_then_bowl(state: State) -> Script:
+    """Open the top drawer just enough that it does not roof the bowl, then put the bowl into its front."""
+    state = yield from open_drawer(Drawer(cabinet="wooden_cabinet_1", level="top"), 0.115, state)
+    place = Place(
+        on="wooden_cabinet_1_cabinet_top",
+        offset=(0.0, 0.012, 0.165),
+        travel=0.09,
+        hand=0.30,
+        angles=(0.0, np.pi),
+    )
+    return (yield from pick_and_place(BOWL, place, state))
+
+
+def _bowl_from_drawer(state: State) -> Script:
+    """Pinch the rim along the drawer's long side, where the fingers have room, and lift it over the drawer's walls."""
+    along = heading_of("wooden_cabinet_1_cabinet_top", state)
+    place = replace(ON_PLATE, travel=0.25, angles=(along, along + np.pi), inset=0.014)
+    return (yield from pick_and_place(BOWL, place, state))
+
+
+def _bowl_from_cabinet(state: State) -> Script:
+    return (yield from pick_and_place(BOWL, replace(ON_PLATE, angles=(-np.pi / 2, np.pi / 2)), state))
+
+
+SPATIAL: dict[int, Callable[[State], Script]] = {4: _bowl_from_drawer, 9: _bowl_from_cabinet}
+
+GOAL: dict[int, Callable[[State], Script]] = {
+    0: lambda state: open_drawer(Drawer(cabinet="wooden_cabinet_1", level="middle"), 0.15, state),
+    1: lambda state: pick_and_place(
+        BOWL, Place(on="flat_stove_1_cook_region", offset=(0.0, 0.0, 0.026)), state
+    ),
+    2: lambda state: pick_and_place(
+        "wine_bottle_1", Place(on="wooden_cabinet_1", offset=ON_CABINET, travel=0.04), state
+    ),
+    3: _drawer_then_bowl,
+    4: lambda state: pick_and_place(
+        BOWL, Place(on="wooden_cabinet_1", offset=ON_CABINET, travel=0.06), state
+    ),
+    5: lambda state: drag_plate("plate_1", "main_table_stove_front_region", state),
+    6: lambda state: pick_and_place("cream_cheese_1", Place(on=BOWL, offset=(0.0, 0.0, 0.04)), state),
+    7: lambda state: turn_knob("flat_stove_1", 0.8, state),
+    8: lambda state: pick_and_place(BOWL, ON_PLATE, state),
 }
 
 
@@ -64,5 +109,7 @@ def make_libero_expert(task_id: str) -> ScriptExpert:
             name = task.name.removeprefix("pick_up_the_").removesuffix("_and_place_it_in_the_basket")
             return ScriptExpert(lambda state: pick_and_place(f"{name}_1", IN_BASKET, state))
         case "libero_spatial":
-            return ScriptExpert(lambda state: pick_and_place(BOWL, SPATIAL.get(task.index, ON_PLATE), state))
+            return ScriptExpert(SPATIAL.get(task.index, lambda state: pick_and_place(BOWL, ON_PLATE, state)))
+        case "libero_goal" if task.index in GOAL:
+            return ScriptExpert(GOAL[task.index])
     raise UserError(f"There is no scripted expert for {task_id}.")

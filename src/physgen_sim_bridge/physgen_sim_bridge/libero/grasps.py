@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where to take LIBERO's objects: sizes of their collision geometry and the grasps that follow from them. Pure NumPy."""
+"""Where to take LIBERO's objects: sizes of their collision geometry and the grasps that follow from them."""
 
 from __future__ import annotations
 
@@ -33,6 +33,12 @@ FINGER_BELOW = 0.012
 PALM_ABOVE = 0.035
 """An object may rise this far above the grip site before the palm touches it [m]."""
 
+PALM = (0.107, 0.036)
+"""Half the palm's size along and across the fingers' motion, with a little air [m]."""
+
+TURNS = (0.0, 0.15, -0.15, 0.3, -0.3, 0.45, -0.45)
+"""Turns away from the best finger direction that still grasp a box [rad]."""
+
 WIDEST = 0.07
 """Widest object between the fingers [m], of 0.08 that they open."""
 
@@ -54,11 +60,15 @@ RIMS = {
 
 @dataclass(frozen=True, slots=True)
 class Grasp:
-    """A hand pose around an object: position of the grip site [m] and rotation; top [m]: height of the object."""
+    """A hand pose around an object: position of the grip site [m] and rotation; top [m]: height of the object.
+
+    inward: unit vector from a rim to the middle of its vessel; zero for other objects.
+    """
 
     position: Float64Array
     rotation: Float64Array
     top: float
+    inward: Float64Array
 
 
 def category(name: str) -> str:
@@ -85,19 +95,47 @@ def _rim_grasp(name: str, rim: Rim, state: State, angle: float) -> Grasp:
     up = axes[:, 2]
     flat = outward - up * float(outward @ up)
     position = pose.position + up * rim.height + rim.radius * flat / float(np.linalg.norm(flat))
-    return Grasp(position, downward(nearest_heading(angle, state)), float(position[2]) + 0.015)
+    return Grasp(position, downward(nearest_heading(angle, state)), float(position[2]) + 0.015, -outward)
 
 
 def _box_grasp(name: str, state: State, attempt: int) -> Grasp:
     low, high = (np.array(corner) for corner in BOXES[category(name)])
-    pose = state.objects[name]
-    axes = matrix(pose.quaternion)
-    centre = pose.position + axes @ ((low + high) / 2.0)
-    extent = np.abs(axes) @ (high - low)
+    axes = matrix(state.objects[name].quaternion)
+    centre, extent = _footprint(name, state)
     bottom, top = centre[2] - extent[2] / 2.0, centre[2] + extent[2] / 2.0
     height = max(bottom + FINGER_BELOW + 0.001, top - PALM_ABOVE)
     heading = _closing_direction(axes, high - low, state, attempt)
-    return Grasp(np.array([centre[0], centre[1], height]), downward(heading), float(top))
+    heading += _free_turn(np.array([centre[0], centre[1], height]), heading, name, state)
+    return Grasp(np.array([centre[0], centre[1], height]), downward(heading), float(top), np.zeros(3))
+
+
+def _footprint(name: str, state: State) -> tuple[Float64Array, Float64Array]:
+    """Centre and size [m] of an object's box along the base frame's axes."""
+    low, high = (np.array(corner) for corner in BOXES[category(name)])
+    pose = state.objects[name]
+    axes = matrix(pose.quaternion)
+    return pose.position + axes @ ((low + high) / 2.0), np.abs(axes) @ (high - low)
+
+
+def _free_turn(position: Float64Array, heading: float, name: str, state: State) -> float:
+    """The smallest turn [rad] with which the palm, which is wide, comes down on none of the neighbours."""
+    for turn in TURNS:
+        closing = np.array([np.cos(heading + turn), np.sin(heading + turn)])
+        across = np.array([-closing[1], closing[0]])
+        for other in state.objects:
+            if other == name or category(other) not in BOXES:
+                continue
+            centre, extent = _footprint(other, state)
+            if centre[2] + extent[2] / 2.0 < position[2] + PALM_ABOVE:
+                continue
+            away = centre[:2] - position[:2]
+            radius = float(max(extent[0], extent[1])) / 2.0
+            beside = abs(float(away @ across)) > PALM[1] + radius
+            if not beside and abs(float(away @ closing)) < PALM[0] + radius:
+                break
+        else:
+            return turn
+    return 0.0
 
 
 def _closing_direction(axes: Float64Array, size: Float64Array, state: State, attempt: int) -> float:

@@ -45,8 +45,8 @@ def read_init_states(path: Path, sha256: str) -> Float64Array:
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
         raise UserError(
-            f"LIBERO's initial states {path} have SHA-256 {found[:12]}, but {sha256[:12]} is expected; install hf-libero "
-            "0.1.4 again with `physgen setup --sim libero`."
+            f"LIBERO's initial states {path} have SHA-256 {found[:12]}, but {sha256[:12]} is expected; install "
+            "hf-libero 0.1.4 again with `physgen setup --sim libero`."
         )
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

@@ -9,7 +9,17 @@ import numpy as np
 
 from physgen_control.types import Float64Array
 from physgen_sim_bridge.libero.grasps import Grasp, grasp_of
-from physgen_sim_bridge.libero.motion import CLOSED, OPEN, Script, State, Target, hold, reach, rise
+from physgen_sim_bridge.libero.motion import (
+    CLOSED,
+    OPEN,
+    Script,
+    State,
+    Target,
+    angle_between,
+    hold,
+    reach,
+    rise,
+)
 
 CLEARANCE = 0.05
 """Air between the finger tips and an object's top while moving over it [m]."""
@@ -28,7 +38,8 @@ class Place:
 
     offset: where the object's origin should be let go. travel: height of the object's origin above that while it is
     carried [m]; hand: least height of the hand meanwhile [m], base frame. angles: where to close the fingers on a round
-    vessel's rim, tried in turn [rad]. fine: sideways error [m] at which it may go down.
+    vessel's rim, tried in turn [rad]; inset: come down this far inside that rim [m], where the outer finger has no
+    room. fine: sideways error [m] at which it may go down.
     """
 
     on: str
@@ -36,6 +47,7 @@ class Place:
     travel: float = 0.10
     hand: float = 0.0
     angles: tuple[float, ...] = (np.pi / 2, -np.pi / 2, np.pi, 0.0)
+    inset: float = 0.0
     fine: float = 0.008
 
     def goal(self, state: State) -> Float64Array:
@@ -65,15 +77,18 @@ def pick(name: str, place: Place, attempt: int, state: State) -> Script:
     if state.hand[2] < over - 0.03:
         state = yield from rise(over, OPEN, state)
     for _ in range(80):
-        hover = np.array([grasp.position[0], grasp.position[1], over])
-        if _reached(hover, grasp, state, 0.012):
+        down = grasp.position + place.inset * grasp.inward
+        hover = np.array([down[0], down[1], over])
+        # A hand that comes down beside its place touches the neighbours.
+        if _reached(hover, grasp, state, sideways=0.005, height=0.02):
             break
         state = yield Target(hover, grasp.rotation, OPEN)
         grasp = _follow(name, grasp, grasp_of(name, state, attempt, place.angles))
     for _ in range(50):
-        if _reached(grasp.position, grasp, state, 0.006):
+        down = grasp.position + place.inset * grasp.inward
+        if _reached(down, grasp, state, sideways=0.006, height=0.004):
             break
-        state = yield Target(grasp.position, grasp.rotation, OPEN, 0.6)
+        state = yield Target(down, grasp.rotation, OPEN, 0.6)
     closing = Target(grasp.position, grasp.rotation, CLOSED)
     for _ in range(CLOSE_STEPS):
         state = yield closing
@@ -91,10 +106,9 @@ def carry(name: str, place: Place, state: State) -> Script:
         for _ in range(110):
             there = place.goal(state)
             here = state.position(name)
-            if phase == "lower":
-                want = there
-            else:
-                want = np.array([*(there[:2] if phase == "over" else here[:2]), height])
+            want = there
+            if phase != "lower":
+                want = np.array([*(there if phase == "over" else here)[:2], height])
             error = want - here
             if phase == "lift" and error[2] < 0.02:
                 break
@@ -120,15 +134,12 @@ def held(name: str, state: State) -> bool:
     return near and state.width > 0.003
 
 
-def _reached(position: Float64Array, grasp: Grasp, state: State, within: float) -> bool:
-    from physgen_sim_bridge.libero.motion import angle_between
-
-    return (
-        float(np.linalg.norm(position - state.hand)) < within
-        and angle_between(grasp.rotation, state.rotation) < 0.08
-    )
+def _reached(position: Float64Array, grasp: Grasp, state: State, *, sideways: float, height: float) -> bool:
+    away = position - state.hand
+    near = float(np.hypot(away[0], away[1])) < sideways and abs(float(away[2])) < height
+    return near and angle_between(grasp.rotation, state.rotation) < 0.08
 
 
 def _follow(name: str, chosen: Grasp, now: Grasp) -> Grasp:
     """The object may have been pushed: take its new position, but keep the hand's rotation that was chosen."""
-    return Grasp(now.position, chosen.rotation, now.top)
+    return Grasp(now.position, chosen.rotation, now.top, now.inward)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Imports hf-libero and builds one environment; what the library asks, prints and writes on the way ends here.
 
-Importing LIBERO asks a question on the terminal when its configuration file is missing, so a file is written first, into
-the state folder and never into the home folder. The folder of assets is set on the module: the configuration's own key
-for it is not read.
+Importing LIBERO asks a question on the terminal when its configuration file is missing, so a file is written first,
+into the state folder and never into the home folder. The folder of assets is set on the module: the configuration's
+own key for it is not read.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def make_native_env(task: LiberoTask, assets: Path, image_size: int, *, render: 
 
         path = str(bddl_path(task))
         problem = bddl_utils.get_problem_info(path)
-        env = TASK_MAPPING[problem["problem_name"]](
+        return TASK_MAPPING[problem["problem_name"]](
             path,
             robots=["Panda"],
             controller_configs=robosuite.load_controller_config(default_controller="OSC_POSE"),
@@ -141,7 +141,6 @@ def make_native_env(task: LiberoTask, assets: Path, image_size: int, *, render: 
             camera_heights=image_size,
             camera_widths=image_size,
         )
-    return env
 
 
 def _quiet_robosuite() -> None:

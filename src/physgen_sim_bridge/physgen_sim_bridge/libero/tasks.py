@@ -25,6 +25,8 @@ suite, rounded up)."""
 SETTLE_STEPS = 10
 """Steps without motion after a stored initial state: its objects start a few centimetres in the air."""
 
+CONTROL_MODE = "OSC_POSE"
+
 SUCCESS_RULE = "every goal predicate of the task's BDDL file holds"
 
 
