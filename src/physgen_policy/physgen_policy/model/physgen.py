@@ -7,8 +7,6 @@ frame (image encoder and diffusion MLP), its action slots the next actions (Acti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +17,7 @@ from physgen_policy.model.batch import Losses, PackOutput, WindowBatch
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.context import Context, StoredPack, WindowFullError
-from physgen_policy.model.embeddings import random_normal, random_timesteps
+from physgen_policy.model.embeddings import Randomness, random_normal, random_timesteps
 from physgen_policy.model.frame_loss import frame_loss
 from physgen_policy.model.mask import window_mask
 from physgen_policy.model.nova import Nova
@@ -319,7 +317,7 @@ class PhysGen(nn.Module):
         action_hidden: Tensor,
         plan: Tensor | None,
         sampler: SamplerConfig,
-        generator: torch.Generator | Sequence[torch.Generator],
+        generator: Randomness,
         frame_hidden: Tensor | None = None,
         plan_mask: Tensor | None = None,
     ) -> Tensor:
@@ -330,7 +328,6 @@ class PhysGen(nn.Module):
                 when the configuration says memory_frames).
             plan: the unexecuted lookahead of the previous step, normalised [b, 16, a]; None at the first step.
             plan_mask: bool [b], rows that have a plan.
-            generator: of the whole batch, or one per row.
 
         Returns:
             fp32 [b, chunks, 8, a] in normalised units, within [-1.2, 1.2].
