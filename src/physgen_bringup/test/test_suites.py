@@ -185,6 +185,8 @@ def test_protocols_print_what_they_fix_and_where_we_depart():
         (["--batch", "2"], "--policy physgen"),
         (["--shard", "1/2", "--ray"], "drop --shard"),
         (["--delays", "50", "--task", "all"], "one task"),
+        (["--delays", "50", "--shard", "1/2"], "one machine"),
+        (["--failure-videos", "1", "--ray"], "whole evaluation"),
         (["--task", "FrankaPick-v0", "--pace", "realtime"], "--through-ros"),
         (["--episodes", "0"], "at least 1"),
     ],
