@@ -165,7 +165,8 @@ def plot_sweep(values: dict[str, Any], path: Path) -> Path:
             alpha=0.15,
             linewidth=0,
         )
-    count = max(row["n"] for row in values["points"])
+    counts = sorted({row["n"] for row in values["points"]})
+    count = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     axis.set_xlabel("time from observation to chunk, simulated [ms]")
     axis.set_ylabel("success [%]")
     axis.set_ylim(-3, 103)

@@ -36,7 +36,7 @@ def run_shard(words: Sequence[str], shard: tuple[int, int], files: dict[str, str
         out = Path(name)
         folder = shard_folder(out, shard)
         write_files(folder, files)
-        command = [sys.executable, "-m", "physgen_bringup.commands.evaluate", *words]
+        command = [sys.executable, "-m", "physgen_bringup.cli", "eval", *words]
         command += ["--shard", f"{shard[0]}/{shard[1]}", "--out", str(out)]
         done = subprocess.run(
             command,
@@ -46,9 +46,10 @@ def run_shard(words: Sequence[str], shard: tuple[int, int], files: dict[str, str
             check=False,
             stdin=subprocess.DEVNULL,
         )
-        if done.returncode not in (0, CRASHED_STATUS):
+        results = read_files(folder)
+        if done.returncode not in (0, CRASHED_STATUS) or not results:
             raise RuntimeError(f"shard {shard[0]} of {shard[1]} failed: {done.stdout[-2000:]}")
-        return read_files(folder)
+        return results
 
 
 def read_files(folder: Path) -> dict[str, str]:

@@ -6,14 +6,18 @@ import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import psutil
 import pytest
 from processes import children
+from tiny_checkpoint import write_tiny_checkpoint
 
 from physgen_bringup import results
 from physgen_bringup.commands import evaluate
-from physgen_bringup.evaluation import EvaluationSpec, run_in_process
+from physgen_bringup.evaluation import EvaluationSpec, film_failures, run_in_process
+from physgen_bringup.inprocess import make_in_process
 from physgen_bringup.results import ResultsError
+from physgen_bringup.tally import actions_path
 
 
 def spec_of(tmp_path, **changes):
@@ -119,3 +123,39 @@ def test_the_command_prints_protocol_and_table(tmp_path, capsys):
     text = capsys.readouterr().out
     for expected in ("seeds 5 to 6", "step limit", "success rule", "success | 2 of 2", "| 5 | success |"):
         assert expected in text
+
+
+def test_batched_inference_equals_one_episode_at_a_time(tmp_path):
+    """Bit for bit with the same batch size, whoever else asks; up to rounding with a policy per worker."""
+    checkpoint = write_tiny_checkpoint(tmp_path / "tiny", tasks=("FakePush-v0",))
+    common = {"policy": "physgen", "checkpoint": checkpoint, "max_steps": 20, "save_actions": True}
+    together = spec_of(tmp_path, **common, episodes=3, workers=2, batch=2, out=tmp_path / "together")
+    alone = replace(together, workers=1, out=tmp_path / "alone")
+    apart = replace(together, batch=0, out=tmp_path / "apart")
+    outcomes = {}
+    for spec in (together, alone):
+        evaluation, _ = run(spec)
+        outcomes[spec] = [replace(episode, wall_s=0) for episode in evaluation.episodes]
+        assert not any(episode.crashed for episode in evaluation.episodes)
+        assert evaluation.protocol.batch == 2
+    session = make_in_process(apart)
+    outcomes[apart] = [replace(session.run_episode(seed)[0], wall_s=0) for seed in (10, 11, 12)]
+    session.close()
+    assert outcomes[together] == outcomes[alone] == outcomes[apart]
+    for seed in (10, 11, 12):
+        actions = [np.load(actions_path(spec.out, seed))["applied"] for spec in (together, alone, apart)]
+        np.testing.assert_array_equal(actions[0], actions[1])
+        np.testing.assert_allclose(actions[0], actions[2], atol=1e-5)
+
+
+def test_failures_are_filmed_by_running_them_again(tmp_path):
+    """The first N failures, each once; a film changes no outcome."""
+    spec = spec_of(tmp_path, policy="random", episodes=2, workers=1, max_steps=12)
+    evaluation, _ = run(spec)
+    [video] = film_failures([spec], [evaluation], 1)
+    assert video == tmp_path / "out" / "videos" / "seed_10.mp4"
+    written = video.stat().st_mtime_ns
+    assert video.stat().st_size > 1000
+    assert film_failures([spec], [evaluation], 1) == [video]
+    assert video.stat().st_mtime_ns == written
+    assert [path.name for path in video.parent.iterdir()] == ["seed_10.mp4"]

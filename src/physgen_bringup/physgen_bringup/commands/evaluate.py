@@ -125,8 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words and words[0] in _SUBCOMMANDS:
         from importlib import import_module
 
-        status: int = import_module(f"physgen_bringup.commands.{_SUBCOMMANDS[words[0]]}").main(words[1:])
-        return status
+        return int(import_module(f"physgen_bringup.commands.{_SUBCOMMANDS[words[0]]}").main(words[1:]))
     options = build_parser().parse_args(words)
     preset = _apply_preset(options)
     _check(options)
@@ -141,7 +140,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.ray is not None:
         return _on_ray(options, words)
     if options.through_ros:
-        return max(_through_ros(options, preset, sim, task, len(tasks)) for task in tasks)
+        status = max(_through_ros(options, preset, sim, task, len(tasks)) for task in tasks)
+        if len(tasks) > 1:
+            _say(_suite_of_files(options, tasks))
+        return status
     for task in tasks:
         if runs_by_itself(sim, task):
             raise UserError(
@@ -201,8 +203,10 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"--batch is for --policy physgen, not {options.policy}; drop it")
     if options.shard and options.ray is not None:
         raise UserError("--ray makes its own shards (--shards N); drop --shard")
-    if options.failure_videos and options.shard:
-        raise UserError("--failure-videos works on a whole evaluation; drop --shard")
+    if options.failure_videos and (options.shard or options.ray is not None or options.delays):
+        raise UserError("--failure-videos works on one whole evaluation; drop --shard, --ray and --delays")
+    if options.delays and (options.shard or options.ray is not None):
+        raise UserError("a sweep of --delays runs on one machine; drop --shard and --ray")
     if options.policy == "replay" and (options.runs > 1 or options.pace == "realtime"):
         raise UserError("--policy replay repeats recordings in lockstep; drop --runs and --pace realtime")
     if options.through_ros:
@@ -309,6 +313,16 @@ def _through_ros(
         status = LocalRunner(build_graph(checked), domain_id=domain, console=_say).run()
     _say(f"Results are in {checked.output_dir}")
     return status
+
+
+def _suite_of_files(options: argparse.Namespace, tasks: list[str]) -> str:
+    """Write and return the table of all tasks from their results files."""
+    from physgen_bringup.results import FILE_NAME, read
+    from physgen_bringup.suite_report import task_folder, write_suite
+
+    out = Path(options.out).expanduser().resolve()
+    folders = [task_folder(out, task, len(tasks)) for task in tasks]
+    return write_suite(out, [read(folder / FILE_NAME) for folder in folders], folders)
 
 
 def _in_process(options: argparse.Namespace, specs: list[EvaluationSpec]) -> int:

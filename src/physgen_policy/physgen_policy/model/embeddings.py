@@ -14,6 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+RowGenerators = torch.Generator | Sequence[torch.Generator]
+"""Of a whole batch, or one generator per row."""
+
 TIME_FREQUENCIES = 128  # of every scalar sinusoid, whatever the width: 256 numbers
 
 
@@ -146,9 +149,7 @@ def gather_rows(values: Tensor, ids: Tensor) -> Tensor:
     return values.gather(1, ids[..., None].expand(*ids.shape, values.shape[-1]))
 
 
-def random_normal(
-    shape: Sequence[int], generator: torch.Generator | Sequence[torch.Generator], device: torch.device
-) -> Tensor:
+def random_normal(shape: Sequence[int], generator: RowGenerators, device: torch.device) -> Tensor:
     """fp32 standard normal drawn on the generator's device, so that a CPU seed gives the same numbers everywhere.
 
     With one generator per row, each row is what its generator alone would draw for a batch of one.

@@ -7,7 +7,6 @@ frame (image encoder and diffusion MLP), its action slots the next actions (Acti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -21,7 +20,7 @@ from physgen_policy.model.cache import KVCache
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.context import Context, StoredPack, WindowFullError
 from physgen_policy.model.draws import Randomness, RowDraws
-from physgen_policy.model.embeddings import random_normal
+from physgen_policy.model.embeddings import RowGenerators, random_normal
 from physgen_policy.model.frame_loss import frame_loss
 from physgen_policy.model.mask import window_mask, window_segments
 from physgen_policy.model.nova import Nova
@@ -369,7 +368,7 @@ class PhysGen(nn.Module):
         action_hidden: Tensor,
         plan: Tensor | None,
         sampler: SamplerConfig,
-        generator: torch.Generator | Sequence[torch.Generator],
+        generator: RowGenerators,
         frame_hidden: Tensor | None = None,
         plan_mask: Tensor | None = None,
     ) -> Tensor:
@@ -380,7 +379,6 @@ class PhysGen(nn.Module):
                 when the configuration says memory_frames).
             plan: the unexecuted lookahead of the previous step, normalised [b, 16, a]; None at the first step.
             plan_mask: bool [b], rows that have a plan.
-            generator: of the whole batch, or one per row.
 
         Returns:
             fp32 [b, chunks, 8, a] in normalised units, within [-1.2, 1.2].

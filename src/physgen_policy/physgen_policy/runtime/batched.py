@@ -9,7 +9,7 @@ row's newest one change nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +40,11 @@ class BatchedPolicy:
     def __init__(self, checkpoint: Checkpoint, config: PolicyConfig, batch: int) -> None:
         """Args: batch: rows of every batch, at least 1; more clients than that take several batches."""
         self._checkpoint = checkpoint
-        self._config = replace(config, use_cache=False)
+        self._config = config
         self._batch = batch
         self._rows: dict[int, _Row] = {}
+        self._texts: dict[str, Tensor] = {}
+        self._sampler = SamplerConfig(kind=config.sampler, steps=config.denoise_steps)
 
     @classmethod
     def load(cls, folder: Path, batch: int) -> BatchedPolicy:
@@ -87,21 +89,21 @@ class BatchedPolicy:
         images = np.stack([row.image(item.observation) for row, item in part])
         empty = self._batch - len(part)
         images = np.concatenate([images, np.zeros((empty, *images.shape[1:]), np.uint8)])
-        with rows[0].autocast():
+        with self._autocast(device):
             latents = codec.encode(torch.from_numpy(images).to(device)).float()
             windows = [
                 row.extended(latents[i : i + 1], item.observation) for i, (row, item) in enumerate(part)
             ]
             newest = torch.tensor([len(window) - 1 for window in windows] + [0] * empty, device=device)
             index = torch.arange(self._batch, device=device)
-            output = model.full(self._texts(rows), *self._stack(windows, latents))
+            output = model.full(self._text_tokens(rows), *self._stack(windows, latents))
             action_hidden = output.action_hidden[index, newest]
             plans = [row.plan_for(item.observation, windows[i]) for i, (row, item) in enumerate(part)]
             plan, plan_mask = self._plans(plans, device)
             sampled = model.sample_actions(
                 action_hidden,
                 plan,
-                rows[0].sampler,
+                self._sampler,
                 [row.generator() for row in rows] + [torch.Generator(device).manual_seed(0)] * empty,
                 frame_hidden=output.frame_hidden[index, newest],
                 plan_mask=plan_mask,
@@ -114,9 +116,18 @@ class BatchedPolicy:
             )
         return [row.accept(item, windows[i], numbers[i]) for i, (row, item) in enumerate(part)]
 
-    def _texts(self, rows: list[_Row]) -> Tensor:
-        texts = [row.text() for row in rows]
-        return torch.cat(texts + texts[:1] * (self._batch - len(rows)))
+    def _text_tokens(self, rows: list[_Row]) -> Tensor:
+        """Tokens [b, l, d] of the instructions; the language model runs once per distinct text."""
+        model, encoder = self._checkpoint.model, self._checkpoint.text_encoder
+        for text in {row.instruction for row in rows} - set(self._texts):
+            states, lengths = encoder.encode([text])
+            self._texts[text] = model.text_tokens(states, lengths)
+        tokens = [self._texts[row.instruction] for row in rows]
+        return torch.cat(tokens + tokens[:1] * (self._batch - len(rows)))
+
+    def _autocast(self, device: torch.device) -> torch.autocast:
+        half = self._config.dtype == "bfloat16"
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False)
 
     def _stack(self, windows: list[list[Pack]], latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Latents [b, p, c, h, w], past actions [b, p, 8, a] and bool [b, p] "begins", filled up with empty packs."""
@@ -152,9 +163,10 @@ class _Row(PhysGenPolicy):
         self._packs: list[Pack] = []
 
     def reset(self, episode: Episode, session_id: str = "") -> None:
-        """See PhysGenPolicy."""
-        super().reset(episode, session_id)
-        self._packs = []
+        """See PhysGenPolicy; its own window stays unused."""
+        self._episode, self._session_id = episode, session_id or episode.episode_id
+        self._instruction = episode.instruction
+        self._chunk_seq, self._packs, self._prediction = 0, [], None
 
     def runs(self, episode_id: str) -> bool:
         """Whether this is the running episode."""
@@ -189,19 +201,6 @@ class _Row(PhysGenPolicy):
         self._chunk_seq += 1
         return chunk
 
-    def text(self) -> Tensor:
-        """Tokens [1, l, d] of the instruction."""
-        return self._text_tokens(self._instruction)
-
     def generator(self) -> torch.Generator:
         """Random numbers of the next chunk."""
         return self._generator(0)
-
-    @property
-    def sampler(self) -> SamplerConfig:
-        """Solver of the action head."""
-        return self._sampler
-
-    def autocast(self) -> torch.autocast:
-        """The configured number format."""
-        return self._autocast()
