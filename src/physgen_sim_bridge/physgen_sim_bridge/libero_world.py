@@ -90,10 +90,10 @@ class LiberoWorld:
             self._advance(SETTLE_ACTION)
         return self._observe()
 
-    def step(self, action: Float32Array) -> Observation:
-        """Apply one canonical action for one control period (50 ms)."""
+    def step(self, action: Float32Array, *, render: bool = True) -> Observation:
+        """Apply one canonical action for one control period (50 ms); see World.step."""
         self._advance(action)
-        return self._observe()
+        return self._observe(render)
 
     def close(self) -> None:
         """Free the scene."""
@@ -132,10 +132,10 @@ class LiberoWorld:
             env.sim.step()
         env._post_process()
 
-    def _observe(self) -> Observation:
+    def _observe(self, render: bool = True) -> Observation:
         robot, data = self._env.robots[0], self._env.sim.data
         fingers = data.qpos[robot._ref_gripper_joint_pos_indexes]
-        fixed, wrist = self._images()
+        fixed, wrist = self._images(render)
         return Observation(
             rgb_fixed=fixed,
             rgb_wrist=wrist,
@@ -171,8 +171,8 @@ class LiberoWorld:
             quaternion=np.array(mat2quat(data.get_site_xmat(site)), dtype=np.float64),
         )
 
-    def _images(self) -> tuple[UInt8Image, UInt8Image]:
-        if not self._render:
+    def _images(self, render: bool) -> tuple[UInt8Image, UInt8Image]:
+        if not (self._render and render):
             return self._black, self._black
         fixed, wrist = (self._picture(camera) for camera in CAMERAS)
         return fixed, wrist

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from physgen_policy.model.action_head import ActionDiT, MemoryKV, Modulations
-from physgen_policy.model.embeddings import random_normal
+from physgen_policy.model.embeddings import RowGenerators, random_normal
 from physgen_policy.sampling.capture import GraphedFunction
 from physgen_policy.sampling.schedule import cosine_schedule, noise_from_velocity
 from physgen_policy.sampling.solver import SamplerConfig, solve
@@ -57,7 +57,7 @@ class ActionDenoiser:
     def sample(
         self,
         memory: Tensor,
-        generator: torch.Generator,
+        generator: RowGenerators,
         memory_mask: Tensor | None = None,
         check: Callable[[], None] = never_cancelled,
     ) -> Tensor:

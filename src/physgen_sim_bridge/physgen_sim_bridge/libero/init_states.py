@@ -70,7 +70,7 @@ def decode_matrix(pickled: bytes) -> Float64Array:
         raise ValueError("its operations are not those of one array")
     if tuple(argument for name, argument in operations if name == "GLOBAL") != _GLOBALS:
         raise ValueError("it names other things than NumPy's array and dtype")
-    integers = [int(argument) for name, argument in operations if name == "BININT1"]
+    integers = [int(str(argument)) for name, argument in operations if name == "BININT1"]
     texts = [str(argument) for name, argument in operations if name == "BINUNICODE"]
     rows, columns = integers[2], integers[3]
     if texts[2] != "f8" or texts[3] != "<":
