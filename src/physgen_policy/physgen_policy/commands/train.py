@@ -102,7 +102,7 @@ def _finetune_config(options: argparse.Namespace) -> TrainConfig:
         raise UserError(f"{run} already holds a run; pass --resume to continue it or choose another output")
     options.init_from = options.finetune
     if options.bags:
-        options.dataset = [str(_convert(options.bags, run / "dataset", options.finetune))]
+        options.dataset = [str(_convert(options, run / "dataset"))]
     overrides, policy = _overrides(options)
     if options.config is not None:
         return load_config(options.config, overrides, policy)
@@ -111,7 +111,7 @@ def _finetune_config(options: argparse.Namespace) -> TrainConfig:
         return load_config(path, {"name": run.name, **overrides}, policy)
 
 
-def _convert(bags: list[Path], out: Path, checkpoint: str) -> Path:
+def _convert(options: argparse.Namespace, out: Path) -> Path:
     """Convert the bags to what the checkpoint sees; with several processes, only the first one does."""
     from accelerate import PartialState
     from rich.progress import track
@@ -119,11 +119,11 @@ def _convert(bags: list[Path], out: Path, checkpoint: str) -> Path:
     from physgen_policy.checkpoint import read_description, resolve_checkpoint
     from physgen_policy.data.bags_to_dataset import convert_bags
 
-    sees = read_description(resolve_checkpoint(checkpoint, "")).embodiment
-    state = PartialState()
+    sees = read_description(resolve_checkpoint(options.finetune, "")).embodiment
+    state = PartialState(cpu=options.device == "cpu")
     if state.is_main_process:
         done = convert_bags(
-            bags,
+            options.bags,
             out,
             view=(sees.image_height, sees.image_width),
             rate_hz=sees.control_rate_hz,

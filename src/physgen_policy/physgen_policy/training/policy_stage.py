@@ -149,6 +149,7 @@ class PolicyTrainer:
         """
         stage = self.stage
         batch, random = self._draw()
+        frames = int(stage.obs_loss_weight > 0 and self.step % stage.obs_loss_every == 0)
         lr = learning_rate_at(
             self.step,
             steps=stage.steps,
@@ -160,7 +161,7 @@ class PolicyTrainer:
             group["lr"] = lr
         self.module.train()
         with self.accelerator.autocast():
-            terms = self.wrapped(batch, random, int(self.step % stage.obs_loss_every == 0))
+            terms = self.wrapped(batch, random, frames)
         total, report = self._combine(terms)
         self.optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(total)
