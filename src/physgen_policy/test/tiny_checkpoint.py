@@ -19,6 +19,8 @@ from physgen_policy.model.text_encoder import build_text_encoder
 
 VIEW = 32
 """Side of one view in pixels; two of them make the 32 x 64 image of the model."""
+VIDEO_VAE = {"kind": "open_sora", "block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "norm_groups": 4}
+"""The video autoencoder instead of the image one, for `model={"vae": VIDEO_VAE}`."""
 
 
 def tiny_config(model: dict | None = None, **action: object) -> ModelConfig:

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MATMUL_INPUTS, MATMUL_OUTPUTS = 1024, 4096  # the widest product of a full-size block
 COPY_BYTES = 256 * 2**20  # far more than any cache
-_REPEATS = 7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class Calibration:
     copy: float
 
 
-def calibrate(device: torch.device, rows: int = 2096, repeats: int = _REPEATS) -> Calibration:
+def calibrate(device: torch.device, rows: int = 2096, repeats: int = 7) -> Calibration:
     """Measure; a second or two on a CPU."""
     return Calibration(
         rows=rows,
@@ -43,7 +42,7 @@ def calibrate(device: torch.device, rows: int = 2096, repeats: int = _REPEATS) -
     )
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype, rows: int, repeats: int = _REPEATS) -> float:
+def matmul_rate(device: torch.device, dtype: torch.dtype, rows: int, repeats: int) -> float:
     """FLOP/s of F.linear, median over repeats after a warm-up."""
     x = torch.randn(rows, MATMUL_INPUTS, device=device, dtype=dtype)
     weight = torch.randn(MATMUL_OUTPUTS, MATMUL_INPUTS, device=device, dtype=dtype)
@@ -51,7 +50,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, rows: int, repeats: in
     return 2 * rows * MATMUL_INPUTS * MATMUL_OUTPUTS / statistics.median(seconds)
 
 
-def copy_rate(device: torch.device, repeats: int = _REPEATS) -> float:
+def copy_rate(device: torch.device, repeats: int) -> float:
     """Bytes moved per second by a copy, read and write both counted."""
     source = torch.zeros(COPY_BYTES // 4, device=device)
     target = torch.empty_like(source)

@@ -31,7 +31,7 @@ class BenchSpec:
 
     iterations: episodes of context_packs + 1 chunks per variant. naive: also 100 DDPM steps with everything off.
     frame_budget: seconds above which an imagined frame is estimated; 0 leaves frames out. encoder_repeats: 0 leaves the
-    encoder rows out. threads: 0 leaves torch's number.
+    encoder rows out. calibration_repeats: of matrix products and copies. threads: 0 leaves torch's number.
     """
 
     dtype: str = "float32"
@@ -41,6 +41,7 @@ class BenchSpec:
     threads: int = 0
     naive: bool = False
     encoder_repeats: int = 3
+    calibration_repeats: int = 7
     frame_budget: float = 20.0
 
 
@@ -51,7 +52,7 @@ def run(checkpoint: Checkpoint, spec: BenchSpec, say: Callable[[str], None]) -> 
     config = checkpoint.model.config
     device = next(checkpoint.model.parameters()).device
     say("calibrating: matrix products and copies")
-    calibration = calibrate(device)
+    calibration = calibrate(device, repeats=spec.calibration_repeats)
     say("measuring the stages of a chunk")
     policies = _policies(checkpoint, spec, device)
     times = stages.measure(policies, spec.iterations)

@@ -18,6 +18,7 @@ STAGE_COLOURS = {
     "denoise": "#3d7a44",
     "chunk": "#8a6d2f",
 }
+PHASE_NAMES = {"first": "first pack", "incremental": "next pack", "full": "full window"}
 FLOOR_COLOUR = "#1a1a1a"
 
 
@@ -103,6 +104,20 @@ def _frame_table(result: dict[str, Any]) -> Table:
     return table
 
 
+def print_quality(rows: list[dict[str, Any]], console: Console) -> None:
+    """Samplers against 100 steps and against the demonstrations."""
+    table = Table(
+        title="samplers on frames of the dataset, translation of one action, mm", title_justify="left"
+    )
+    table.add_column("sampler")
+    for header in ("steps", "from 100 DDIM steps", "from the demonstration", "median"):
+        table.add_column(header, justify="right")
+    for row in rows:
+        cells = [row[k] * 1e3 for k in ("from_reference", "from_demonstration", "median_from_demonstration")]
+        table.add_row(row["sampler"], str(row["steps"]), *(f"{cell:.3f}" for cell in cells))
+    console.print(table)
+
+
 def _number(value: float) -> str:
     digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 4
     return f"{value:,.{digits}f}"
@@ -115,7 +130,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
 
     variants, machine = result["variants"], result["machine"]
     bars = [(phase, name) for phase in PHASES for name in variants]
-    figure = Figure(figsize=(9.0, 1.6 + 0.42 * len(bars)), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(9.0, 1.8 + 0.42 * len(bars)), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for index, (phase, name) in enumerate(bars):
@@ -131,7 +146,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
             label="analytic floor" if index == 0 else None,
         )  # fmt: skip
         axes.text(left, index, f" {_number(total['p50_ms'])} ms", va="center", color=FLOOR_COLOUR)
-    axes.set_yticks(range(len(bars)), [f"{phase} pack, {name}" for phase, name in bars])
+    axes.set_yticks(range(len(bars)), [f"{PHASE_NAMES[phase]}, {name}" for phase, name in bars])
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set_xlabel("median time from observation to chunk [ms]")
@@ -139,6 +154,6 @@ def draw(result: dict[str, Any], path: Path) -> None:
         f"{result['subject']}, {result['spec']['dtype']}, {machine.get('gpu', machine['cpu'])}, "
         f"{machine['threads']} threads"
     )
-    axes.legend(loc="lower right", frameon=True)
+    figure.legend(loc="outside lower center", ncols=len(STAGE_COLOURS) + 1, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=130)

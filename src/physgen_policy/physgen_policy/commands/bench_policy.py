@@ -7,6 +7,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 OUTPUT = Path("runs") / "bench"
@@ -46,6 +47,12 @@ def build_parser() -> argparse.ArgumentParser:
         default=20.0,
         help="seconds; a slower imagined frame is estimated from a few steps; 0 leaves frames out",
     )
+    parser.add_argument(
+        "--dataset",
+        default="",
+        metavar="FOLDER",
+        help="with --checkpoint: also compare samplers on its frames",
+    )
     parser.add_argument("--json", default="", metavar="FILE", help=f"default: {OUTPUT}/policy-SUBJECT.json")
     parser.add_argument("--plot", default="", metavar="FILE", help="default: beside the JSON file")
     return parser
@@ -58,8 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     from physgen_control.errors import UserError
-    from physgen_policy.bench import report, subjects
+    from physgen_policy.bench import quality, report, subjects
     from physgen_policy.bench.policy import BenchSpec, run
+    from physgen_policy.data.dataset import Dataset
     from physgen_policy.runtime.loading import choose_device
 
     for name in ("iterations", "denoise_steps"):
@@ -68,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("threads", "encoder_repeats", "frame_budget"):
         if getattr(options, name) < 0:
             raise UserError(f"--{name.replace('_', '-')} must not be negative, got {getattr(options, name)}")
+    if options.dataset and not options.checkpoint:
+        raise UserError("--dataset compares samplers of a trained policy; give its --checkpoint too")
     device = torch.device(choose_device(options.device))
     preset = options.preset or ("" if options.checkpoint else "tiny")
     dtype = options.dtype
@@ -91,7 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             frame_budget=options.frame_budget,
         )
         result = run(checkpoint, spec, status.update)
+        result["samplers"] = []
+        if options.dataset:
+            status.update("comparing samplers")
+            compared = quality.measure(checkpoint, Dataset(Path(options.dataset)))
+            result["samplers"] = [asdict(row) for row in compared]
     report.print_tables(result, console)
+    if result["samplers"]:
+        report.print_quality(result["samplers"], console)
     path = Path(options.json) if options.json else OUTPUT / f"policy-{preset or checkpoint.name}.json"
     picture = Path(options.plot) if options.plot else path.with_suffix(".png")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from random_episode import EPISODE, observations, roll
-from tiny_checkpoint import write_tiny_checkpoint
+from tiny_checkpoint import VIDEO_VAE, tiny_config, write_tiny_checkpoint
 
 from physgen_control.errors import UserError
 from physgen_policy.checkpoint import Checkpoint, CheckpointError, load_checkpoint
@@ -23,7 +23,6 @@ from physgen_policy.runtime.loading import load_policy
 from physgen_policy.runtime.mailbox import Cancelled, CancelToken
 from physgen_policy.runtime.policy import STAGES, PhysGenPolicy, PolicyConfig
 
-VIDEO_VAE = {"kind": "open_sora", "block_out_channels": [8, 8, 8, 8], "layers_per_block": 1, "norm_groups": 4}
 SWITCHES = [field.name for field in fields(EngineOptions) if field.name != "capture"]
 TOLERANCE = 1e-5  # of actions in SI units of at most 0.01 m, 0.05 rad and a gripper of 1, fp32
 SCALE = np.array([0.01, 0.01, 0.01, 0.05, 0.05, 0.05, 1.0])
@@ -290,6 +289,4 @@ class TestEviction:
 
 
 def shallow_nova() -> dict:
-    from tiny_checkpoint import tiny_config
-
     return {**tiny_config().to_dict()["nova"], "video_depth": 1}

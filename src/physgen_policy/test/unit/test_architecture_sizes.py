@@ -10,6 +10,7 @@ from physgen_policy.commands import model_info
 from physgen_policy.model.config import ConfigError, ModelConfig, VaeConfig, load_preset, preset_names
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.open_sora_vae import OpenSoraVae
+from physgen_policy.model.physgen import PhysGen
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:
@@ -105,6 +106,26 @@ def test_the_smallest_preset_stays_small():
     """Everything that is trained on a laptop, autoencoder and text encoder included."""
     info = model_info.model_info(load_preset("tiny"))
     assert info["total_parameters"] + sum(info["outside"].values()) < 8.2e6
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_table_adds_up(name, capsys):
+    """The printed parts sum to the printed total, which counts every parameter of the network and its adapters once."""
+    config = load_preset(name)
+    info = model_info.model_info(config)
+    with torch.device("meta"):
+        network = sum(parameter.numel() for parameter in PhysGen(config).parameters())
+    assert info["total_parameters"] == network + info["parts"].get("lora", 0) == sum(info["parts"].values())
+    assert model_info.main([name]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    end = next(index for index, line in enumerate(lines) if line.startswith("total"))
+    numbers = [int(line.split()[-1].replace(",", "")) for line in lines[: end + 1]]
+    assert sum(numbers[:-1]) == numbers[-1] == info["total_parameters"]
+
+
+def test_the_small_preset_has_tens_of_millions():
+    """Between the one for a laptop and the published size."""
+    assert 2e7 < model_info.model_info(load_preset("small"))["total_parameters"] < 1e8
 
 
 def test_unknown_models_are_named_in_a_sentence(capsys):
