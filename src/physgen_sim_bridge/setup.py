@@ -22,6 +22,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
+            "script_teleop_node = physgen_sim_bridge.nodes.script_teleop_node:main",
             "bridge_node = physgen_sim_bridge.nodes.bridge_node:main",
             "fake_franka_node = physgen_sim_bridge.nodes.fake_franka_node:main",
             "expert_node = physgen_sim_bridge.nodes.expert_node:main",

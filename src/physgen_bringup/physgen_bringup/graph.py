@@ -98,7 +98,8 @@ def _simulated_graph(arguments: LaunchArguments) -> Graph:
     # Nodes stop in reverse order: first what commands, last the world; the recorder sees the policy's end.
     recorder = [_recorder(arguments)] if arguments.record else []
     nodes = [_world(arguments), _controller(arguments), *recorder, *_policies(arguments), *_teleop(arguments)]
-    ends_with: str | None = f"{arguments.teleop}_teleop_node" if arguments.teleop == "keyboard" else None
+    ends = arguments.teleop in ("keyboard", "script")
+    ends_with: str | None = f"{arguments.teleop}_teleop_node" if ends else None
     if arguments.policy != "none":  # else the person at the device starts episodes
         nodes.append(_episode_runner(arguments))
         ends_with = "episode_runner_node"
@@ -294,11 +295,14 @@ def _teleop(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
     }
     if device in ("joy", "spacemouse") and arguments.teleop_device:
         parameters["device"] = arguments.teleop_device
+    if device == "script":
+        parameters |= {"episodes": arguments.episodes, "record": arguments.record}
+    package = "physgen_sim_bridge" if device == "script" else "physgen_control"
     node = NodeSpec(
-        package="physgen_control",
+        package=package,
         executable=f"{device}_teleop_node",
         name=f"{device}_teleop_node",
-        module=f"physgen_control.nodes.{device}_teleop_node",
+        module=f"{package}.nodes.{device}_teleop_node",
         parameters=parameters,
         override_files=_user_files(arguments),
         # A person who leaves the keyboard leaves the policy alone; a device that fails ends the graph.

@@ -118,9 +118,10 @@ ARGUMENTS: tuple[Argument, ...] = (
     Argument(
         name="teleop",
         kind="choice",
-        choices=("none", "keyboard", "spacemouse", "gello", "joy"),
+        choices=("none", "keyboard", "spacemouse", "gello", "joy", "script"),
         default="none",
-        help="teleoperation device; with a policy it takes over while its deadman is down",
+        help="teleoperation device; with a policy it takes over while its deadman is down; script: the scripted expert "
+        "plays the person (sim)",
     ),
     Argument(
         name="teleop_device",

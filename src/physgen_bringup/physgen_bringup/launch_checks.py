@@ -28,6 +28,10 @@ def check_teleop(arguments: LaunchArguments) -> None:
         raise ArgumentError(
             f"teleop:={device} needs a world that runs on while nobody acts; drop pace:=lockstep"
         )
+    if device == "script" and not (arguments.simulated and arguments.policy == "none"):
+        raise ArgumentError(
+            "teleop:=script demonstrates alone, and reads the simulator's state; use policy:=none and a sim"
+        )
     if chosen and device not in ("joy", "spacemouse"):
         raise ArgumentError(f"teleop_device:={chosen} has no meaning with teleop:={device}; drop it")
     if device == "spacemouse" and chosen not in ("", "spacenav", "pyspacemouse"):

@@ -59,7 +59,7 @@ def test_the_controller_ticks_with_the_world_in_lockstep_only(pace, pacing):
     assert controller.parameters["arm_interface"] == "applied_action"
 
 
-@pytest.mark.parametrize("device", ["keyboard", "spacemouse", "gello", "joy"])
+@pytest.mark.parametrize("device", ["keyboard", "spacemouse", "gello", "joy", "script"])
 def test_a_person_alone_is_a_graph_without_policy_and_episode_runner(device):
     graph = graph_of("sim:=fake", "task:=FrankaPick-v0", "policy:=none", f"teleop:={device}", "record:=true")
     name = f"{device}_teleop_node"
@@ -73,7 +73,7 @@ def test_a_person_alone_is_a_graph_without_policy_and_episode_runner(device):
     assert graph.node(name).parameters["episode_buttons"] is True
     # Only the keyboard needs the terminal, and leaving it ends the graph.
     assert graph.node(name).terminal == (device == "keyboard")
-    assert graph.ends_with == (name if device == "keyboard" else None)
+    assert graph.ends_with == (name if device in ("keyboard", "script") else None)
 
 
 def test_beside_a_policy_a_device_takes_over_and_starts_no_episodes():

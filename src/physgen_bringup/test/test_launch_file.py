@@ -41,7 +41,7 @@ VALUES = {
     "execution": ("sync", "pipelined"),
     "mode": ("", "armed", "shadow"),
     "record": ("false", "true"),
-    "teleop": ("none", "keyboard", "spacemouse", "gello", "joy"),
+    "teleop": ("none", "keyboard", "joy", "script"),
     "viewer": ("none", "rerun"),
 }
 REAL_VALUES = {

@@ -18,10 +18,12 @@ from human_probe import CLOSE, DEADMAN, HOLD, POLICY, TELEOP, HumanProbe
 from processes import children
 from terminal_user import TerminalUser
 
+from physgen_bringup import results
 from physgen_bringup.graph import build_graph
 from physgen_bringup.launch_arguments import check_arguments, parse_arguments
 from physgen_bringup.runner import LocalRunner, PrivateDomain
 from physgen_control import kinematics
+from physgen_control.bags.reader import read_episode
 from physgen_control.types import AckResult, EpisodePhase, SafetyState
 
 pytestmark = pytest.mark.ros
@@ -231,11 +233,34 @@ def test_the_keyboard_pauses_the_expert_which_then_finishes(tmp_path):
         user.type("t")
         user.wait_for(user.ended, "the end of the episode", 120.0)
         assert user.process.returncode == 0, user.look()
-    from physgen_bringup import results
-    from physgen_control.bags.reader import read_episode
-
     [episode] = results.read(tmp_path / "results.json").episodes
     assert episode.success and not episode.crashed
     [bag] = (tmp_path / "bags").iterdir()
     sources = [action.source for action in read_episode(bag).applied]
     assert sources.count(TELEOP) > 3 and sources.count(POLICY) > 20
+
+
+def test_a_scripted_person_records_demonstrations(tmp_path):
+    """Episodes, bags and their labels come from teleoperation alone: no policy is in the graph."""
+    words = [
+        "sim:=fake",
+        "task:=FrankaPick-v0",
+        "policy:=none",
+        "teleop:=script",
+        "record:=true",
+        "episodes:=1",
+    ]
+    graph = build_graph(
+        check_arguments(parse_arguments([*words, "seed:=1", CAMERA, f"output_dir:={tmp_path}"]))
+    )
+    graph = graph.with_parameters("fake_franka_node", state_rate=40.0)
+    lines = []
+    with PrivateDomain() as domain:
+        status = LocalRunner(graph, domain_id=domain, console=lines.append).run()
+    assert status == 0, "\n".join(lines)
+    [bag] = (tmp_path / "bags").iterdir()
+    recording = read_episode(bag)
+    assert recording.outcome == EpisodePhase.SUCCESS, "\n".join(lines)
+    assert {action.source for action in recording.applied} <= {TELEOP, HOLD}
+    assert sum(action.source == TELEOP for action in recording.applied) > 30
+    assert children() == []

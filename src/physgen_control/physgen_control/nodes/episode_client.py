@@ -78,7 +78,7 @@ class EpisodeClient:
         request = ResetEnv.Request(
             task=self._config.task, seed=seed, init_state=-1, max_steps=self._config.max_steps
         )
-        self._call(self._reset, request, f"episode with seed {seed}")
+        self._call(self._reset, request, f"episode with seed {seed}", seed)
 
     def _recorded(self, button: Button) -> None:
         if button is Button.START:
@@ -92,7 +92,7 @@ class EpisodeClient:
         outcome = OUTCOMES[button]
         self._call(self._stop, StopEpisode.Request(outcome=int(outcome)), f"end as {outcome.name}")
 
-    def _call(self, client: Client, request: Any, what: str) -> None:
+    def _call(self, client: Client, request: Any, what: str, seed: int | None = None) -> None:
         if not client.service_is_ready():
             self._say(f"The {what} is not possible: nobody serves {client.srv_name} (is record:=true set?).")
             return
@@ -103,6 +103,8 @@ class EpisodeClient:
             self._busy = False
             response = done.result()
             good = response is not None and response.success
+            if not good and seed is not None:
+                self._next_seed = seed  # nothing was started with it
             words = response.message if response is not None else "no answer"
             self._say(
                 f"The {what} {'was accepted' if good else 'was refused'}{': ' + words if words else '.'}"
