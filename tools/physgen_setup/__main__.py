@@ -55,13 +55,19 @@ def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
         help=f"simulations to set up, comma separated, of {', '.join(SIMULATIONS)} (default: %(default)s)",
     )
     parser.add_argument("--viewer", action="store_true", help="the rerun viewer too")
+    parser.add_argument("--lerobot", action="store_true", help="what writing LeRobot datasets needs, too")
     parser.add_argument("--dev", action="store_true", help="the tools of `./physgen test` too")
     options = parser.parse_args(arguments)
     simulations = [name for name in options.sim.split(",") if name]
     unknown = sorted(set(simulations) - set(SIMULATIONS))
     if unknown:
         parser.error(f"unknown simulation {', '.join(unknown)}: choose of {', '.join(SIMULATIONS)}")
-    wanted = {"libero": "libero" in simulations, "viewer": options.viewer, "dev": options.dev}
+    wanted = {
+        "lerobot": options.lerobot,
+        "libero": "libero" in simulations,
+        "viewer": options.viewer,
+        "dev": options.dev,
+    }
     started = time.monotonic()
     status = ensure(layout, frozenset(name for name in EXTRAS if wanted[name]))
     if status == 0:

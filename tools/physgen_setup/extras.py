@@ -6,7 +6,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 # Name -> what it brings. ManiSkill belongs to the base: the main job needs it.
-EXTRAS = {"libero": "LIBERO environments", "viewer": "rerun viewer", "dev": "test tools"}
+EXTRAS = {
+    "libero": "LIBERO environments",
+    "lerobot": "LeRobot datasets",
+    "viewer": "rerun viewer",
+    "dev": "test tools",
+}
 SIMULATIONS = ("maniskill", "libero")
 
 
@@ -35,10 +40,12 @@ def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[s
         needed.add("libero")
     if launch.get("viewer", "none") != "none" or command == "view":
         needed.add("viewer")
+    if command == "convert" and value_of(arguments, "--format") == "lerobot":
+        needed.add("lerobot")
     if command == "test":
         needed.add("dev")
         if environment.get("PHYSGEN_LIBERO_ASSETS"):
             needed.add("libero")
         if "--all" in arguments:
-            needed |= {"libero", "viewer"}
+            needed |= {"lerobot", "libero", "viewer"}
     return frozenset(needed)
