@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 # Name -> what it brings. ManiSkill belongs to the base: the main job needs it.
 EXTRAS = {
     "libero": "LIBERO environments",
+    "lerobot": "LeRobot datasets",
     "viewer": "rerun viewer",
     "teleop": "SpaceMouse library",
     "dev": "test tools",
@@ -42,10 +43,12 @@ def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[s
         needed.add("viewer")
     if "pyspacemouse" in (launch.get("teleop_device"), launch.get("device")):
         needed.add("teleop")
+    if command == "convert" and value_of(arguments, "--format") == "lerobot":
+        needed.add("lerobot")
     if command == "test":
         needed.add("dev")
         if environment.get("PHYSGEN_LIBERO_ASSETS"):
             needed.add("libero")
         if "--all" in arguments:
-            needed |= {"libero", "viewer"}
+            needed |= {"lerobot", "libero", "viewer"}
     return frozenset(needed)

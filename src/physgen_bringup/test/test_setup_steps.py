@@ -130,7 +130,9 @@ def test_a_failing_command_is_in_the_log(tmp_path: Path) -> None:
         ("collect", ["--task", "libero_spatial/0"], {"libero"}),
         ("view", ["bag"], {"viewer"}),
         ("test", [], {"dev"}),
-        ("test", ["--all"], {"dev", "libero", "viewer"}),
+        ("convert", ["bags", "--format", "lerobot"], {"lerobot"}),
+        ("convert", ["bags"], set()),
+        ("test", ["--all"], {"dev", "lerobot", "libero", "viewer"}),
     ],
 )
 def test_extras_follow_the_command_line(command: str, arguments: list[str], expected: set[str]) -> None:

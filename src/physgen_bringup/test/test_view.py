@@ -11,7 +11,7 @@ import pytest
 from value_strategies import make_episode, make_image, write_bag
 
 from physgen_bringup.commands import view
-from physgen_control.bags.reader import read_episode
+from physgen_control.bags.reader import BagSummary, read_episode
 from physgen_control.errors import UserError
 
 
@@ -46,3 +46,28 @@ def test_images_are_decoded_one_at_a_time_and_in_order(tmp_path: Path) -> None:
         np.testing.assert_array_equal(rgb, make_image(step))
     np.testing.assert_array_equal(recording.fixed[-1], make_image(3))
     assert recording.rate_hz == 20.0
+
+
+def test_the_audit_of_a_bag_is_shown() -> None:
+    """What the recorder missed is said, a bag without an audit says nothing."""
+
+    def text(**custom: str) -> str:
+        return view.audit_text(
+            BagSummary(
+                path=Path("bag"),
+                task="",
+                seed=0,
+                episode_id="",
+                instruction="",
+                outcome="SUCCESS",
+                steps=0,
+                custom_data=custom,
+                counts={},
+                duration_ns=0,
+            )
+        )
+
+    assert text(audit='{"warnings": [], "complete": true}').endswith("complete")
+    assert "x is missing." in text(audit='{"warnings": ["x is missing."]}')
+    assert text() == text(audit="not JSON") == ""
+    assert "bag.partial" in text(repaired_from="bag.partial")

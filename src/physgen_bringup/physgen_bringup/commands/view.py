@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
@@ -94,6 +95,20 @@ def bag_heading(bag: BagSummary) -> str:
     return "\n".join(lines)
 
 
+def audit_text(bag: BagSummary) -> str:
+    """Return what the recorder found at the end of the episode; "" for a bag without an audit."""
+    custom = bag.custom_data
+    lines = [f"repaired     from {custom['repaired_from']}"] if custom.get("repaired_from") else []
+    try:
+        audit = json.loads(custom.get("audit", ""))
+        warnings = [str(warning) for warning in audit["warnings"]]
+    except (ValueError, KeyError, TypeError):
+        return "\n".join(lines)
+    lines.append("audit        complete" if not warnings else f"audit        {len(warnings)} warnings")
+    lines += [f"  {warning}" for warning in warnings]
+    return "\n".join(lines)
+
+
 def run_table(bags: Sequence[BagSummary]) -> str:
     """Return one line per bag and the number of successes."""
     lines = [f"{'task':<24} {'seed':>6} {'outcome':<10} {'steps':>5} {'time [s]':>8}  bag"]
@@ -126,7 +141,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(
             f"{options.path} holds no finished bag{of_seed}; unfinished ones: physgen repair PATH."
         )
-    print("\n\n".join([bag_heading(bags[0]), topic_table(bags[0])]) if len(bags) == 1 else run_table(bags))
+    if len(bags) == 1:
+        parts = [bag_heading(bags[0]), audit_text(bags[0]), topic_table(bags[0])]
+        print("\n\n".join(part for part in parts if part))
+    else:
+        print(run_table(bags))
     if not options.no_video:
         folder = options.path.resolve()
         out = options.out or folder.with_name(f"{folder.name}.mp4")

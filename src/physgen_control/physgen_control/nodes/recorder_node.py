@@ -211,7 +211,8 @@ class RecorderNode(Node):
 
     def _publish_health(self, now_ns: int) -> None:
         status = self._last
-        if not self.recorder.recording:
+        # The other thread opens a bag before it says so, and says so before it closes one.
+        if not self.recorder.recording or status.state == "ready":
             self._diagnose(status, None)
             return
         health = self._health.look(
