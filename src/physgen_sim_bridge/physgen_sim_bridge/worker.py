@@ -25,10 +25,10 @@ from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose
 from physgen_sim_bridge.world import CameraSpec, Observation, World, WorldCrashed, WorldSpec
 
-START_TIMEOUT_S = 180.0
+START_TIMEOUT_S = 600.0
 """Imports, shader compilation and the first scene on a busy machine."""
 
-CALL_TIMEOUT_S = 60.0
+CALL_TIMEOUT_S = 120.0
 """A reset or step that takes longer hangs."""
 
 CLOSE_TIMEOUT_S = 3.0

@@ -32,7 +32,12 @@ def why_not():
     return ""
 
 
-pytestmark = [pytest.mark.sim, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+# Imports and the first scene take seconds of a core, minutes where many share it.
+pytestmark = [
+    pytest.mark.sim,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(bool(why_not()), reason=why_not()),
+]
 
 FOUR_SUITES = [task for task in libero_tasks() if not task.startswith("libero_90")]
 
@@ -245,7 +250,7 @@ print(bool((ours == native).all()))
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,
         check=False,
     )
     # No question was asked (there is no terminal), nothing else was printed, and nothing went to the home folder.

@@ -45,11 +45,7 @@ def _bowl_from_drawer(state: State) -> Script:
     return (yield from pick_and_place(BOWL, place, state))
 
 
-def _bowl_from_cabinet(state: State) -> Script:
-    return (yield from pick_and_place(BOWL, replace(ON_PLATE, angles=(-np.pi / 2, np.pi / 2)), state))
-
-
-SPATIAL: dict[int, Callable[[State], Script]] = {4: _bowl_from_drawer, 9: _bowl_from_cabinet}
+SPATIAL: dict[int, Callable[[State], Script]] = {4: _bowl_from_drawer}
 
 GOAL: dict[int, Callable[[State], Script]] = {
     0: lambda state: open_drawer(Drawer(cabinet="wooden_cabinet_1", level="middle"), 0.15, state),

@@ -33,6 +33,12 @@ FINGER_BELOW = 0.012
 PALM_ABOVE = 0.035
 """An object may rise this far above the grip site before the palm touches it [m]."""
 
+SHOULDER, ARM = 0.333, 0.685
+"""Height of the shoulder, and how far from it the wrist gets: 0.70 m stretched, less a little [m]."""
+
+WRIST_ABOVE, WRIST_INWARD, HOVER = 0.204, 0.088, 0.065
+"""Where the wrist of a hand that points down is, seen from its grip site; how far above its goal it starts [m]."""
+
 PALM = (0.107, 0.036)
 """Half the palm's size along and across the fingers' motion, with a little air [m]."""
 
@@ -83,8 +89,17 @@ def grasp_of(name: str, state: State, attempt: int, angles: tuple[float, ...]) -
     """
     kind = category(name)
     if kind in RIMS:
-        return _rim_grasp(name, RIMS[kind], state, angles[attempt % len(angles)])
+        grasps = [_rim_grasp(name, RIMS[kind], state, angle) for angle in angles]
+        within = [grasp for grasp in grasps if in_reach(grasp.position)] or grasps
+        return within[attempt % len(within)]
     return _box_grasp(name, state, attempt)
+
+
+def in_reach(position: Float64Array) -> bool:
+    """Whether a hand that points down gets to a position and a little above it [m]."""
+    height = float(position[2]) + HOVER + WRIST_ABOVE - SHOULDER
+    wrist = float(np.hypot(position[0], position[1])) - WRIST_INWARD
+    return float(np.hypot(wrist, height)) < ARM
 
 
 def _rim_grasp(name: str, rim: Rim, state: State, angle: float) -> Grasp:
