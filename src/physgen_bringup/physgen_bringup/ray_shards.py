@@ -77,8 +77,8 @@ def run_on_ray(
         import ray
     except ImportError as error:
         raise UserError(
-            "--ray needs the package ray: install it with `pip install -r requirements/ray.lock`, or run the shards by "
-            "hand with --shard I/N"
+            "--ray needs the package ray, which is not installed: add it with `.physgen/venv/bin/pip install ray`, or "
+            "run the shards by hand with --shard I/N"
         ) from error
     try:
         ray.init(address=None if address in ("", "local") else address, log_to_driver=False)

@@ -122,15 +122,22 @@ def test_several_tasks_have_a_folder_each_and_a_table_together(tmp_path, capsys)
 
 def test_a_shard_runs_anywhere_and_continues(tmp_path):
     """What a cluster node does: files in, files out; finished episodes are not run again."""
-    words = ["--suite", "fake", "--policy", "expert", "--episodes", "2", "--workers", "1"]
-    files = run_shard(words, (2, 2), {})
+    words = ["--suite", "fake", "--policy", "expert", "--episodes", "4", "--workers", "1"]
+    spec = replace(SPEC, seed=0)
+    evaluation = Evaluation(spec.protocol())
+    evaluation.add(episode(Trial(1)))
+    evaluation.write(tmp_path)
+    files = run_shard(words, (2, 2), read_files(tmp_path))
     assert set(files) == {"results.json"}
-    assert [e["seed"] for e in json.loads(files["results.json"])["episodes"]] == [1]
-    marked = files["results.json"].replace('"steps": ', '"steps": 9')
-    again = run_shard(words, (2, 2), {"results.json": marked})
-    assert json.loads(again["results.json"])["episodes"] == json.loads(marked)["episodes"]
-    write_files(tmp_path, files)
-    assert read_files(tmp_path) == files
+    write_files(tmp_path / "back", files)
+    kept, fresh = results.read(tmp_path / "back" / "results.json").episodes
+    assert kept == episode(Trial(1))
+    assert fresh.seed == 3
+    assert fresh.success
+    assert fresh.steps != kept.steps
+
+
+def test_a_shard_that_cannot_run_says_why():
     with pytest.raises(RuntimeError, match="shard 1 of 1 failed: physgen eval: there is no suite 'mars'"):
         run_shard(["--suite", "mars"], (1, 1), {})
 
