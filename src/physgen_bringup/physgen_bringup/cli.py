@@ -36,6 +36,11 @@ COMMANDS = (
     ),
     Command("convert", "physgen_policy.commands.convert", "turn recorded bags into a training dataset"),
     Command("train", "physgen_policy.commands.train", "train or fine-tune a policy from a config file"),
+    Command(
+        "import",
+        "physgen_policy.commands.import_nova",
+        "make a checkpoint of a published video model, to fine-tune",
+    ),
     Command("view", "physgen_bringup.commands.view", "look at a recording or a run"),
     Command("bench", "physgen_bringup.commands.bench", "measure speed and latency on this machine"),
     Command(

@@ -2,7 +2,8 @@
 """Checkpoint folders: write, find, verify, load. Safetensors only; nothing is ever unpickled.
 
 Layout (format 1): config.json (whole architecture), model.safetensors (keys prefixed `model.`, `codec.`,
-`text_encoder.`), norm_stats.json, embodiment.json, format_version, README.md (model card, optional).
+`text_encoder.`), norm_stats.json, embodiment.json, format_version, tokenizer/ (unless text is taken as bytes),
+README.md (model card, optional).
 An adapter checkpoint has, in place of model.safetensors, what a fine-tune changed: base.json (another checkpoint and
 its SHA-256), trained.safetensors (parts that were trained whole), adapter_config.json and adapter_model.safetensors
 (PEFT's format).
@@ -14,7 +15,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ FORMAT_VERSION = "1"
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 DESCRIPTION_FILES = ("format_version", "config.json", "norm_stats.json", "embodiment.json")
 WEIGHT_FILE, BASE_FILE, TRAINED_FILE = "model.safetensors", "base.json", "trained.safetensors"
+TOKENIZER = "tokenizer"
 ADAPTER_FILES = (BASE_FILE, TRAINED_FILE, adapters.CONFIG_FILE, adapters.WEIGHT_FILE)
 
 Part = Literal["model", "codec", "text_encoder"]
@@ -148,9 +150,9 @@ def save_checkpoint(
 
 
 def write_checkpoint(
-    folder: Path, tensors: dict[str, torch.Tensor], description: Description, dtype: torch.dtype
+    folder: Path, tensors: dict[str, torch.Tensor], description: Description, dtype: torch.dtype | None
 ) -> Path:
-    """Write prefixed tensors and their description as save_checkpoint does."""
+    """Write prefixed tensors and their description as save_checkpoint does; dtype None keeps every tensor's type."""
     partial = _begin(folder)
     save_file({key: _stored(value, dtype) for key, value in tensors.items()}, partial / WEIGHT_FILE)
     return _finish(partial, folder, description)
@@ -202,13 +204,22 @@ def read_description(path: Path) -> Description:
     try:
         values = _read_json(path / "config.json")
         return Description(
-            ModelConfig.from_dict(values["model"]),
+            located_config(path, values["model"]),
             NormStats.from_json(_read_json(path / "norm_stats.json")),
             Embodiment.from_json(_read_json(path / "embodiment.json")),
             values.get("training") or {},
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be used: {error}") from error
+
+
+def located_config(path: Path, values: dict[str, Any]) -> ModelConfig:
+    """The architecture in a checkpoint's config.json; a tokenizer beside it is given with its whole path."""
+    config = ModelConfig.from_dict(values)
+    if config.text_encoder.tokenizer == TOKENIZER:
+        text = replace(config.text_encoder, tokenizer=str((path / TOKENIZER).resolve()))
+        config = replace(config, text_encoder=text)
+    return config
 
 
 def checkpoint_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -350,9 +361,11 @@ def _load_exactly(
     module.load_state_dict(loaded, assign=True)
 
 
-def _stored(value: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    stored = value.detach().to(dtype) if value.is_floating_point() else value.detach()
-    return stored.cpu().contiguous().clone()
+def _stored(value: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    stored = value.detach()
+    if dtype is not None and stored.is_floating_point():
+        stored = stored.to(dtype)
+    return stored.cpu().contiguous()
 
 
 def _begin(folder: Path) -> Path:
@@ -364,9 +377,13 @@ def _begin(folder: Path) -> Path:
 
 def _finish(partial: Path, folder: Path, description: Description) -> Path:
     """Write the description and put the new folder in place of the old one."""
-    _write_json(
-        partial / "config.json", {"model": description.config.to_dict(), "training": description.training}
-    )
+    config = description.config
+    tokenizer = config.text_encoder.tokenizer
+    if tokenizer != "bytes":
+        (partial / TOKENIZER).mkdir()
+        shutil.copyfile(Path(tokenizer) / "tokenizer.json", partial / TOKENIZER / "tokenizer.json")
+        config = replace(config, text_encoder=replace(config.text_encoder, tokenizer=TOKENIZER))
+    _write_json(partial / "config.json", {"model": config.to_dict(), "training": description.training})
     _write_json(partial / "norm_stats.json", description.norm.to_json())
     _write_json(partial / "embodiment.json", description.embodiment.to_json())
     (partial / "format_version").write_text(FORMAT_VERSION + "\n")

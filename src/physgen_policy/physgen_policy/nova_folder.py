@@ -42,8 +42,19 @@ def load_nova_folder(folder: Path, config: NovaConfig) -> dict[str, Tensor]:
     """
     if not (folder / "model_index.json").is_file():
         raise NovaFolderError(f"{folder} has no model_index.json; pass the folder that holds it")
+    tensors = read_weights(folder / "transformer", SINGLE)
+    validate_nova(tensors, config, folder)
+    return tensors
+
+
+def read_weights(folder: Path, single: str) -> dict[str, Tensor]:
+    """All tensors of one network: the file `single`, or the shards that `single`.index.json names.
+
+    Raises:
+        NovaFolderError: a file is absent or unreadable, or a tensor is in two files.
+    """
     tensors: dict[str, Tensor] = {}
-    for path in _weight_files(folder / "transformer"):
+    for path in _weight_files(folder, single):
         try:
             part = load_file(path)
         except (OSError, SafetensorError) as error:
@@ -53,7 +64,6 @@ def load_nova_folder(folder: Path, config: NovaConfig) -> dict[str, Tensor]:
                 f"{path} repeats the tensor {twice[0]} of another file; fetch the folder again"
             )
         tensors.update(part)
-    validate_nova(tensors, config, folder)
     return tensors
 
 
@@ -63,7 +73,15 @@ def validate_nova(tensors: dict[str, Tensor], config: NovaConfig, source: Path) 
     Raises:
         NovaFolderError: names every key that is missing, unexpected or of wrong shape or type.
     """
-    expected = expected_shapes(config)
+    check_tensors(tensors, expected_shapes(config), source)
+
+
+def check_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...]], source: Path) -> None:
+    """Compare keys, shapes and types of any network with what they should be.
+
+    Raises:
+        NovaFolderError: names every key that is missing, unexpected or of wrong shape or type.
+    """
     problems = [f"missing {key}" for key in sorted(expected.keys() - tensors.keys())]
     problems += [f"unexpected {key}" for key in sorted(tensors.keys() - expected.keys())]
     for key in sorted(expected.keys() & tensors.keys()):
@@ -88,14 +106,15 @@ def save_nova_folder(folder: Path, tensors: dict[str, Tensor], config: NovaConfi
     save_file({key: value.contiguous() for key, value in tensors.items()}, folder / "transformer" / SINGLE)
 
 
-def _weight_files(folder: Path) -> list[Path]:
-    if not (folder / INDEX).is_file():
-        return [folder / SINGLE]
+def _weight_files(folder: Path, single: str) -> list[Path]:
+    index = folder / f"{single}.index.json"
+    if not index.is_file():
+        return [folder / single]
     try:
-        names = set(json.loads((folder / INDEX).read_text())["weight_map"].values())
+        names = set(json.loads(index.read_text())["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise NovaFolderError(f"{folder / INDEX} has no readable weight_map; fetch it again") from error
+        raise NovaFolderError(f"{index} has no readable weight_map; fetch it again") from error
     for name in names:
         if not isinstance(name, str) or Path(name).name != name:
-            raise NovaFolderError(f"{folder / INDEX} names {name!r}; weight files must lie beside the index")
+            raise NovaFolderError(f"{index} names {name!r}; weight files must lie beside the index")
     return [folder / name for name in sorted(names)]

@@ -100,7 +100,9 @@ def read_config(preset_or_checkpoint: str) -> ModelConfig:
         raise UserError(f"{path} is not readable JSON: {error}") from error
     if not isinstance(values, dict) or "model" not in values:
         raise UserError(f'{path} has no "model" entry; give a PhysGen checkpoint folder')
-    return ModelConfig.from_dict(values["model"])
+    from physgen_policy.checkpoint import located_config
+
+    return located_config(folder, values["model"])
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -97,7 +97,9 @@ class TextEncoder(nn.Module):
         """
         device = next(self.parameters()).device
         rows = [self.tokenizer.ids(text)[: self.text_len] for text in texts]
-        ids = torch.full((len(rows), self.text_len), self.tokenizer.pad_id, dtype=torch.long)
+        # Any id does for padding: what comes after a prompt is never seen.
+        pad = min(self.tokenizer.pad_id, self.phi.config.vocab_size - 1)
+        ids = torch.full((len(rows), self.text_len), pad, dtype=torch.long)
         for row, tokens in enumerate(rows):
             ids[row, : len(tokens)] = torch.tensor(tokens, dtype=torch.long)
         # Causal attention: padding on the right cannot reach the prompt, so no mask is needed.

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`physgen import SOURCE --out CHECKPOINT`: a published video model as a checkpoint to fine-tune.
+
+SOURCE is a local folder (with model_index.json) or the name of a model on the Hugging Face hub.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def main(argv: list[str]) -> int:
+    """Check every tensor, write the checkpoint, say what to do with it."""
+    from physgen_policy.model.config import load_preset, preset_names
+
+    parser = argparse.ArgumentParser(
+        prog="physgen import", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", metavar="SOURCE", help="folder, or OWNER/NAME (BAAI/nova-d48w1024-osp480)")
+    parser.add_argument("--out", required=True, type=Path, help="checkpoint folder to write")
+    parser.add_argument("--text-encoder", type=Path, help="Phi folder, if it is not in SOURCE/text_encoder")
+    parser.add_argument(
+        "--revision", default="main", help="commit, tag or branch of a download (default main)"
+    )
+    parser.add_argument(
+        "--preset",
+        default="physgen-732m",
+        choices=preset_names(),
+        help="whose action head and window (default physgen-732m)",
+    )
+    options = parser.parse_args(argv)
+
+    from physgen_control.errors import UserError
+    from physgen_policy.hub import download
+    from physgen_policy.published import import_published
+
+    if options.out.exists():
+        raise UserError(f"{options.out} exists already; choose another --out")
+    folder, origin = Path(options.source).expanduser(), {}
+    if folder.is_dir():
+        origin = {"folder": folder.name}
+    elif options.source.count("/") == 1 and not options.source.startswith((".", "/", "~")):
+        fetched = download(options.source, options.revision)
+        folder, origin = fetched.folder, {"repository": fetched.repository, "revision": fetched.revision}
+        print(f"{fetched.repository} at commit {fetched.revision}")
+    else:
+        raise UserError(
+            f"there is no folder {options.source}; give a folder with model_index.json or OWNER/NAME"
+        )
+    described: dict[str, Any] = origin
+    import_published(
+        folder, options.out, load_preset(options.preset), text_encoder=options.text_encoder, origin=described
+    )
+    print(f"checkpoint: {options.out} (its action parts are untrained)")
+    print(f"next:       ./physgen train --finetune {options.out} --bags BAGS --output RUN")
+    return 0
+
+
+if __name__ == "__main__":
+    import sys
+
+    sys.exit(main(sys.argv[1:]))
