@@ -240,6 +240,7 @@ def test_the_keyboard_pauses_the_expert_which_then_finishes(tmp_path):
     assert sources.count(TELEOP) > 3 and sources.count(POLICY) > 20
 
 
+@pytest.mark.slow
 def test_a_scripted_person_records_demonstrations(tmp_path):
     """Episodes, bags and their labels come from teleoperation alone: no policy is in the graph."""
     words = [

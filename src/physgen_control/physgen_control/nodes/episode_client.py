@@ -54,6 +54,11 @@ class EpisodeClient:
         self._running = ""
         node.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
 
+    @property
+    def simulated(self) -> bool:
+        """A simulation is there and starts episodes."""
+        return bool(self._reset.service_is_ready())
+
     def update(self, buttons: Set[Button]) -> None:
         """Take the buttons that are down now."""
         button = self._buttons.pressed(buttons)
@@ -63,7 +68,7 @@ class EpisodeClient:
             self._say("Episodes are started by a program here; the episode keys do nothing.")
         elif self._busy:
             self._say("The last episode request is not answered yet.")
-        elif self._reset.service_is_ready():
+        elif self.simulated:
             self._simulated(button)
         else:
             self._recorded(button)

@@ -27,8 +27,11 @@ from physgen_msgs.msg import SimState as SimStateMsg
 from physgen_sim_bridge.experts import make_expert
 
 NAME = "script_teleop_node"
-PRESS_PERIOD_NS = 1_000_000_000
-"""The start button is down for half of this, and pressed again when nothing came of it."""
+PRESS_NS = 200_000_000
+"""How long the start button is down."""
+
+PATIENCE_NS = 30_000_000_000
+"""An arm may have to go home first; only then the button is pressed again, because each press asks for a new seed."""
 
 STALE_NS = 500_000_000
 
@@ -53,6 +56,7 @@ class ScriptTeleopNode(TeleopNode[ScriptConfig]):
         self._successes = 0
         self._command = RELEASED
         self._command_ns = 0
+        self._pressed_ns: int | None = None
         self._state_ns = -1
         self._safety: SafetyState | None = None
         self._recorder: dict[str, str] = {}
@@ -73,12 +77,14 @@ class ScriptTeleopNode(TeleopNode[ScriptConfig]):
         if self._over >= self.config.episodes:
             self.say(f"{self._successes} of {self._over} demonstrations succeeded.")
             raise ExternalShutdownException
-        down = now_ns % PRESS_PERIOD_NS < PRESS_PERIOD_NS // 2
+        if self._pressed_ns is None or now_ns - self._pressed_ns > PATIENCE_NS:
+            self._pressed_ns = now_ns
+        down = now_ns - self._pressed_ns < PRESS_NS
         return TeleopCommand(buttons=frozenset({Button.START}) if down else frozenset())
 
     def _ready(self) -> bool:
         """The controller may move, and the bag of the episode before is complete."""
-        if self._safety is not SafetyState.ARMED:
+        if self._safety is not SafetyState.ARMED or not self._episodes.simulated:
             return False
         if not self.config.record:
             return True
@@ -92,7 +98,7 @@ class ScriptTeleopNode(TeleopNode[ScriptConfig]):
             self._command = RELEASED
             self._expert.reset()
         elif episode.phase is not EpisodePhase.RUNNING and episode.episode_id == self._running:
-            self._running, self._last = "", episode.episode_id
+            self._running, self._last, self._pressed_ns = "", episode.episode_id, None
             self._over += 1
             self._successes += episode.phase is EpisodePhase.SUCCESS
 
