@@ -187,7 +187,7 @@ def test_buttons_start_and_end_recorded_episodes(
 ) -> None:
     """As on the real arm: the recorder's services, one bag per episode with its outcome and operator."""
     start("recorder_node", f"bag_dir:={tmp_path}", "source:=real", "drain_s:=0.1")
-    start("joy_teleop_node", "instruction:=pick up the cube", "operator:=Ada")
+    start("joy_teleop_node", "instruction:=pick up the cube", "operator:=tester")
 
     def press_until(button: int, condition: Callable[[], Any], what: str) -> None:
         """A person presses again when nothing happened: the recorder may not be there yet."""
