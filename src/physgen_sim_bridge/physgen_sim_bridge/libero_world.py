@@ -83,6 +83,9 @@ class LiberoWorld:
                 f"The initial states of {self.spec.task} have {len(state)} numbers, but the scene has "
                 f"{1 + simulation.model.nq + simulation.model.nv}; do the assets belong to LIBERO?"
             )
+        # Robosuite's gripper integrates its command and keeps it over a reset: the last episode would leak in.
+        gripper = self._env.robots[0].gripper
+        gripper.current_action = np.zeros(gripper.dof)
         simulation.set_state_from_flattened(state)
         simulation.forward()
         self._refer()
