@@ -25,7 +25,7 @@ class EngineOptions:
     split_attention: attend pack by pack to the visible keys alone, instead of to all under a dense mask.
     reuse_conditioning: modulation vectors and memory keys and values of the action head once, not per denoise step.
     capture: the denoise loop (on CUDA also the frame encoder) as CUDA graphs, or a compiled action head; "auto" means
-        graphs on CUDA and off on a CPU, where compiling takes longer than it saves.
+        graphs on CUDA and off on a CPU.
     collapse_vae: the frame encoder without 3-D convolutions. channels_last: its memory layout.
     cast_weights: with dtype bfloat16, store weights in it; otherwise every use converts them (autocast).
     unload_text_encoder: free the text encoder once an instruction is encoded; another one reads it from disk again.
