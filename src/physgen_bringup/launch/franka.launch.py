@@ -25,7 +25,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from physgen_bringup.graph import Graph, IncludeSpec, NodeSpec, build_graph, parameter_files
+from physgen_bringup.graph import build_graph
+from physgen_bringup.graph_spec import Graph, IncludeSpec, NodeSpec, parameter_files
 from physgen_bringup.launch_arguments import ARGUMENTS, arguments_from, check_arguments
 
 

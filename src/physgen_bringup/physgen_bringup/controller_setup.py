@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from physgen_bringup.graph import NodeSpec
+from physgen_bringup.graph_spec import NodeSpec
 from physgen_control.controller_config import ControllerConfig
 from physgen_control.errors import UserError
 from physgen_control.parameter_field import coerce

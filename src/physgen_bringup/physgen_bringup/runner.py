@@ -27,7 +27,7 @@ from types import FrameType
 from typing import IO
 
 from physgen_bringup import guard
-from physgen_bringup.graph import Graph, NodeSpec, parameter_files
+from physgen_bringup.graph_spec import Graph, NodeSpec, parameter_files
 from physgen_control.errors import UserError
 from physgen_control.teleop.terminal import has_terminal
 

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from physgen_bringup.calibration import read_calibration
-from physgen_bringup.graph import SPAWNER, build_graph, parameter_files
+from physgen_bringup.graph import SPAWNER, build_graph
+from physgen_bringup.graph_spec import parameter_files
 from physgen_bringup.launch_arguments import parse_arguments
 from physgen_bringup.paths import share_folder
 from physgen_control.errors import UserError

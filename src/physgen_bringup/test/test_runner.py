@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from physgen_bringup.graph import Graph, NodeSpec
+from physgen_bringup.graph_spec import Graph, NodeSpec
 from physgen_bringup.runner import LocalRunner, PrivateDomain
 from physgen_control.errors import UserError
 

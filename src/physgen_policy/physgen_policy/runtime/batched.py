@@ -23,6 +23,7 @@ from physgen_policy.runtime.context import Pack, WindowPolicy
 from physgen_policy.runtime.loading import choose_device
 from physgen_policy.runtime.observation import PolicyObservation
 from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig, PolicyError
+from physgen_policy.runtime.prompts import PromptStates
 from physgen_policy.sampling.solver import SamplerConfig
 
 
@@ -43,7 +44,8 @@ class BatchedPolicy:
         self._config = config
         self._batch = batch
         self._rows: dict[int, _Row] = {}
-        self._texts: dict[str, Tensor] = {}
+        self._device = next(checkpoint.model.parameters()).device
+        self._prompts = PromptStates(checkpoint, unload=False, autocast=self._autocast)
         self._sampler = SamplerConfig(kind=config.sampler, steps=config.denoise_steps)
 
     @classmethod
@@ -83,13 +85,12 @@ class BatchedPolicy:
 
     @torch.inference_mode()
     def _act(self, part: list[tuple[_Row, BatchItem]]) -> list[ActionChunk]:
-        model, codec = self._checkpoint.model, self._checkpoint.codec
-        device = next(model.parameters()).device
+        model, codec, device = self._checkpoint.model, self._checkpoint.codec, self._device
         rows = [row for row, _ in part]
         images = np.stack([row.image(item.observation) for row, item in part])
         empty = self._batch - len(part)
         images = np.concatenate([images, np.zeros((empty, *images.shape[1:]), np.uint8)])
-        with self._autocast(device):
+        with self._autocast():
             latents = codec.encode(torch.from_numpy(images).to(device)).float()
             windows = [
                 row.extended(latents[i : i + 1], item.observation) for i, (row, item) in enumerate(part)
@@ -117,17 +118,13 @@ class BatchedPolicy:
         return [row.accept(item, windows[i], numbers[i]) for i, (row, item) in enumerate(part)]
 
     def _text_tokens(self, rows: list[_Row]) -> Tensor:
-        """Tokens [b, l, d] of the instructions; the language model runs once per distinct text."""
-        model, encoder = self._checkpoint.model, self._checkpoint.text_encoder
-        for text in {row.instruction for row in rows} - set(self._texts):
-            states, lengths = encoder.encode([text])
-            self._texts[text] = model.text_tokens(states, lengths)
-        tokens = [self._texts[row.instruction] for row in rows]
+        """Tokens [b, l, d] of the instructions."""
+        tokens = [self._prompts.tokens(row.instruction) for row in rows]
         return torch.cat(tokens + tokens[:1] * (self._batch - len(rows)))
 
-    def _autocast(self, device: torch.device) -> torch.autocast:
+    def _autocast(self) -> torch.autocast:
         half = self._config.dtype == "bfloat16"
-        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False)
+        return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False)
 
     def _stack(self, windows: list[list[Pack]], latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Latents [b, p, c, h, w], past actions [b, p, 8, a] and bool [b, p] "begins", filled up with empty packs."""
