@@ -129,7 +129,7 @@ def test_help_prints_every_argument_without_starting_anything(capsys):
     [
         (["--episodes", "0"], "--episodes"),
         (["--workers", "1000"], "--workers"),
-        (["--pace", "realtime"], "--through-ros"),
+        (["--pace", "lockstep", "--delays", "50"], "--pace realtime"),
         (["--policy", "random", "--through-ros"], "random"),
         (["--task", "Nothing-v1", "--policy", "expert"], "PushCube-v1"),
     ],

@@ -38,8 +38,8 @@ FULL_ROS = {
     "message_filters",
     "rosbag2_py",
 }
-# Devices and services a user connects by hand; asked for without them, they are a sentence.
-BY_HAND = {"pyspacemouse", "pynput", "torchvision"}
+# Devices, services and clusters a user connects by hand; asked for without them, they are a sentence.
+BY_HAND = {"pyspacemouse", "pynput", "ray", "torchvision"}
 NEWER_STANDARD_LIBRARY = {"compression"}  # Python 3.14; older versions use a locked package
 
 

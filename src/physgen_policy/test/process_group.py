@@ -17,9 +17,8 @@ def train_in_processes(config: Path, processes: int) -> None:
     Raises:
         RuntimeError: a process failed or did not end in time.
     """
-    context = multiprocessing.get_context("forkserver")
-    # Imported once, before the fork: it takes longer than the run.
-    context.set_forkserver_preload(["physgen_policy.training.run"])
+    # Not a fork server: that would outlive the test, and later tests count what is left running.
+    context = multiprocessing.get_context("spawn")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
