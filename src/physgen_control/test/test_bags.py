@@ -123,6 +123,13 @@ def test_repeated_messages_are_read_once(tmp_path: Path) -> None:
     assert recording.counts[topics.APPLIED_ACTION] == 3
 
 
+def test_an_answer_to_the_last_observation_is_no_step(tmp_path: Path) -> None:
+    """The controller may act once more before it hears that the episode is over."""
+    recording = read_episode(write_bag(tmp_path / "bag", late_actions=1))
+    assert [action.step for action in recording.applied] == list(range(10))
+    assert recording.counts[topics.APPLIED_ACTION] == 11
+
+
 def test_a_bag_with_older_definitions_is_read_with_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

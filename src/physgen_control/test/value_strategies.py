@@ -231,9 +231,14 @@ def make_state(stamp_ns: int) -> RobotState:
 
 
 def write_bag(
-    path: Path, episode: Episode | None = None, steps: int = 10, size: int = 16, **options: str
+    path: Path,
+    episode: Episode | None = None,
+    steps: int = 10,
+    size: int = 16,
+    late_actions: int = 0,
+    **options: str,
 ) -> Path:
-    """Write the bag of an episode with `steps` actions and one more observation."""
+    """Write the bag of an episode with `steps` actions (and late ones that no world took), one more observation."""
     episode = episode or make_episode()
     cameras = {name: CameraSpec(frame_id=f"camera_{name}_color_optical_frame") for name in ("fixed", "wrist")}
     with EpisodeBag.open(path, episode, cameras, joint_prefix="panda", **options) as bag:
@@ -250,6 +255,6 @@ def write_bag(
             bag.add_observation(
                 stamp_ns, make_image(step, size), make_image(1000 + step, size), make_state(stamp_ns), state
             )
-            if step < steps:
+            if step < steps + late_actions:
                 bag.add_applied(make_action(episode, step))
         return bag.finish(EpisodePhase.SUCCESS, step=steps)

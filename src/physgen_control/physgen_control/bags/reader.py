@@ -275,6 +275,10 @@ def read_episode(path: Path | str) -> EpisodeRecording:
         episode = _with_outcome(read.episode_from_msg(infos[-1]), custom)
         applied = [read.applied_action_from_msg(m) for m in values(topics.APPLIED_ACTION)]
         applied = _once([a for a in applied if a.episode_id in ("", episode.episode_id)], lambda a: a.step)
+        if raw.get(topics.SIM_STATE) and episode.phase in (EpisodePhase.SUCCESS, EpisodePhase.FAILURE):
+            # The controller may answer the last observation before it hears that the episode is over; no world took
+            # that action.
+            applied = [a for a in applied if a.step < episode.step]
         chunks = [read.action_chunk_from_msg(m) for m in values(topics.ACTION_CHUNK)]
         sim_states = [read.sim_state_from_msg(m) for m in values(topics.SIM_STATE)]
         return EpisodeRecording(
