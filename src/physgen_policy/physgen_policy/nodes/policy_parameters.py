@@ -36,6 +36,9 @@ class PolicyNodeConfig:
     )
     sampler: str = parameter("ddim", description="Solver of the action head.", choices=SOLVERS)
     denoise_steps: int = parameter(10, description="Denoise steps of the action head.", ge=1, le=1000)
+    action_samples: int = parameter(
+        8, description="Chunks denoised from different noise; the mean is sent.", ge=1, le=256
+    )
     window_policy: str = parameter(
         "recompute",
         description="At a full window: recompute the newest packs, restart empty, or (rotary models) evict the oldest.",
@@ -126,6 +129,7 @@ class PolicyNodeConfig:
         return PolicyConfig(
             sampler=next(kind for kind in SOLVERS if kind == self.sampler),
             denoise_steps=self.denoise_steps,
+            action_samples=self.action_samples,
             window_policy=WindowPolicy(self.window_policy),
             engine=EngineOptions(
                 use_cache=self.use_cache,

@@ -24,7 +24,6 @@ from physgen_policy.runtime.loading import choose_device
 from physgen_policy.runtime.observation import PolicyObservation
 from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig, PolicyError
 from physgen_policy.runtime.prompts import PromptStates
-from physgen_policy.sampling.solver import SamplerConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +45,7 @@ class BatchedPolicy:
         self._rows: dict[int, _Row] = {}
         self._device = next(checkpoint.model.parameters()).device
         self._prompts = PromptStates(checkpoint, unload=False, autocast=self._autocast)
-        self._sampler = SamplerConfig(kind=config.sampler, steps=config.denoise_steps)
+        self._sampler = config.action_sampler()
 
     @classmethod
     def load(cls, folder: Path, batch: int) -> BatchedPolicy:

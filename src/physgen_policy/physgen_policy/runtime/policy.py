@@ -67,7 +67,7 @@ class Policy(Protocol):
 class PolicyConfig:
     """How a checkpoint is run.
 
-    sampler, denoise_steps: solver of the action head. window_policy: see WindowPolicy. engine: how it is
+    sampler, denoise_steps, action_samples: see SamplerConfig. window_policy: see WindowPolicy. engine: how it is
     computed. use_plan: condition on the unexecuted part of the last prediction (off: the shipped checkpoint
     follows its own plan too closely, see its card).
     execute_steps: actions of chunk 0 to run before the next observation. num_threads: CPU threads of torch,
@@ -77,6 +77,7 @@ class PolicyConfig:
 
     sampler: SolverKind = "ddim"
     denoise_steps: int = 10
+    action_samples: int = 8
     window_policy: WindowPolicy = WindowPolicy.RECOMPUTE
     engine: EngineOptions = field(default_factory=EngineOptions)
     use_plan: bool = False
@@ -90,10 +91,16 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         if self.denoise_steps < 1 or self.frame_ar_steps < 1 or self.frame_denoise_steps < 1:
             raise ValueError("denoise_steps, frame_ar_steps and frame_denoise_steps must be at least 1")
+        if self.action_samples < 1:
+            raise ValueError(f"action_samples must be at least 1, got {self.action_samples}")
         if not 1 <= self.execute_steps <= HORIZON:
             raise ValueError(f"execute_steps must be 1..{HORIZON}, got {self.execute_steps}")
         if self.num_threads < 0:
             raise ValueError(f"num_threads must be >= 0, got {self.num_threads}")
+
+    def action_sampler(self) -> SamplerConfig:
+        """How the action head is run."""
+        return SamplerConfig(kind=self.sampler, steps=self.denoise_steps, samples=self.action_samples)
 
 
 class PhysGenPolicy:
@@ -127,7 +134,7 @@ class PhysGenPolicy:
         self._encoder = FrameEncoder(checkpoint.codec, engine, torch.bfloat16 if half_encoder else None)
         self._denoiser = ActionDenoiser(
             model.action_head,
-            SamplerConfig(kind=self.config.sampler, steps=self.config.denoise_steps),
+            self.config.action_sampler(),
             reuse=engine.reuse_conditioning,
             capture=engine.capture_on(self._device),
         )

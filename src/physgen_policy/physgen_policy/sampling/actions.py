@@ -71,7 +71,7 @@ class ActionDenoiser:
             fp32 [b, chunks, 8, a] in normalised units, within the sampler's clip.
         """
         config, device = self._head.config, memory.device
-        shape = (memory.shape[0], config.num_actions, config.action_dim)
+        shape = (memory.shape[0], self._sampler.samples, config.num_actions, config.action_dim)
         start = random_normal(shape, generator, device)
         fresh = None
         if any(step.fresh for step in self._steps):
@@ -84,7 +84,7 @@ class ActionDenoiser:
             x = self._graph(*given)
         else:
             x = self._denoise(start, memory, fresh, memory_mask, check)
-        return x.unflatten(1, (config.num_chunks, config.horizon))
+        return x.mean(1).unflatten(1, (config.num_chunks, config.horizon))
 
     def _captured(self, start: Tensor, memory: Tensor, *rest: Tensor) -> Tensor:
         # Fresh noise is float, a mask bool: that tells the optional inputs of a graph apart.
@@ -106,7 +106,7 @@ class ActionDenoiser:
             check()
             vectors = self._vectors[timestep] if self._reuse else self._modulations(timestep, x.device)
             given = self._head.memory_kv(memory) if kv is None else kv
-            out = self._evaluate(x[:, None], vectors, given, mask)[:, 0]
+            out = self._evaluate(x, vectors, given, mask)
             if self._head.config.prediction == "v":
                 return noise_from_velocity(x, out, self._alphas[timestep])
             return out

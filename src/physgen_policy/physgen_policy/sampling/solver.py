@@ -24,11 +24,17 @@ SOLVERS: tuple[SolverKind, ...] = get_args(SolverKind)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplerConfig:
-    """How actions are denoised. clip bounds the predicted clean sample in normalised units; None leaves it free."""
+    """How actions are denoised.
+
+    clip: bound of the predicted clean sample in normalised units; None leaves it free.
+    samples: so many chunks are denoised from different noise and their mean is taken. It estimates the expected action,
+    which a demonstrator with one way of doing things means; where demonstrations differ in kind, take 1.
+    """
 
     kind: SolverKind = "ddim"
     steps: int = 10
     clip: float | None = 1.2
+    samples: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in SOLVERS:
@@ -36,6 +42,8 @@ class SamplerConfig:
             raise ValueError(f"the sampler kind must be one of {known}, got {self.kind!r}")
         if self.steps < 1:
             raise ValueError(f"the sampler needs at least 1 step, got {self.steps}")
+        if self.samples < 1:
+            raise ValueError(f"the sampler needs at least 1 sample, got {self.samples}")
 
     def plan(self, schedule: NoiseSchedule) -> tuple[SolverStep, ...]:
         """The updates of this sampler on a schedule."""

@@ -5,6 +5,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
+from physgen_policy.sampling.actions import ActionDenoiser
 from physgen_policy.sampling.frame import tokens_per_step
 from physgen_policy.sampling.schedule import cosine_schedule
 from physgen_policy.sampling.solver import SOLVERS, SamplerConfig, ddim, ddpm, plan_steps, solve
@@ -180,6 +181,36 @@ def test_sampled_actions_are_bounded_and_reproducible(build_model, kind, setting
 
     assert sample(0).shape == (2, 3, 3, 7) and sample(0).abs().max() <= 1.2
     assert torch.equal(sample(0), sample(0)) and not torch.equal(sample(0), sample(1))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", SOLVERS)
+def test_several_samples_are_averaged(build_model, kind):
+    """The mean of independent samples: its spread over seeds is a quarter for 16 of them (less than half is asked)."""
+    _, model, windows = build_model()
+    _, out = context_and_output(model, windows)
+    memory, _ = model.action_memory(out.action_hidden, out.frame_hidden, None, None)
+
+    def sample(samples: int, seed: int) -> torch.Tensor:
+        sampler = SamplerConfig(kind=kind, steps=5, samples=samples)
+        return ActionDenoiser(model.action_head, sampler).sample(
+            memory, torch.Generator().manual_seed(seed)
+        )
+
+    single = torch.stack([sample(1, seed) for seed in range(12)])
+    mean = torch.stack([sample(16, seed) for seed in range(12)])
+    assert mean.shape == single.shape and mean.std(0).mean() < single.std(0).mean() / 2
+
+
+@torch.no_grad()
+def test_the_samples_of_a_row_are_its_own(model, windows):
+    """With one generator per row, a row's mean does not depend on the other rows."""
+    _, out = context_and_output(model, windows)
+    memory, _ = model.action_memory(out.action_hidden, out.frame_hidden, None, None)
+    denoiser = ActionDenoiser(model.action_head, SamplerConfig(steps=3, samples=4))
+    both = denoiser.sample(memory, [torch.Generator().manual_seed(seed) for seed in (1, 2)])
+    alone = denoiser.sample(memory[1:], torch.Generator().manual_seed(2))
+    torch.testing.assert_close(both[1:], alone, atol=1e-6, rtol=1e-6)
 
 
 @torch.no_grad()
