@@ -60,7 +60,9 @@ def _visible_pairs(config: ModelConfig, new: int, cached: int) -> float:
     return pairs
 
 
-def action_head(config: ActionConfig, width: int, memory: int, evaluations: int, item: int) -> Cost:
+def action_head(
+    config: ActionConfig, width: int, memory: int, evaluations: int, item: int, *, samples: int = 1
+) -> Cost:
     """Denoising one chunk: keys and values of `memory` tokens once, modulations not at all (they are kept)."""
     w, tokens = config.dit_width, config.num_actions
     per_layer = (
@@ -69,7 +71,7 @@ def action_head(config: ActionConfig, width: int, memory: int, evaluations: int,
     projected = 2 * width * w  # keys and values of the memory, per layer
     ends = 2 * config.action_dim * w
     attention = 4.0 * w * tokens * (tokens + memory)
-    each = config.dit_depth * (2.0 * tokens * per_layer + attention) + 2.0 * tokens * ends
+    each = samples * config.dit_depth * (2.0 * tokens * per_layer + attention) + samples * 2.0 * tokens * ends
     once = config.dit_depth * 2.0 * memory * projected
     modulations = (6 * config.dit_depth + 2) * w
     moved = config.dit_depth * (per_layer + 2 * memory * w) + ends + modulations

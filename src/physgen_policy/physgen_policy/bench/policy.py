@@ -38,6 +38,7 @@ class BenchSpec:
     iterations: int = 10
     sampler: SolverKind = "ddim"
     denoise_steps: int = 10
+    action_samples: int = 8
     threads: int = 0
     naive: bool = False
     encoder_repeats: int = 3
@@ -108,6 +109,7 @@ def _policies(
     base = PolicyConfig(
         sampler=spec.sampler,
         denoise_steps=spec.denoise_steps,
+        action_samples=spec.action_samples,
         num_threads=spec.threads,
         dtype="bfloat16" if spec.dtype == "bfloat16" else "float32",
     )
@@ -120,7 +122,7 @@ def _policies(
         "optimised": (subjects.stored_in(checkpoint, cast), fast),
     }
     if spec.naive:
-        configs["naive"] = (checkpoint, replace(plain, sampler="ddpm", denoise_steps=NAIVE_STEPS))
+        configs["naive"] = (checkpoint, replace(plain, sampler="ddpm", denoise_steps=NAIVE_STEPS, action_samples=1))
     made = {}
     for name, (subject, config) in configs.items():
         clock = stages.StageClock(device)
@@ -137,7 +139,7 @@ def _variant(
 ) -> dict[str, Any]:
     checkpoint = policy.checkpoint
     item = 2 if spec.dtype == "bfloat16" else 4
-    costs = stage_costs(config, spec.denoise_steps, item)
+    costs = stage_costs(config, spec.denoise_steps, item, samples=spec.action_samples)
     rate = calibration.matmul[spec.dtype]
     rows: dict[str, Any] = {}
     for row in _ordered(times.rows):
@@ -156,18 +158,19 @@ def _variant(
         "engine": asdict(policy.config.engine),
         "sampler": policy.config.sampler,
         "denoise_steps": policy.config.denoise_steps,
+        "action_samples": policy.config.action_samples,
         "weights_bytes": cost.weights_bytes(checkpoint.model, checkpoint.codec),
         "cache_bytes": 2 * config.nova.video_depth * config.window_tokens * config.nova.width * item,
         "rows": rows,
     }
 
 
-def stage_costs(config: ModelConfig, evaluations: int, item: int) -> dict[str, Cost]:
+def stage_costs(config: ModelConfig, evaluations: int, item: int, *, samples: int = 1) -> dict[str, Cost]:
     """Unavoidable work per row: optimised arithmetic, weights of `item` bytes per number."""
     pack, text, packs = config.pack_tokens, config.nova.text_len, config.context_packs
     memory = config.action.horizon + (config.nova.frame_tokens if config.action.memory_frames else 0)
     vae = cost.frame_encoder(config, item)
-    head = cost.action_head(config.action, config.nova.width, memory, evaluations, item)
+    head = cost.action_head(config.action, config.nova.width, memory, evaluations, item, samples=samples)
     grown = [cost.video_encoder(config, pack, text + index * pack, item) for index in range(1, max(packs, 2))]
     transformer = {
         "first": cost.video_encoder(config, pack, text, item),

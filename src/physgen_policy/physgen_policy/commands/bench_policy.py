@@ -36,6 +36,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--sampler", default="ddim", choices=("ddim", "ddpm", "dpm"))
     parser.add_argument("--denoise-steps", type=int, default=10)
     parser.add_argument(
+        "--action-samples", type=int, default=8, help="chunks denoised for one that is sent"
+    )
+    parser.add_argument(
         "--naive", action="store_true", help="a third variant: everything off, 100 DDPM steps"
     )
     parser.add_argument(
@@ -70,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_policy.data.dataset import Dataset
     from physgen_policy.runtime.loading import choose_device
 
-    for name in ("iterations", "denoise_steps"):
+    for name in ("iterations", "denoise_steps", "action_samples"):
         if getattr(options, name) < 1:
             raise UserError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")
     for name in ("threads", "encoder_repeats", "frame_budget"):
@@ -95,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             iterations=options.iterations,
             sampler=options.sampler,
             denoise_steps=options.denoise_steps,
+            action_samples=options.action_samples,
             threads=options.threads,
             naive=options.naive,
             encoder_repeats=options.encoder_repeats,
