@@ -35,9 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's default")
     parser.add_argument("--sampler", default="ddim", choices=("ddim", "ddpm", "dpm"))
     parser.add_argument("--denoise-steps", type=int, default=10)
-    parser.add_argument(
-        "--action-samples", type=int, default=8, help="chunks denoised for one that is sent"
-    )
+    parser.add_argument("--action-samples", type=int, default=8, help="chunks denoised for one that is sent")
     parser.add_argument(
         "--naive", action="store_true", help="a third variant: everything off, 100 DDPM steps"
     )

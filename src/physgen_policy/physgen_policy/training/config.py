@@ -26,7 +26,9 @@ class CodecStage:
     kl_weight: weight of the KL term per latent number; edge_weight: weight of the image-gradient L1 term.
     crop: side of random training crops [pixels], 0 = whole frames; the codec is convolutional, so crops cost less
     and show as much. whole_fraction: share of steps at the end on whole frames, with a quarter of the batch.
-    init_from: codec folder of a run, or a checkpoint, whose codec is taken as it is; then nothing is trained here.
+    init_from: codec folder of a run, or a checkpoint, whose codec is taken; a run with policy.init_from has that one's.
+    tune: train a codec that was taken on, on this run's frames, so that it learns to show new objects; otherwise it is
+    taken as it is.
     """
 
     steps: int = 1500
@@ -37,6 +39,7 @@ class CodecStage:
     crop: int = 64
     whole_fraction: float = 0.2
     init_from: str = ""
+    tune: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,9 @@ class TrainingRun:
             config, codec = self._codec(wanted, datasets)
             torch.manual_seed(self.config.seed + 1)
             return new_networks(config, codec, fitted)
+        if self.config.codec.tune:
+            config, codec = self._codec(start.config, datasets, start.codec)
+            start = replace(start, config=config, codec=codec)
         torch.manual_seed(self.config.seed + 1)
         instructions = sorted({entry["instruction"] for dataset in datasets for entry in dataset.entries})
         stage = self.config.policy
@@ -147,13 +150,18 @@ class TrainingRun:
             record.write_text(json.dumps(values) + "\n")
         return start
 
-    def _codec(self, config: ModelConfig, datasets: list[Dataset]) -> tuple[ModelConfig, FrameCodec]:
-        folder = self.folder / "codec"
-        if self.config.codec.init_from:
-            return load_start_codec(self.config.codec.init_from, config)
+    def _codec(
+        self, config: ModelConfig, datasets: list[Dataset], taken: FrameCodec | None = None
+    ) -> tuple[ModelConfig, FrameCodec]:
+        """The codec of the run and the architecture with its scale; `taken` is the one of the start."""
+        stage, folder = self.config.codec, self.folder / "codec"
         if (folder / "codec.safetensors").is_file():
             return load_start_codec(folder, config)
-        codec = build_frame_codec(config)
+        if taken is None and stage.init_from:
+            config, taken = load_start_codec(stage.init_from, config)
+            if not stage.tune:
+                return config, taken
+        codec = build_frame_codec(config) if taken is None else taken.requires_grad_(True)
         if not isinstance(codec, AutoencoderKlCodec):
             raise UserError(
                 f"preset {self.config.model!r} uses the published video VAE; import it first and pass codec.init_from"
@@ -176,10 +184,12 @@ class TrainingRun:
                 autocast_dtype=self.autocast_dtype,
                 progress=report,
             )
+        if taken is not None:
+            scale = config.vae.scaling_factor  # what follows the codec is used to it
         folder.mkdir(parents=True, exist_ok=True)
         save_file({k: v.contiguous() for k, v in codec.state_dict().items()}, folder / "codec.safetensors")
         (folder / "codec.json").write_text(json.dumps({"scaling_factor": scale}) + "\n")
-        return self._codec(config, datasets)
+        return load_start_codec(folder, config)
 
     def _episodes(self, datasets: list[Dataset], codec: FrameCodec, norm: NormStats) -> list[EpisodeTensors]:
         episodes: list[EpisodeTensors] = []

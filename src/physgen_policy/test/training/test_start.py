@@ -166,3 +166,16 @@ def test_the_command_line_names_the_start(
 def test_the_clipped_share_counts_numbers_beyond_the_range() -> None:
     norm = NormStats(np.zeros(2, np.float32), np.ones(2, np.float32), 5)
     assert clipped_share(norm, np.array([[0.5, 1.0], [2.0, -1.0]], np.float32)) == 0.25
+
+
+def test_a_codec_that_was_taken_may_be_trained_on(config: TrainConfig, checkpoint: Path) -> None:
+    """With `codec.tune` the start's codec changes, keeps its scale, and nothing else of the start changes."""
+    config = replace(config, codec=CodecStage(steps=2, batch_size=2, crop=16, tune=True))
+    folder = training_run.TrainingRun(config, resume=False).fit()
+    before, after = load_file(checkpoint / "model.safetensors"), load_file(folder / "model.safetensors")
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert changed and all(key.startswith("codec.") for key in changed)
+    scales = [load_checkpoint(path).model.config.vae.scaling_factor for path in (checkpoint, folder)]
+    assert scales[0] == scales[1]
+    again = training_run.TrainingRun(config, resume=True).fit()
+    assert load_file(again / "model.safetensors").keys() == after.keys()
