@@ -37,6 +37,9 @@ COMMANDS = (
     Command("convert", "physgen_policy.commands.convert", "turn recorded bags into a training dataset"),
     Command("train", "physgen_policy.commands.train", "train or fine-tune a policy from a config file"),
     Command(
+        "ablate", "physgen_bringup.commands.ablate", "train and compare variants that differ in one thing"
+    ),
+    Command(
         "import",
         "physgen_policy.commands.import_nova",
         "make a checkpoint of a published video model, to fine-tune",

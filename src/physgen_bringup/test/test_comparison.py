@@ -6,13 +6,14 @@ import math
 from itertools import product
 
 import pytest
+from evaluations import evaluation_of
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest, multinomial
 
 from physgen_bringup.commands import evaluate
 from physgen_bringup.comparison import PairedCounts, compare, difference_interval, mcnemar_p, pair
-from physgen_bringup.results import EpisodeResult, Evaluation, Protocol, ResultsError
+from physgen_bringup.results import ResultsError
 
 counts = st.builds(
     PairedCounts,
@@ -21,35 +22,6 @@ counts = st.builds(
     only_b=st.integers(0, 60),
     neither=st.integers(0, 60),
 ).filter(lambda c: c.n > 0)
-
-
-def evaluation_of(successes, *, crashed=(), first=0, **changes):
-    rules = {
-        "suite": "fake",
-        "task": "FakePush-v0",
-        "policy": "expert",
-        "pace": "lockstep",
-        "execution": "sync",
-        "control_mode": "ee",
-        "max_steps": 100,
-        "success_rule": "the block is at the goal",
-        "transport": "in-process",
-    }
-    evaluation = Evaluation(Protocol(**(rules | changes)))
-    for index, success in enumerate(successes):
-        evaluation.add(
-            EpisodeResult(
-                seed=first + index,
-                success=success,
-                steps=10,
-                crashed=index in crashed,
-                error="",
-                wall_s=1.0,
-                stale_steps=0,
-                limited_steps=0,
-            )
-        )
-    return evaluation
 
 
 @given(st.integers(0, 40), st.integers(0, 40))

@@ -17,6 +17,8 @@ def mini_config(**changes) -> ModelConfig:
         "memory_frames": False,
         "attention": "bidirectional",
         "prediction": "epsilon",
+        "bins": 256,
+        "num_chunks": 3,
     }
     action |= {key: changes.pop(key) for key in list(changes) if key in action}
     return ModelConfig(

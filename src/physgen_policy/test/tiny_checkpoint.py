@@ -87,6 +87,8 @@ def write_tiny_checkpoint(
     network, codec, text = PhysGen(config), build_frame_codec(config), build_text_encoder(config)
     with torch.no_grad():
         for parameter in network.parameters():
+            if parameter.numel() == 0:
+                continue
             if parameter.ndim > 1:
                 parameter.normal_(0.0, 0.5 * parameter[0].numel() ** -0.5)
             elif not parameter.any():

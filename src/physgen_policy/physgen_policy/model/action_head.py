@@ -83,7 +83,7 @@ class ActionBlock(nn.Module):
 
 
 class ActionDiT(nn.Module):
-    """Noise prediction for [b, r, k, action_dim] sequences."""
+    """Noise prediction for [b, r, k, action_dim] sequences; or classification, and then the input is zero."""
 
     def __init__(self, config: ActionConfig, memory_width: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class ActionDiT(nn.Module):
         self.time_embed = TwoLayer(2 * TIME_FREQUENCIES, width)
         self.blocks = nn.ModuleList(ActionBlock(config, memory_width) for _ in range(config.dit_depth))
         self.final_modulation = nn.Linear(width, 2 * width)
-        self.output = nn.Linear(width, config.action_dim)
+        self.output = nn.Linear(width, config.outputs_per_action)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -132,7 +132,7 @@ class ActionDiT(nn.Module):
             memory_mask: bool [b, m], True where the memory token exists; None when all do.
 
         Returns:
-            fp32 [b, r, k, action_dim].
+            fp32 [b, r, k, action_dim]; of a head that classifies, logits [b, r, k, action_dim x bins].
         """
         return self.evaluate(noisy, self.modulations(timesteps), kv, memory_mask)
 

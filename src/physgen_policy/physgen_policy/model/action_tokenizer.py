@@ -23,6 +23,8 @@ class ActionTokenizer(nn.Module):
             nn.init.trunc_normal_(linear.weight, std=gain * linear.in_features**-0.5)
             nn.init.zeros_(linear.bias)
         for parameter in (self.slot, self.boa, self.plan):
+            if parameter.numel() == 0:
+                continue  # one chunk has no plan
             nn.init.trunc_normal_(parameter, std=0.5)
 
     def forward(self, actions: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ The configuration describes tensors only; training choices (learning rate, windo
 from __future__ import annotations
 
 import types
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib import resources
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -111,7 +112,8 @@ class ActionConfig:
     memory (noise standard deviation in normalised units and drop probability apply in training only).
     memory_frames: cross-attention also reads the frame slots of the current pack.
     prediction: what the head predicts: the noise (as published), or v = sqrt(a) noise - sqrt(1 - a) clean (Salimans
-    and Ho 2022), which weighs the clean action at high noise and so learns what the images mean much sooner.
+    and Ho 2022), which weighs the clean action at high noise and so learns what the images mean much sooner; or
+    "bins": nothing is denoised, every number is classified into one of `bins` equal bins (model/action_bins.py).
     """
 
     action_dim: int = 7
@@ -127,7 +129,8 @@ class ActionConfig:
     plan_noise: float = 0.2
     plan_dropout: float = 0.5
     memory_frames: bool = False
-    prediction: Literal["epsilon", "v"] = "epsilon"
+    prediction: Literal["epsilon", "v", "bins"] = "epsilon"
+    bins: int = 256
 
     def __post_init__(self) -> None:
         _require(
@@ -135,12 +138,22 @@ class ActionConfig:
             f"dit_width {self.dit_width} must be a multiple of dit_heads {self.dit_heads}",
         )
         _require(self.num_chunks >= 1 and self.horizon >= 1, "num_chunks and horizon must be at least 1")
+        _require(
+            self.num_chunks > 1 or not self.plan_conditioning,
+            "a model of one chunk has no lookahead to be conditioned on; set plan_conditioning to false",
+        )
+        _require(self.bins >= 2, f"bins must be at least 2, got {self.bins}")
         _require(0.0 <= self.plan_dropout <= 1.0, f"plan_dropout {self.plan_dropout} must lie in [0, 1]")
 
     @property
     def num_actions(self) -> int:
         """Actions predicted together."""
         return self.horizon * self.num_chunks
+
+    @property
+    def outputs_per_action(self) -> int:
+        """Numbers that the head puts out for one action."""
+        return self.action_dim * (self.bins if self.prediction == "bins" else 1)
 
     @property
     def plan_actions(self) -> int:
@@ -270,16 +283,25 @@ def preset_names() -> list[str]:
     )
 
 
-def load_preset(name: str) -> ModelConfig:
-    """Read a shipped preset by name.
+def load_preset(name: str, changes: Mapping[str, Any] | None = None) -> ModelConfig:
+    """Read a shipped preset by name; `changes` are nested keys that replace the preset's.
 
     Raises:
-        ConfigError: there is no such preset.
+        ConfigError: there is no such preset, or a change names no key of a model.
     """
     if name not in preset_names():
         raise ConfigError(f"there is no model preset {name!r}; presets are {', '.join(preset_names())}")
     text = resources.files("physgen_policy").joinpath(f"config/model/{name}.yaml").read_text()
-    return ModelConfig.from_dict(yaml.safe_load(text))
+    return ModelConfig.from_dict(changed(yaml.safe_load(text), changes or {}))
+
+
+def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested values with some replaced."""
+    merged = dict(values)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = changed(inner or {}, value) if isinstance(value, Mapping) else value
+    return merged
 
 
 def _require(condition: bool, sentence: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from physgen_policy.model.action_bins import bin_losses
 from physgen_policy.model.action_head import ActionDiT
 from physgen_policy.model.action_tokenizer import ActionTokenizer
 from physgen_policy.model.attention import Visibility, stream_dtype
@@ -284,14 +285,20 @@ class PhysGen(nn.Module):
         memory, memory_mask = self.action_memory(
             output.action_hidden[window, pack], output.frame_hidden[window, pack], plan, plan_mask
         )
-        noise = rows.normal(draws, *target.shape[1:])
-        timesteps = rows.timesteps(config.train_timesteps, draws)
-        noisy = schedule.add_noise(target[:, None], noise, timesteps[..., None])
-        predicted = self.action_head(noisy, timesteps, self.action_head.memory_kv(memory), memory_mask)
-        wanted = noise
-        if config.prediction == "v":
-            wanted = schedule.velocity(target[:, None], noise, timesteps[..., None])
-        errors = (predicted - wanted).square().mean(dim=(1, 3)) * mask
+        kv = self.action_head.memory_kv(memory)
+        if config.prediction == "bins":
+            blank, start = torch.zeros_like(target[:, None]), torch.zeros_like(window[:, None])
+            logits = self.action_head(blank, start, kv, memory_mask)
+            errors = bin_losses(logits[:, 0], target, config.bins) * mask
+        else:
+            noise = rows.normal(draws, *target.shape[1:])
+            timesteps = rows.timesteps(config.train_timesteps, draws)
+            noisy = schedule.add_noise(target[:, None], noise, timesteps[..., None])
+            predicted = self.action_head(noisy, timesteps, kv, memory_mask)
+            wanted = noise
+            if config.prediction == "v":
+                wanted = schedule.velocity(target[:, None], noise, timesteps[..., None])
+            errors = (predicted - wanted).square().mean(dim=(1, 3)) * mask
         loss = errors.sum() / mask.sum().clamp(min=1)
         chunks = (config.num_chunks, config.horizon)
         sums = errors.detach().unflatten(1, chunks).sum(dim=(0, 2))

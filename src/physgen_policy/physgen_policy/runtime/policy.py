@@ -192,7 +192,7 @@ class PhysGenPolicy:
     def act(
         self, observation: PolicyObservation, now_ns: int, cancel: CancelToken | None = None
     ) -> ActionChunk:
-        """Predict the next three chunks, float32 [3, 8, 7] in SI units; see Policy.act.
+        """Predict the next three chunks, float32 [3, 8, 7] in SI units; see Policy.act. Missing lookahead rests.
 
         Raises:
             PolicyError: no or another episode, or the networks returned something that is not a number.
@@ -310,6 +310,11 @@ class PhysGenPolicy:
     ) -> ActionChunk:
         embodiment = self.checkpoint.embodiment
         data = self.checkpoint.norm.denormalize(sampled).astype(np.float32)
+        if missing := embodiment.num_chunks - len(data):
+            # A model without lookahead has nothing to say about later chunks: they rest.
+            rest = np.zeros((missing, *data.shape[1:]), np.float32)
+            rest[..., -1] = data[-1, -1, -1]
+            data = np.concatenate([data, rest])
         # The gripper is a command between closed and open; the controller thresholds it.
         data[..., -1] = np.clip(data[..., -1], -1.0, 1.0)
         stamp_ns = observation.frames.stamp_ns

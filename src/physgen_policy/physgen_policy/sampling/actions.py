@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Denoises action chunks with the Action-DiT: what stays the same over the denoise steps is computed once.
+"""Action chunks from the Action-DiT: by denoising, or at once from a head that classifies (model/action_bins.py).
 
+What stays the same over the denoise steps is computed once.
 The modulation vectors depend on the timestep alone, the memory's keys and values on the chunk alone. The whole loop may
 be recorded as a CUDA graph, or its network compiled; each of these can be switched off and gives the same numbers.
 """
@@ -13,11 +14,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from physgen_policy.model.action_bins import most_likely
 from physgen_policy.model.action_head import ActionDiT, MemoryKV, Modulations
 from physgen_policy.model.embeddings import RowGenerators, random_normal
 from physgen_policy.sampling.capture import GraphedFunction
 from physgen_policy.sampling.schedule import cosine_schedule, noise_from_velocity
-from physgen_policy.sampling.solver import SamplerConfig, solve
+from physgen_policy.sampling.solver import SamplerConfig, SolverStep, solve
 
 Capture = Literal["off", "graph", "compile"]
 
@@ -40,7 +42,10 @@ class ActionDenoiser:
     ) -> None:
         self._head = head
         self._sampler = sampler
-        self._steps = sampler.plan(cosine_schedule(head.config.train_timesteps))
+        self._bins = head.config.bins if head.config.prediction == "bins" else 0
+        schedule = cosine_schedule(head.config.train_timesteps)
+        self._steps: tuple[SolverStep, ...] = () if self._bins else sampler.plan(schedule)
+        self._samples = 1 if self._bins else sampler.samples
         self._alphas = {step.timestep: step.alpha for step in self._steps}
         self._reuse = reuse
         self._vectors: dict[int, Modulations] = {}
@@ -52,7 +57,7 @@ class ActionDenoiser:
     @property
     def evaluations(self) -> int:
         """How often the head runs per chunk."""
-        return len(self._steps)
+        return len(self._steps) or 1
 
     def sample(
         self,
@@ -71,13 +76,14 @@ class ActionDenoiser:
             fp32 [b, chunks, 8, a] in normalised units, within the sampler's clip.
         """
         config, device = self._head.config, memory.device
-        shape = (memory.shape[0], self._sampler.samples, config.num_actions, config.action_dim)
+        shape = (memory.shape[0], self._samples, config.num_actions, config.action_dim)
         start = random_normal(shape, generator, device)
         fresh = None
         if any(step.fresh for step in self._steps):
             fresh = torch.stack([random_normal(shape, generator, device) for _ in self._steps])
         if self._reuse and not self._vectors:
-            self._vectors = {step.timestep: self._modulations(step.timestep, device) for step in self._steps}
+            timesteps = [step.timestep for step in self._steps] or [0]
+            self._vectors = {timestep: self._modulations(timestep, device) for timestep in timesteps}
         if self._graph is not None:
             check()
             given = [tensor for tensor in (start, memory, fresh, memory_mask) if tensor is not None]
@@ -102,15 +108,20 @@ class ActionDenoiser:
     ) -> Tensor:
         kv: MemoryKV | None = self._head.memory_kv(memory) if self._reuse else None
 
-        def predict(x: Tensor, timestep: int) -> Tensor:
+        def evaluate(x: Tensor, timestep: int) -> Tensor:
             check()
             vectors = self._vectors[timestep] if self._reuse else self._modulations(timestep, x.device)
             given = self._head.memory_kv(memory) if kv is None else kv
-            out = self._evaluate(x, vectors, given, mask)
+            return self._evaluate(x, vectors, given, mask)
+
+        def predict(x: Tensor, timestep: int) -> Tensor:
+            out = evaluate(x, timestep)
             if self._head.config.prediction == "v":
                 return noise_from_velocity(x, out, self._alphas[timestep])
             return out
 
+        if self._bins:
+            return most_likely(evaluate(torch.zeros_like(start), 0), self._bins)
         clip = self._sampler.clip
         x = solve(
             predict,

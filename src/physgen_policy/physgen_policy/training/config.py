@@ -13,6 +13,8 @@ from physgen_control.errors import UserError
 
 NormSource = Literal["checkpoint", "dataset"]
 Tuning = Literal["full", "lora"]
+InitParts = Literal["all", "video"]
+Objective = Literal["joint", "video"]
 
 
 class TrainConfigError(UserError):
@@ -52,6 +54,9 @@ class PolicyStage:
     units]. waypoint_weight: weight of the auxiliary regression of future displacements (training/waypoints.py); 0
     leaves it out. aligned_fraction: share of windows that start where the episode's demonstration starts.
     init_from: checkpoint (folder or shipped name) whose networks, codec included, are the start; empty = new weights.
+    init_parts: "all", or "video": everything but the action tokenizer and head, which are new and may have other sizes.
+    objective: "joint", or "video": the frame loss alone, on packs whose actions are hidden, so that recordings teach
+    how things move whatever their actions mean; what it saves is a start for a policy, not one.
     tuning: "full" trains every network weight; "lora" adds low-rank adapters to the video encoder of init_from and
     trains them and the action parts, all else stays as it was. lora_rank, lora_alpha, lora_targets: 0 or empty = the
     model's (or rank 16, alpha 2 x rank). train_text_encoder: whether full tuning includes it; a pretrained language
@@ -75,6 +80,8 @@ class PolicyStage:
     latent_noise: float = 0.0
     aligned_fraction: float = 0.3
     init_from: str = ""
+    init_parts: InitParts = "all"
+    objective: Objective = "joint"
     norm_stats: NormSource = "checkpoint"
     tuning: Tuning = "full"
     lora_rank: int = 0
@@ -89,7 +96,8 @@ class TrainConfig:
     """One training run.
 
     dataset: folders made by `convert`. output: run folder (checkpoints, logs). model: preset name, or "checkpoint" for
-    the architecture of policy.init_from.
+    the architecture of policy.init_from. architecture: nested keys of the model that differ from the preset's.
+    cache: folder for latents, so that runs on the same data with the same codec share them; empty = the run folder.
     precision "auto" = bf16 where the processor or GPU multiplies bf16 matrices fast, else fp32.
     """
 
@@ -97,6 +105,8 @@ class TrainConfig:
     model: str
     dataset: tuple[str, ...]
     output: str
+    architecture: dict[str, Any] = field(default_factory=dict)
+    cache: str = ""
     seed: int = 0
     device: str = "auto"
     num_threads: int = 0
@@ -119,6 +129,20 @@ class TrainConfig:
             raise TrainConfigError(
                 f"`policy.norm_stats` must be checkpoint or dataset, got {self.policy.norm_stats!r}"
             )
+        if self.policy.init_parts not in get_args(InitParts):
+            raise TrainConfigError(
+                f"`policy.init_parts` must be all or video, got {self.policy.init_parts!r}"
+            )
+        if self.policy.objective not in get_args(Objective):
+            raise TrainConfigError(
+                f"`policy.objective` must be joint or video, got {self.policy.objective!r}"
+            )
+        if self.policy.objective == "video" and self.policy.obs_loss_weight <= 0:
+            raise TrainConfigError(
+                "`policy.objective: video` has only the frame loss; give it a positive weight"
+            )
+        if self.architecture and self.model == "checkpoint":
+            raise TrainConfigError("`architecture` changes a preset; `model: checkpoint` has none")
         if self.policy.tuning not in get_args(Tuning):
             raise TrainConfigError(f"`policy.tuning` must be full or lora, got {self.policy.tuning!r}")
         if self.policy.tuning == "lora" and not self.policy.init_from:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from physgen_policy.model.draws import Randomness, WindowRandom
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.sampling.solver import SamplerConfig
 from physgen_policy.training.batches import ActionBatch, EpisodeTensors, collate, draw_windows, idle_action
-from physgen_policy.training.config import PolicyStage
+from physgen_policy.training.config import Objective, PolicyStage
 from physgen_policy.training.optim import WeightAverage, learning_rate_at, parameter_groups
 from physgen_policy.training.text_states import TextSource
 from physgen_policy.training.waypoints import WaypointHead
@@ -46,24 +46,32 @@ class PolicyLoss(nn.Module):
     """Text encoder and PhysGen behind one forward, so that accelerate can wrap them for several processes."""
 
     def __init__(
-        self, model: PhysGen, text: TextSource, obs_loss_weight: float, waypoint_weight: float = 0.0
+        self,
+        model: PhysGen,
+        text: TextSource,
+        obs_loss_weight: float,
+        waypoint_weight: float = 0.0,
+        objective: Objective = "joint",
     ) -> None:
         super().__init__()
         self.model = model
         self.text_encoder = text  # registered as a part only where it is a network, that is, trained
         self.obs_loss_weight = obs_loss_weight
         self.waypoint_weight = waypoint_weight
+        self.video_only = objective == "video"
         self.waypoints: WaypointHead | None = None
-        if waypoint_weight > 0.0:
+        if waypoint_weight > 0.0 and not self.video_only:
             config = model.config
             self.waypoints = WaypointHead(config.nova.width, config.action.horizon, config.action.num_chunks)
 
     def forward(self, batch: ActionBatch, random: Randomness, obs_loss_frames: int = 1) -> dict[str, Term]:
         """The terms of one batch; what is minimised is the sum of weight x mean."""
         windows = window_batch(batch, self.text_encoder).to(self.model.action_tokenizer.slot.device)
+        if self.video_only:
+            windows = replace(windows, boa=torch.ones_like(windows.boa))
         losses = self.model.loss(windows, random, obs_loss_frames=obs_loss_frames)
         terms = {
-            "action": Term(losses.action, losses.num_actions, 1.0),
+            "action": Term(losses.action, losses.num_actions, 0.0 if self.video_only else 1.0),
             "observation": Term(losses.observation, losses.num_frames, self.obs_loss_weight),
         }
         if self.waypoints is not None:
@@ -129,7 +137,7 @@ class PolicyTrainer:
             raise UserError(
                 f"policy.batch_size {stage.batch_size} cannot be shared by {accelerator.num_processes} processes"
             )
-        self.module = PolicyLoss(model, text, stage.obs_loss_weight, stage.waypoint_weight)
+        self.module = PolicyLoss(model, text, stage.obs_loss_weight, stage.waypoint_weight, stage.objective)
         self.optimizer = torch.optim.AdamW(
             parameter_groups([self.module], stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.95)
         )
@@ -149,7 +157,8 @@ class PolicyTrainer:
         """
         stage = self.stage
         batch, random = self._draw()
-        frames = int(stage.obs_loss_weight > 0 and self.step % stage.obs_loss_every == 0)
+        every = 1 if self.module.video_only else stage.obs_loss_every
+        frames = int(stage.obs_loss_weight > 0 and self.step % every == 0)
         lr = learning_rate_at(
             self.step,
             steps=stage.steps,

@@ -101,7 +101,8 @@ class TrainingRun:
     def _networks(self, datasets: list[Dataset], embodiment: Embodiment, fitted: NormStats) -> Networks:
         """The networks at step 0."""
         torch.manual_seed(self.config.seed)
-        wanted = None if self.config.model == "checkpoint" else load_preset(self.config.model)
+        chosen = self.config.architecture
+        wanted = None if self.config.model == "checkpoint" else load_preset(self.config.model, chosen)
         start = self._start(wanted, embodiment, fitted, datasets)
         if start is None:
             assert wanted is not None  # TrainConfig refuses "checkpoint" without one
@@ -128,7 +129,7 @@ class TrainingRun:
         stage = self.config.policy
         if not stage.init_from:
             return None
-        start = load_start(stage.init_from, wanted, embodiment, fitted, stage.norm_stats)
+        start = load_start(stage.init_from, wanted, embodiment, fitted, stage.norm_stats, stage.init_parts)
         self.console.print(start.said, soft_wrap=True)
         actions = np.concatenate([d.actions(i) for d in datasets for i in range(len(d))])
         if (share := clipped_share(start.norm, actions)) > CLIPPED_WARNING:
@@ -193,10 +194,11 @@ class TrainingRun:
 
     def _episodes(self, datasets: list[Dataset], codec: FrameCodec, norm: NormStats) -> list[EpisodeTensors]:
         episodes: list[EpisodeTensors] = []
+        cache = Path(self.config.cache or self.folder)
         for dataset in datasets:
             with self._progress(f"latents of {dataset.folder.name}", len(dataset)) as (bar, task):
                 latents = dataset_latents(
-                    dataset, codec, self.folder, lambda done, _n: bar.update(task, completed=done)
+                    dataset, codec, cache, lambda done, _n: bar.update(task, completed=done)
                 )
             for index, latent in enumerate(latents):
                 actions = norm.normalize(dataset.actions(index))

@@ -30,15 +30,15 @@ from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import FrameCodec, build_frame_codec
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.text_encoder import TextEncoder
-from physgen_policy.training.config import NormSource
+from physgen_policy.training.config import InitParts, NormSource
 
 IMAGE_FIELDS = ("cameras", "image_height", "image_width")
 CHUNK_FIELDS = ("horizon", "num_chunks")
 ACTION_FIELDS = ("action_space", "rotation", "delta_reference", "gripper_mode", "control_rate_hz")
 """What one number of an action means; a change makes the checkpoint's action statistics meaningless."""
 
-FREE_KEYS = frozenset({"vae.scaling_factor", "text_encoder.tokenizer"})
-"""Keys that a preset cannot know; the checkpoint's values are taken."""
+FREE_KEYS = frozenset({"vae.scaling_factor", "text_encoder.tokenizer", "context_packs"})
+"""Keys that a preset cannot know, where the checkpoint's values are taken; and the window, which is the run's."""
 
 CLIPPED_WARNING = 0.05
 """Share of action numbers beyond the kept range from which the log says so; 0.02 are beyond it by definition."""
@@ -69,7 +69,12 @@ class Start:
 
 
 def load_start(
-    checkpoint: str, wanted: ModelConfig | None, embodiment: Embodiment, fitted: NormStats, source: NormSource
+    checkpoint: str,
+    wanted: ModelConfig | None,
+    embodiment: Embodiment,
+    fitted: NormStats,
+    source: NormSource,
+    parts: InitParts = "all",
 ) -> Start:
     """Load a checkpoint (folder or shipped name) as the start of a run on data with the given embodiment.
 
@@ -79,6 +84,7 @@ def load_start(
         fitted: statistics of the data.
         source: "checkpoint" keeps the checkpoint's statistics, so that the networks' units stay what they were;
             "dataset" takes the fitted ones, and then the meaning of an action may change too.
+        parts: "video" takes everything but the action tokenizer and head, which get random weights.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it is damaged.
@@ -86,21 +92,28 @@ def load_start(
     """
     path = resolve_checkpoint(checkpoint, "")
     own = read_description(path)
-    differing = IMAGE_FIELDS + CHUNK_FIELDS + (ACTION_FIELDS if source == "checkpoint" else ())
+    same_units = source == "checkpoint" and parts == "all"
+    differing = IMAGE_FIELDS + CHUNK_FIELDS + (ACTION_FIELDS if same_units else ())
     _refuse(path, "data", _different(own.embodiment.to_json(), embodiment.to_json(), differing))
     if own.norm.action_dim != fitted.action_dim:
         _refuse(path, "data", [f"actions have {own.norm.action_dim} numbers, not {fitted.action_dim}"])
-    config = own.config if wanted is None else fit_config(path, own.config, wanted)
+    config = own.config if wanted is None else fit_config(path, own.config, wanted, parts)
     norm, said = own.norm, "action statistics of the checkpoint are kept"
     if own.norm.count == 0:
         norm, said = fitted, "action statistics of the dataset, because it was never trained on actions"
+    elif parts == "video":
+        norm, said = fitted, "the action parts are new, with action statistics of the dataset"
     elif source == "dataset":
         norm, said = fitted, "action statistics of the dataset, as policy.norm_stats says"
     tensors = checkpoint_tensors(path)
+    model = load_model(path, own.config, tensors)
+    if parts == "video":
+        video, model = model.nova, PhysGen(config)
+        model.nova.load_state_dict(video.state_dict())
     return Start(
         path=path,
         sha256=checkpoint_sha256(path),
-        model=load_model(path, own.config, tensors),
+        model=model,
         codec=load_codec(path, own.config, tensors),
         config=config,
         norm=norm,
@@ -108,16 +121,18 @@ def load_start(
     )
 
 
-def fit_config(path: Path, own: ModelConfig, wanted: ModelConfig) -> ModelConfig:
-    """The checkpoint's architecture with the run's adapters.
+def fit_config(path: Path, own: ModelConfig, wanted: ModelConfig, parts: InitParts = "all") -> ModelConfig:
+    """The checkpoint's architecture with the run's adapters and window, and with its action parts if they are new.
 
     Raises:
         StartError: they describe different tensors or outputs.
     """
     have, want = _flat(own.to_dict()), _flat(wanted.to_dict())
-    keys = [key for key in sorted(want) if key not in FREE_KEYS and not key.startswith("lora.")]
+    free = ("lora.", "action.") if parts == "video" else ("lora.",)
+    keys = [key for key in sorted(want) if key not in FREE_KEYS and not key.startswith(free)]
     _refuse(path, "model", _different(have, want, keys))
-    return replace(own, lora=wanted.lora)
+    action = wanted.action if parts == "video" else own.action
+    return replace(own, lora=wanted.lora, action=action, context_packs=wanted.context_packs)
 
 
 def load_start_codec(source: Path | str, config: ModelConfig) -> tuple[ModelConfig, FrameCodec]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The policy on random weights: caching changes nothing, episodes and cancelled work leave no trace."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -184,3 +186,12 @@ def test_bad_configuration_is_refused(changes: dict) -> None:
     """Impossible settings end before weights are loaded."""
     with pytest.raises(ValueError):
         PolicyConfig(**changes)
+
+
+def test_the_lookahead_of_a_model_without_one_rests(tmp_path: Path) -> None:
+    """One predicted chunk: the message still holds three, and nothing moves in the others."""
+    folder = write_tiny_checkpoint(tmp_path / "one", action={"num_chunks": 1, "plan_conditioning": False})
+    chunks = roll(PhysGenPolicy(load_checkpoint(folder), PolicyConfig()), 3)
+    for chunk in chunks:
+        assert chunk.shape == (3, 8, 7) and np.ptp(chunk[0], axis=0).max() > 0
+        assert not chunk[1:, :, :6].any() and (chunk[1:, :, 6] == chunk[0, -1, 6]).all()

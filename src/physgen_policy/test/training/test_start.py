@@ -13,6 +13,7 @@ from tiny_checkpoint import tiny_config, tiny_embodiment, tiny_norm, write_tiny_
 from physgen_policy.checkpoint import CheckpointError, load_checkpoint
 from physgen_policy.commands import train as command
 from physgen_policy.data.normalize import NormStats
+from physgen_policy.model.config import ModelConfig, changed
 from physgen_policy.training import run as training_run
 from physgen_policy.training.config import (
     CodecStage,
@@ -99,7 +100,7 @@ def test_other_data_is_refused_in_one_sentence(
 def test_another_architecture_is_refused_and_names_the_key(
     config: TrainConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_run, "load_preset", lambda _name: tiny_config(dit_depth=3))
+    monkeypatch.setattr(training_run, "load_preset", lambda _name, _changes: tiny_config(dit_depth=3))
     with pytest.raises(StartError, match=r"action\.dit_depth is 2 there and 3 here"):
         training_run.TrainingRun(replace(config, model="tiny"), resume=False).fit()
 
@@ -115,7 +116,7 @@ def test_a_resumed_run_insists_on_its_start(config: TrainConfig, tmp_path: Path)
 def test_a_codec_may_come_from_a_checkpoint(
     config: TrainConfig, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training_run, "load_preset", lambda _name: tiny_config())
+    monkeypatch.setattr(training_run, "load_preset", lambda _name, _changes: tiny_config())
     config = replace(
         config,
         model="tiny",
@@ -179,3 +180,45 @@ def test_a_codec_that_was_taken_may_be_trained_on(config: TrainConfig, checkpoin
     assert scales[0] == scales[1]
     again = training_run.TrainingRun(config, resume=True).fit()
     assert load_file(again / "model.safetensors").keys() == after.keys()
+
+
+def test_video_alone_leaves_the_action_parts_untouched(config: TrainConfig, checkpoint: Path) -> None:
+    """The frame loss moves the backbone at every step; what the actions were makes no difference."""
+    stage = replace(config.policy, objective="video", steps=2, obs_loss_every=8, weight_decay=0.0)
+    folder = training_run.TrainingRun(replace(config, policy=stage), resume=False).fit()
+    before, after = load_file(checkpoint / "model.safetensors"), load_file(folder / "model.safetensors")
+    changed = {key for key in before if not torch.equal(before[key], after[key])}
+    assert any(key.startswith("model.nova.") for key in changed)
+    assert not any(key.startswith("model.action_head.") for key in changed)
+    # Of the tokenizer only what stands for missing actions is used.
+    assert not any(key.startswith("model.action_tokenizer.mlp") for key in changed)
+
+
+@pytest.mark.parametrize(
+    "action", [{}, {"prediction": "bins", "bins": 8}, {"num_chunks": 1, "plan_conditioning": False}]
+)
+def test_a_video_model_takes_new_action_parts(
+    config: TrainConfig, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, action: dict
+) -> None:
+    """`init_parts: video` keeps backbone, codec and text encoder; action parts are new and may have other sizes."""
+
+    def preset(_name: str, changes: dict) -> ModelConfig:
+        return ModelConfig.from_dict(changed(tiny_config().to_dict(), changes))
+
+    monkeypatch.setattr(training_run, "load_preset", preset)
+    stage = replace(config.policy, init_parts="video")
+    architecture = {"action": action, "context_packs": 2}
+    config = replace(config, model="tiny", architecture=architecture, policy=stage)
+    folder = training_run.TrainingRun(config, resume=False).fit()
+    before, after = load_file(checkpoint / "model.safetensors"), load_file(folder / "model.safetensors")
+    kept = ("model.nova.", "codec.", "text_encoder.")
+    assert all(torch.equal(before[key], after[key]) for key in before if key.startswith(kept))
+    assert not torch.equal(before["model.action_tokenizer.boa"], after["model.action_tokenizer.boa"])
+    loaded = load_checkpoint(folder)
+    assert loaded.model.config.context_packs == 2
+    for key, value in action.items():
+        assert getattr(loaded.model.config.action, key) == value
+    trained = training_run.TrainingRun(
+        replace(config, policy=replace(stage, steps=2), output=config.output + "-on"), resume=False
+    )
+    assert trained.fit().is_dir()

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`physgen ablate`: train variants of one policy that differ in one thing, evaluate all on the same seeds, compare."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from physgen_bringup.ablation import Ablation, Variant
+    from physgen_bringup.results import Evaluation
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; standard library only, so that --help works before set-up."""
+    parser = argparse.ArgumentParser(
+        prog="physgen ablate",
+        description="Train and evaluate the variants of an ablation and write a table. A run that was interrupted "
+        "continues in its output folder.",
+    )
+    parser.add_argument(
+        "config", type=Path, help="YAML file, see src/physgen_bringup/config/ablation_pushcube.yaml"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder (ablation.md)")
+    parser.add_argument(
+        "--variants", default="", help="names, separated by commas; the first of the file takes part always"
+    )
+    parser.add_argument("--steps", type=int, help="training steps of every variant (overrides the file)")
+    parser.add_argument("--episodes", type=int, default=125, help="episodes per variant (default 125)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first episode (default 0)")
+    parser.add_argument(
+        "--processes", type=int, default=1, help="training processes that share every batch (default 1)"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the ablation. Raises UserError for an unusable file or a training that failed."""
+    options = build_parser().parse_args(arguments)
+    import yaml
+
+    from physgen_bringup.ablation import parse_ablation, table, variant_config, video_config
+    from physgen_control.errors import UserError
+
+    if options.episodes < 1 or options.seed < 0 or options.processes < 1 or (options.steps or 1) < 1:
+        raise UserError("--episodes, --processes and --steps must be at least 1, --seed at least 0")
+    if not options.config.is_file():
+        raise UserError(f"there is no ablation file {options.config}")
+    try:
+        values = yaml.safe_load(options.config.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{options.config} is not valid YAML: {error}") from error
+    ablation = parse_ablation(values, str(options.config))
+    variants = ablation.chosen([name for name in options.variants.split(",") if name])
+    out = options.out.expanduser().resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    if any(variant.pretrained for variant in variants):
+        _train(video_config(ablation, out), out, options.processes)
+    rows: list[tuple[Variant, Evaluation]] = []
+    for variant in variants:
+        config = variant_config(ablation, variant, out)
+        if options.steps:
+            config["policy"] = {**config.get("policy", {}), "steps": options.steps}
+        _train(config, out, options.processes)
+        rows.append((variant, _evaluate(ablation, variant, out, options)))
+        text = table(rows)
+        (out / "ablation.md").write_text(text, encoding="utf-8")
+    print(text)
+    print(f"Results are in {out}")
+    return 0
+
+
+def _train(config: Mapping[str, Any], out: Path, processes: int) -> None:
+    """Train in a process of its own, unless the run is complete; one that was interrupted is resumed."""
+    import yaml
+
+    from physgen_control.errors import UserError
+
+    name, path = config["name"], out / f"{config['name']}.yaml"
+    text = yaml.safe_dump(dict(config), sort_keys=False)
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise UserError(f"{path} holds another configuration of {name}; choose another --out")
+    path.write_text(text, encoding="utf-8")
+    if _complete(Path(config["output"]) / "checkpoint" / "config.json"):
+        print(f"{name}: already trained", flush=True)
+        return
+    print(f"{name}: training", flush=True)
+    command = [sys.executable, "-m"]
+    if processes > 1:
+        command += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
+    command += ["physgen_policy.commands.train", str(path), "--resume"]
+    if status := subprocess.run(command, check=False).returncode:
+        raise UserError(
+            f"the training of {name} ended with status {status}; its last lines say why. The same command continues it"
+        )
+
+
+def _complete(description: Path) -> bool:
+    """Whether a checkpoint is that of its run's last step."""
+    if not description.is_file():
+        return False
+    training = json.loads(description.read_text(encoding="utf-8")).get("training", {})
+    return bool(training) and training["step"] == training["config"]["policy"]["steps"]
+
+
+def _evaluate(ablation: Ablation, variant: Variant, out: Path, options: argparse.Namespace) -> Evaluation:
+    from physgen_bringup.commands import evaluate
+    from physgen_bringup.results import FILE_NAME, read
+    from physgen_control.errors import UserError
+
+    folder = out / f"{variant.name}-eval"
+    words = ["--suite", ablation.suite, "--task", ablation.task, "--out", str(folder)]
+    words += ["--checkpoint", str(out / variant.name / "checkpoint")]
+    words += ["--episodes", str(options.episodes), "--seed", str(options.seed)]
+    if evaluate.main(words):
+        raise UserError(f"episodes of {variant.name} crashed; {folder} says why")
+    return read(folder / FILE_NAME)
