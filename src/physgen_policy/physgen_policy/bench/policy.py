@@ -122,7 +122,10 @@ def _policies(
         "optimised": (subjects.stored_in(checkpoint, cast), fast),
     }
     if spec.naive:
-        configs["naive"] = (checkpoint, replace(plain, sampler="ddpm", denoise_steps=NAIVE_STEPS, action_samples=1))
+        configs["naive"] = (
+            checkpoint,
+            replace(plain, sampler="ddpm", denoise_steps=NAIVE_STEPS, action_samples=1),
+        )
     made = {}
     for name, (subject, config) in configs.items():
         clock = stages.StageClock(device)

@@ -35,9 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: torch's default")
     parser.add_argument("--sampler", default="ddim", choices=("ddim", "ddpm", "dpm"))
     parser.add_argument("--denoise-steps", type=int, default=10)
-    parser.add_argument(
-        "--action-samples", type=int, default=8, help="chunks denoised for one that is sent"
-    )
+    parser.add_argument("--action-samples", type=int, default=8, help="chunks denoised for one that is sent")
     parser.add_argument(
         "--naive", action="store_true", help="a third variant: everything off, 100 DDPM steps"
     )
@@ -71,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_policy.bench import quality, report, subjects
     from physgen_policy.bench.policy import BenchSpec, run
     from physgen_policy.data.dataset import Dataset
+    from physgen_policy.random_checkpoint import random_checkpoint
     from physgen_policy.runtime.loading import choose_device
 
     for name in ("iterations", "denoise_steps", "action_samples"):
@@ -89,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 160)
     with console.status("building the networks") as status:
         checkpoint = (
-            subjects.from_preset(preset, device)
+            random_checkpoint(preset, device)
             if preset
             else subjects.from_checkpoint(options.checkpoint, device)
         )

@@ -39,9 +39,10 @@ from physgen_policy.model.frame_codec import AutoencoderKlCodec, FrameCodec, bui
 from physgen_policy.training.batches import EpisodeTensors
 from physgen_policy.training.codec_stage import FramePool, train_codec
 from physgen_policy.training.config import TrainConfig
-from physgen_policy.training.latents import dataset_latents
+from physgen_policy.training.latents import dataset_latents, latent_dtype
 from physgen_policy.training.meter import Meter
 from physgen_policy.training.networks import Networks, new_networks, started_networks
+from physgen_policy.training.peak import device_peak
 from physgen_policy.training.policy_stage import PolicyData, PolicyTrainer
 from physgen_policy.training.precision import choose_device, choose_precision
 from physgen_policy.training.samples import save_prediction_sample
@@ -186,7 +187,11 @@ class TrainingRun:
         for dataset in datasets:
             with self._progress(f"latents of {dataset.folder.name}", len(dataset)) as (bar, task):
                 latents = dataset_latents(
-                    dataset, codec, self.folder, lambda done, _n: bar.update(task, completed=done)
+                    dataset,
+                    codec,
+                    self.folder,
+                    lambda done, _n: bar.update(task, completed=done),
+                    latent_dtype(codec, self.autocast_dtype),
                 )
             for index, latent in enumerate(latents):
                 actions = norm.normalize(dataset.actions(index))
@@ -211,12 +216,14 @@ class TrainingRun:
             trainer.load_state(self.folder / "policy")
             self.console.print(f"policy: resumed at step {trainer.step}")
         best: dict[str, float] = {}
-        meter = Meter(stage.batch_size, self.device)
+        peak = device_peak(self.device, self.autocast_dtype or torch.float32)
+        self.console.print(f"MFU is of {peak.flops_per_s / 1e12:.3g} TFLOP/s: {peak.source}")
+        meter = Meter(stage.batch_size, self.device, peak)
         with self._progress("policy", stage.steps, trainer.step) as (bar, task):
             while trainer.step < stage.steps:
                 values = trainer.train_step()
                 step = trainer.step
-                speed = meter.tick()
+                speed = meter.tick(values["flops"])
                 info = f"action {values['action']:.4f} frame {values['observation']:.4f} {meter.text()}"
                 bar.update(task, completed=step, info=info)
                 if step % self.config.log_every == 0:

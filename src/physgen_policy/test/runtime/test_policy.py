@@ -177,7 +177,9 @@ def test_damaged_weights_and_wrong_episodes_are_refused(tmp_path) -> None:
         policy.act(next(observations(1, episode_id="z")), 0)
 
 
-@pytest.mark.parametrize("changes", [{"denoise_steps": 0}, {"action_samples": 0}, {"execute_steps": 9}, {"num_threads": -1}])
+@pytest.mark.parametrize(
+    "changes", [{"denoise_steps": 0}, {"action_samples": 0}, {"execute_steps": 9}, {"num_threads": -1}]
+)
 def test_bad_configuration_is_refused(changes: dict) -> None:
     """Impossible settings end before weights are loaded."""
     with pytest.raises(ValueError):

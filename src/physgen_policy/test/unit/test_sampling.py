@@ -193,9 +193,7 @@ def test_several_samples_are_averaged(build_model, kind):
 
     def sample(samples: int, seed: int) -> torch.Tensor:
         sampler = SamplerConfig(kind=kind, steps=5, samples=samples)
-        return ActionDenoiser(model.action_head, sampler).sample(
-            memory, torch.Generator().manual_seed(seed)
-        )
+        return ActionDenoiser(model.action_head, sampler).sample(memory, torch.Generator().manual_seed(seed))
 
     single = torch.stack([sample(1, seed) for seed in range(12)])
     mean = torch.stack([sample(16, seed) for seed in range(12)])
