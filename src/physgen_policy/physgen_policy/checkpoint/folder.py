@@ -46,4 +46,5 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write what read_json reads."""
     path.write_text(json.dumps(values, indent=2) + "\n")

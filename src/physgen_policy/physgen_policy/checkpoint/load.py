@@ -37,6 +37,11 @@ class Checkpoint:
     sha256: str
     path: Path
 
+    @property
+    def policy_id(self) -> str:
+        """Name and the beginning of the hash, as chunks carry it."""
+        return f"{self.name}@{self.sha256[:12]}"
+
 
 def load_checkpoint(
     path: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32

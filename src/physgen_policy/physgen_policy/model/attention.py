@@ -12,8 +12,8 @@ from physgen_policy.model.mask import Segments
 Visibility = Tensor | Segments | None  # bool mask, runs of rows, or everything
 
 # On a CPU the fused kernel's backward pass is slow where scores are few or of low precision. With scores
-# [192, 237, 237] forward and backward took 125 ms in bfloat16, 92 ms in float32, and the matrix products below 60 ms in bfloat16 but
-# 190 ms in float32; with 24 x 24 scores the products win in both.
+# [192, 237, 237] forward and backward took 125 ms in bfloat16, 92 ms in float32, and the matrix products below 60 ms
+# in bfloat16 but 190 ms in float32; with 24 x 24 scores the products win in both.
 SMALL_SCORES = 128 * 128
 SMALL_SCORES_BFLOAT16 = 512 * 512
 

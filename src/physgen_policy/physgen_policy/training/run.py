@@ -129,7 +129,8 @@ class TrainingRun:
         start = load_start(stage.init_from, wanted, embodiment, fitted, stage.norm_stats)
         self.console.print(start.said, soft_wrap=True)
         actions = np.concatenate([d.actions(i) for d in datasets for i in range(len(d))])
-        if (share := clipped_share(start.norm, actions)) > CLIPPED_WARNING:
+        kept = start.norm is not fitted
+        if kept and (share := clipped_share(start.norm, actions)) > CLIPPED_WARNING:
             self.console.print(
                 f"warning: {share:.0%} of the dataset's action numbers lie beyond the checkpoint's statistics and are "
                 "clipped; `norm_stats: dataset` fits new ones",
