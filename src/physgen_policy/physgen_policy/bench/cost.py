@@ -41,14 +41,14 @@ def video_encoder(config: ModelConfig, new: int, cached: int, item: int, *, dens
     """
     nova = config.nova
     parameters = (4 + 2 * nova.mlp_ratio) * nova.width**2  # qkv 3, projection 1, MLP twice the ratio
-    pairs = float(new * (cached + new)) if dense else _visible_pairs(config, new, cached)
+    pairs = float(new * (cached + new)) if dense else visible_pairs(config, new, cached)
     flops = nova.video_depth * (2.0 * new * parameters + 4.0 * nova.width * pairs)
     cache = 2 * (cached + new) * nova.width
     return Cost(flops, float(nova.video_depth * (parameters + cache) * item))
 
 
-def _visible_pairs(config: ModelConfig, new: int, cached: int) -> float:
-    """Pairs (query, key) that the window mask allows for the last `new` tokens."""
+def visible_pairs(config: ModelConfig, new: int, cached: int) -> float:
+    """Pairs (query, key) that the window mask allows for the last `new` tokens, which are text only if cached is 0."""
     frame, action, text = config.nova.frame_tokens, config.action.horizon, config.nova.text_len
     pairs, position = 0.0, cached
     if cached == 0:

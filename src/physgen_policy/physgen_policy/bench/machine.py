@@ -44,8 +44,10 @@ def calibrate(device: torch.device, rows: int = 2096, repeats: int = 7) -> Calib
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, rows: int, repeats: int) -> float:
     """FLOP/s of F.linear, median over repeats after a warm-up."""
-    x = torch.randn(rows, MATMUL_INPUTS, device=device, dtype=dtype)
-    weight = torch.randn(MATMUL_OUTPUTS, MATMUL_INPUTS, device=device, dtype=dtype)
+    # A generator of its own: a training run measures too, and must draw the same numbers as without.
+    generator = torch.Generator(device).manual_seed(0)
+    x = torch.randn(rows, MATMUL_INPUTS, device=device, dtype=dtype, generator=generator)
+    weight = torch.randn(MATMUL_OUTPUTS, MATMUL_INPUTS, device=device, dtype=dtype, generator=generator)
     seconds = time_calls(lambda: F.linear(x, weight), device, repeats, warm_up=2)
     return 2 * rows * MATMUL_INPUTS * MATMUL_OUTPUTS / statistics.median(seconds)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What fewer denoise steps cost, on frames of a dataset: against 100 steps and against the demonstrations."""
+"""What fewer denoise steps and fewer samples cost, on frames of a dataset: against 100 steps and the demonstrations."""
 
 from __future__ import annotations
 
@@ -13,63 +13,77 @@ from torch import Tensor
 from physgen_policy.checkpoint import Checkpoint
 from physgen_policy.data.dataset import Dataset, DatasetError
 from physgen_policy.sampling.actions import ActionDenoiser
-from physgen_policy.sampling.solver import SamplerConfig, SolverKind
+from physgen_policy.sampling.solver import SamplerConfig
 
-SAMPLERS: tuple[tuple[SolverKind, int], ...] = (
-    *(("ddim", steps) for steps in (4, 5, 10, 25, 100)),
-    *(("dpm", steps) for steps in (4, 5, 10, 25, 100)),
-    *(("ddpm", steps) for steps in (10, 25, 100)),
+REFERENCE = SamplerConfig(kind="ddim", steps=100)
+"""Of the same noise: how far a coarser solver lands from where the fine one does."""
+PUBLISHED = SamplerConfig(kind="ddpm", steps=100)
+"""Of the distribution: what the sampler that the paper writes down predicts on average."""
+
+SAMPLERS: tuple[SamplerConfig, ...] = (
+    *(SamplerConfig(kind="ddim", steps=steps) for steps in (4, 5, 10, 25)),
+    REFERENCE,
+    *(SamplerConfig(kind="dpm", steps=steps) for steps in (4, 5, 10, 25, 100)),
+    *(SamplerConfig(kind="ddpm", steps=steps) for steps in (10, 25)),
+    PUBLISHED,
+    *(SamplerConfig(kind="ddim", steps=10, samples=samples) for samples in (4, 8, 16)),
 )
-REFERENCE: tuple[SolverKind, int] = ("ddim", 100)
 _SEED = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplerQuality:
-    """One sampler over all frames; translations of the executed chunk, metres.
+    """One sampler over all frames; distances of the executed chunk's translations, metres.
 
-    from_reference: mean distance to what 100 DDIM steps make of the same noise. from_demonstration: mean distance to
-    the labelled actions; median_from_demonstration likewise.
+    from_reference: mean distance to what 100 DDIM steps make of the same noise; None where the noise is not the same.
+    mean_from_published: mean distance between the average prediction per frame and that of 100 DDPM steps, with noise
+    of its own; what an equally good sampler has left is the row of 100 DDPM steps, which were drawn twice for it.
+    from_demonstration: mean distance of single predictions to the labelled actions; median_from_demonstration likewise.
     """
 
     sampler: str
     steps: int
-    from_reference: float
+    samples: int
+    from_reference: float | None
+    mean_from_published: float
     from_demonstration: float
     median_from_demonstration: float
 
 
 def measure(
-    checkpoint: Checkpoint, dataset: Dataset, *, episodes: int = 24, draws: int = 4
+    checkpoint: Checkpoint, dataset: Dataset, *, episodes: int = 24, draws: int = 8
 ) -> list[SamplerQuality]:
     """Compare all samplers on the first windows of `episodes` episodes, spread over the dataset.
 
     Args:
-        draws: noise draws per frame, the same for every deterministic sampler.
+        draws: predictions per frame; fewer where each is already the mean of several samples.
 
     Raises:
         DatasetError: the dataset's images or actions do not fit the checkpoint.
     """
-    memories, targets, masks = [], [], []
     with torch.inference_mode():
-        for memory, target, mask in _windows(checkpoint, dataset, episodes):
-            memories.append(memory.repeat(draws, 1, 1))
-            targets.append(np.tile(target, (draws, 1, 1)))
-            masks.append(np.tile(mask, (draws, 1)))
-        if not memories:
+        windows = list(_windows(checkpoint, dataset, episodes))
+        if not windows:
             raise DatasetError(f"{dataset.folder} has no episode that is long enough to compare samplers on")
-        memory = torch.cat(memories)
-        target, mask = np.concatenate(targets), np.concatenate(masks)
-        chunks = {(kind, steps): _sample(checkpoint, memory, kind, steps) for kind, steps in SAMPLERS}
+        memory = torch.cat([memory for memory, _, _ in windows])
+        target, mask = (np.concatenate([window[i] for window in windows]) for i in (1, 2))
+        chunks = {
+            sampler: _sample(checkpoint, memory, sampler, max(1, draws // sampler.samples), _SEED)
+            for sampler in SAMPLERS
+        }
+        published = _sample(checkpoint, memory, PUBLISHED, draws, _SEED + 1).mean(axis=0)
     reference = chunks[REFERENCE]
     results = []
-    for (kind, steps), chunk in chunks.items():
-        to_label = _distances(chunk, target)[mask]
+    for sampler, chunk in chunks.items():
+        same_noise = sampler.kind != "ddpm" and sampler.samples == 1
+        to_label = _distances(chunk, target)[:, mask]
         results.append(
             SamplerQuality(
-                sampler=kind,
-                steps=steps,
-                from_reference=float(_distances(chunk, reference).mean()),
+                sampler=sampler.kind,
+                steps=sampler.steps,
+                samples=sampler.samples,
+                from_reference=float(_distances(chunk, reference).mean()) if same_noise else None,
+                mean_from_published=float(_distances(chunk.mean(axis=0), published).mean()),
                 from_demonstration=float(to_label.mean()),
                 median_from_demonstration=float(np.median(to_label)),
             )
@@ -77,17 +91,19 @@ def measure(
     return results
 
 
-def _sample(checkpoint: Checkpoint, memory: Tensor, kind: SolverKind, steps: int) -> np.ndarray:
-    """The executed chunk in SI units, [rows, 8, a]."""
-    denoiser = ActionDenoiser(checkpoint.model.action_head, SamplerConfig(kind=kind, steps=steps))
-    generator = torch.Generator(memory.device).manual_seed(_SEED)
-    sampled = denoiser.sample(memory, generator)[:, 0].float().cpu().numpy()
+def _sample(
+    checkpoint: Checkpoint, memory: Tensor, sampler: SamplerConfig, draws: int, seed: int
+) -> np.ndarray:
+    """The executed chunks in SI units, [draws, rows, 8, a]."""
+    denoiser = ActionDenoiser(checkpoint.model.action_head, sampler)
+    generator = torch.Generator(memory.device).manual_seed(seed)
+    sampled = denoiser.sample(memory.repeat(draws, 1, 1), generator)[:, 0].float().cpu().numpy()
     actions: np.ndarray = checkpoint.norm.denormalize(sampled)
-    return actions
+    return actions.reshape(draws, len(memory), *actions.shape[1:])
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Distance of translations per action, [rows, 8]."""
+    """Distance of translations per action, [..., rows, 8]."""
     distances: np.ndarray = np.linalg.norm(a[..., :3] - b[..., :3], axis=-1)
     return distances
 

@@ -107,14 +107,22 @@ def _frame_table(result: dict[str, Any]) -> Table:
 def print_quality(rows: list[dict[str, Any]], console: Console) -> None:
     """Samplers against 100 steps and against the demonstrations."""
     table = Table(
-        title="samplers on frames of the dataset, translation of one action, mm", title_justify="left"
+        title="samplers on frames of the dataset, distance of one translation, mm", title_justify="left"
     )
     table.add_column("sampler")
-    for header in ("steps", "from 100 DDIM steps", "from the demonstration", "median"):
+    for header in (
+        "steps",
+        "samples",
+        "from 100 DDIM steps",
+        "mean from DDPM-100's",
+        "from the demonstration",
+        "median",
+    ):
         table.add_column(header, justify="right")
+    measures = ("from_reference", "mean_from_published", "from_demonstration", "median_from_demonstration")
     for row in rows:
-        cells = [row[k] * 1e3 for k in ("from_reference", "from_demonstration", "median_from_demonstration")]
-        table.add_row(row["sampler"], str(row["steps"]), *(f"{cell:.3f}" for cell in cells))
+        cells = ["" if row[name] is None else f"{row[name] * 1e3:.3f}" for name in measures]
+        table.add_row(row["sampler"], str(row["steps"]), str(row["samples"]), *cells)
     console.print(table)
 
 

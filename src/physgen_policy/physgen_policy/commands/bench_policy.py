@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_policy.bench import quality, report, subjects
     from physgen_policy.bench.policy import BenchSpec, run
     from physgen_policy.data.dataset import Dataset
+    from physgen_policy.random_checkpoint import random_checkpoint
     from physgen_policy.runtime.loading import choose_device
 
     for name in ("iterations", "denoise_steps", "action_samples"):
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 160)
     with console.status("building the networks") as status:
         checkpoint = (
-            subjects.from_preset(preset, device)
+            random_checkpoint(preset, device)
             if preset
             else subjects.from_checkpoint(options.checkpoint, device)
         )

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`physgen import SOURCE --out CHECKPOINT`: a published video model as a checkpoint to fine-tune.
 
-SOURCE is a local folder (with model_index.json) or the name of a model on the Hugging Face hub.
+SOURCE is a local folder (with model_index.json) or the name of a model on the Hugging Face hub. With --random in its
+place the checkpoint holds random weights of the preset and a small text encoder, to measure speed and memory with.
 """
 
 from __future__ import annotations
@@ -18,7 +19,13 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="physgen import", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("source", metavar="SOURCE", help="folder, or OWNER/NAME (BAAI/nova-d48w1024-osp480)")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "source", metavar="SOURCE", nargs="?", help="folder, or OWNER/NAME (BAAI/nova-d48w1024-osp480)"
+    )
+    source.add_argument(
+        "--random", action="store_true", help="random weights of the preset, nothing imported"
+    )
     parser.add_argument("--out", required=True, type=Path, help="checkpoint folder to write")
     parser.add_argument("--text-encoder", type=Path, help="Phi folder, if it is not in SOURCE/text_encoder")
     parser.add_argument(
@@ -38,6 +45,12 @@ def main(argv: list[str]) -> int:
 
     if options.out.exists():
         raise UserError(f"{options.out} exists already; choose another --out")
+    if options.random:
+        from physgen_policy.random_checkpoint import write_random_checkpoint
+
+        write_random_checkpoint(options.preset, options.out)
+        print(f"checkpoint: {options.out} (random weights of {options.preset}: nothing in it is trained)")
+        return 0
     folder, origin = Path(options.source).expanduser(), {}
     if folder.is_dir():
         origin = {"folder": folder.name}

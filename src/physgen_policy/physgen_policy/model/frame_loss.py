@@ -36,6 +36,13 @@ def draw_visible_count(tokens: int, generator: torch.Generator) -> int:
     return tokens - min(math.ceil(ratio * tokens), tokens)
 
 
+def mean_visible_share() -> float:
+    """Mean over the draws of draw_visible_count of the share of tokens that stay visible (rounding aside)."""
+    lowest = (MASK_RATIO_MEAN - MASK_RATIO_MIN) / MASK_RATIO_STD
+    density = (1 - math.exp(-(lowest**2) / 2)) / math.sqrt(2 * math.pi)
+    return MASK_RATIO_STD * density / (0.5 * math.erf(lowest / math.sqrt(2)))
+
+
 def masked_ids(visible_ids: Tensor, tokens: int) -> Tensor:
     """All other indices in ascending order: [r, v] -> [r, tokens - v]."""
     hidden = torch.ones(visible_ids.shape[0], tokens, dtype=torch.bool, device=visible_ids.device)

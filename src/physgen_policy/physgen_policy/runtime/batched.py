@@ -9,20 +9,20 @@ row's newest one change nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from physgen_control.types import ActionChunk, Episode, Float32Array, UInt8Image
+from physgen_control.types import ActionChunk, Episode, Float32Array
 from physgen_policy.checkpoint import Checkpoint, load_checkpoint
-from physgen_policy.data.splice import splice_views
 from physgen_policy.runtime.context import Pack, WindowPolicy
+from physgen_policy.runtime.episode_state import EpisodeState
 from physgen_policy.runtime.loading import choose_device
 from physgen_policy.runtime.observation import PolicyObservation
-from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig, PolicyError
+from physgen_policy.runtime.policy import PolicyConfig, PolicyError
 from physgen_policy.runtime.prompts import PromptStates
 
 
@@ -34,11 +34,29 @@ class BatchItem:
     now_ns: int
 
 
+@dataclass(slots=True)
+class _Row:
+    """One client: the memory of its episode and the packs of its window. The batch computes."""
+
+    state: EpisodeState
+    packs: list[Pack] = field(default_factory=list)
+
+
 class BatchedPolicy:
     """Runs one checkpoint for many clients, each with an episode of its own. Not thread-safe."""
 
     def __init__(self, checkpoint: Checkpoint, config: PolicyConfig, batch: int) -> None:
-        """Args: batch: rows of every batch, at least 1; more clients than that take several batches."""
+        """Args: batch: rows of every batch, at least 1; more clients than that take several batches.
+
+        Raises:
+            PolicyError: the window policy needs a cache.
+        """
+        if config.window_policy is WindowPolicy.ROPE_T:
+            raise PolicyError(
+                "window_policy rope_t lives in the cache, which a batch does not have; use recompute"
+            )
+        if config.num_threads:
+            torch.set_num_threads(config.num_threads)
         self._checkpoint = checkpoint
         self._config = config
         self._batch = batch
@@ -54,9 +72,12 @@ class BatchedPolicy:
 
     def reset(self, client: int, episode: Episode, run: int = 0) -> None:
         """Start a client's episode; nothing of its earlier ones remains. run: see PhysGenPolicy.seed."""
-        row = self._rows.setdefault(client, _Row(self._checkpoint, self._config))
-        row.seed(run)
-        row.reset(episode, episode.episode_id)
+        if client not in self._rows:
+            self._rows[client] = _Row(self._config.episode_state(self._checkpoint))
+        row = self._rows[client]
+        row.state.seed(run)
+        row.state.begin(episode)
+        row.packs = []
 
     def act(self, items: Mapping[int, BatchItem]) -> dict[int, ActionChunk]:
         """A chunk for every client; see PhysGenPolicy.act.
@@ -75,7 +96,7 @@ class BatchedPolicy:
 
     def _row(self, client: int, item: BatchItem) -> _Row:
         row = self._rows.get(client)
-        if row is None or not row.runs(item.observation.episode_id):
+        if row is None or not row.state.runs(item.observation.episode_id):
             raise PolicyError(
                 f"an observation of episode {item.observation.episode_id} came from client {client}, which did not "
                 "announce that episode"
@@ -86,25 +107,30 @@ class BatchedPolicy:
     def _act(self, part: list[tuple[_Row, BatchItem]]) -> list[ActionChunk]:
         model, codec, device = self._checkpoint.model, self._checkpoint.codec, self._device
         rows = [row for row, _ in part]
-        images = np.stack([row.image(item.observation) for row, item in part])
+        images = np.stack([row.state.image(item.observation) for row, item in part])
         empty = self._batch - len(part)
         images = np.concatenate([images, np.zeros((empty, *images.shape[1:]), np.uint8)])
         with self._autocast():
             latents = codec.encode(torch.from_numpy(images).to(device)).float()
             windows = [
-                row.extended(latents[i : i + 1], item.observation) for i, (row, item) in enumerate(part)
+                self._extended(row, latents[i : i + 1], item.observation)
+                for i, (row, item) in enumerate(part)
             ]
             newest = torch.tensor([len(window) - 1 for window in windows] + [0] * empty, device=device)
             index = torch.arange(self._batch, device=device)
             output = model.full(self._text_tokens(rows), *self._stack(windows, latents))
             action_hidden = output.action_hidden[index, newest]
-            plans = [row.plan_for(item.observation, windows[i]) for i, (row, item) in enumerate(part)]
+            # A window that begins anew has no plan.
+            plans = [
+                None if windows[i][-1].past is None else row.state.plan(item.observation.executed)
+                for i, (row, item) in enumerate(part)
+            ]
             plan, plan_mask = self._plans(plans, device)
             sampled = model.sample_actions(
                 action_hidden,
                 plan,
                 self._sampler,
-                [row.generator() for row in rows] + [torch.Generator(device).manual_seed(0)] * empty,
+                [row.state.generator() for row in rows] + [torch.Generator(device).manual_seed(0)] * empty,
                 frame_hidden=output.frame_hidden[index, newest],
                 plan_mask=plan_mask,
             )
@@ -114,11 +140,26 @@ class BatchedPolicy:
                 f"checkpoint {self._checkpoint.name} predicted actions that are not finite numbers; its weights or the "
                 "camera images are damaged"
             )
-        return [row.accept(item, windows[i], numbers[i]) for i, (row, item) in enumerate(part)]
+        for row, window in zip(rows, windows, strict=True):
+            row.packs = window
+        return [
+            row.state.chunk(item.observation, numbers[i], item.now_ns, self._checkpoint.policy_id)
+            for i, (row, item) in enumerate(part)
+        ]
+
+    def _extended(self, row: _Row, latent: Tensor, observation: PolicyObservation) -> list[Pack]:
+        """A row's window with a new pack, latent [1, c, h, w]; PackWindow's rule at a full window."""
+        past = None if observation.first else row.state.normalized(observation.past_actions)
+        packs = [*row.packs, Pack(latent, past)]
+        if len(packs) <= self._checkpoint.model.config.context_packs:
+            return packs
+        if self._config.window_policy is WindowPolicy.RESTART:
+            return [Pack(latent, None)]
+        return packs[1:]
 
     def _text_tokens(self, rows: list[_Row]) -> Tensor:
         """Tokens [b, l, d] of the instructions."""
-        tokens = [self._prompts.tokens(row.instruction) for row in rows]
+        tokens = [self._prompts.tokens(row.state.instruction) for row in rows]
         return torch.cat(tokens + tokens[:1] * (self._batch - len(rows)))
 
     def _autocast(self) -> torch.autocast:
@@ -149,54 +190,3 @@ class BatchedPolicy:
         filled += [blank] * (self._batch - len(plans))
         mask = [plan is not None for plan in plans] + [False] * (self._batch - len(plans))
         return torch.cat(filled), torch.tensor(mask, device=device)
-
-
-class _Row(PhysGenPolicy):
-    """The state of one episode: its packs, instruction, random numbers and last prediction. The batch computes."""
-
-    def __init__(self, checkpoint: Checkpoint, config: PolicyConfig) -> None:
-        super().__init__(checkpoint, config)
-        self._packs: list[Pack] = []
-
-    def reset(self, episode: Episode, session_id: str = "") -> None:
-        """See PhysGenPolicy; its own window stays unused."""
-        self._episode, self._session_id = episode, session_id or episode.episode_id
-        self._instruction = episode.instruction
-        self._chunk_seq, self._packs, self._prediction = 0, [], None
-
-    def runs(self, episode_id: str) -> bool:
-        """Whether this is the running episode."""
-        return self._episode is not None and self._episode.episode_id == episode_id
-
-    def image(self, observation: PolicyObservation) -> UInt8Image:
-        """What the model sees, uint8 [y, x, 3]."""
-        embodiment, frames = self.checkpoint.embodiment, observation.frames
-        return splice_views(
-            frames["fixed"].rgb, frames["wrist"].rgb, embodiment.image_height, embodiment.image_width
-        )
-
-    def extended(self, latent: Tensor, observation: PolicyObservation) -> list[Pack]:
-        """The window with a new pack, latent [1, c, h, w]; PackWindow's rule at a full window."""
-        past = None if observation.first else self._normalized(observation.past_actions)
-        packs = [*self._packs, Pack(latent, past)]
-        if len(packs) <= self.checkpoint.model.config.context_packs:
-            return packs
-        if self.config.window_policy is WindowPolicy.RESTART:
-            return [Pack(latent, None)]
-        return packs[1:]
-
-    def plan_for(self, observation: PolicyObservation, window: list[Pack]) -> Tensor | None:
-        """What is left of the last prediction, [1, 16, a]; nothing at a beginning."""
-        return None if window[-1].past is None else self._plan(observation.executed)
-
-    def accept(self, item: BatchItem, window: list[Pack], sampled: Float32Array) -> ActionChunk:
-        """Make a prediction, normalised [3, 8, a], part of the history and a chunk."""
-        assert self._episode is not None
-        self._packs, self._prediction = window, sampled
-        chunk = self._chunk(item.observation, self._episode, sampled, item.now_ns)
-        self._chunk_seq += 1
-        return chunk
-
-    def generator(self) -> torch.Generator:
-        """Random numbers of the next chunk."""
-        return self._generator(0)

@@ -13,25 +13,14 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from physgen_control.errors import UserError
-from physgen_control.types import (
-    HORIZON,
-    ActionChunk,
-    ActionSpace,
-    DeltaReference,
-    Episode,
-    Float32Array,
-    GripperMode,
-    Rotation,
-    UInt8Image,
-)
+from physgen_control.types import HORIZON, ActionChunk, Episode, Float32Array, UInt8Image
 from physgen_policy.checkpoint import Checkpoint
-from physgen_policy.data.splice import splice_views
 from physgen_policy.model.batch import PackOutput
 from physgen_policy.runtime.context import Pack, PackWindow, WindowPolicy
 from physgen_policy.runtime.engine_options import EngineOptions
+from physgen_policy.runtime.episode_state import EpisodeState
 from physgen_policy.runtime.frame_encoder import FrameEncoder
 from physgen_policy.runtime.mailbox import CancelToken
 from physgen_policy.runtime.observation import PolicyObservation
@@ -102,6 +91,12 @@ class PolicyConfig:
         """How the action head is run."""
         return SamplerConfig(kind=self.sampler, steps=self.denoise_steps, samples=self.action_samples)
 
+    def episode_state(self, checkpoint: Checkpoint) -> EpisodeState:
+        """The memory of one episode at a time."""
+        return EpisodeState(
+            checkpoint, seed=self.seed, use_plan=self.use_plan, execute_steps=self.execute_steps
+        )
+
 
 class PhysGenPolicy:
     """Runs one checkpoint for one robot. Not thread-safe: one thread calls reset, act and predict_frame."""
@@ -143,18 +138,13 @@ class PhysGenPolicy:
             unload=engine.unload_text_encoder,
             autocast=lambda: self._autocast(self._half),
         )
-        self._episode: Episode | None = None
-        self._session_id = ""
-        self._instruction = ""
-        self._chunk_seq = 0
-        self._run = 0
-        self._prediction: Float32Array | None = None
+        self._state = self.config.episode_state(checkpoint)
         self._output: PackOutput | None = None
 
     @property
     def policy_id(self) -> str:
         """Checkpoint name and the beginning of its hash."""
-        return f"{self.checkpoint.name}@{self.checkpoint.sha256[:12]}"
+        return self.checkpoint.policy_id
 
     @property
     def gpu_memory(self) -> float:
@@ -164,28 +154,25 @@ class PhysGenPolicy:
     @property
     def instruction(self) -> str:
         """The instruction being followed."""
-        return self._instruction
+        return self._state.instruction
 
     @torch.inference_mode()
     def reset(self, episode: Episode, session_id: str = "") -> None:
         """Start an episode with its instruction; nothing of earlier episodes remains."""
-        self._episode, self._session_id = episode, session_id or episode.episode_id
-        self._instruction = episode.instruction
-        self._chunk_seq = 0
-        self._prediction, self._output = None, None
+        self._state.begin(episode, session_id)
+        self._output = None
         self._window.restart(self._prompts.tokens(episode.instruction))
         self._prompts.release()
 
     def seed(self, run: int) -> None:
         """Choose the random numbers of the episodes from now on; 0 is the default, added to the configured seed."""
-        self._run = run
+        self._state.seed(run)
 
     @torch.inference_mode()
     def set_instruction(self, instruction: str) -> None:
         """Follow another instruction from the next chunk on; the history stays, the old plan does not."""
-        if instruction != self._instruction:
-            self._instruction = instruction
-            self._prediction = None
+        if instruction != self._state.instruction:
+            self._state.follow(instruction)
             self._window.set_text(self._prompts.tokens(instruction))
 
     @torch.inference_mode()
@@ -198,16 +185,13 @@ class PhysGenPolicy:
             PolicyError: no or another episode, or the networks returned something that is not a number.
             Cancelled: `cancel` was set in time.
         """
-        episode = self._episode
-        if episode is None or observation.episode_id != episode.episode_id:
-            running = "no episode" if episode is None else f"episode {episode.episode_id}"
+        state = self._state
+        if not state.runs(observation.episode_id):
+            running = "no episode" if state.episode is None else f"episode {state.episode.episode_id}"
             raise PolicyError(
                 f"an observation of episode {observation.episode_id} came while {running} was running"
             )
-        embodiment, frames = self.checkpoint.embodiment, observation.frames
-        image = splice_views(
-            frames["fixed"].rgb, frames["wrist"].rgb, embodiment.image_height, embodiment.image_width
-        )
+        image = state.image(observation)
         self._on_stage("preprocess")
         past = None if observation.first else observation.past_actions
         try:
@@ -216,9 +200,8 @@ class PhysGenPolicy:
             self._window.rollback()
             raise
         self._window.commit()
-        self._prediction, self._output = sampled, output
-        chunk = self._chunk(observation, episode, sampled, now_ns)
-        self._chunk_seq += 1
+        self._output = output
+        chunk = state.chunk(observation, sampled, now_ns, self.policy_id)
         self._on_stage("chunk")
         return chunk
 
@@ -236,7 +219,7 @@ class PhysGenPolicy:
                 self._output.frame_hidden,
                 ar_steps=self.config.frame_ar_steps,
                 denoise_steps=self.config.frame_denoise_steps,
-                generator=self._generator(1),
+                generator=self._state.generator(1),
             )
             image: UInt8Image = self.checkpoint.codec.decode(latent.float())[0].cpu().numpy()
         return image
@@ -249,17 +232,19 @@ class PhysGenPolicy:
         config = self.checkpoint.model.config
         episode = Episode(episode_id="warm-up", task="", seed=0, instruction="warm up", start_ns=0)
         with torch.inference_mode():
-            self._episode, self._chunk_seq = episode, 0
+            self._state.begin(episode)
             self._window.restart(self._prompts.tokens(episode.instruction))
         image = np.zeros((*config.nova.image_size, 3), np.uint8)
         past: Float32Array | None = None
         for _ in range(config.context_packs + 1):
-            self._prediction, self._output = self._compute(image, past, HORIZON, CancelToken())
+            sampled, self._output = self._compute(image, past, HORIZON, CancelToken())
+            self._state.predicted(sampled)
             self._window.commit()
             past = np.zeros((HORIZON, config.action.action_dim), np.float32)
         if imagine:
             self.predict_frame()
-        self._episode, self._prediction, self._output = None, None, None
+        self._state.end()
+        self._output = None
         self._prompts.forget()
 
     @torch.inference_mode()
@@ -275,14 +260,17 @@ class PhysGenPolicy:
             self._on_stage("vae")
             token.check()
             output, begins = self._window.extend(
-                Pack(latent, None if past is None else self._normalized(past))
+                Pack(latent, None if past is None else self._state.normalized(past))
             )
             self._on_stage("transformer")
             token.check()
             memory, _ = model.action_memory(
-                output.action_hidden, output.frame_hidden, None if begins else self._plan(executed), None
+                output.action_hidden,
+                output.frame_hidden,
+                None if begins else self._state.plan(executed),
+                None,
             )
-            sampled = self._denoiser.sample(memory, self._generator(0), check=token.check)
+            sampled = self._denoiser.sample(memory, self._state.generator(), check=token.check)
         actions: Float32Array = sampled[0].float().cpu().numpy()
         self._on_stage("denoise")
         if not np.isfinite(actions).all():
@@ -291,62 +279,6 @@ class PhysGenPolicy:
                 "its weights or the camera images are damaged"
             )
         return actions, output
-
-    def _normalized(self, past: Float32Array) -> Tensor:
-        return torch.from_numpy(self.checkpoint.norm.normalize(past))[None].to(self._device)
-
-    def _plan(self, executed: int | None) -> Tensor | None:
-        """The unexecuted rest of the last prediction, normalised [1, 16, a]; None where there is no plan."""
-        action = self.checkpoint.model.config.action
-        usable = self.config.use_plan and action.plan_conditioning and executed is not None
-        if not usable or self._prediction is None or executed is None or executed > action.horizon:
-            return None
-        flat = self._prediction.reshape(-1, action.action_dim)
-        plan = np.clip(flat[executed : executed + action.plan_actions], -1.0, 1.0)
-        return torch.from_numpy(plan)[None].to(self._device)
-
-    def _chunk(
-        self, observation: PolicyObservation, episode: Episode, sampled: Float32Array, now_ns: int
-    ) -> ActionChunk:
-        embodiment = self.checkpoint.embodiment
-        data = self.checkpoint.norm.denormalize(sampled).astype(np.float32)
-        if missing := embodiment.num_chunks - len(data):
-            # A model without lookahead has nothing to say about later chunks: they rest.
-            rest = np.zeros((missing, *data.shape[1:]), np.float32)
-            rest[..., -1] = data[-1, -1, -1]
-            data = np.concatenate([data, rest])
-        # The gripper is a command between closed and open; the controller thresholds it.
-        data[..., -1] = np.clip(data[..., -1], -1.0, 1.0)
-        stamp_ns = observation.frames.stamp_ns
-        return ActionChunk(
-            session_id=self._session_id,
-            episode_id=episode.episode_id,
-            chunk_seq=self._chunk_seq,
-            base_step=observation.base_step,
-            stamp_ns=stamp_ns,
-            observation_stamp_ns=stamp_ns,
-            inference_start_ns=now_ns,
-            inference_end_ns=now_ns,
-            valid_until_ns=0,
-            step_period_ns=round(1e9 / embodiment.control_rate_hz),
-            data=data,
-            execute_steps=self.config.execute_steps,
-            action_space=ActionSpace[embodiment.action_space],
-            rotation=Rotation[embodiment.rotation],
-            delta_reference=DeltaReference[embodiment.delta_reference],
-            gripper_mode=GripperMode[embodiment.gripper_mode],
-            instruction=self._instruction,
-            policy_id=self.policy_id,
-            frame_id=embodiment.base_frame,
-        )
-
-    def _generator(self, purpose: int) -> torch.Generator:
-        """Random numbers of a chunk (purpose 0) or imagined frame (1), whatever happened before."""
-        episode_seed = self._episode.seed if self._episode is not None else 0
-        parts = [self.config.seed + self._run, episode_seed, self._chunk_seq, purpose]
-        entropy = np.random.SeedSequence([part & (2**64 - 1) for part in parts])
-        seed = int(entropy.generate_state(1, np.uint64)[0])
-        return torch.Generator(self._device).manual_seed(seed)
 
     def _autocast(self, enabled: bool) -> torch.autocast:
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)

@@ -14,10 +14,21 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from physgen_policy.data.dataset import Dataset
-from physgen_policy.model.frame_codec import FrameCodec
+from physgen_policy.model.frame_codec import FrameCodec, OpenSoraCodec
+from physgen_policy.runtime.engine_options import EngineOptions
+from physgen_policy.runtime.frame_encoder import FrameEncoder
 
 PIXELS_PER_CALL = 32 * 128 * 256
 """Pixels encoded at once: 32 small images, or two of 480 x 768; the first layers need about 2 kB for each."""
+
+
+def latent_dtype(codec: FrameCodec, autocast_dtype: torch.dtype | None) -> torch.dtype:
+    """Type in which a run encodes its frames.
+
+    The published autoencoder is most of the work, and a policy that acts in bfloat16 runs it in that type: so does a
+    run in bfloat16. A small autoencoder costs little and stays in float32.
+    """
+    return autocast_dtype if autocast_dtype and isinstance(codec, OpenSoraCodec) else torch.float32
 
 
 def codec_fingerprint(codec: FrameCodec) -> str:
@@ -39,10 +50,23 @@ def dataset_fingerprint(dataset: Dataset) -> str:
 
 @torch.no_grad()
 def dataset_latents(
-    dataset: Dataset, codec: FrameCodec, cache: Path, progress: Callable[[int, int], None]
+    dataset: Dataset,
+    codec: FrameCodec,
+    cache: Path,
+    progress: Callable[[int, int], None],
+    dtype: torch.dtype = torch.float32,
 ) -> list[Tensor]:
-    """float16 [T + 1, c, y, x] (scaled) of every episode, from the cache where it is complete."""
-    key = hashlib.sha256((codec_fingerprint(codec) + dataset_fingerprint(dataset)).encode()).hexdigest()[:16]
+    """float16 [T + 1, c, y, x] (scaled) of every episode, from the cache where it is complete.
+
+    Args:
+        dtype: of the arithmetic; in another type than float32 the encoder runs as it does when the policy acts.
+    """
+    content = codec_fingerprint(codec) + dataset_fingerprint(dataset)
+    encode: Callable[[Tensor], Tensor] = codec.encode
+    if dtype != torch.float32:
+        content += f" {dtype}"
+        encode = FrameEncoder(codec, EngineOptions(), dtype)
+    key = hashlib.sha256(content.encode()).hexdigest()[:16]
     path = cache / f"latents-{key}.safetensors"
     if path.is_file():
         stored = load_file(path)
@@ -52,7 +76,7 @@ def dataset_latents(
     device = next(codec.parameters()).device
     latents: list[Tensor] = []
     for index, images in dataset.iter_images():
-        parts = [codec.encode(torch.from_numpy(chunk).to(device)).cpu() for chunk in _chunks(images, batch)]
+        parts = [encode(torch.from_numpy(chunk).to(device)).cpu() for chunk in _chunks(images, batch)]
         latents.append(torch.cat(parts).to(torch.float16))
         progress(index + 1, len(dataset))
     cache.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast a run goes and how much memory it took at most."""
+"""How fast a run goes, what share of the machine's arithmetic that is, and how much memory it took at most."""
 
 from __future__ import annotations
 
@@ -8,27 +8,39 @@ import time
 
 import torch
 
+from physgen_policy.training.peak import Peak
+
 
 class Meter:
-    """Counts finished steps since it was made; the first step, which warms caches up, is left out of the rate."""
+    """Counts finished steps since it was made; the first step, which warms caches up, is left out of the rates."""
 
-    def __init__(self, windows_per_step: int, device: torch.device) -> None:
-        self.windows_per_step, self.device = windows_per_step, device
-        self.steps = 0
+    def __init__(self, windows_per_step: int, device: torch.device, peak: Peak) -> None:
+        self.windows_per_step, self.device, self.peak = windows_per_step, device, peak
+        self.steps, self.flops = 0, 0.0
         self.began = time.monotonic()
         self.last: dict[str, float] = {}
 
-    def tick(self) -> dict[str, float]:
-        """Call after every step: seconds_per_step, windows_per_s (all processes), memory_gb (peak, this process)."""
+    def tick(self, flops: float) -> dict[str, float]:
+        """Call after every step with its model FLOPs in this process (training/flops.py).
+
+        Returns:
+            seconds_per_step and windows_per_s (all processes); tflop_per_s, mfu (share of the peak) and memory_gb
+            (peak) of this process.
+        """
         now = time.monotonic()
         self.steps += 1
         counted = max(1, self.steps - 1)
+        # Until there is a second step, the first one is all there is to report.
+        self.flops = flops if self.steps <= 2 else self.flops + flops
         seconds = (now - self.began) / counted
         if self.steps == 1:
             self.began = now
+        rate = self.flops / counted / seconds
         self.last = {
             "seconds_per_step": seconds,
             "windows_per_s": self.windows_per_step / seconds,
+            "tflop_per_s": rate / 1e12,
+            "mfu": rate / self.peak.flops_per_s,
             "memory_gb": self._peak_gb(),
         }
         return self.last
@@ -39,7 +51,7 @@ class Meter:
             return ""
         return (
             f"{self.last['seconds_per_step']:.2f} s/step, {self.last['windows_per_s']:.2f} windows/s, "
-            f"{self.last['memory_gb']:.1f} GB"
+            f"{self.last['tflop_per_s']:.3g} TFLOP/s (MFU {self.last['mfu']:.0%}), {self.last['memory_gb']:.1f} GB"
         )
 
     def _peak_gb(self) -> float:

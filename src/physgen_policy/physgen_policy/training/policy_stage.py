@@ -26,6 +26,7 @@ from physgen_policy.model.physgen import PhysGen
 from physgen_policy.sampling.solver import SamplerConfig
 from physgen_policy.training.batches import ActionBatch, EpisodeTensors, collate, draw_windows, idle_action
 from physgen_policy.training.config import Objective, PolicyStage
+from physgen_policy.training.flops import StepShape, Trained, step_flops
 from physgen_policy.training.optim import WeightAverage, learning_rate_at, parameter_groups
 from physgen_policy.training.text_states import TextSource
 from physgen_policy.training.waypoints import WaypointHead
@@ -147,10 +148,11 @@ class PolicyTrainer:
             trained["text_encoder"] = text
         self.average = WeightAverage(trained, stage.ema_decay)
         self.idle = idle_action(data.norm)
+        self.trained = Trained.of(self.module)
         self.step = 0
 
     def train_step(self) -> dict[str, float]:
-        """One optimiser step.
+        """One optimiser step: the losses of the whole batch, lr, grad_norm and this process's model FLOPs.
 
         What window i of the batch is, and what it draws, depends on (seed, step, i) alone: a resumed run repeats it
         exactly, and several processes that share a batch compute what one would.
@@ -182,7 +184,8 @@ class PolicyTrainer:
             raise FloatingPointError(
                 f"the loss became {report['total']} at step {self.step}; lower the learning rate"
             )
-        return report | {"lr": lr, "grad_norm": float(norm)}
+        work = step_flops(self.config, StepShape.of(batch, frames, self.config), self.trained)
+        return report | {"lr": lr, "grad_norm": float(norm), "flops": sum(work.values())}
 
     def _combine(self, terms: dict[str, Term]) -> tuple[Tensor, dict[str, float]]:
         """What this process minimises, and the losses of the whole batch.

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 import torch
 import yaml
@@ -31,6 +32,7 @@ from safetensors.torch import save_file
 from torch.utils.tensorboard import SummaryWriter
 
 from physgen_control.errors import UserError
+from physgen_control.types import UInt8Image
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.embodiment import Embodiment
@@ -39,12 +41,13 @@ from physgen_policy.model.frame_codec import AutoencoderKlCodec, FrameCodec, bui
 from physgen_policy.training.batches import EpisodeTensors
 from physgen_policy.training.codec_stage import FramePool, train_codec
 from physgen_policy.training.config import TrainConfig
-from physgen_policy.training.latents import dataset_latents
+from physgen_policy.training.latents import dataset_latents, latent_dtype
 from physgen_policy.training.meter import Meter
 from physgen_policy.training.networks import Networks, new_networks, started_networks
+from physgen_policy.training.peak import device_peak
 from physgen_policy.training.policy_stage import PolicyData, PolicyTrainer
 from physgen_policy.training.precision import choose_device, choose_precision
-from physgen_policy.training.samples import save_prediction_sample
+from physgen_policy.training.samples import prediction_sample
 from physgen_policy.training.start import CLIPPED_WARNING, Start, clipped_share, load_start, load_start_codec
 
 MAX_CODEC_FRAMES = 12_000
@@ -95,6 +98,8 @@ class TrainingRun:
             norm=networks.norm,
         )
         folder = self._policy(networks, data, embodiment)
+        if self.writer is not None:
+            self.writer.close()
         self.accelerator.wait_for_everyone()
         return folder
 
@@ -132,7 +137,8 @@ class TrainingRun:
         start = load_start(stage.init_from, wanted, embodiment, fitted, stage.norm_stats, stage.init_parts)
         self.console.print(start.said, soft_wrap=True)
         actions = np.concatenate([d.actions(i) for d in datasets for i in range(len(d))])
-        if (share := clipped_share(start.norm, actions)) > CLIPPED_WARNING:
+        kept = start.norm is not fitted
+        if kept and (share := clipped_share(start.norm, actions)) > CLIPPED_WARNING:
             self.console.print(
                 f"warning: {share:.0%} of the dataset's action numbers lie beyond the checkpoint's statistics and are "
                 "clipped; `norm_stats: dataset` fits new ones",
@@ -198,7 +204,11 @@ class TrainingRun:
         for dataset in datasets:
             with self._progress(f"latents of {dataset.folder.name}", len(dataset)) as (bar, task):
                 latents = dataset_latents(
-                    dataset, codec, cache, lambda done, _n: bar.update(task, completed=done)
+                    dataset,
+                    codec,
+                    cache,
+                    lambda done, _n: bar.update(task, completed=done),
+                    latent_dtype(codec, self.autocast_dtype),
                 )
             for index, latent in enumerate(latents):
                 actions = norm.normalize(dataset.actions(index))
@@ -223,14 +233,16 @@ class TrainingRun:
             trainer.load_state(self.folder / "policy")
             self.console.print(f"policy: resumed at step {trainer.step}")
         best: dict[str, float] = {}
-        meter = Meter(stage.batch_size, self.device)
+        peak = device_peak(self.device, self.autocast_dtype or torch.float32)
+        self.console.print(f"MFU is of {peak.flops_per_s / 1e12:.3g} TFLOP/s: {peak.source}")
+        meter = Meter(stage.batch_size, self.device, peak)
         with self._progress("policy", stage.steps, trainer.step) as (bar, task):
             while trainer.step < stage.steps:
                 values = trainer.train_step()
                 step = trainer.step
-                speed = meter.tick()
-                info = f"action {values['action']:.4f} frame {values['observation']:.4f} {meter.text()}"
-                bar.update(task, completed=step, info=info)
+                speed = meter.tick(values["flops"])
+                losses = f"action {values['action']:.4f} frame {values['observation']:.4f}"
+                bar.update(task, completed=step, info=f"{losses} {meter.text()}")
                 if step % self.config.log_every == 0:
                     self._log("policy", step, values | speed)
                 if not self.is_main:
@@ -240,7 +252,7 @@ class TrainingRun:
                     best = trainer.validate()
                     self._log("validation", step, best)
                     errors = ", ".join(f"{k} {v:.4f}" for k, v in best.items())
-                    self.console.print(f"step {step}: {errors or info}; {meter.text()}")
+                    self.console.print(f"step {step}: {errors or losses}; {meter.text()}")
                 if step % self.config.save_every == 0 or last:
                     trainer.save_state(self.folder / "policy")
                     self._save(trainer, networks, embodiment, best, last=last)
@@ -269,14 +281,14 @@ class TrainingRun:
                 self.folder, embodiment, getattr(torch, self.config.store_dtype), training, last=last
             )
             if trainer.data.validation:
-                save_prediction_sample(
-                    self.folder / "samples" / f"step_{trainer.step:06d}.png",
+                sample = prediction_sample(
                     networks.model,
                     networks.text,
                     networks.codec,
                     trainer.data.validation[0],
                     networks.config,
                 )
+                self._show("prediction", trainer.step, sample)
 
     def _progress(self, label: str, total: int, completed: int = 0) -> _Bar:
         return _Bar(self.console, label, total, completed)
@@ -288,6 +300,14 @@ class TrainingRun:
             self.writer.add_scalar(f"{stage}/{key}", value, step)
         with (self.folder / "metrics.jsonl").open("a") as stream:
             stream.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
+
+    def _show(self, name: str, step: int, image: UInt8Image) -> None:
+        """A picture of the run, uint8 [y, x, 3]: samples/ and TensorBoard."""
+        path = self.folder / "samples" / f"step_{step:06d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        iio.imwrite(path, image)
+        if self.writer is not None:
+            self.writer.add_image(name, image, step, dataformats="HWC")
 
 
 class _Bar:

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Saves a picture of what the model imagines: real frames above, predicted next frames below."""
+"""A picture of what the model imagines: real frames above, predicted next frames below."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import imageio.v3 as iio
 import numpy as np
 import torch
 
+from physgen_control.types import UInt8Image
 from physgen_policy.data.windows import Window, max_packs
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import FrameCodec
@@ -20,15 +18,18 @@ AR_STEPS, DENOISE_STEPS = 8, 10
 
 
 @torch.no_grad()
-def save_prediction_sample(
-    path: Path,
+def prediction_sample(
     model: PhysGen,
     text_encoder: TextSource,
     codec: FrameCodec,
     episode: EpisodeTensors,
     config: ModelConfig,
-) -> None:
-    """Roll the episode's real frames through the cache and draw, for every pack, the frame it predicts to come next."""
+) -> UInt8Image:
+    """Roll the episode's real frames through the cache and draw, for every pack, the frame it predicts to come next.
+
+    Returns:
+        uint8 [2 rows, packs x columns, 3]: per pack the real next frame above the predicted one.
+    """
     horizon = config.action.horizon
     packs = max_packs(len(episode.actions), 0, config.context_packs, horizon)
     window = Window(0, packs, True)
@@ -50,5 +51,4 @@ def save_prediction_sample(
         following = min(step + horizon, len(episode.actions))
         real.append(codec.decode(latents[following])[0].cpu().numpy())
         imagined.append(codec.decode(latent.float())[0].cpu().numpy())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    iio.imwrite(path, np.concatenate([np.concatenate(real, axis=1), np.concatenate(imagined, axis=1)]))
+    return np.concatenate([np.concatenate(real, axis=1), np.concatenate(imagined, axis=1)])

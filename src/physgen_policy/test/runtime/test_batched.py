@@ -10,6 +10,7 @@ from tiny_checkpoint import VIEW, write_tiny_checkpoint
 from physgen_control.types import CameraFrame, Episode
 from physgen_policy.checkpoint import load_checkpoint
 from physgen_policy.runtime.batched import BatchedPolicy, BatchItem
+from physgen_policy.runtime.context import WindowPolicy
 from physgen_policy.runtime.observation import PolicyObservation
 from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig, PolicyError
 from physgen_policy.runtime.synchronizer import SyncedFrames
@@ -116,3 +117,8 @@ def test_an_unannounced_episode_is_a_sentence(checkpoint):
     policy = BatchedPolicy(checkpoint, PolicyConfig(), 2)
     with pytest.raises(PolicyError, match="did not announce"):
         policy.act({1: BatchItem(observation=observation_of(1, 0), now_ns=0)})
+
+
+def test_a_window_policy_that_needs_a_cache_is_refused(checkpoint):
+    with pytest.raises(PolicyError, match="which a batch does not have"):
+        BatchedPolicy(checkpoint, PolicyConfig(window_policy=WindowPolicy.ROPE_T), 2)

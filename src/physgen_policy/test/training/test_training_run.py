@@ -5,11 +5,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
 from model_windows import mini_config
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from physgen_policy.data.dataset import DatasetWriter, EpisodeRecord
 from physgen_policy.embodiment import Embodiment
@@ -25,14 +27,17 @@ from physgen_policy.training.config import (
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three short episodes whose images and actions say where they are in the episode."""
-    folder = tmp_path_factory.mktemp("dataset")
+    return write_episodes(tmp_path_factory.mktemp("dataset"), 3)
+
+
+def write_episodes(folder: Path, count: int) -> Path:
+    """Short episodes whose images and actions say where they are in the episode."""
     height, width = mini_config().nova.image_size
     writer = DatasetWriter(
         folder, Embodiment(robot="panda", image_height=height, image_width=width // 2, tasks=("FakePush-v0",))
     )
     rng = np.random.default_rng(0)
-    for seed in range(3):
+    for seed in range(count):
         images = np.zeros((13, height, width, 3), np.uint8)
         images[:] = (20 * np.arange(13, dtype=np.uint8))[:, None, None, None]
         actions = rng.normal(0, 0.02, (12, 7)).astype(np.float32)
@@ -102,10 +107,11 @@ def test_resumed_training_equals_uninterrupted_training(config: TrainConfig, tmp
 
 def test_a_run_is_not_overwritten_and_logs_its_metrics(config: TrainConfig) -> None:
     training_run.TrainingRun(config, resume=False).fit()
-    stages = [
-        json.loads(line)["stage"] for line in (Path(config.output) / "metrics.jsonl").read_text().splitlines()
-    ]
+    lines = [json.loads(line) for line in (Path(config.output) / "metrics.jsonl").read_text().splitlines()]
+    stages = [line["stage"] for line in lines]
     assert stages.count("codec") == 2 and stages.count("policy") == 4
+    last = [line for line in lines if line["stage"] == "policy"][-1]
+    assert all(last[key] > 0 for key in ("flops", "seconds_per_step", "windows_per_s", "tflop_per_s", "mfu"))
     with pytest.raises(ValueError, match="already holds a run"):
         training_run.TrainingRun(config, resume=False)
 
@@ -117,3 +123,21 @@ def test_bad_configurations_name_the_key() -> None:
         parse_config({**good, "policy": {"learning": 1}}, "here")
     with pytest.raises(TrainConfigError, match="'output' is missing"):
         parse_config({key: good[key] for key in ("name", "model", "dataset")}, "here")
+
+
+def test_what_the_model_imagines_is_shown(config: TrainConfig, tmp_path: Path) -> None:
+    """The same picture as a file and in TensorBoard: real frames above imagined ones, a column per pack."""
+    data = write_episodes(tmp_path / "five", 5)
+    config = replace(
+        config, dataset=(str(data),), validation_episodes=1, policy=replace(config.policy, steps=1)
+    )
+    training_run.TrainingRun(config, resume=False).fit()
+    (picture,) = (Path(config.output) / "samples").iterdir()
+    shown = iio.imread(picture)
+    height, width = mini_config().nova.image_size
+    assert shown.shape[0] == 2 * height and shown.shape[1] % width == 0
+    events = EventAccumulator(str(Path(config.output) / "tensorboard"), size_guidance={"images": 0})
+    events.Reload()
+    (event,) = events.Images("prediction")
+    assert event.step == 1
+    np.testing.assert_array_equal(iio.imread(event.encoded_image_string), shown)

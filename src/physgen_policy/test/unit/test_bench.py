@@ -2,6 +2,7 @@
 """The benchmark's arithmetic against independent numbers, and one whole run of it on a tiny checkpoint."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from physgen_policy.bench.frames import frame_time
 from physgen_policy.bench.policy import BenchSpec, run, stage_costs
 from physgen_policy.bench.subjects import from_checkpoint
 from physgen_policy.commands import bench_policy
-from physgen_policy.data.dataset import Dataset, DatasetWriter, EpisodeRecord
+from physgen_policy.data.dataset import Dataset, DatasetError, DatasetWriter, EpisodeRecord
 from physgen_policy.model.config import load_preset
 from physgen_policy.model.mask import window_mask
 from physgen_policy.model.nova import Nova
@@ -129,12 +130,17 @@ def test_samplers_are_compared_on_a_dataset(tmp_path):
             )
         )
     writer.finish()
-    rows = quality.measure(checkpoint, Dataset(tmp_path / "dataset"), episodes=2, draws=1)
-    distances = {(row.sampler, row.steps): row.from_reference for row in rows}
-    assert set(distances) == set(quality.SAMPLERS)
-    assert distances.pop(quality.REFERENCE) == 0
+    rows = quality.measure(checkpoint, Dataset(tmp_path / "dataset"), episodes=2, draws=2)
+    by = {(row.sampler, row.steps, row.samples): row for row in rows}
+    assert set(by) == {(s.kind, s.steps, s.samples) for s in quality.SAMPLERS}
+    distances = {key: row.from_reference for key, row in by.items() if row.from_reference is not None}
+    assert {key[0] for key in distances} == {"ddim", "dpm"}
+    assert distances.pop(("ddim", 100, 1)) == 0
     assert all(0 < distance < 0.06 for distance in distances.values())
-    assert all(row.from_demonstration > 0 for row in rows)
+    assert all(row.from_demonstration > 0 and row.mean_from_published > 0 for row in rows)
+    report.print_quality(json.loads(json.dumps([asdict(row) for row in rows])), Console(width=300))
+    with pytest.raises(DatasetError, match="long enough"):
+        quality.measure(checkpoint, Dataset(tmp_path / "dataset"), episodes=0)
     with pytest.raises(UserError, match="give its --checkpoint too"):
         bench_policy.main(["--dataset", str(tmp_path)])
 

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a checkpoint says about itself, readable without its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from physgen_policy.checkpoint.folder import (
+    FORMAT_VERSION,
+    TOKENIZER,
+    CheckpointError,
+    read_json,
+    require_complete,
+)
+from physgen_policy.data.normalize import NormStats
+from physgen_policy.embodiment import Embodiment
+from physgen_policy.model.config import ModelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a checkpoint says about itself: architecture, action statistics, the contract with the robot."""
+
+    config: ModelConfig
+    norm: NormStats
+    embodiment: Embodiment
+    training: dict[str, Any]
+
+
+def read_description(path: Path) -> Description:
+    """Read a checkpoint's description without its weights.
+
+    Raises:
+        CheckpointError: missing files, unknown format or unusable values.
+    """
+    require_complete(path)
+    version = (path / "format_version").read_text().strip()
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has checkpoint format {version!r}, this version reads {FORMAT_VERSION!r}; update or retrain it"
+        )
+    try:
+        values = read_json(path / "config.json")
+        return Description(
+            located_config(path, values["model"]),
+            NormStats.from_json(read_json(path / "norm_stats.json")),
+            Embodiment.from_json(read_json(path / "embodiment.json")),
+            values.get("training") or {},
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
+
+
+def located_config(path: Path, values: dict[str, Any]) -> ModelConfig:
+    """The architecture in a checkpoint's config.json; a tokenizer beside it is given with its whole path."""
+    config = ModelConfig.from_dict(values)
+    if config.text_encoder.tokenizer == TOKENIZER:
+        text = replace(config.text_encoder, tokenizer=str((path / TOKENIZER).resolve()))
+        config = replace(config, text_encoder=text)
+    return config

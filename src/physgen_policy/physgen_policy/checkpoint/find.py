@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where checkpoints lie: by folder, by name, or the one shipped for a task."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from physgen_policy.checkpoint.folder import PICKLE_SUFFIXES, CheckpointError, read_json, require_complete
+
+
+def checkpoint_roots() -> list[Path]:
+    """Folders with named checkpoints, in search order: $PHYSGEN_CHECKPOINT_PATH, source tree, installed shares."""
+    roots = [Path(p) for p in os.environ.get("PHYSGEN_CHECKPOINT_PATH", "").split(os.pathsep) if p]
+    roots.append(Path(__file__).resolve().parents[2] / "checkpoints")
+    roots += [
+        Path(p) / "share" / "physgen_policy" / "checkpoints"
+        for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
+        if p
+    ]
+    return [root for root in roots if root.is_dir()]
+
+
+def shipped_checkpoints() -> dict[str, Path]:
+    """Name -> folder of every named checkpoint that can be found."""
+    found: dict[str, Path] = {}
+    for root in checkpoint_roots():
+        for folder in sorted(root.iterdir()):
+            if (folder / "config.json").is_file():
+                found.setdefault(folder.name, folder)
+    return found
+
+
+def resolve_checkpoint(name_or_folder: str, task: str) -> Path:
+    """Find a checkpoint folder by path or name; an empty string means the one shipped for `task`.
+
+    Raises:
+        CheckpointError: nothing fits, the folder is incomplete, or a pickle was given.
+    """
+    shipped = shipped_checkpoints()
+    if not name_or_folder:
+        for folder in shipped.values():
+            if task in read_json(folder / "embodiment.json").get("tasks", []):
+                return folder
+        raise CheckpointError(
+            f"no checkpoint is shipped for task {task!r} (shipped: {', '.join(shipped) or 'none'}); "
+            "train one with `physgen train` and pass its folder with checkpoint:=FOLDER"
+        )
+    path = Path(name_or_folder).expanduser()
+    if path.suffix in PICKLE_SUFFIXES:
+        raise CheckpointError(
+            f"{name_or_folder} is a pickle checkpoint ({path.suffix}), which can run code when loaded and is refused; "
+            "pass a checkpoint folder with model.safetensors"
+        )
+    if path.is_dir():
+        require_complete(path)
+        return path
+    if path.is_file():
+        raise CheckpointError(f"{name_or_folder} is a file; pass the checkpoint folder that contains it")
+    if name_or_folder in shipped:
+        return shipped[name_or_folder]
+    raise CheckpointError(
+        f"there is no checkpoint folder or shipped checkpoint called {name_or_folder!r} "
+        f"(shipped: {', '.join(shipped) or 'none'})"
+    )

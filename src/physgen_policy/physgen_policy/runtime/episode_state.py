@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a policy remembers between the chunks of one episode, and what follows from it without any network.
+
+The networks belong to whoever computes: a policy of one episode (policy.py) or a batch of many (batched.py).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from physgen_control.types import (
+    ActionChunk,
+    ActionSpace,
+    DeltaReference,
+    Episode,
+    Float32Array,
+    GripperMode,
+    Rotation,
+    UInt8Image,
+)
+from physgen_policy.checkpoint import Checkpoint
+from physgen_policy.data.splice import splice_views
+from physgen_policy.runtime.observation import PolicyObservation
+
+
+class EpisodeState:
+    """Instruction, random numbers, the last prediction and the count of chunks of one episode at a time.
+
+    Args:
+        seed, use_plan, execute_steps: see PolicyConfig.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *, seed: int, use_plan: bool, execute_steps: int) -> None:
+        self._checkpoint = checkpoint
+        self._seed, self._run = seed, 0
+        self._use_plan, self._execute_steps = use_plan, execute_steps
+        self._device = next(checkpoint.model.parameters()).device
+        self._session_id = ""
+        self._chunk_seq = 0
+        self._prediction: Float32Array | None = None
+        self.episode: Episode | None = None
+        self.instruction = ""
+
+    def seed(self, run: int) -> None:
+        """Choose the random numbers of the episodes from now on; 0 is the default, added to the configured seed."""
+        self._run = run
+
+    def begin(self, episode: Episode, session_id: str = "") -> None:
+        """Start an episode with its instruction; nothing of earlier ones remains."""
+        self.episode, self._session_id = episode, session_id or episode.episode_id
+        self.instruction = episode.instruction
+        self._chunk_seq, self._prediction = 0, None
+
+    def end(self) -> None:
+        """No episode is running."""
+        self.episode, self._prediction = None, None
+
+    def runs(self, episode_id: str) -> bool:
+        """Whether this is the running episode."""
+        return self.episode is not None and self.episode.episode_id == episode_id
+
+    def follow(self, instruction: str) -> None:
+        """Another instruction from the next chunk on; the plan of the old one is dropped."""
+        self.instruction, self._prediction = instruction, None
+
+    def image(self, observation: PolicyObservation) -> UInt8Image:
+        """What the model sees, uint8 [y, 2 x, 3]."""
+        embodiment, frames = self._checkpoint.embodiment, observation.frames
+        return splice_views(
+            frames["fixed"].rgb, frames["wrist"].rgb, embodiment.image_height, embodiment.image_width
+        )
+
+    def normalized(self, past: Float32Array) -> Tensor:
+        """SI actions [8, a] as the model takes them, [1, 8, a] on its device."""
+        return torch.from_numpy(self._checkpoint.norm.normalize(past))[None].to(self._device)
+
+    def plan(self, executed: int | None) -> Tensor | None:
+        """The unexecuted rest of the last prediction, normalised [1, 16, a]; None where there is no plan."""
+        action = self._checkpoint.model.config.action
+        usable = self._use_plan and action.plan_conditioning and executed is not None
+        if not usable or self._prediction is None or executed is None or executed > action.horizon:
+            return None
+        flat = self._prediction.reshape(-1, action.action_dim)
+        plan = np.clip(flat[executed : executed + action.plan_actions], -1.0, 1.0)
+        return torch.from_numpy(plan)[None].to(self._device)
+
+    def generator(self, purpose: int = 0) -> torch.Generator:
+        """Random numbers of the next chunk (purpose 0) or imagined frame (1), whatever happened before."""
+        episode_seed = self.episode.seed if self.episode is not None else 0
+        parts = [self._seed + self._run, episode_seed, self._chunk_seq, purpose]
+        entropy = np.random.SeedSequence([part & (2**64 - 1) for part in parts])
+        seed = int(entropy.generate_state(1, np.uint64)[0])
+        return torch.Generator(self._device).manual_seed(seed)
+
+    def predicted(self, sampled: Float32Array) -> None:
+        """Remember the last prediction, normalised [3, 8, a]; the next plan comes from it."""
+        self._prediction = sampled
+
+    def chunk(
+        self, observation: PolicyObservation, sampled: Float32Array, now_ns: int, policy_id: str
+    ) -> ActionChunk:
+        """Remember a prediction, normalised [3, 8, a], and make it the episode's next chunk in SI units."""
+        assert self.episode is not None  # callers refuse observations of any other episode
+        self.predicted(sampled)
+        embodiment = self._checkpoint.embodiment
+        data = self._checkpoint.norm.denormalize(sampled).astype(np.float32)
+        if missing := embodiment.num_chunks - len(data):
+            # A model without lookahead has nothing to say about later chunks: they rest.
+            rest = np.zeros((missing, *data.shape[1:]), np.float32)
+            rest[..., -1] = data[-1, -1, -1]
+            data = np.concatenate([data, rest])
+        # The gripper is a command between closed and open; the controller thresholds it.
+        data[..., -1] = np.clip(data[..., -1], -1.0, 1.0)
+        stamp_ns = observation.frames.stamp_ns
+        chunk = ActionChunk(
+            session_id=self._session_id,
+            episode_id=self.episode.episode_id,
+            chunk_seq=self._chunk_seq,
+            base_step=observation.base_step,
+            stamp_ns=stamp_ns,
+            observation_stamp_ns=stamp_ns,
+            inference_start_ns=now_ns,
+            inference_end_ns=now_ns,
+            valid_until_ns=0,
+            step_period_ns=round(1e9 / embodiment.control_rate_hz),
+            data=data,
+            execute_steps=self._execute_steps,
+            action_space=ActionSpace[embodiment.action_space],
+            rotation=Rotation[embodiment.rotation],
+            delta_reference=DeltaReference[embodiment.delta_reference],
+            gripper_mode=GripperMode[embodiment.gripper_mode],
+            instruction=self.instruction,
+            policy_id=policy_id,
+            frame_id=embodiment.base_frame,
+        )
+        self._chunk_seq += 1
+        return chunk
