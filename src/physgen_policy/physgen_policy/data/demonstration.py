@@ -91,8 +91,9 @@ def read_demonstration(
         observations = choose_images(recording.episode, recording.applied, actions, stamps, gate)
     except NoImagesError as error:
         raise EpisodeRejectedError(f"{path.name} {error}") from error
+    seen = len(observations[cameras[0]]) - 1
     return Demonstration(
-        recording=recording, actions=tuple(actions), labels=labels, observations=observations
+        recording=recording, actions=tuple(actions[:seen]), labels=labels[:seen], observations=observations
     )
 
 

@@ -33,6 +33,8 @@ def choose_images(
 ) -> dict[str, list[int]]:
     """Return the indices of the images before every action and after the last, T + 1 by camera.
 
+    Fewer where the recording ended before an image showed the last actions (LATEST_STEPS at most): nobody saw those.
+
     Args:
         episode: when it started.
         applied: all applied actions in the order of their steps, those of nobody too.
@@ -61,7 +63,9 @@ def choose_images(
             due_ns = shown_from_ns(action, period_ns)
         observation = _next_observation(gate, feeds)
         if observation is None:
-            raise NoImagesError(f"has no images for control step {step}")
+            if step == 0 or len(actions) - step >= LATEST_STEPS:
+                raise NoImagesError(f"has no images for control step {step} of {len(actions)}")
+            break
         late_ns = observation.frames.stamp_ns - due_ns
         if late_ns > LATEST_STEPS * period_ns:
             raise NoImagesError(

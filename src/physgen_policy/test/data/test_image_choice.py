@@ -110,6 +110,17 @@ def test_a_camera_that_dropped_a_few_images_is_forgiven() -> None:
     assert stamps[gap][chosen[-1]] - START_NS <= 31 * PERIOD_NS
 
 
+def test_the_last_actions_that_no_image_shows_are_left_out() -> None:
+    """A world that ends its episode at the success never takes the action that was on its way."""
+    actions = applied([HOLD, *[TELEOP] * 20])
+    stamps = image_stamps(len(actions), PERIOD_NS)
+    chosen = choose(actions, stamps[stamps <= actions[-1].stamp_ns])["wrist"]
+    assert stamps[chosen[-1]] == actions[-1].stamp_ns
+    assert len(chosen) == 20
+    with pytest.raises(NoImagesError, match="no images for control step 15 of 20"):
+        choose(actions, stamps[stamps < actions[16].stamp_ns])
+
+
 def write_bag(folder: Path, actions: list[AppliedAction]) -> Path:
     cameras = {name: CameraSpec(frame_id=name) for name in CAMERAS}
     picture = np.zeros((8, 8, 3), np.uint8)
