@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -24,12 +25,14 @@ from launch.actions import (
 from launch.events import Shutdown
 from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.utilities import perform_substitutions
 from launch_ros.actions import Node
 
 from launch import LaunchContext
 from physgen_bringup.graph import SPAWNER, build_graph
 from physgen_bringup.launch_arguments import ARGUMENTS, arguments_from, check_arguments
 from physgen_bringup.paths import share_folder
+from physgen_bringup.runner import node_command
 from physgen_control.errors import UserError
 
 # Values that change what is started; texts and numbers only travel through.
@@ -41,7 +44,7 @@ VALUES = {
     "execution": ("sync", "pipelined"),
     "mode": ("", "armed", "shadow"),
     "record": ("false", "true"),
-    "teleop": ("none", "keyboard", "joy", "script"),
+    "teleop": ("none", "keyboard", "spacemouse", "gello", "joy", "script"),
     "viewer": ("none", "rerun"),
 }
 REAL_VALUES = {
@@ -56,8 +59,15 @@ REAL_VALUES = {
     "camera_profile": ("640x480x30", "848x480x60"),
     "rviz": ("false", "true"),
 }
-
-
+LIBERO_VALUES = {
+    "sim": ("libero",),
+    "task": ("", "libero_object/3", "libero_goal/9", "PushCube-v1"),
+    "policy": ("expert", "replay", "none"),
+    "pace": ("", "lockstep", "realtime"),
+    "record": ("false", "true"),
+    "teleop": ("none", "keyboard", "spacemouse", "gello", "joy", "script"),
+    "max_steps": ("0", "50"),
+}
 TELEOP_VALUES = {
     "policy": ("replay", "none"),
     "teleop": ("none", "keyboard", "spacemouse", "gello", "joy"),
@@ -123,13 +133,13 @@ def later_entities(action, returncode=0):
     return list(action.event_handler.handle(exited(returncode), LaunchContext()) or [])
 
 
-def started(actions):
-    """All nodes that an accepted graph starts, at once or later, by name."""
+def all_nodes(actions):
+    """Nodes that an accepted graph starts, at once or later."""
     nodes = [action for action in actions if isinstance(action, Node)]
     for action in actions:
         if isinstance(action, RegisterEventHandler):
             nodes += [entity for entity in later_entities(action) if isinstance(entity, Node)]
-    return executables(nodes)
+    return nodes
 
 
 def executables(nodes):
@@ -143,7 +153,9 @@ def check(launch_file, given, output):
         actions, graph = load(launch_file, given)
     except UserError as error:
         return str(error)
-    assert sorted(started(actions)) == sorted((node.package, node.executable) for node in graph.nodes)
+    assert sorted(executables(all_nodes(actions))) == sorted(
+        (node.package, node.executable) for node in graph.nodes
+    )
     includes = [action for action in actions if isinstance(action, GroupAction)]
     assert len(includes) == len(graph.includes)
     return ""
@@ -165,6 +177,16 @@ def test_every_combination_for_simulation_loads_or_says_why_not(launch_file, tmp
     assert_all_load_or_say_why([check(launch_file, given, tmp_path) for given in combinations(VALUES)])
 
 
+def test_every_combination_for_libero_loads_or_says_why_not(launch_file, tmp_path):
+    from physgen_sim_bridge.libero.assets import find_assets
+
+    try:
+        find_assets()
+    except UserError as error:
+        pytest.skip(str(error))
+    assert_all_load_or_say_why([check(launch_file, given, tmp_path) for given in combinations(LIBERO_VALUES)])
+
+
 @pytest.mark.usefixtures("on_ros", "shares")
 def test_every_combination_for_the_real_arm_loads_or_says_why_not(launch_file, tmp_path):
     assert_all_load_or_say_why(
@@ -180,6 +202,65 @@ def test_every_way_to_teleoperate_the_real_arm_loads_or_says_why_not(launch_file
     assert_all_load_or_say_why(
         [check(launch_file, {"sim": "none", **given}, tmp_path) for given in combinations(TELEOP_VALUES)]
     )
+
+
+COMPLETE = {"robot_ip": "172.16.0.2", "fixed_camera_serial": "1", "wrist_camera_serial": "2"}
+SAME_GRAPHS = {
+    "stepped": {"sim": "maniskill", "policy": "expert", "record": "true", "seed": "3", "episodes": "2"},
+    "fake": {"sim": "fake", "task": "FrankaPick-v0", "policy": "expert", "teleop": "joy", "record": "true"},
+    "script": {"sim": "fake", "task": "FrankaPush-v0", "policy": "none", "teleop": "script"},
+    "keyboard": {"sim": "fake", "policy": "none", "teleop": "keyboard", "operator": "ada", "max_steps": "7"},
+    "real": {
+        **COMPLETE,
+        "sim": "none",
+        "policy": "replay",
+        "teleop": "gello",
+        "mode": "armed",
+        "rviz": "true",
+    },
+    "people": {
+        **COMPLETE,
+        "sim": "none",
+        "policy": "none",
+        "teleop": "spacemouse",
+        "teleop_device": "pyspacemouse",
+        "record": "true",
+        "instruction": "open: the 'drawer'",
+    },
+    "mocked": {"sim": "none", "policy": "replay", "use_fake_hardware": "true"},
+}
+
+
+def read_command(words):
+    """Arguments, name, remappings and the contents of the parameter files, in their order."""
+    arguments, words = words[: words.index("--ros-args")], words[words.index("--ros-args") + 1 :]
+    pairs = list(zip(words[::2], words[1::2], strict=True))
+    assert {flag for flag, _ in pairs} <= {"-r", "--params-file"}
+    files = [Path(value).read_text() for flag, value in pairs if flag == "--params-file"]
+    return arguments, sorted(value for flag, value in pairs if flag == "-r"), files
+
+
+def launched_command(node):
+    """What launch_ros would execute, without the program."""
+    context = LaunchContext()
+    node._perform_substitutions(context)
+    name = node.node_name.rpartition("/")[2]
+    context.extend_locals({"ros_specific_arguments": {"name": f"__node:={name}"}})
+    return name, read_command([perform_substitutions(context, word) for word in node.cmd[1:]])
+
+
+@pytest.mark.usefixtures("on_ros", "shares")
+@pytest.mark.parametrize("given", SAME_GRAPHS.values(), ids=SAME_GRAPHS)
+def test_launch_executes_what_the_local_runner_executes(launch_file, given, tmp_path, monkeypatch):
+    """Same processes, arguments, names, remappings and parameter values, whoever starts the graph."""
+    monkeypatch.chdir(tmp_path)
+    given = {**given, "output_dir": str(tmp_path), "bag_dir": str(tmp_path)}
+    actions, graph = load(launch_file, given)
+    launched = dict(launched_command(node) for node in all_nodes(actions))
+    assert set(launched) == {spec.name for spec in graph.nodes}
+    for spec in graph.nodes:
+        # [python, -m, module, *what launch has after the program]
+        assert launched[spec.name] == read_command(node_command(spec, tmp_path / "parameters")[3:])
 
 
 @pytest.mark.usefixtures("on_ros", "shares")

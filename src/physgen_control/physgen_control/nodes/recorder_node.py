@@ -14,7 +14,7 @@ import sys
 import time
 import uuid
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from physgen_control.bags.errors import BagError
 from physgen_control.bags.health import Health, HealthMonitor, promised_rates
 from physgen_control.bags.pipeline import RecordingPipeline
 from physgen_control.bags.recorder import EpisodeRecorder, RecorderConfig, RecorderStatus
+from physgen_control.bags.status_board import StatusBoard
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import episode_to_msg
 from physgen_control.nodes.lifetime import run_node
@@ -94,7 +95,9 @@ class RecorderNode(Node):
         self._health = HealthMonitor(rates)
         self._printed_ns = self._published_ns = time.monotonic_ns()
         self._known_problems: set[str] = set()
-        self._last = RecorderStatus(state="starting", detail="Waiting for the topics.")
+        self._board = StatusBoard(
+            RecorderStatus(state="starting", detail="Waiting for the topics."), self._publish
+        )
         self.recorder = EpisodeRecorder(self.config, recorded, self._report)
         self.pipeline = RecordingPipeline(
             self.recorder,
@@ -182,17 +185,16 @@ class RecorderNode(Node):
             self._publish_health(now_ns)
 
     def _on_bad_message(self, sentence: str) -> None:
-        self._report(replace(self._last, state="error", detail=sentence))
+        self._report(replace(self._board.current, state="error", detail=sentence))
 
     def _report(self, status: RecorderStatus) -> None:
         """Log and publish a new status; called from both threads."""
         good = status.state != "error" and "Incomplete" not in status.detail
-        if status.state == "recording" and self._last.state != "recording":
+        if status.state == "recording" and self._board.current.state != "recording":
             self._health.begin(time.monotonic_ns())
             self._known_problems = set()
-        self._last = status
         self._log(status.detail, good=good)
-        self._publish(asdict(status))
+        self._board.replace(status)
 
     def _log(self, sentence: str, *, good: bool) -> None:
         # Two lines: rclpy refuses one that logs at another level than before.
@@ -210,7 +212,7 @@ class RecorderNode(Node):
     # --- health ---
 
     def _publish_health(self, now_ns: int) -> None:
-        status = self._last
+        status = self._board.current
         # The other thread opens a bag before it says so, and says so before it closes one.
         if not self.recorder.recording or status.state == "ready":
             self._diagnose(status, None)
@@ -221,7 +223,7 @@ class RecorderNode(Node):
             waiting_bytes=self.pipeline.waiting_bytes,
             disk_free_bytes=_free_bytes(Path(self.config.bag_dir)),
         )
-        self._publish({**asdict(status), "health": health.to_json()})
+        self._board.repeat(status, health=health.to_json())
         self._diagnose(status, health)
         if self.simulated:
             return

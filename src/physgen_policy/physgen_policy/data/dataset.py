@@ -152,6 +152,10 @@ class Dataset:
         """bool [T] of one episode: which actions show what to do."""
         return _read_tensor(self.folder / self.entries[episode]["file"], "labels").astype(bool)
 
+    def intervention(self, episode: int) -> NDArray[np.bool_]:
+        """bool [T] of one episode: in which steps a human was in command."""
+        return _read_tensor(self.folder / self.entries[episode]["file"], "intervention").astype(bool)
+
     def iter_images(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield (episode index, images) in order."""
         for episode in range(len(self)):

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from physgen_control.bags.reader import EpisodeRecording, read_episode
 from physgen_control.errors import UserError
-from physgen_control.types import AppliedAction, CameraFrame, EpisodePhase, Limit, Source
-from physgen_policy.runtime.observation import CONTEXT_SOURCES, GateConfig, ObservationGate, PolicyObservation
+from physgen_control.types import AppliedAction, EpisodePhase, Limit, Source
+from physgen_policy.data.image_choice import NoImagesError, choose_images
+from physgen_policy.runtime.observation import CONTEXT_SOURCES, GateConfig
 
 MIN_STEPS = 2
 
@@ -62,7 +63,7 @@ def read_demonstration(
         slop_s: largest stamp difference of an image pair [s].
 
     Raises:
-        EpisodeRejectedError: not a success, too short, no images for a step, or another control rate.
+        EpisodeRejectedError: not a success, too short, lost steps, no images for a step, or another control rate.
     """
     recording = read_episode(path)
     if recording.outcome is not EpisodePhase.SUCCESS:
@@ -76,6 +77,7 @@ def read_demonstration(
         )
     period_ns = round(1e9 / control_rate_hz)
     _check_rate(path, actions, period_ns)
+    _check_complete(recording, actions)
     labels = np.array([Limit.DISTURBANCE not in a.limits for a in actions])
     if not labels.any():
         raise EpisodeRejectedError(
@@ -84,11 +86,14 @@ def read_demonstration(
     gate = GateConfig(
         step_period_ns=period_ns, execute_steps=1, any_session=True, slop_ns=round(slop_s * 1e9)
     )
+    stamps = {name: recording.images[name].stamps_ns for name in cameras}
+    try:
+        observations = choose_images(recording.episode, recording.applied, actions, stamps, gate)
+    except NoImagesError as error:
+        raise EpisodeRejectedError(f"{path.name} {error}") from error
+    seen = len(observations[cameras[0]]) - 1
     return Demonstration(
-        recording=recording,
-        actions=tuple(actions),
-        labels=labels,
-        observations=_observations(recording, actions, cameras, gate),
+        recording=recording, actions=tuple(actions[:seen]), labels=labels[:seen], observations=observations
     )
 
 
@@ -101,52 +106,10 @@ def _check_rate(path: Path, actions: list[AppliedAction], period_ns: int) -> Non
         )
 
 
-def _observations(
-    recording: EpisodeRecording, actions: list[AppliedAction], cameras: tuple[str, ...], config: GateConfig
-) -> dict[str, list[int]]:
-    """Indices of the images before every action and after the last, by camera."""
-    gate = ObservationGate(config, streams=cameras)
-    gate.start_episode(recording.episode)
-    pending = {name: _Feed(recording, name) for name in cameras}
-    chosen: dict[str, list[int]] = {name: [] for name in cameras}
-    for step in range(len(actions) + 1):
-        if step:
-            gate.put_action(actions[step - 1])
-        observation = None
-        while not isinstance(observation, PolicyObservation):
-            observation = gate.take(2**62)
-            if isinstance(observation, PolicyObservation):
-                break
-            if not _feed_oldest(gate, pending):
-                raise EpisodeRejectedError(f"{recording.path.name} has no images for control step {step}")
-        for name in cameras:
-            stamps = recording.images[name].stamps_ns
-            chosen[name].append(int(np.searchsorted(stamps, observation.frames[name].stamp_ns)))
-    return chosen
-
-
-class _Feed:
-    """The stamps of one camera, handed out one by one. The choice needs no pixels."""
-
-    def __init__(self, recording: EpisodeRecording, camera: str) -> None:
-        self.stamps_ns = recording.images[camera].stamps_ns
-        self.next = 0
-
-    @property
-    def stamp_ns(self) -> int | None:
-        return int(self.stamps_ns[self.next]) if self.next < len(self.stamps_ns) else None
-
-
-_NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
-
-
-def _feed_oldest(gate: ObservationGate, pending: dict[str, _Feed]) -> bool:
-    """Put the oldest unread image into the gate; False if there is none left."""
-    stamps = {name: feed.stamp_ns for name, feed in pending.items() if feed.stamp_ns is not None}
-    if not stamps:
-        return False
-    name = min(stamps, key=lambda n: stamps[n] or 0)
-    feed = pending[name]
-    gate.put_frame(name, CameraFrame(stamp_ns=stamps[name] or 0, rgb=_NO_PIXELS, frame_id=name))
-    feed.next += 1
-    return True
+def _check_complete(recording: EpisodeRecording, actions: list[AppliedAction]) -> None:
+    steps = [a.step for a in recording.applied if actions[0].step <= a.step <= actions[-1].step]
+    lost = sorted(set(range(actions[0].step, actions[-1].step + 1)) - set(steps))
+    if lost:
+        raise EpisodeRejectedError(
+            f"{recording.path.name} lost the actions of {len(lost)} control steps, the first of step {lost[0]}"
+        )

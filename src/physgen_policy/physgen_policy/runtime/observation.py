@@ -295,8 +295,12 @@ class ObservationGate:
         The later of both stamps counts: in lockstep a controller may apply an action before it heard of the
         new time.
         """
-        period = self._config.step_period_ns
-        return max(action.stamp_ns, action.state_stamp_ns) + period - period // 4
+        return shown_from_ns(action, self._config.step_period_ns)
+
+
+def shown_from_ns(action: AppliedAction, period_ns: int) -> int:
+    """Stamp from which on an image counts as showing the effect of `action`, 3/4 of a control period later."""
+    return max(action.stamp_ns, action.state_stamp_ns) + period_ns - period_ns // 4
 
 
 def idle_actions(gripper: np.float32) -> Float32Array:

@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from lerobot_package import load_with_lerobot
 
 from physgen_control.bags.serialize import CameraSpec, EpisodeBag
 from physgen_control.types import AppliedAction, Episode, EpisodePhase, Limit, Pose, RobotState, Source
@@ -176,36 +174,6 @@ def test_the_statistics_are_those_of_the_values(dataset: Path) -> None:
     assert 0 <= np.min(image["min"]) <= np.max(image["max"]) <= 1
     red = np.mean([picture("wrist", k)[..., 0].mean() for n in (12, 9, 10) for k in range(n)]) / 255
     np.testing.assert_allclose(image["mean"][0], red, atol=0.01)
-
-
-def load_with_lerobot(dataset: Path, rows: list[int]) -> dict[str, Any]:
-    """What the lerobot package reads; it may live in a folder of its own, away from our environment."""
-    path = [p for p in (os.environ.get("PHYSGEN_LEROBOT_PATH", ""), os.environ.get("PYTHONPATH", "")) if p]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path),
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_CACHE": str(dataset.parent / "cache"),
-    }
-    probe = [
-        sys.executable,
-        "-c",
-        "import importlib.util as u, sys; sys.exit(u.find_spec('lerobot') is None)",
-    ]
-    if subprocess.run(probe, env=environment, check=False).returncode:
-        pytest.skip("the lerobot package is not installed; PHYSGEN_LEROBOT_PATH names a folder that has it")
-    script = Path(__file__).parents[1] / "lerobot_load.py"
-    done = subprocess.run(
-        [sys.executable, script, dataset, *map(str, rows)],
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=250,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
 
 
 def test_the_lerobot_package_reads_it(dataset: Path) -> None:

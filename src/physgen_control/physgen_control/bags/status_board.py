@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recorder's status as its readers see it: what was said last is the newest status, whichever thread says it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from physgen_control.bags.recorder import RecorderStatus
+
+
+class StatusBoard:
+    """Holds the current status and publishes it, one thread at a time.
+
+    Readers of a latched topic keep the last message and wait for a state in it: a status that another thread looked at
+    before it was replaced must not follow its successor.
+    """
+
+    def __init__(self, first: RecorderStatus, publish: Callable[[dict[str, Any]], None]) -> None:
+        self._lock = threading.Lock()
+        self._publish = publish
+        self._current = first
+
+    @property
+    def current(self) -> RecorderStatus:
+        """The status that was set last."""
+        return self._current
+
+    def replace(self, status: RecorderStatus) -> None:
+        """Set and publish a new status."""
+        with self._lock:
+            self._current = status
+            self._publish(asdict(status))
+
+    def repeat(self, status: RecorderStatus, **details: Any) -> None:
+        """Publish a status once more with details, unless it is not the current one any more."""
+        with self._lock:
+            if self._current is status:
+                self._publish({**asdict(status), **details})
