@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,11 @@ from physgen_bringup.graph_spec import Graph
 from physgen_bringup.launch_arguments import check_arguments, parse_arguments
 from physgen_bringup.runner import LocalRunner, PrivateDomain
 from physgen_control.bags.reader import find_bags, read_episode
-from physgen_control.types import AckResult, EpisodePhase, Source
+from physgen_control.types import AckResult, EpisodePhase
 from physgen_policy.commands import train
 from physgen_policy.commands.convert import main as convert
 from physgen_policy.data.dataset import Dataset
+from physgen_policy.data.image_choice import LATEST_STEPS
 
 # As in test_fake_franka_graph: the fake arm moves in wall time, so a run on a machine too busy for that is repeated.
 pytestmark = [pytest.mark.ros, pytest.mark.flaky(reruns=2)]
@@ -112,24 +113,26 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
     return made
 
 
-def command_of(bag: Path) -> list[Source]:
-    """Who was in command in the steps that count, by step."""
-    return [a.source for a in read_episode(bag).applied if a.source in (POLICY, TELEOP)]
+def by_person(bag: Path) -> list[bool]:
+    """Whether a person was in command, for the steps in which somebody was."""
+    return [a.source is TELEOP for a in read_episode(bag).applied if a.source in (POLICY, TELEOP)]
 
 
 def test_bags_say_who_was_in_command_and_so_does_the_dataset(recordings: Recordings) -> None:
-    by_person, mixed = command_of(recordings.demonstrated), command_of(recordings.corrected)
-    assert set(by_person) == {TELEOP}
-    assert len(by_person) > 30
-    assert mixed.count(TELEOP) > 8
-    assert mixed.count(POLICY) > 20
+    alone, mixed = by_person(recordings.demonstrated), by_person(recordings.corrected)
+    assert len(alone) > 30
+    assert all(alone)
+    assert mixed.count(True) > 8
+    assert mixed.count(False) > 20
     dataset = Dataset(recordings.dataset)
     assert dataset.embodiment.robot == "fr3"
     assert set(dataset.embodiment.tasks) == {PICK, PUSH}
-    for index, sources in enumerate((by_person, mixed)):
-        np.testing.assert_array_equal(dataset.intervention(index), [source is TELEOP for source in sources])
+    for index, recorded in enumerate((alone, mixed)):
+        steps = len(dataset.actions(index))
+        assert len(recorded) - steps < LATEST_STEPS  # the very last ones may lack a picture
+        assert dataset.intervention(index).tolist() == recorded[:steps]
         images = dataset.images(index)
-        assert len(images) == len(sources) + 1
+        assert len(images) == steps + 1
         # The arm and the cube move in the pictures.
         assert np.abs(images[0].astype(int) - images[-1]).max() > 50
 
@@ -140,24 +143,24 @@ def test_the_lerobot_package_reads_the_episodes_and_the_intervention(recordings:
     words = [str(recordings.demonstrated), str(recordings.corrected), "--out", str(out)]
     if not out.exists():  # a repeated test
         assert convert([*words, "--format", "lerobot"]) == 0
-    by_person, mixed = command_of(recordings.demonstrated), command_of(recordings.corrected)
-    sources = [*by_person, *mixed]
+    dataset = Dataset(recordings.dataset)
+    by_hand = np.concatenate([dataset.intervention(0), dataset.intervention(1)])
+    actions = np.concatenate([dataset.actions(0), dataset.actions(1)])
 
     import pyarrow.parquet as pq
 
     table = pq.read_table(out / "data/chunk-000/file-000.parquet")
-    assert table["is_intervention"].to_pylist() == [source is TELEOP for source in sources]
+    assert table["is_intervention"].to_pylist() == by_hand.tolist()
 
-    takeover = len(by_person) + mixed.index(TELEOP)
-    rows = [0, len(by_person) - 1, takeover - 1, takeover, len(sources) - 1]
+    first = len(dataset.actions(0))
+    policy_row, person_row = (first + dataset.intervention(1).tolist().index(who) for who in (False, True))
+    rows = [0, first - 1, policy_row, person_row, len(actions) - 1]
     loaded = load_with_lerobot(out, rows)
-    assert (loaded["episodes"], loaded["frames"], loaded["fps"]) == (2, len(sources), 20)
+    assert (loaded["episodes"], loaded["frames"], loaded["fps"]) == (2, len(actions), 20)
     assert set(loaded["tasks"]) == {"pick up the cube and move it to the goal", "push the cube to the goal"}
-    dataset = Dataset(recordings.dataset)
-    actions = np.concatenate([dataset.actions(0), dataset.actions(1)])
     for row in rows:
         item = loaded["items"][str(row)]
-        assert bool(item["is_intervention"]) == (sources[row] is TELEOP)
+        assert bool(np.squeeze(item["is_intervention"])) == by_hand[row]
         np.testing.assert_allclose(item["action"], actions[row], rtol=1e-6)
         assert len(item["observation.state"]) == 15
         assert len(item["observation.images.fixed"]) == 3
@@ -172,7 +175,7 @@ def test_a_fine_tune_on_the_bags_moves_the_arm(recordings: Recordings, tmp_path:
     assert train.main(["--finetune", str(base), *bags, "--output", str(out), *few]) == 0
 
     folder = tmp_path / "deployed"
-    words = ["policy:=physgen", f"checkpoint:={out / 'checkpoint'}", "max_steps:=40", "seed:=2"]
+    words = ["policy:=physgen", f"checkpoint:={out / 'checkpoint'}", "max_steps:=200", "seed:=2"]
     graph = graph_of(folder, f"task:={PICK}", *words)
     run(graph.with_parameters("policy_node", device="cpu", denoise_steps=2, action_samples=1))
 
@@ -185,17 +188,5 @@ def test_a_fine_tune_on_the_bags_moves_the_arm(recordings: Recordings, tmp_path:
     assert {action.session_id for action in acting} == {chunk.session_id for chunk in recording.chunks}
     accepted = [ack for ack in recording.acks if ack.result is AckResult.ACCEPTED]
     assert len(accepted) >= 2
-    way = np.linalg.norm(recording.poses.positions - recording.poses.positions[0], axis=1)
-    assert way.max() > 0.005
-
-
-def test_a_checkpoint_for_another_task_does_not_reach_the_arm(tmp_path: Path) -> None:
-    """The base of the fine-tune itself is refused, with the reason, before anything moves."""
-    base = write_tiny_checkpoint(tmp_path / "base")
-    graph = graph_of(tmp_path, f"task:={PICK}", "policy:=physgen", f"checkpoint:={base}")
-    graph = graph.with_parameters("policy_node", device="cpu")
-    lines: list[str] = []
-    graph = replace(graph, nodes=(graph.node("policy_node"),), ends_with="policy_node")
-    with PrivateDomain() as domain:
-        assert LocalRunner(graph, domain_id=domain, console=lines.append).run() != 0
-    assert "was trained for PushCube-v1" in "\n".join(lines)
+    way = recording.poses.positions[recording.poses.stamps_ns >= acting[0].stamp_ns]
+    assert np.linalg.norm(way - way[0], axis=1).max() > 0.005

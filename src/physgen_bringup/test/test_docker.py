@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -143,14 +144,49 @@ def test_the_arm_may_run_in_real_time_and_reach_its_devices(file: str) -> None:
     assert "deploy" not in arm  # no GPU on a PREEMPT_RT kernel
 
 
-def test_the_launch_commands_use_known_arguments() -> None:
-    from physgen_bringup.launch_arguments import ARGUMENTS
+def commands(program: str) -> list[list[str]]:
+    """The words after `program` in every compose command, with the values of .env.example and the defaults."""
+    example = dict(
+        line.split("=", 1)
+        for line in (DOCKER / ".env.example").read_text().splitlines()
+        if "=" in line and line[0] != "#"
+    )
+    # Not in the example: whoever starts without them is told so by compose.
+    example |= {"FIXED_CAMERA_SERIAL": "831612073525", "WRIST_CAMERA_SERIAL": "831612073526"}
 
-    known = {argument.name for argument in ARGUMENTS}
+    def value(match: re.Match[str]) -> str:
+        default = match.group(0).partition(":-")[2].rstrip("}")
+        return example.get(match.group(1), default)
+
+    found = []
     for file in COMPOSE:
-        for words in re.findall(r"(\w+):=", file.read_text()):
-            if words != "checkpoint":
-                assert words in known, words
+        for service in yaml.safe_load(file.read_text())["services"].values():
+            text = NEEDED.sub(value, service.get("command", ""))
+            if text.startswith(program):
+                found.append(shlex.split(text.removeprefix(program)))
+    return found
+
+
+def test_the_launch_commands_of_the_arm_and_the_simulation_are_accepted() -> None:
+    """As the launch file checks them: every value and every combination, not only the names."""
+    from physgen_bringup.launch_arguments import check_arguments, parse_arguments
+
+    launches = commands("ros2 launch physgen_bringup franka.launch.py")
+    assert len(launches) == 3
+    for words in launches:
+        arguments = check_arguments(parse_arguments(words), have_ros=True)
+        assert arguments.mode == ("armed" if arguments.simulated else "shadow")
+
+
+def test_the_policy_beside_a_real_arm_runs_in_real_time() -> None:
+    """Its node's own default waits for a stepped world."""
+    from physgen_policy.nodes.policy_parameters import PolicyNodeConfig
+
+    policies = commands("ros2 run physgen_policy policy_node --ros-args")
+    assert len(policies) == 2
+    for words in policies:
+        given = dict(word.split(":=") for word in words if word != "-p")
+        assert PolicyNodeConfig(**given).pace == "realtime"
 
 
 def test_two_computers_speak_the_same_middleware_and_only_to_each_other() -> None:

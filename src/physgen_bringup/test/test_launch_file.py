@@ -45,7 +45,6 @@ VALUES = {
     "mode": ("", "armed", "shadow"),
     "record": ("false", "true"),
     "teleop": ("none", "keyboard", "spacemouse", "gello", "joy", "script"),
-    "viewer": ("none", "rerun"),
 }
 REAL_VALUES = {
     "mode": ("", "armed", "shadow"),
@@ -75,6 +74,7 @@ TELEOP_VALUES = {
     "instruction": ("", "pick up the cube"),
     "record": ("false", "true"),
     "mode": ("", "armed"),
+    "viewer": ("none", "rerun"),
     "robot_ip": ("172.16.0.2",),
     "fixed_camera_serial": ("1",),
     "wrist_camera_serial": ("2",),

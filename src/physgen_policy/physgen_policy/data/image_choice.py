@@ -93,8 +93,9 @@ def _with_pauses(applied: Sequence[AppliedAction], actions: Sequence[AppliedActi
     lasting = []
     for number, (action, following) in enumerate(zip(actions, [*actions[1:], None], strict=True), start=1):
         last = action if following is None else by_step[following.step - 1]
-        stamps = {"stamp_ns": last.stamp_ns, "state_stamp_ns": last.state_stamp_ns}
-        lasting.append(replace(action, step=number, **stamps))
+        lasting.append(
+            replace(action, step=number, stamp_ns=last.stamp_ns, state_stamp_ns=last.state_stamp_ns)
+        )
     return lasting
 
 

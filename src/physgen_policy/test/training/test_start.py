@@ -74,10 +74,14 @@ def test_training_moves_the_weights_and_only_theirs(config: TrainConfig, checkpo
     assert "model" in moved and "codec" not in moved
 
 
-def test_fitted_statistics_are_taken_only_when_asked_for(config: TrainConfig, dataset: Path) -> None:
+def test_fitted_statistics_are_taken_only_when_asked_for(
+    config: TrainConfig, dataset: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What they clip is no news then: they were fitted to clip the rarest numbers."""
     config = replace(config, policy=replace(config.policy, norm_stats="dataset"))
     loaded = load_checkpoint(training_run.TrainingRun(config, resume=False).fit())
     assert loaded.norm.count == 24
+    assert "clipped" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

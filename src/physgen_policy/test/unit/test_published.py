@@ -155,3 +155,18 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         import_nova.main([str(folder), "--out", str(out)])
     with pytest.raises(UserError, match="there is no folder"):
         import_nova.main([str(tmp_path / "nowhere"), "--out", str(tmp_path / "other")])
+
+
+def test_random_weights_of_a_preset_stand_in_for_a_published_model(tmp_path: Path) -> None:
+    """No graph accepts them; apart from the small text encoder the architecture is the preset's."""
+    out = tmp_path / "random"
+    assert import_nova.main(["--random", "--preset", "tiny", "--out", str(out)]) == 0
+    made, preset = load_checkpoint(out), load_preset("tiny")
+    assert made.embodiment.robot == "none" and made.norm.count == 0
+    assert made.model.config.nova == preset.nova and made.model.config.action == preset.action
+    assert made.model.config.text_encoder.num_layers == 1
+    stored = load_file(out / "model.safetensors")
+    assert {value.dtype for value in stored.values()} == {torch.bfloat16}
+    assert all(value.any() for key, value in stored.items() if key.startswith("model.action_head."))
+    with pytest.raises(SystemExit):
+        import_nova.main(["--out", str(tmp_path / "nothing")])
