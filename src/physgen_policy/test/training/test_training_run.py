@@ -61,7 +61,7 @@ def write_episodes(folder: Path, count: int) -> Path:
 
 @pytest.fixture
 def config(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
-    monkeypatch.setattr(training_run, "load_preset", lambda _name: mini_config())
+    monkeypatch.setattr(training_run, "load_preset", lambda _name, _changes: mini_config())
     return TrainConfig(
         name="mini",
         model="mini",
