@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +228,14 @@ def open_bag(path: Path) -> EpisodeBag:
 
 def _size(bag: Path) -> int:
     return sum(file.stat().st_size for file in bag.glob("*.mcap"))
+
+
+def test_actions_before_the_episode_are_no_steps_of_it() -> None:
+    """The controller counts on from 0 at the episode: a hold just before it had the number of a later step."""
+    from physgen_control.bags.reader import _of_episode
+
+    episode = make_episode()
+    before = replace(make_action(episode, 3), episode_id="")
+    during = [make_action(episode, step) for step in range(6)]
+    assert _of_episode([before, *during], episode.episode_id) == during
+    assert _of_episode([before], episode.episode_id) == [before]

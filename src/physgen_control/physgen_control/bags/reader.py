@@ -274,7 +274,7 @@ def read_episode(path: Path | str) -> EpisodeRecording:
         custom = {str(k): str(v) for k, v in (information.get("custom_data") or {}).items()}
         episode = _with_outcome(read.episode_from_msg(infos[-1]), custom)
         applied = [read.applied_action_from_msg(m) for m in values(topics.APPLIED_ACTION)]
-        applied = _once([a for a in applied if a.episode_id in ("", episode.episode_id)], lambda a: a.step)
+        applied = _once(_of_episode(applied, episode.episode_id), lambda a: a.step)
         if raw.get(topics.SIM_STATE) and episode.phase in (EpisodePhase.SUCCESS, EpisodePhase.FAILURE):
             # The controller may answer the last observation before it hears that the episode is over; no world took
             # that action.
@@ -348,6 +348,15 @@ def _store_with(definitions: tuple[tuple[str, str], ...]) -> Typestore:
         types.update(get_types_from_msg(text, name))
     store.register(types)
     return store
+
+
+def _of_episode(applied: list[AppliedAction], episode_id: str) -> list[AppliedAction]:
+    """Actions of the episode; a controller that heard of none names none, and then all count.
+
+    One that names episodes counted other steps before this one: its last holds must not pass for steps of the episode.
+    """
+    named = [action for action in applied if action.episode_id == episode_id]
+    return named or [action for action in applied if not action.episode_id]
 
 
 def _once(items: list[Any], key: Any) -> list[Any]:
