@@ -79,6 +79,7 @@ def write_tiny_checkpoint(
     seed: int = 0,
     action: dict | None = None,
     model: dict | None = None,
+    norm: NormStats | None = None,
     **embodiment: object,
 ) -> Path:
     """Write a checkpoint whose every weight is random, so that outputs depend on every input."""
@@ -99,7 +100,7 @@ def write_tiny_checkpoint(
         codec=codec,
         text_encoder=text,
         config=config,
-        norm=tiny_norm(),
+        norm=norm or tiny_norm(),
         embodiment=tiny_embodiment(**embodiment),
     )
 
