@@ -69,9 +69,10 @@ def collate(
     """Stack windows, padded to the longest one; padded packs repeat the last frame and are masked out."""
     packs = max(window.num_packs for _, window in picked)
     cuts = [cut_window(e.actions, e.labels, w, horizon, num_chunks, idle) for e, w in picked]
+    # To fp32 one by one: under autocast a CPU cannot stack float16.
     latents = torch.stack(
-        [e.latents[_pad_frames(c.frames, packs)] for (e, _), c in zip(picked, cuts, strict=True)]
-    ).float()
+        [e.latents[_pad_frames(c.frames, packs)].float() for (e, _), c in zip(picked, cuts, strict=True)]
+    )
 
     def stack(name: str) -> Tensor:
         return torch.from_numpy(np.stack([_pad(getattr(c, name), packs) for c in cuts]))

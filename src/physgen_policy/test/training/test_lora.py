@@ -201,8 +201,15 @@ def test_bf16_keeps_the_frozen_weights_of_the_checkpoint_exact(
     config: TrainConfig, base: Path, tmp_path: Path
 ) -> None:
     """Frozen layers are rounded in memory to save it; what is saved comes from the base."""
-    rounded = replace(config, output=str(tmp_path / "run"), precision="bf16", validation_episodes=1)
+    rounded = replace(
+        config,
+        output=str(tmp_path / "run"),
+        precision="bf16",
+        dataset=config.dataset * 3,  # enough episodes for one to be held out
+        validation_episodes=1,
+    )
     folder = training_run.TrainingRun(rounded, resume=False).fit()
+    assert '"stage": "validation"' in (tmp_path / "run" / "metrics.jsonl").read_text()
     before, after = load_file(base / "model.safetensors"), load_file(folder / "model.safetensors")
     frozen = [key for key in before if "image_encoder" in key or key.startswith(("codec.", "text_encoder."))]
     assert frozen and all(torch.equal(before[key], after[key]) for key in frozen)
