@@ -14,6 +14,7 @@ from typing import Any
 from physgen_bringup.comparison import compare
 from physgen_bringup.results import Evaluation, summarize
 from physgen_control.errors import UserError
+from physgen_policy.model.config import changed
 
 KEYS = {"suite", "task", "train", "video", "variants"}
 VARIANT_KEYS = {"pretrained", "train", "says"}
@@ -109,27 +110,18 @@ def _refuse_unknown(values: Mapping[str, Any], known: set[str], where: str) -> N
 def video_config(ablation: Ablation, out: Path) -> dict[str, Any]:
     """Training configuration of the video pre-training, in out/video."""
     assert ablation.video is not None
-    values = merged(ablation.video, {"policy": {"objective": "video"}})
+    values = changed(ablation.video, {"policy": {"objective": "video"}})
     return {**values, "name": "video", "output": str(out / "video"), "cache": str(out / "latents")}
 
 
 def variant_config(ablation: Ablation, variant: Variant, out: Path) -> dict[str, Any]:
     """Training configuration of a variant, in out/NAME; a pretrained one takes video model and codec of out/video."""
-    values = merged(ablation.train, variant.train)
+    values = changed(ablation.train, variant.train)
     if variant.pretrained:
         start = {"init_from": str(out / "video" / "checkpoint"), "init_parts": "video"}
-        values = merged(values, {"policy": start, "codec": {"init_from": ""}})
+        values = changed(values, {"policy": start, "codec": {"init_from": ""}})
     name = variant.name
     return {**values, "name": name, "output": str(out / name), "cache": str(out / "latents")}
-
-
-def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested values with some replaced or added."""
-    result = dict(values)
-    for key, value in changes.items():
-        inner = result.get(key)
-        result[key] = merged(inner or {}, value) if isinstance(value, Mapping) else value
-    return result
 
 
 def table(rows: Sequence[tuple[Variant, Evaluation]]) -> str:

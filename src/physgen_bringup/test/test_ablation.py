@@ -7,10 +7,11 @@ import pytest
 import yaml
 from evaluations import evaluation_of
 
-from physgen_bringup.ablation import merged, parse_ablation, table, variant_config, video_config
+from physgen_bringup.ablation import parse_ablation, table, variant_config, video_config
 from physgen_bringup.commands import ablate
 from physgen_bringup.paths import config_file
 from physgen_control.errors import UserError
+from physgen_policy.model.config import changed as changed_values
 from physgen_policy.model.config import load_preset
 from physgen_policy.training.config import parse_config
 
@@ -52,7 +53,7 @@ def test_a_variant_changes_one_thing(shipped) -> None:
 def test_merging_leaves_both_as_they_were() -> None:
     """Nested keys are replaced or added, lists as a whole."""
     base, changes = {"a": {"b": 1, "c": [1, 2]}, "d": 2}, {"a": {"c": [3]}, "e": {"f": 1}}
-    assert merged(base, changes) == {"a": {"b": 1, "c": [3]}, "d": 2, "e": {"f": 1}}
+    assert changed_values(base, changes) == {"a": {"b": 1, "c": [3]}, "d": 2, "e": {"f": 1}}
     assert base == {"a": {"b": 1, "c": [1, 2]}, "d": 2} and changes == {"a": {"c": [3]}, "e": {"f": 1}}
 
 

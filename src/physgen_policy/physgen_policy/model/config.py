@@ -295,7 +295,7 @@ def load_preset(name: str, changes: Mapping[str, Any] | None = None) -> ModelCon
     return ModelConfig.from_dict(changed(yaml.safe_load(text), changes or {}))
 
 
-def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Nested values with some replaced."""
     merged = dict(values)
     for key, value in changes.items():
