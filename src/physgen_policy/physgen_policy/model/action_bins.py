@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -32,5 +31,8 @@ def bin_losses(logits: Tensor, actions: Tensor, bins: int) -> Tensor:
 
 
 def most_likely(logits: Tensor, bins: int) -> Tensor:
-    """Centre of the likeliest bin: [..., k, a bins] -> fp32 [..., k, a]."""
-    return bin_centers(torch.argmax(logits.unflatten(-1, (-1, bins)), dim=-1), bins)
+    """Centre of the likeliest bin: [..., k, a bins] -> fp32 [..., k, a]; NaN where a logit is not finite."""
+    scores = logits.unflatten(-1, (-1, bins))
+    centers = bin_centers(scores.argmax(-1), bins)
+    # argmax would make a number of NaN, and nobody after it could tell.
+    return centers.masked_fill(~scores.isfinite().all(-1), float("nan"))

@@ -106,7 +106,7 @@ class EpisodeState:
         self.predicted(sampled)
         embodiment = self._checkpoint.embodiment
         data = self._checkpoint.norm.denormalize(sampled).astype(np.float32)
-        if missing := embodiment.num_chunks - len(data):
+        if (missing := embodiment.num_chunks - len(data)) > 0:
             # A model without lookahead has nothing to say about later chunks: they rest.
             rest = np.zeros((missing, *data.shape[1:]), np.float32)
             rest[..., -1] = data[-1, -1, -1]

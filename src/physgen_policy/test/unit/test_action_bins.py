@@ -60,3 +60,11 @@ def test_a_head_that_classifies_learns_one_window(build_model):
     assert denoiser.evaluations == 1
     assert torch.equal(first, again) and first.shape[1:] == (3, model.config.action.horizon, 7)
     assert first.abs().max() <= 1.0
+
+
+def test_broken_logits_become_no_action():
+    """Weights that are not numbers must not pass for a sure choice: what refuses NaN actions has to see them."""
+    logits = torch.zeros(2, 3, 7 * 16)
+    logits[1, 2, 5] = float("nan")
+    actions = most_likely(logits, 16)
+    assert torch.isnan(actions[1, 2, 0]) and int(torch.isnan(actions).sum()) == 1
