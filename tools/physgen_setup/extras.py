@@ -56,5 +56,5 @@ def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[s
         if environment.get("PHYSGEN_LIBERO_ASSETS"):
             needed.add("libero")
         if "--all" in arguments:
-            needed |= {"lerobot", "libero", "viewer"}
+            needed |= {"lerobot", "libero", "peer", "viewer"}
     return frozenset(needed)

@@ -6,11 +6,15 @@ from __future__ import annotations
 import importlib.util
 import sys
 import warnings
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 
+HIDDEN = ("transformers", "peft")
 _kept: list[Any] = []
 
 
@@ -20,10 +24,23 @@ def prepare() -> None:
     lerobot asks for older versions of transformers and peft than ours and fails at their import, but does without them
     where there are none: they serve its large pretrained policies only.
     """
-    for name in ("transformers", "peft"):
-        sys.modules[name] = None  # type: ignore[assignment]  # what the import system documents for "there is none"
+    position = sys.meta_path.index(PathFinder)
+    sys.meta_path[position] = _FinderWithout
     warnings.filterwarnings("ignore", message="Failed to load image Python extension")
     _declare_vision_operators()
+
+
+class _FinderWithout(PathFinder):
+    """Finds modules on the path, as if the hidden packages were not there."""
+
+    @classmethod
+    def find_spec(
+        cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The module's spec; see importlib.machinery.PathFinder."""
+        if fullname.partition(".")[0] in HIDDEN:
+            return None
+        return super().find_spec(fullname, path, target)
 
 
 def _declare_vision_operators() -> None:
