@@ -30,6 +30,7 @@ class LerobotSource:
         self._vector = StateVector()
         self._episode: Episode | None = None
         self._seq = 0
+        self._steps = client.description.execute_steps  # of the last chunk
         self._next_step = 0  # of the next observation
         self._due_step: int | None = 0  # when a chunk is due; None: the last one has not arrived yet
 
@@ -62,14 +63,14 @@ class LerobotSource:
             period_ns=self._period_ns,
         )
         self._seq += 1
-        self._due_step = None
+        self._steps, self._due_step = steps, None
         return replace(chunk, execute_steps=steps, policy_id="lerobot")
 
     def delivered(self, now_ns: int) -> None:
         """The chunk begins to play."""
         assert self._episode is not None
         played = round((now_ns - self._episode.start_ns) / self._period_ns)
-        self._due_step = played + self._client.description.execute_steps
+        self._due_step = played + self._steps
 
     def applied(self, action: AppliedAction) -> None:
         """Nothing to learn."""
@@ -78,11 +79,7 @@ class LerobotSource:
     def needs_images(self) -> bool:
         """Only for the observations that the next prediction looks at."""
         # A chunk under way plays from the next step at the earliest.
-        due = (
-            self._next_step + self._client.description.execute_steps
-            if self._due_step is None
-            else self._due_step
-        )
+        due = self._next_step + self._steps if self._due_step is None else self._due_step
         return self._next_step > due - self._client.description.num_observations
 
     @property

@@ -26,7 +26,8 @@ def prepare() -> None:
     """
     position = sys.meta_path.index(PathFinder)
     sys.meta_path[position] = _FinderWithout
-    warnings.filterwarnings("ignore", message="Failed to load image Python extension")
+    for message in ("Failed to load image Python extension", "The video decoding and encoding capabilities"):
+        warnings.filterwarnings("ignore", message=message)
     _declare_vision_operators()
 
 

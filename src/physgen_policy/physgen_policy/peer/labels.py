@@ -25,7 +25,7 @@ def not_shown(labels: NDArray[np.bool_], index: int, deltas: Sequence[int]) -> N
     """
     reach = np.asarray(deltas, np.int64)
     blocked = np.flatnonzero(~labels[index:])
-    first = int(blocked[0]) if len(blocked) else len(labels)
+    first = blocked[0] if len(blocked) else np.iinfo(np.int64).max
     past = (reach < 0) & (index + reach >= 0)
     rows = np.where(past, index + reach, index)
     return np.where(past, ~labels[rows], reach >= first)
