@@ -22,7 +22,7 @@ from physgen_control.errors import UserError
 
 MAGIC = b"PGP1"
 _PREFIX = struct.Struct("<4sI")
-DTYPES = {"uint8": np.dtype("<u1"), "float32": np.dtype("<f4")}
+DTYPES: dict[str, np.dtype[Any]] = {"uint8": np.dtype("<u1"), "float32": np.dtype("<f4")}
 MAX_HEADER_BYTES = 2**20
 MAX_ARRAY_BYTES = 2**28
 """Far above any camera image; a damaged header must not ask for all the memory."""
