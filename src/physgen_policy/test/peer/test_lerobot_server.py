@@ -16,7 +16,8 @@ from physgen_policy.peer.description import read_lerobot_description
 from physgen_policy.peer.environment import find_lerobot, lerobot_environment
 from physgen_policy.peer.observation import LerobotObservation
 
-pytestmark = pytest.mark.slow  # every process that imports lerobot takes ten seconds of a core
+# Every process that imports lerobot takes ten seconds of a core.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,7 @@ def saved(tmp_path_factory):
         [sys.executable, "-P", reference.__file__, folder, "act", "diffusion", "ensemble"],
         env=lerobot_environment(os.environ),
         check=True,
-        timeout=280,
+        timeout=600,
     )
     return folder
 
