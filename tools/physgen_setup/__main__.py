@@ -63,6 +63,7 @@ def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
     parser.add_argument("--viewer", action="store_true", help="the rerun viewer too")
     parser.add_argument("--teleop", action="store_true", help="the SpaceMouse library too")
     parser.add_argument("--lerobot", action="store_true", help="what writing LeRobot datasets needs, too")
+    parser.add_argument("--peer", action="store_true", help="the lerobot package, to compare with, too")
     parser.add_argument("--dev", action="store_true", help="the tools of `./physgen test` too")
     options = parser.parse_args(arguments)
     simulations = [name for name in options.sim.split(",") if name]
@@ -71,6 +72,7 @@ def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
         parser.error(f"unknown simulation {', '.join(unknown)}: choose of {', '.join(SIMULATIONS)}")
     wanted = {
         "lerobot": options.lerobot,
+        "peer": options.peer,
         "libero": "libero" in simulations,
         "viewer": options.viewer,
         "teleop": options.teleop,

@@ -9,10 +9,13 @@ from collections.abc import Mapping, Sequence
 EXTRAS = {
     "libero": "LIBERO environments",
     "lerobot": "LeRobot datasets",
+    "peer": "LeRobot policies",
     "viewer": "rerun viewer",
     "teleop": "SpaceMouse library",
     "dev": "test tools",
 }
+# Extras that get a folder of their own below the state folder, because they must not enter the environment.
+OWN_FOLDERS = {"peer": "lerobot"}
 SIMULATIONS = ("maniskill", "libero")
 
 
@@ -45,10 +48,13 @@ def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[s
         needed.add("teleop")
     if command == "convert" and value_of(arguments, "--format") == "lerobot":
         needed.add("lerobot")
+    peer = command == "peer-train" or (command == "eval" and value_of(arguments, "--policy") == "lerobot")
+    if peer and not environment.get("PHYSGEN_LEROBOT_PATH"):
+        needed.add("peer")
     if command == "test":
         needed.add("dev")
         if environment.get("PHYSGEN_LIBERO_ASSETS"):
             needed.add("libero")
         if "--all" in arguments:
-            needed |= {"lerobot", "libero", "viewer"}
+            needed |= {"lerobot", "libero", "peer", "viewer"}
     return frozenset(needed)

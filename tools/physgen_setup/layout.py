@@ -40,6 +40,10 @@ class Layout:
         """The lavapipe unpacked beside the system's Mesa, and the ICD file in use."""
         return self.home / "mesa"
 
+    def own_folder(self, name: str) -> Path:
+        """Packages that must not enter the virtual environment; see `extras.OWN_FOLDERS`."""
+        return self.home / name
+
     @property
     def downloads(self) -> Path:
         """Downloaded archives and apt's private folders."""

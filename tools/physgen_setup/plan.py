@@ -15,7 +15,7 @@ from pathlib import Path
 from physgen_setup import lavapipe, python_env, system_packages, workspace
 from physgen_setup.environment import runtime_environment
 from physgen_setup.errors import SetupError
-from physgen_setup.extras import EXTRAS
+from physgen_setup.extras import EXTRAS, OWN_FOLDERS
 from physgen_setup.layout import Layout
 from physgen_setup.shell import Console, Shell
 from physgen_setup.stamps import StampFolder, digest, source_files
@@ -54,6 +54,13 @@ def _with_room(layout: Layout, shell: Shell) -> None:
             "Free some space, or set PHYSGEN_HOME to a folder on a larger disk.",
         )
     python_env.create_environment(layout, shell)
+
+
+def _install_extra(layout: Layout, shell: Shell, extra: str) -> None:
+    if extra in OWN_FOLDERS:
+        python_env.install_into_folder(layout, shell, extra, layout.own_folder(OWN_FOLDERS[extra]))
+    else:
+        python_env.install_lock(layout, shell, extra)
 
 
 def plan(layout: Layout, extras: Collection[str]) -> list[Step]:
@@ -128,7 +135,7 @@ def plan(layout: Layout, extras: Collection[str]) -> list[Step]:
             name=extra,
             title=EXTRAS[extra],
             key=digest([layout.lock(extra)], [base]),
-            action=lambda shell, extra=extra: python_env.install_lock(layout, shell, extra),  # type: ignore[misc]
+            action=lambda shell, extra=extra: _install_extra(layout, shell, extra),  # type: ignore[misc]
         )
         for extra in sorted(extras)
     ]

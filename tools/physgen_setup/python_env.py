@@ -89,6 +89,13 @@ def install_lock(layout: Layout, shell: Shell, name: str) -> None:
     shell.run(command, remedy=PIP_REMEDY)
 
 
+def install_into_folder(layout: Layout, shell: Shell, name: str, folder: Path) -> None:
+    """Install exactly what a lock file lists into an emptied folder, outside the environment."""
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [*_pip(layout), "--no-deps", "--no-build-isolation", "--target", str(folder)]
+    shell.run([*command, "-r", str(layout.lock(name))], remedy=PIP_REMEDY)
+
+
 def site_packages(layout: Layout) -> Path:
     """Return the environment's site-packages folder.
 

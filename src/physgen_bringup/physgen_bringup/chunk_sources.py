@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from physgen_bringup.stamped_observation import StampedObservation
 from physgen_control.controller_config import ControllerConfig
 from physgen_control.errors import UserError
 from physgen_control.replay import BagIndex, ReplayPlayer
@@ -22,17 +23,13 @@ from physgen_control.types import (
     NUM_CHUNKS,
     ActionChunk,
     AppliedAction,
-    CameraFrame,
     Episode,
     Float32Array,
-    SimState,
 )
 from physgen_sim_bridge.experts import make_expert
 
 if TYPE_CHECKING:
     from physgen_policy.runtime.observation import PolicyObservation
-
-CAMERA_FRAME = "camera_{}_color_optical_frame"
 
 
 class ChunkSource(Protocol):
@@ -42,9 +39,7 @@ class ChunkSource(Protocol):
         """Start an episode."""
         ...
 
-    def observe(
-        self, frames: dict[str, CameraFrame], state: SimState, step: int, active: bool
-    ) -> ActionChunk | None:
+    def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
         """The chunk for the observation after `step` actions if one is due; active: the last still plays."""
         ...
 
@@ -115,19 +110,17 @@ class PolicySource:
         self._policy.seed(run)
         self._policy.reset(episode, episode.episode_id)
 
-    def observe(
-        self, frames: dict[str, CameraFrame], state: SimState, step: int, active: bool
-    ) -> ActionChunk | None:
+    def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
         """Predict when an observation is due."""
         from physgen_policy.runtime.observation import PolicyObservation
 
         del step, active
-        for name, frame in frames.items():
+        for name, frame in stamped.frames.items():
             self._gate.put_frame(name, frame)
-        observation = self._gate.take(state.stamp_ns)
+        observation = self._gate.take(stamped.sim.stamp_ns)
         if not isinstance(observation, PolicyObservation):
             return None
-        return self._policy.act(observation, state.stamp_ns)
+        return self._policy.act(observation, stamped.sim.stamp_ns)
 
     def delivered(self, now_ns: int) -> None:
         """Tell the gate."""
@@ -162,13 +155,11 @@ class ExpertSource:
         self._expert.reset()
         self._episode, self._seq = episode, 0
 
-    def observe(
-        self, frames: dict[str, CameraFrame], state: SimState, step: int, active: bool
-    ) -> ActionChunk | None:
+    def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
         """The expert's action for this state."""
-        del frames
         if active or self._episode is None:
             return None
+        state = stamped.sim
         action = self._expert.act(state.objects, state.tcp_pose, state.gripper_width)
         data = np.repeat(action[None, None], HORIZON, axis=1)
         chunk = make_chunk(
@@ -211,11 +202,8 @@ class RandomSource:
         self._rng = np.random.default_rng((episode.seed, run) if run else episode.seed)
         self._episode, self._seq = episode, 0
 
-    def observe(
-        self, frames: dict[str, CameraFrame], state: SimState, step: int, active: bool
-    ) -> ActionChunk | None:
+    def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
         """A new chunk whenever the last one is over."""
-        del frames
         if active or self._episode is None:
             return None
         data = (self._rng.uniform(-1.0, 1.0, (1, HORIZON, ACTION_DIM)) * self._scale).astype(np.float32)
@@ -225,7 +213,7 @@ class RandomSource:
             data,
             seq=self._seq - 1,
             step=step,
-            stamp_ns=state.stamp_ns,
+            stamp_ns=stamped.sim.stamp_ns,
             period_ns=self._period_ns,
         )
 
@@ -259,19 +247,16 @@ class ReplaySource:
         bag = self._index.find(episode.task, episode.seed)
         self._player = ReplayPlayer.of_bag(episode, bag.path, episode.episode_id)
 
-    def observe(
-        self, frames: dict[str, CameraFrame], state: SimState, step: int, active: bool
-    ) -> ActionChunk | None:
+    def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
         """The next recorded actions."""
-        del frames
         if active or self._player is None:
             return None
         if self._player.finished:
             raise UserError(f"the recorded actions ended before the episode did, at step {step}")
         return self._player.next_chunk(
             base_step=step,
-            observation_ns=state.stamp_ns,
-            now_ns=state.stamp_ns,
+            observation_ns=stamped.sim.stamp_ns,
+            now_ns=stamped.sim.stamp_ns,
             step_period_ns=self._period_ns,
         )
 

@@ -37,6 +37,11 @@ COMMANDS = (
     Command("convert", "physgen_policy.commands.convert", "turn recorded bags into a training dataset"),
     Command("train", "physgen_policy.commands.train", "train or fine-tune a policy from a config file"),
     Command(
+        "peer-train",
+        "physgen_policy.commands.peer_train",
+        "train a policy of lerobot on the same demonstrations, to compare with",
+    ),
+    Command(
         "ablate", "physgen_bringup.commands.ablate", "train and compare variants that differ in one thing"
     ),
     Command(

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from physgen_bringup.chunk_sources import CAMERA_FRAME, ChunkSource, PolicySource
+from physgen_bringup.chunk_sources import ChunkSource, PolicySource
 from physgen_bringup.controller_setup import controller_config
 from physgen_bringup.graph import build_graph
-from physgen_bringup.inprocess import StampedObservation, stamp_observation
 from physgen_bringup.launch_arguments import parse_arguments
+from physgen_bringup.stamped_observation import CAMERA_FRAME, StampedObservation, stamp_observation
 from physgen_control.bags.serialize import CameraSpec, EpisodeBag
 from physgen_control.controller_config import ControllerConfig
 from physgen_control.controller_core import ControllerCore
@@ -173,7 +173,7 @@ class Collector:
         assert self._leader is not None
         now_ns = stamped.robot.stamp_ns
         action = self._core.tick(now_ns)
-        chunk = self._leader.observe(stamped.frames, stamped.sim, step, action is not None)
+        chunk = self._leader.observe(stamped, step, action is not None)
         if chunk is not None:
             self._leader.delivered(now_ns)
             action = self._offer(bag, chunk, now_ns)

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-import numpy as np
-
 from physgen_bringup.chunk_sources import (
-    CAMERA_FRAME,
     ChunkPolicy,
     ChunkSource,
     ExpertSource,
@@ -30,8 +27,10 @@ from physgen_bringup.evaluation_spec import EvaluationSpec
 from physgen_bringup.film import Film
 from physgen_bringup.graph import build_graph
 from physgen_bringup.launch_arguments import parse_arguments
+from physgen_bringup.lerobot_source import LerobotSource, open_client
 from physgen_bringup.results import EpisodeResult, Latencies, Trial
 from physgen_bringup.shared_policy import RemotePolicy
+from physgen_bringup.stamped_observation import StampedObservation, stamp_observation
 from physgen_bringup.tally import EpisodeTally, actions_path
 from physgen_control.controller_config import Pacing
 from physgen_control.controller_core import ControllerCore
@@ -39,26 +38,13 @@ from physgen_control.errors import UserError
 from physgen_control.types import (
     ActionChunk,
     AppliedAction,
-    CameraFrame,
     Episode,
     EpisodePhase,
-    RobotState,
-    SimState,
 )
+from physgen_policy.peer.client import LerobotClient
 from physgen_sim_bridge.clock import EpisodeClock
 from physgen_sim_bridge.registry import make_world
-from physgen_sim_bridge.world import Observation, World
-
-CAMERAS = ("fixed", "wrist")
-
-
-@dataclass(frozen=True, slots=True)
-class StampedObservation:
-    """What the bridge would publish for one observation, as values."""
-
-    frames: dict[str, CameraFrame]
-    robot: RobotState
-    sim: SimState
+from physgen_sim_bridge.world import World
 
 
 class InProcess:
@@ -158,7 +144,7 @@ class InProcess:
     def _lockstep_action(self, stamped: StampedObservation, step: int, tally: EpisodeTally) -> AppliedAction:
         now_ns = stamped.robot.stamp_ns
         action = self._core.tick(now_ns)
-        chunk = self._source.observe(stamped.frames, stamped.sim, step, action is not None)
+        chunk = self._source.observe(stamped, step, action is not None)
         if chunk is not None:
             tally.chunk(chunk, time.monotonic())
             self._source.delivered(now_ns)
@@ -174,7 +160,7 @@ class InProcess:
         now_ns = stamped.robot.stamp_ns
         self._deliver(step, now_ns)
         active = bool(self._underway) or step < self._plays_until
-        chunk = self._source.observe(stamped.frames, stamped.sim, step, active)
+        chunk = self._source.observe(stamped, step, active)
         if chunk is not None:
             tally.chunk(chunk, time.monotonic())
             self._underway.append((step + self._delay_steps, chunk))
@@ -198,37 +184,6 @@ class InProcess:
         return self._source.needs_images or (arriving and self._source.looks_at_images)
 
 
-def stamp_observation(
-    observation: Observation, stamp_ns: int, episode_id: str, rendered: bool = True
-) -> StampedObservation:
-    """Give an observation its stamp, in the number formats of the messages (SimState: float32 opening).
-
-    One that was not rendered has no frames, so that nobody can take the black images for what the cameras saw.
-    """
-    images = {"fixed": observation.rgb_fixed, "wrist": observation.rgb_wrist}
-    return StampedObservation(
-        frames={
-            name: CameraFrame(stamp_ns=stamp_ns, rgb=images[name], frame_id=CAMERA_FRAME.format(name))
-            for name in (CAMERAS if rendered else ())
-        },
-        robot=RobotState(
-            stamp_ns=stamp_ns,
-            positions=observation.positions,
-            velocities=observation.velocities,
-            gripper_width=observation.gripper_width,
-            tcp_pose=observation.tcp_pose,
-        ),
-        sim=SimState(
-            stamp_ns=stamp_ns,
-            episode_id=episode_id,
-            objects=dict(observation.objects),
-            tcp_pose=observation.tcp_pose,
-            gripper_width=float(np.float32(observation.gripper_width)),
-            success=observation.success,
-        ),
-    )
-
-
 class Stage:
     """The world and the policy of one process, kept for the next evaluation if it needs the same ones; close it.
 
@@ -241,9 +196,16 @@ class Stage:
         self._world_key: tuple[object, ...] = ()
         self._policy: ChunkPolicy | None = None
         self._policy_key: tuple[object, ...] = ()
+        self._client: LerobotClient | None = None
 
     def close(self) -> None:
-        """Free the world."""
+        """Free the world and end the process of a policy that has one."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        self._close_world()
+
+    def _close_world(self) -> None:
         if self._world is not None:
             self._world.close()
             self._world = None
@@ -259,7 +221,7 @@ class Stage:
         words += [f"pace:={spec.pace}", f"execution:={spec.execution}"]
         config = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
         # Nobody looks at the images unless the policy does, and rendering is most of a step.
-        world = self._make_world(spec.sim, spec.task, render=film or spec.policy == "physgen")
+        world = self._make_world(spec.sim, spec.task, render=film or spec.policy in ("physgen", "lerobot"))
         core = ControllerCore(config)
         if not core.auto_arm():
             raise UserError(f"the controller could not be armed: {core.status.detail}")
@@ -274,7 +236,7 @@ class Stage:
 
     def _make_world(self, sim: str, task: str, *, render: bool) -> World:
         if self._world is None or self._world_key != (sim, task, render):
-            self.close()
+            self._close_world()
             self._world, self._world_key = make_world(sim, task, render=render), (sim, task, render)
         return self._world
 
@@ -285,6 +247,8 @@ class Stage:
                 policy = self._make_policy(spec, spec.checkpoint, world)
                 lockstep = spec.pace == "lockstep"
                 return PolicySource(policy, period_ns, lockstep=lockstep, lead_steps=spec.lead_steps)
+            case "lerobot" if spec.checkpoint is not None:
+                return LerobotSource(self._make_client(spec.checkpoint), period_ns)
             case "expert":
                 return ExpertSource(spec.task, period_ns)
             case "random":
@@ -292,6 +256,13 @@ class Stage:
             case "replay" if spec.bag_dir is not None:
                 return ReplaySource(spec.bag_dir, period_ns)
         raise UserError(f"policy {spec.policy!r} cannot run in-process")
+
+    def _make_client(self, checkpoint: Path) -> LerobotClient:
+        if self._client is None or self._client.description.folder != checkpoint:
+            if self._client is not None:
+                self._client.close()
+            self._client = open_client(checkpoint)
+        return self._client
 
     def _make_policy(self, spec: EvaluationSpec, checkpoint: Path, world: World) -> ChunkPolicy:
         key = (checkpoint, spec.batch, spec.task, world.spec.robot)
@@ -306,7 +277,10 @@ class Stage:
 
 
 def make_in_process(spec: EvaluationSpec) -> InProcess:
-    """A session with a world and a policy of its own; closing it closes the world."""
+    """A session with a world and a policy of its own; closing it closes the world.
+
+    A policy that has a process of its own keeps it as long as this one lives; a Stage can end it before.
+    """
     stage = Stage()
     try:
         return stage.session(spec)

@@ -132,11 +132,34 @@ def test_a_failing_command_is_in_the_log(tmp_path: Path) -> None:
         ("test", [], {"dev"}),
         ("convert", ["bags", "--format", "lerobot"], {"lerobot"}),
         ("convert", ["bags"], set()),
-        ("test", ["--all"], {"dev", "lerobot", "libero", "viewer"}),
+        ("eval", ["--policy", "lerobot", "--checkpoint", "runs/act"], {"peer"}),
+        ("eval", ["--protocol", "lerobot"], set()),
+        ("peer-train", ["data", "--out", "run"], {"peer"}),
+        ("test", ["--all"], {"dev", "lerobot", "libero", "peer", "viewer"}),
     ],
 )
 def test_extras_follow_the_command_line(command: str, arguments: list[str], expected: set[str]) -> None:
     assert needed_extras(command, arguments, {}) == expected
+
+
+def test_a_folder_with_the_peer_is_used_as_it_is() -> None:
+    assert needed_extras("peer-train", [], {"PHYSGEN_LEROBOT_PATH": "/packages"}) == set()
+
+
+def test_the_peer_never_enters_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """transformers and diffusers behave differently where torchvision can be imported."""
+    commands: list[list[str]] = []
+    shell = Shell(tmp_path / "log", Console())
+    monkeypatch.setattr(shell, "run", lambda command, **_: commands.append(command))
+    layout = layout_in(tmp_path)
+    folder = tmp_path / "lerobot"
+    (folder / "old").mkdir(parents=True)
+    [step] = [step for step in plan(layout, {"peer"}) if step.name == "peer"]
+    step.action(shell)
+    assert commands[0][commands[0].index("--target") + 1] == str(folder)
+    assert "--no-deps" in commands[0]
+    assert str(layout.lock("peer")) in commands[0]
+    assert not (folder / "old").exists()
 
 
 def test_libero_tests_need_libero_only_with_its_assets() -> None:

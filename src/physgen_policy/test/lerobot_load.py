@@ -14,24 +14,12 @@ from typing import Any
 
 import torch
 
-
-def without_cuda() -> Any:
-    """Let torchvision's Python part load beside a CPU build of torch; keep the result alive.
-
-    torchvision from the package index is built for CUDA: its compiled operators do not load, and describing them fails.
-    The readers of lerobot need none of them, so their names are enough.
-    """
-    if torch.version.cuda is not None:
-        return None
-    library = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return library
+from physgen_policy.peer.imports import prepare
 
 
 def main(words: list[str]) -> None:
     """Print one JSON object."""
-    operators = without_cuda()
+    prepare()
     from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
     dataset = LeRobotDataset("physgen/test", root=words[0], video_backend="pyav")
@@ -44,7 +32,6 @@ def main(words: list[str]) -> None:
         }
     found = {
         "version": metadata.version("lerobot"),
-        "declared": operators is not None,
         "episodes": dataset.num_episodes,
         "frames": dataset.num_frames,
         "fps": dataset.fps,

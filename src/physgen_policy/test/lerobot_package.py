@@ -12,23 +12,17 @@ from typing import Any
 
 import pytest
 
+from physgen_control.errors import UserError
+from physgen_policy.peer.environment import lerobot_environment
+
 
 def load_with_lerobot(dataset: Path, rows: list[int]) -> dict[str, Any]:
     """What lerobot_load.py found; the test is skipped where there is no such package."""
-    path = [p for p in (os.environ.get("PHYSGEN_LEROBOT_PATH", ""), os.environ.get("PYTHONPATH", "")) if p]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(path),
-        "HF_HUB_OFFLINE": "1",
-        "HF_DATASETS_CACHE": str(dataset.parent / "cache"),
-    }
-    probe = [
-        sys.executable,
-        "-c",
-        "import importlib.util as u, sys; sys.exit(u.find_spec('lerobot') is None)",
-    ]
-    if subprocess.run(probe, env=environment, check=False).returncode:
-        pytest.skip("the lerobot package is not installed; PHYSGEN_LEROBOT_PATH names a folder that has it")
+    try:
+        environment = lerobot_environment(os.environ)
+    except UserError as error:
+        pytest.skip(str(error))
+    environment["HF_DATASETS_CACHE"] = str(dataset.parent / "cache")
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("lerobot_load.py"), dataset, *map(str, rows)],
         env=environment,

@@ -40,10 +40,15 @@ def build_parser() -> argparse.ArgumentParser:
         help="environment ids or patterns, separated by commas, or all; default: the suite's first task",
     )
     what.add_argument(
-        "--policy", default="physgen", choices=("physgen", "expert", "replay", "random"), help="who acts"
+        "--policy",
+        default="physgen",
+        choices=("physgen", "lerobot", "expert", "replay", "random"),
+        help="who acts; lerobot: a policy of the lerobot package, see `physgen peer-train`",
     )
     what.add_argument(
-        "--checkpoint", default="", help="name or folder; default: the one shipped for the task"
+        "--checkpoint",
+        default="",
+        help="name or folder; default: the one shipped for the task; lerobot: run folder or saved policy",
     )
     what.add_argument("--bag-dir", default="", help="recorded bags for --policy replay")
     what.add_argument("--libero-assets", default="", help="folder of LIBERO's assets")
@@ -197,7 +202,7 @@ def _check(options: argparse.Namespace) -> None:
         )
     if "pipelined" in executions and options.policy != "physgen" and not options.through_ros:
         raise UserError(
-            f"--execution pipelined needs chunks of several actions; --policy {options.policy} has none"
+            f"--execution pipelined is for --policy physgen; {options.policy} asks when its last chunk is over"
         )
     if options.batch and options.policy != "physgen":
         raise UserError(f"--batch is for --policy physgen, not {options.policy}; drop it")
@@ -209,6 +214,10 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError("a sweep of --delays runs on one machine; drop --shard and --ray")
     if options.policy == "replay" and (options.runs > 1 or options.pace == "realtime"):
         raise UserError("--policy replay repeats recordings in lockstep; drop --runs and --pace realtime")
+    if options.policy == "lerobot" and not options.checkpoint:
+        raise UserError(
+            "--policy lerobot needs --checkpoint FOLDER, a policy that lerobot saved or a run of `physgen peer-train`"
+        )
     if options.through_ros:
         _check_through_ros(options)
 
@@ -216,8 +225,8 @@ def _check(options: argparse.Namespace) -> None:
 def _check_through_ros(options: argparse.Namespace) -> None:
     from physgen_control.errors import UserError
 
-    if options.policy == "random":
-        raise UserError("--policy random has no node; drop --through-ros")
+    if options.policy in ("random", "lerobot"):
+        raise UserError(f"--policy {options.policy} has no node; drop --through-ros")
     for name, used in (
         ("--delays", options.delays),
         ("--runs", options.runs > 1),
@@ -237,11 +246,11 @@ def _max_steps(options: argparse.Namespace, preset: Preset | None, task: str) ->
 
 
 def _launch_words(options: argparse.Namespace, sim: str, task: str, max_steps: int, out: Path) -> list[str]:
-    policy = "expert" if options.policy == "random" else options.policy
+    outside = options.policy in ("random", "lerobot")  # the graph has no node for it
     words = [
         f"sim:={sim}",
         f"task:={task}",
-        f"policy:={policy}",
+        f"policy:={'expert' if outside else options.policy}",
         f"episodes:={options.episodes}",
         f"seed:={options.seed}",
         f"max_steps:={max_steps}",
@@ -250,7 +259,7 @@ def _launch_words(options: argparse.Namespace, sim: str, task: str, max_steps: i
         f"output_dir:={out}",
         f"save_actions:={'true' if options.save_actions else 'false'}",
     ]
-    optional = {"checkpoint": options.checkpoint, "bag_dir": options.bag_dir}
+    optional = {"checkpoint": "" if outside else options.checkpoint, "bag_dir": options.bag_dir}
     return words + [f"{name}:={value}" for name, value in optional.items() if value]
 
 
@@ -271,7 +280,7 @@ def _spec(
         sim=sim,
         task=checked.task,
         policy=options.policy,
-        checkpoint=Path(checked.checkpoint) if checked.checkpoint else None,
+        checkpoint=_peer_folder(options) or (Path(checked.checkpoint) if checked.checkpoint else None),
         episodes=options.episodes,
         seed=options.seed,
         max_steps=max_steps,
@@ -290,6 +299,23 @@ def _spec(
     delays = parse_delays(options.delays)
     first = delays[0] if delays else 0
     return delayed(spec, first, options.execution.split(",")[0], spec.out, options.lead_steps)
+
+
+def _peer_folder(options: argparse.Namespace) -> Path | None:
+    """The folder of lerobot's policy, checked before a worker starts; None for other policies."""
+    if options.policy != "lerobot":
+        return None
+    from physgen_control.errors import UserError
+    from physgen_policy.peer.description import read_lerobot_description
+    from physgen_policy.peer.environment import find_lerobot
+
+    description = read_lerobot_description(Path(options.checkpoint))
+    if description.ensembles and options.pace == "realtime":
+        raise UserError(
+            "temporal ensembling predicts at every control step; drop --pace realtime and --delays"
+        )
+    find_lerobot(os.environ)
+    return description.folder
 
 
 def _through_ros(

@@ -12,18 +12,8 @@ from numpy.typing import NDArray
 from physgen_control.bags.reader import EpisodeRecording, ImageStream
 from physgen_control.types import UInt8Image
 from physgen_policy.data.demonstration import EpisodeRejectedError, read_demonstration
+from physgen_policy.data.lerobot_features import CAMERAS
 from physgen_policy.data.splice import resize_view
-
-CAMERAS = ("fixed", "wrist")
-STATE_NAMES = (
-    *(f"joint_{i}" for i in range(1, 8)),
-    "gripper_width",
-    *("tcp_x", "tcp_y", "tcp_z"),
-    *("tcp_qx", "tcp_qy", "tcp_qz", "tcp_qw"),
-)
-"""rad, m, m, unit quaternion; poses in the robot's base frame."""
-ACTION_NAMES = ("dx", "dy", "dz", "droll_x", "droll_y", "droll_z", "gripper")
-"""m, rad (axis-angle), +1 open / -1 closed; see docs/interfaces.md."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

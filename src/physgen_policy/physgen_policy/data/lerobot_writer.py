@@ -25,7 +25,8 @@ from PIL import Image as PilImage
 
 from physgen_control.errors import UserError
 from physgen_policy.data.dataset import DatasetError
-from physgen_policy.data.lerobot_episode import ACTION_NAMES, CAMERAS, STATE_NAMES, LerobotEpisode
+from physgen_policy.data.lerobot_episode import LerobotEpisode
+from physgen_policy.data.lerobot_features import ACTION_NAMES, CAMERAS, STATE_NAMES, image_key
 from physgen_policy.data.lerobot_stats import Stats, image_stats, merge_stats, sampled_images, vector_stats
 
 CODEBASE_VERSION = "v3.0"
@@ -35,11 +36,6 @@ FILE_PATTERN = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 VIDEO_OPTIONS = ("-g", "2", "-bf", "0", "-crf", "20", "-preset", "veryfast")
 """A key frame at every second image, as LeRobot writes them: random access decodes two images at most."""
 IMAGES = ("video", "png")
-
-
-def image_key(camera: str) -> str:
-    """Return the feature name of a camera."""
-    return f"observation.images.{camera}"
 
 
 @dataclass(slots=True)

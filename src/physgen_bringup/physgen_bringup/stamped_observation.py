@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the bridge would publish for one observation of a world, as values: for the loops in one process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from physgen_control.types import CameraFrame, RobotState, SimState
+from physgen_sim_bridge.world import Observation
+
+CAMERAS = ("fixed", "wrist")
+CAMERA_FRAME = "camera_{}_color_optical_frame"
+
+
+@dataclass(frozen=True, slots=True)
+class StampedObservation:
+    """What the bridge would publish for one observation, as values; no frames where nothing was drawn."""
+
+    frames: dict[str, CameraFrame]
+    robot: RobotState
+    sim: SimState
+
+
+def stamp_observation(
+    observation: Observation, stamp_ns: int, episode_id: str, rendered: bool = True
+) -> StampedObservation:
+    """Give an observation its stamp, in the number formats of the messages (SimState: float32 opening).
+
+    One that was not rendered has no frames, so that nobody can take the black images for what the cameras saw.
+    """
+    images = {"fixed": observation.rgb_fixed, "wrist": observation.rgb_wrist}
+    return StampedObservation(
+        frames={
+            name: CameraFrame(stamp_ns=stamp_ns, rgb=images[name], frame_id=CAMERA_FRAME.format(name))
+            for name in (CAMERAS if rendered else ())
+        },
+        robot=RobotState(
+            stamp_ns=stamp_ns,
+            positions=observation.positions,
+            velocities=observation.velocities,
+            gripper_width=observation.gripper_width,
+            tcp_pose=observation.tcp_pose,
+        ),
+        sim=SimState(
+            stamp_ns=stamp_ns,
+            episode_id=episode_id,
+            objects=dict(observation.objects),
+            tcp_pose=observation.tcp_pose,
+            gripper_width=float(np.float32(observation.gripper_width)),
+            success=observation.success,
+        ),
+    )

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The features of our LeRobot datasets by name, and so of the policies that are trained on them."""
+
+from __future__ import annotations
+
+CAMERAS = ("fixed", "wrist")
+STATE_NAMES = (
+    *(f"joint_{i}" for i in range(1, 8)),
+    "gripper_width",
+    *("tcp_x", "tcp_y", "tcp_z"),
+    *("tcp_qx", "tcp_qy", "tcp_qz", "tcp_qw"),
+)
+"""rad, m, m, unit quaternion; poses in the robot's base frame."""
+ACTION_NAMES = ("dx", "dy", "dz", "droll_x", "droll_y", "droll_z", "gripper")
+"""m, rad (axis-angle), +1 open / -1 closed; see docs/interfaces.md."""
+STATE_KEY = "observation.state"
+ACTION_KEY = "action"
+
+
+def image_key(camera: str) -> str:
+    """Return the feature name of a camera."""
+    return f"observation.images.{camera}"
