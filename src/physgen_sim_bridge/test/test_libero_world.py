@@ -288,9 +288,12 @@ def test_expert_puts_the_soup_into_the_basket(worlds):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["libero_spatial/0", "libero_spatial/4", "libero_goal/0", "libero_goal/7"])
+@pytest.mark.parametrize(
+    "task",
+    ["libero_spatial/0", "libero_spatial/4", "libero_goal/0", "libero_goal/7", "libero_10/1", "libero_10/3"],
+)
 def test_experts_of_every_kind_solve_their_task(task):
-    """Rim pinch on the table and out of a drawer, a drawer's handle, the stove's knob."""
+    """Rim pinch on the table and out of a drawer, a drawer's handle, the stove's knob, two objects, a drawer shut."""
     world = make_world("libero", task, render=False, in_worker=True)
     try:
         assert solved(world, task, 1)

@@ -13,8 +13,15 @@ import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose
-from physgen_sim_bridge.libero.fixtures import Drawer, drag_plate, heading_of, open_drawer, turn_knob
-from physgen_sim_bridge.libero.motion import OPEN, Script, State, Target, action_towards
+from physgen_sim_bridge.libero.fixtures import (
+    Drawer,
+    close_drawer,
+    drag_plate,
+    heading_of,
+    open_drawer,
+    turn_knob,
+)
+from physgen_sim_bridge.libero.motion import OPEN, Script, State, Target, action_towards, reach
 from physgen_sim_bridge.libero.pick_place import Place, pick_and_place
 from physgen_sim_bridge.libero.tasks import libero_tasks
 
@@ -66,6 +73,50 @@ GOAL: dict[int, Callable[[State], Script]] = {
 }
 
 
+def _both(first: tuple[str, Place], second: tuple[str, Place], state: State) -> Script:
+    """One object after the other; the hand leaves the first place level, for a basket's wall may stand beside it."""
+    state = yield from pick_and_place(*first, state)
+    over = np.array([*state.position(second[0])[:2], state.hand[2]])
+    state = yield from reach(Target(over, state.rotation.copy(), OPEN), state, within=0.04)
+    return (yield from pick_and_place(*second, state))
+
+
+def _cans_in_basket(first: str, second: str, state: State) -> Script:
+    """Side by side, so that the second does not come to lie on the first."""
+    one, other = (replace(IN_BASKET, offset=(x, 0.0, 0.04)) for x in (-0.03, 0.03))
+    return (yield from _both((first, one), (second, other), state))
+
+
+def _flat_first_in_basket(flat: str, second: str, state: State) -> Script:
+    """A flat box fills the basket's floor; what comes second lies on it."""
+    return (yield from _both((flat, IN_BASKET), (second, IN_BASKET), state))
+
+
+def _bowl_into_bottom_drawer(state: State) -> Script:
+    """The drawer is open: put the bowl in, then push it shut."""
+    place = Place(
+        on="white_cabinet_1_bottom_region", offset=(0.0, -0.02, 0.0), travel=0.16, angles=(0.0, np.pi)
+    )
+    state = yield from pick_and_place(BOWL, place, state)
+    return (yield from close_drawer(Drawer(cabinet="white_cabinet_1", level="bottom"), state))
+
+
+LONG: dict[int, Callable[[State], Script]] = {
+    0: lambda state: _cans_in_basket("alphabet_soup_1", "tomato_sauce_1", state),
+    1: lambda state: _flat_first_in_basket("cream_cheese_1", "butter_1", state),
+    3: _bowl_into_bottom_drawer,
+    4: lambda state: _both(
+        ("porcelain_mug_1", ON_PLATE), ("white_yellow_mug_1", replace(ON_PLATE, on="plate_2")), state
+    ),
+    6: lambda state: _both(
+        ("porcelain_mug_1", ON_PLATE),
+        ("chocolate_pudding_1", Place(on="living_room_table_plate_right_region", offset=(0.0, 0.0, 0.03))),
+        state,
+    ),
+    7: lambda state: _flat_first_in_basket("cream_cheese_1", "alphabet_soup_1", state),
+}
+
+
 class ScriptExpert:
     """Runs a script step by step; when it has ended the hand stays where it is, open."""
 
@@ -108,4 +159,6 @@ def make_libero_expert(task_id: str) -> ScriptExpert:
             return ScriptExpert(SPATIAL.get(task.index, lambda state: pick_and_place(BOWL, ON_PLATE, state)))
         case "libero_goal" if task.index in GOAL:
             return ScriptExpert(GOAL[task.index])
+        case "libero_10" if task.index in LONG:
+            return ScriptExpert(LONG[task.index])
     raise UserError(f"There is no scripted expert for {task_id}.")

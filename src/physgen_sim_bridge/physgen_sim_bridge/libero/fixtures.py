@@ -16,6 +16,7 @@ from physgen_sim_bridge.libero.motion import (
     Target,
     downward,
     hold,
+    leaning,
     matrix,
     nearest_heading,
     reach,
@@ -30,6 +31,9 @@ HANDLE_X, HANDLE_Y = -0.0028, -0.1016
 
 TILT = 1.1
 """The hand leans this far towards the cabinet [rad], so that it comes in below the next handle."""
+
+PUSH_TILT = 0.6
+"""The same while pushing a drawer shut, so that the palm stays clear of the handles above [rad]."""
 
 PLATE_RADIUS, PLATE_GRASP = 0.066, 0.014
 """Where the fingers close on a plate's rim: from its middle, and above its origin [m]."""
@@ -96,14 +100,14 @@ def open_drawer(drawer: Drawer, distance: float, state: State) -> Script:
 
 
 def close_drawer(drawer: Drawer, state: State) -> Script:
-    """Push the drawer shut with closed fingers against its front."""
+    """Push the drawer shut with closed fingers against its handle."""
     outward = drawer.outward(state)
-    rotation = downward(nearest_heading(float(np.arctan2(outward[1], outward[0])), state))
+    rotation = leaning(-outward, PUSH_TILT, state)
     start = drawer.handle(state) + 0.06 * outward
     above = np.array([start[0], start[1], max(float(state.hand[2]), start[2] + 0.10)])
     state = yield from reach(Target(above, rotation, CLOSED), state, within=0.02, limit=90)
     state = yield from reach(Target(start, rotation, CLOSED), state, within=0.015, limit=50)
-    for _ in range(80):
+    for _ in range(120):
         push = state.hand - 0.03 * outward
         push[2] = start[2]
         state = yield Target(push, rotation, CLOSED, 0.8)

@@ -92,6 +92,17 @@ def downward(heading: float, tilt: float = 0.0) -> Float64Array:
     return np.column_stack([along, closing, down])
 
 
+def leaning(towards: Float64Array, tilt: float, state: State) -> Float64Array:
+    """Rotation of a hand that points down but leans by `tilt` [rad] towards a horizontal unit vector.
+
+    Its fingers move along the horizontal across that vector, so that the palm's narrow side leans.
+    """
+    across = nearest_heading(float(np.arctan2(towards[0], -towards[1])), state)
+    closing = np.array([np.cos(across), np.sin(across), 0.0])
+    pointing = np.sin(tilt) * towards - np.array([0.0, 0.0, np.cos(tilt)])
+    return np.column_stack([np.cross(closing, pointing), closing, pointing])
+
+
 def nearest_heading(heading: float, state: State) -> float:
     """The equal of a finger direction (they are symmetric: modulo pi) that the hand reaches with the smaller turn."""
     current = float(np.arctan2(state.rotation[1, 1], state.rotation[0, 1]))
