@@ -186,7 +186,7 @@ def test_protocols_print_what_they_fix_and_where_we_depart():
         (["--execution", "pipelined"], "--pace realtime"),
         (["--execution", "fast"], "sync, pipelined"),
         (["--execution", "sync,pipelined", "--pace", "realtime"], "only with --delays"),
-        (["--pace", "realtime", "--execution", "pipelined"], "has none"),
+        (["--pace", "realtime", "--execution", "pipelined"], "is for --policy physgen"),
         (["--through-ros", "--runs", "2"], "--runs works in-process only"),
         (["--through-ros", "--failure-videos", "2"], "--failure-videos works in-process only"),
         (["--batch", "2"], "--policy physgen"),
