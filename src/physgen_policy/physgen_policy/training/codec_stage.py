@@ -51,7 +51,7 @@ def to_unit_range(images: Tensor) -> Tensor:
 def codec_loss(
     vae: AutoencoderKL, pixels: Tensor, stage: CodecStage, generator: torch.Generator
 ) -> dict[str, Tensor]:
-    """L1 on pixels, L1 on image gradients (edges of small objects), KL to a unit Gaussian.
+    """L1 and squared error on pixels, L1 on image gradients (edges of small objects), KL to a unit Gaussian.
 
     Pixels that differ from the image's mean colour count more: the arm and the objects fill a small part of the view.
     """
@@ -63,7 +63,8 @@ def codec_loss(
     saliency = 1.0 + 4.0 * (pixels - pixels.mean((2, 3), keepdim=True)).abs().amax(1, keepdim=True).clamp(
         max=1.0
     )
-    reconstruction = (error * saliency).mean() / saliency.mean()
+    penalty = error + stage.squared_weight * error.square()
+    reconstruction = (penalty * saliency).mean() / saliency.mean()
     difference = decoded - pixels
     edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
     divergence = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()

@@ -13,7 +13,7 @@ from physgen_control.errors import UserError
 
 NormSource = Literal["checkpoint", "dataset"]
 Tuning = Literal["full", "lora"]
-InitParts = Literal["all", "video"]
+InitParts = Literal["all", "video", "fitting"]
 Objective = Literal["joint", "video"]
 
 
@@ -25,7 +25,8 @@ class TrainConfigError(UserError):
 class CodecStage:
     """Training of the frame codec (only presets whose codec is not downloaded).
 
-    kl_weight: weight of the KL term per latent number; edge_weight: weight of the image-gradient L1 term.
+    kl_weight: weight of the KL term per latent number; edge_weight: weight of the image-gradient L1 term;
+    squared_weight: weight of the squared error, so that small things of a strong colour count more than faint texture.
     crop: side of random training crops [pixels], 0 = whole frames; the codec is convolutional, so crops cost less
     and show as much. whole_fraction: share of steps at the end on whole frames, with a quarter of the batch.
     init_from: codec folder of a run, or a checkpoint, whose codec is taken; a run with policy.init_from has that one's.
@@ -38,6 +39,7 @@ class CodecStage:
     learning_rate: float = 2e-3
     kl_weight: float = 1e-4
     edge_weight: float = 1.0
+    squared_weight: float = 0.0
     crop: int = 64
     whole_fraction: float = 0.2
     init_from: str = ""
@@ -54,7 +56,8 @@ class PolicyStage:
     units]. waypoint_weight: weight of the auxiliary regression of future displacements (training/waypoints.py); 0
     leaves it out. aligned_fraction: share of windows that start where the episode's demonstration starts.
     init_from: checkpoint (folder or shipped name) whose networks, codec included, are the start; empty = new weights.
-    init_parts: "all", or "video": everything but the action tokenizer and head, which are new and may have other sizes.
+    init_parts: "all", or "video": everything but the action tokenizer and head, which are new and may have other sizes,
+    or "fitting": every tensor that has the same name and size here, so that codec and architecture may be others.
     objective: "joint", or "video": the frame loss alone, on packs whose actions are hidden, so that recordings teach
     how things move whatever their actions mean; what it saves is a start for a policy, not one.
     tuning: "full" trains every network weight; "lora" adds low-rank adapters to the video encoder of init_from and
@@ -131,7 +134,13 @@ class TrainConfig:
             )
         if self.policy.init_parts not in get_args(InitParts):
             raise TrainConfigError(
-                f"`policy.init_parts` must be all or video, got {self.policy.init_parts!r}"
+                f"`policy.init_parts` must be all, video or fitting, got {self.policy.init_parts!r}"
+            )
+        fitting = self.policy.init_parts == "fitting"
+        if fitting and (self.model == "checkpoint" or self.policy.tuning == "lora"):
+            raise TrainConfigError(
+                "`policy.init_parts: fitting` starts another architecture and trains all of it; name its preset in "
+                "`model` and leave `policy.tuning` full"
             )
         if self.policy.objective not in get_args(Objective):
             raise TrainConfigError(
@@ -155,7 +164,7 @@ class TrainConfig:
             )
         if min(self.policy.lora_rank, self.policy.lora_alpha) < 0:
             raise TrainConfigError("`policy.lora_rank` and `policy.lora_alpha` must not be negative")
-        if self.policy.init_from and self.codec.init_from:
+        if self.policy.init_from and self.codec.init_from and not fitting:
             raise TrainConfigError(
                 "`policy.init_from` brings the codec its latents were made with; leave `codec.init_from` empty"
             )

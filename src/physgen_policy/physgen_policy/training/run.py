@@ -48,7 +48,14 @@ from physgen_policy.training.peak import device_peak
 from physgen_policy.training.policy_stage import PolicyData, PolicyTrainer
 from physgen_policy.training.precision import choose_device, choose_precision
 from physgen_policy.training.samples import prediction_sample
-from physgen_policy.training.start import CLIPPED_WARNING, Start, clipped_share, load_start, load_start_codec
+from physgen_policy.training.start import (
+    CLIPPED_WARNING,
+    Start,
+    clipped_share,
+    fitting_start,
+    load_start,
+    load_start_codec,
+)
 
 MAX_CODEC_FRAMES = 12_000
 
@@ -114,7 +121,7 @@ class TrainingRun:
             config, codec = self._codec(wanted, datasets)
             torch.manual_seed(self.config.seed + 1)
             return new_networks(config, codec, fitted)
-        if self.config.codec.tune:
+        if self.config.codec.tune and self.config.policy.init_parts != "fitting":
             config, codec = self._codec(start.config, datasets, start.codec)
             start = replace(start, config=config, codec=codec)
         torch.manual_seed(self.config.seed + 1)
@@ -134,7 +141,14 @@ class TrainingRun:
         stage = self.config.policy
         if not stage.init_from:
             return None
-        start = load_start(stage.init_from, wanted, embodiment, fitted, stage.norm_stats, stage.init_parts)
+        if stage.init_parts == "fitting":
+            assert wanted is not None  # TrainConfig refuses "checkpoint"
+            config, codec = self._codec(wanted, datasets)
+            torch.manual_seed(self.config.seed + 1)
+            start = fitting_start(stage.init_from, config, codec, embodiment, fitted)
+        else:
+            parts = stage.init_parts
+            start = load_start(stage.init_from, wanted, embodiment, fitted, stage.norm_stats, parts)
         self.console.print(start.said, soft_wrap=True)
         actions = np.concatenate([d.actions(i) for d in datasets for i in range(len(d))])
         kept = start.norm is not fitted

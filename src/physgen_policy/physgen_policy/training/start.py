@@ -121,6 +121,41 @@ def load_start(
     )
 
 
+def fitting_start(
+    checkpoint: str, config: ModelConfig, codec: FrameCodec, embodiment: Embodiment, fitted: NormStats
+) -> Start:
+    """Begin another architecture, on latents of another codec, with what of a checkpoint has the same name and size.
+
+    Actions get the statistics of the data: nothing that follows new weights is used to other units.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it is damaged.
+        StartError: chunks of the data are of another kind, or the text encoder is another.
+    """
+    path = resolve_checkpoint(checkpoint, "")
+    own = read_description(path)
+    _refuse(path, "data", _different(own.embodiment.to_json(), embodiment.to_json(), CHUNK_FIELDS))
+    have, want = _flat(own.config.to_dict()), _flat(config.to_dict())
+    text = [key for key in want if key.startswith("text_encoder.") and key not in FREE_KEYS]
+    _refuse(path, "text encoder", _different(have, want, text))
+    model = PhysGen(config)
+    stored = load_model(path, own.config, checkpoint_tensors(path)).state_dict()
+    fresh = model.state_dict()
+    taken = {key: value for key, value in stored.items() if key in fresh and fresh[key].shape == value.shape}
+    model.load_state_dict(taken, strict=False)
+    new = sum(value.numel() for key, value in fresh.items() if key not in taken)
+    return Start(
+        path=path,
+        sha256=checkpoint_sha256(path),
+        model=model,
+        codec=codec,
+        config=config,
+        norm=fitted,
+        said=f"start: {len(taken)} of {len(fresh)} tensors of {path}; {new:,} numbers are new; "
+        "action statistics of the dataset",
+    )
+
+
 def fit_config(path: Path, own: ModelConfig, wanted: ModelConfig, parts: InitParts = "all") -> ModelConfig:
     """The checkpoint's architecture with the run's adapters and window, and with its action parts if they are new.
 

@@ -226,3 +226,35 @@ def test_a_video_model_takes_new_action_parts(
         replace(config, policy=replace(stage, steps=2), output=config.output + "-on"), resume=False
     )
     assert trained.fit().is_dir()
+
+
+def test_another_architecture_takes_what_fits(
+    config: TrainConfig, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`init_parts: fitting` with a codec of more channels: blocks are the start's, what meets the latents is new."""
+    changes = {"nova": {"latent_channels": 8}, "vae": {"latent_channels": 8}}
+
+    def preset(_name: str, _changes: dict) -> ModelConfig:
+        return ModelConfig.from_dict(changed(tiny_config().to_dict(), changes))
+
+    monkeypatch.setattr(training_run, "load_preset", preset)
+    stage = replace(config.policy, init_parts="fitting", steps=1, learning_rate=0.0, min_learning_rate=0.0)
+    config = replace(
+        config, model="tiny", architecture=changes, policy=stage, codec=CodecStage(steps=1, crop=0)
+    )
+    folder = training_run.TrainingRun(config, resume=False).fit()
+    before, after = load_file(checkpoint / "model.safetensors"), load_file(folder / "model.safetensors")
+    assert before.keys() == after.keys()
+    other = {key for key in before if before[key].shape != after[key].shape}
+    assert other and all(key.startswith(("model.nova.", "codec.")) for key in other)
+    kept = {key for key in before if key not in other and not key.startswith("codec.")}
+    assert all(torch.equal(before[key], after[key]) for key in kept)
+    assert load_checkpoint(folder).model.config.nova.latent_channels == 8
+
+
+def test_what_fits_needs_a_preset() -> None:
+    policy = {"init_from": "pushcube-tiny", "init_parts": "fitting"}
+    with pytest.raises(TrainConfigError, match="name its preset"):
+        parse_config(
+            {"name": "n", "model": "checkpoint", "dataset": "d", "output": "o", "policy": policy}, "here"
+        )
