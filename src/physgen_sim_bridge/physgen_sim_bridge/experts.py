@@ -57,7 +57,7 @@ def make_expert(task: str) -> Expert:
         case "FakeReach-v0":
             return ReachExpert()
         case "FrankaPick-v0":
-            return CautiousExpert(PickExpert())
+            return CautiousExpert(PickExpert(BRISK))
         case "FrankaPush-v0":
             return CautiousExpert(PushExpert())
     if task in libero_tasks():
@@ -214,18 +214,44 @@ def _push_direction(to_goal: Float64Array, straight: float) -> Float64Array:
     return to_goal / float(np.hypot(*to_goal))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraspPace:
+    """How a cube is approached. A policy looks once per chunk: what it must see before it acts has to last that long.
+
+    Turning from afar, the hand would answer what few pixels do not show; a hand that is over the cube and down again
+    within one chunk would never have been seen there.
+    """
+
+    gain: float = 0.5  # share of the remaining way and turn per control step
+    descent: float = 0.015  # largest step of a hand that comes down on a cube [m]
+    turn_within: float = 0.03  # it turns to the cube's faces when this near above it, seen from above [m]
+
+
+BRISK = GraspPace(gain=1.0, descent=MAX_STEP, turn_within=np.inf)
+"""All at once, for what paces itself."""
+
+
 class PickExpert(_StateExpert):
     """Grasps the object called cube from above and carries it to the object called goal."""
+
+    def __init__(self, pace: GraspPace | None = None) -> None:
+        super().__init__()
+        self._pace = pace or GraspPace()
 
     def _decide(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
         cube, goal = objects["cube"], objects["goal"]
         if _holds(cube, tcp_pose, gripper_width):
-            return _action(_carry(goal.position - cube.position), _reaching(tcp_pose), CLOSED)
-        return _grasp(cube, None, tcp_pose, gripper_width)
+            move = self._pace.gain * (goal.position - cube.position)
+            return _action(_carry(move), _reaching(tcp_pose), CLOSED)
+        return _grasp(cube, None, tcp_pose, gripper_width, self._pace)
 
 
 class StackExpert(_StateExpert):
     """Puts the object called cubeA on the object called cubeB and lets go."""
+
+    def __init__(self, pace: GraspPace | None = None) -> None:
+        super().__init__()
+        self._pace = pace or GraspPace()
 
     def _decide(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
         top, bottom = objects["cubeA"], objects["cubeB"]
@@ -238,7 +264,7 @@ class StackExpert(_StateExpert):
             away = float(np.linalg.norm(tcp_pose.position - top.position)) > 0.08
             return _action(np.array([0.0, 0.0, 0.0 if away else 0.3 * rise]), upright, OPEN)
         if not _holds(top, tcp_pose, gripper_width):
-            return _grasp(top, bottom, tcp_pose, gripper_width)
+            return _grasp(top, bottom, tcp_pose, gripper_width, self._pace)
         move = gap.copy()
         if sideways > 0.01:
             # Above the lower cube's top by 2.5 cm before moving over it; sideways only when high enough.
@@ -247,7 +273,7 @@ class StackExpert(_StateExpert):
                 move[:2] = 0.0
         else:
             move[2] = np.clip(gap[2], -0.02, 0.02)
-        return _action(_carry(move), upright, CLOSED)
+        return _action(_carry(self._pace.gain * move), upright, CLOSED)
 
 
 def _carry(move: Float64Array) -> Float64Array:
@@ -261,25 +287,29 @@ def _holds(cube: Pose, tcp_pose: Pose, gripper_width: float) -> bool:
     return near and 0.5 * CUBE_SIZE < gripper_width < CUBE_SIZE + 0.006
 
 
-def _grasp(cube: Pose, neighbour: Pose | None, tcp_pose: Pose, gripper_width: float) -> Float32Array:
-    """One step of: open, turn and move over the cube, come down, close."""
+def _grasp(
+    cube: Pose, neighbour: Pose | None, tcp_pose: Pose, gripper_width: float, pace: GraspPace
+) -> Float32Array:
+    """One step of: open, move over the cube, turn, come down, close."""
     rotation = _matrix(tcp_pose.quaternion)
     yaw_error = _grasp_turn(rotation, cube, neighbour)
-    turn = _reaching(tcp_pose) + np.array([0.0, 0.0, yaw_error])
     to_cube = cube.position - tcp_pose.position
     sideways = float(np.hypot(to_cube[0], to_cube[1]))
+    turn = _reaching(tcp_pose)
+    if sideways < pace.turn_within:
+        turn[2] += pace.gain * yaw_error
     closing = gripper_width < 0.075
     reached = 0.018 if closing else 0.008  # once the fingers close, noise must not open them again
     if sideways < reached and abs(to_cube[2]) < reached and (closing or abs(yaw_error) < 0.12):
         return _action(to_cube, turn, CLOSED)
     over = sideways < 0.012 and abs(yaw_error) < 0.15
     if over or (sideways < 0.02 and abs(to_cube[2]) < 0.03 and abs(yaw_error) < 0.3):
-        return _action(to_cube, turn, OPEN)
+        return _action(_shorten(to_cube, pace.descent), turn, OPEN)
     hover = cube.position[2] + TRAVEL_HEIGHT - tcp_pose.position[2]
     if hover > 0.04 and sideways > 0.02:
         # Too low to move sideways without hitting a cube: up first.
         return _action(np.array([0.0, 0.0, hover]), turn, OPEN)
-    return _action(np.array([to_cube[0], to_cube[1], hover]), turn, OPEN)
+    return _action(pace.gain * np.array([to_cube[0], to_cube[1], hover]), turn, OPEN)
 
 
 def _grasp_turn(rotation: Float64Array, cube: Pose, neighbour: Pose | None) -> float:
