@@ -99,8 +99,9 @@ class DatasetWriter:
         file = f"episodes/{len(self.entries):06d}.safetensors"
         save_file(
             {
-                "images": record.images,
-                "actions": record.actions,
+                # safetensors writes the memory of a strided view, not what it shows.
+                "images": np.ascontiguousarray(record.images),
+                "actions": np.ascontiguousarray(record.actions),
                 "labels": record.labels.astype(np.uint8),
                 "intervention": record.intervention.astype(np.uint8),
             },

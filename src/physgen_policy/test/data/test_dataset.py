@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ def episode(steps: int, every: int, source: str, images: int = -1) -> EpisodeRec
     brightness = every * np.arange(count, dtype=np.uint8)
     return EpisodeRecord(
         images=np.broadcast_to(brightness[:, None, None, None], (count, VIEW, 2 * VIEW, 3)).copy(),
-        actions=np.zeros((steps, 7), np.float32),
+        actions=np.arange(7 * steps, dtype=np.float32).reshape(steps, 7),
         labels=np.ones(steps, bool),
         intervention=np.zeros(steps, bool),
         task="FakePush-v0",
@@ -58,6 +59,17 @@ def test_episodes_of_different_intervals_share_a_dataset(tmp_path: Path) -> None
     assert dataset.num_frames == 27
     assert len(FramePool([dataset], 100, np.random.default_rng(0)).frames) == 27
     assert dataset.images(2)[:, 0, 0, 0].tolist() == [0, 4, 8, 12]
+
+
+def test_views_are_written_as_they_look(tmp_path: Path) -> None:
+    """Every fourth image of an array was once stored as its first ones."""
+    whole = episode(13, 1, "a")
+    views = replace(whole, images=whole.images[::4], actions=whole.actions[:, ::-1], picture_every=4)
+    writer = DatasetWriter(tmp_path, tiny_embodiment())
+    writer.add(views)
+    writer.finish()
+    np.testing.assert_array_equal(Dataset(tmp_path).images(0), views.images)
+    np.testing.assert_array_equal(Dataset(tmp_path).actions(0), views.actions)
 
 
 @given(st.integers(1, 40), st.sampled_from(PICTURE_INTERVALS), st.sampled_from([-1, 1]))

@@ -148,5 +148,5 @@ def test_what_the_model_imagines_is_shown(config: TrainConfig, tmp_path: Path) -
 def test_pictures_must_meet_the_chunks_of_the_model(config: TrainConfig, tmp_path: Path) -> None:
     """Its chunks are three steps long: with a picture at every second step most of their starts were not seen."""
     data = write_episodes(tmp_path / "pairs", 3, picture_every=2)
-    with pytest.raises(UserError, match="one picture per 2 control steps, which miss .* chunks of 3"):
+    with pytest.raises(UserError, match=r"one picture per 2 control steps, which miss .* chunks of 3"):
         training_run.TrainingRun(replace(config, dataset=(str(data),)), resume=False).fit()
