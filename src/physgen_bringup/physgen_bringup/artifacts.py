@@ -33,10 +33,10 @@ FREEZE_S = 0.7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """One recorded episode: frames[n] was seen after n actions; actions are in the order of their steps.
+    """One recorded episode: fixed[n] and wrist[n] were seen after n * picture_every actions, which are in step order.
 
-    predicted: imagined frames by the step they were made at (may be empty). tcp: float64 [n, 3], metres, base
-    frame.
+    rate_hz: control steps per second. predicted: imagined frames by the step they were made at (may be empty). tcp:
+    float64 [n, 3], metres, base frame.
     """
 
     seed: int
@@ -48,6 +48,7 @@ class Recording:
     predicted: dict[int, UInt8Image]
     actions: Sequence[AppliedAction]
     tcp: Float64Array
+    picture_every: int = 1
 
 
 def write_video(recordings: Iterable[Recording], path: Path, *, rate_hz: float = 20.0) -> Path:
@@ -80,9 +81,12 @@ def write_video(recordings: Iterable[Recording], path: Path, *, rate_hz: float =
 
 def video_frames(recording: Recording) -> Iterator[UInt8Image]:
     """The pictures of one episode: cameras, imagined frame, the actions below; uint8 [y, x, 3]."""
-    count = min(len(recording.fixed), len(recording.wrist))
-    if not count:
+    pictures = min(len(recording.fixed), len(recording.wrist))
+    if not pictures:
         return
+    # A picture is shown until the next one; after the last there may be actions still.
+    every = recording.picture_every
+    count = min(pictures * every, max((pictures - 1) * every, len(recording.actions)) + 1)
     raw = np.array([action.raw for action in recording.actions], np.float32).reshape(-1, len(LABELS))
     applied = np.array([action.applied for action in recording.actions], np.float32).reshape(-1, len(LABELS))
     scale = np.maximum(np.abs(np.concatenate([raw, applied])).max(axis=0, initial=1e-6), 1e-6)
@@ -106,7 +110,8 @@ def _picture(
     *,
     last: bool,
 ) -> UInt8Image:
-    views = [("fixed camera", recording.fixed[step]), ("wrist camera", recording.wrist[step])]
+    shown = step // recording.picture_every
+    views = [("fixed camera", recording.fixed[shown]), ("wrist camera", recording.wrist[shown])]
     if imagined is not None:
         # The model imagines both views side by side, as it sees them.
         half = imagined.shape[1] // 2

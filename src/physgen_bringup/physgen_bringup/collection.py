@@ -5,7 +5,7 @@ Bursts of disturbance push the hand off its way, so that demonstrations contain 
 the first chunks, so that they contain recoveries from its own mistakes (DAgger, arXiv 1011.0686, with the expert taking
 over as in HG-DAgger, arXiv 1810.02890). Applied actions are what the world executed; disturbed and led ones carry
 Limit.DISTURBANCE, which keeps them from becoming labels. Without both and without a tail a bag holds the same values as
-one recorded from the live graph.
+one recorded from the live graph, or, with pictures at every N-th control step only, the same without the others.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ from physgen_bringup.controller_setup import controller_config
 from physgen_bringup.graph import build_graph
 from physgen_bringup.launch_arguments import parse_arguments
 from physgen_bringup.stamped_observation import CAMERA_FRAME, StampedObservation, stamp_observation
-from physgen_control.bags.serialize import CameraSpec, EpisodeBag
+from physgen_control.bags.serialize import PICTURE_EVERY, CameraSpec, EpisodeBag
 from physgen_control.controller_config import ControllerConfig
 from physgen_control.controller_core import ControllerCore
 from physgen_control.errors import UserError
 from physgen_control.geometry import moved
 from physgen_control.types import (
     HORIZON,
+    PICTURE_INTERVALS,
     ActionChunk,
     AppliedAction,
     Episode,
@@ -48,13 +49,22 @@ class CollectionConfig:
 
     tail_steps: control steps recorded after the first success, so that the data says what to do then.
     led_chunks: most chunks that the leading policy executes before the expert takes over; each episode draws its
-    number, at least 1. max_steps: 0 means the task's default.
+    number, at least 1. max_steps: 0 means the task's default. picture_every: the world is drawn before control steps
+    0, N, 2 N, ... only, and observations between them are recorded without pictures.
     """
 
     disturbance: DisturbanceConfig = field(default_factory=DisturbanceConfig)
     tail_steps: int = 0
     led_chunks: int = 4
     max_steps: int = 0
+    picture_every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.picture_every not in PICTURE_INTERVALS:
+            raise UserError(
+                f"--picture-every must divide the {HORIZON} control steps of a chunk "
+                f"({', '.join(map(str, PICTURE_INTERVALS))}), got {self.picture_every}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +127,18 @@ class Collector:
                 "disturbance": repr(config.disturbance),
                 "tail_steps": str(config.tail_steps),
                 "led_steps": str(led_steps),
+                PICTURE_EVERY: str(config.picture_every),
             },
         )
         with bag:
             step, success_step = 0, -1
             while True:
-                stamped = stamp_observation(observation, self._clock.stamp(step), episode.episode_id)
+                drawn = step % config.picture_every == 0
+                stamped = stamp_observation(observation, self._clock.stamp(step), episode.episode_id, drawn)
                 bag.add_observation(
                     stamped.robot.stamp_ns,
-                    observation.rgb_fixed,
-                    observation.rgb_wrist,
+                    observation.rgb_fixed if drawn else None,
+                    observation.rgb_wrist if drawn else None,
                     stamped.robot,
                     stamped.sim,
                 )
@@ -144,8 +156,8 @@ class Collector:
                 bag.add_applied(action)
                 if step < led_steps and self._leader is not None:
                     self._leader.applied(action)
-                observation = self._world.step(action.applied)
                 step += 1
+                observation = self._world.step(action.applied, render=step % config.picture_every == 0)
             success = success_step >= 0
             outcome = EpisodePhase.SUCCESS if success else EpisodePhase.FAILURE
             self._core.on_episode(replace(episode, phase=outcome, step=step))
@@ -230,15 +242,19 @@ def make_collector(
     disturbance: DisturbanceConfig,
     leader: Path | None = None,
     led_chunks: int = 4,
+    picture_every: int = 1,
 ) -> Collector:
     """Build world, expert and controller of a collection, configured as the graph would be.
 
     Args:
         leader: checkpoint folder of the policy that leads the first chunks of every episode; None: the expert alone.
+        picture_every: control steps from one picture to the next.
     """
     words = [f"sim:={sim}", f"task:={task}", "policy:=expert"]
     controller = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
-    config = CollectionConfig(disturbance=disturbance, tail_steps=tail_steps, led_chunks=led_chunks)
+    config = CollectionConfig(
+        disturbance=disturbance, tail_steps=tail_steps, led_chunks=led_chunks, picture_every=picture_every
+    )
     world = make_world(sim, task)
     source = None
     if leader is not None:

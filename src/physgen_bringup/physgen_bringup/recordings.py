@@ -32,7 +32,8 @@ def to_recording(episode: EpisodeRecording, path: Path) -> Recording:
     stamps, rows_fixed, rows_wrist = np.intersect1d(
         fixed.stamps_ns, wrist.stamps_ns, assume_unique=True, return_indices=True
     )
-    period_ns = float(np.median(np.diff(stamps))) if len(stamps) > 1 else float(DEFAULT_PERIOD_NS)
+    every = episode.picture_every
+    period_ns = float(np.median(np.diff(stamps))) / every if len(stamps) > 1 else float(DEFAULT_PERIOD_NS)
     in_episode = episode.poses.stamps_ns >= episode.episode.start_ns
     return Recording(
         seed=episode.episode.seed,
@@ -41,15 +42,16 @@ def to_recording(episode: EpisodeRecording, path: Path) -> Recording:
         rate_hz=1e9 / period_ns,
         fixed=[fixed.rgb(int(row)) for row in rows_fixed],
         wrist=[wrist.rgb(int(row)) for row in rows_wrist],
-        predicted=_predicted(path, stamps) if PREDICTED_IMAGE in episode.counts else {},
+        predicted=_predicted(path, stamps, every) if PREDICTED_IMAGE in episode.counts else {},
         actions=list(episode.applied),
         tcp=episode.poses.positions[in_episode],
+        picture_every=every,
     )
 
 
-def _predicted(path: Path, stamps: np.ndarray) -> dict[int, UInt8Image]:
-    """Imagined frames by the index of the observation they were imagined from."""
-    index_of = {int(stamp): index for index, stamp in enumerate(stamps)}
+def _predicted(path: Path, stamps: np.ndarray, every: int) -> dict[int, UInt8Image]:
+    """Imagined frames by the step of the observation they were imagined from; one in `every` has a picture."""
+    step_of = {int(stamp): index * every for index, stamp in enumerate(stamps)}
     frames: dict[int, UInt8Image] = {}
     try:
         with Reader(path) as reader:
@@ -57,8 +59,8 @@ def _predicted(path: Path, stamps: np.ndarray) -> dict[int, UInt8Image]:
             for _, _, data in reader.messages(wanted):
                 message: Any = typestore().deserialize_cdr(data, "sensor_msgs/msg/Image")
                 frame = read.image_from_msg(message)
-                if frame.stamp_ns in index_of:
-                    frames[index_of[frame.stamp_ns]] = frame.rgb
+                if frame.stamp_ns in step_of:
+                    frames[step_of[frame.stamp_ns]] = frame.rgb
     except (OSError, ValueError) as error:
         raise BagError(f"The imagined frames in {path} cannot be read: {error}") from error
     return frames

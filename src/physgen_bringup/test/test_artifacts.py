@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,6 +56,18 @@ def test_every_observation_becomes_a_picture_and_the_last_one_stays(predicted):
     assert len(frames) == 6 + int(20 * artifacts.FREEZE_S)
     assert {frame.shape for frame in frames} == {frames[0].shape}
     assert all(size % 8 == 0 for size in frames[0].shape[:2])
+
+
+def test_a_picture_stays_until_the_next_one():
+    """Of an episode with fewer pictures than steps every step is shown, at the same speed, the last ones too."""
+    whole = recording(10)
+    few = replace(whole, fixed=whole.fixed[::4], wrist=whole.wrist[::4], picture_every=4)
+    expected, frames = list(artifacts.video_frames(whole)), list(artifacts.video_frames(few))
+    assert len(frames) == len(expected) == 11 + int(20 * artifacts.FREEZE_S)
+    view = artifacts.VIEW_PX
+    for step in range(11):
+        np.testing.assert_array_equal(frames[step][:view], expected[step // 4 * 4][:view])
+        np.testing.assert_array_equal(frames[step][view:], expected[step][view:])
 
 
 def test_video_and_plots_are_written(tmp_path):

@@ -24,6 +24,9 @@ ACTION_DIM = 7
 HORIZON = 8
 """Actions per chunk (PhysGen: L = 8)."""
 
+PICTURE_INTERVALS = tuple(steps for steps in range(1, HORIZON + 1) if HORIZON % steps == 0)
+"""Control steps from one picture of a demonstration to the next that give every chunk one at its start."""
+
 NUM_CHUNKS = 3
 """Chunks per prediction: one executable and two lookahead (PhysGen: L-MTP with 3 tokens)."""
 

@@ -110,6 +110,22 @@ def test_jpeg_images_are_close_and_rgb(tmp_path: Path) -> None:
     assert np.abs(frame.rgb.astype(int) - red).max() <= 4
 
 
+def test_an_observation_may_be_without_pictures(tmp_path: Path) -> None:
+    """Of both cameras, and without their calibration too; the state is there all the same."""
+    with open_bag(tmp_path / "bag") as bag:
+        bag.add_observation(START_NS, make_image(0), make_image(1), make_state(START_NS))
+        bag.add_observation(START_NS + 1, None, None, make_state(START_NS + 1))
+        with pytest.raises(BagError, match="both cameras or of none"):
+            bag.add_observation(START_NS + 2, make_image(0), None, make_state(START_NS + 2))
+        bag.finish(EpisodePhase.FAILURE, step=1)
+    recording = read_episode(tmp_path / "bag")
+    assert recording.joints.stamps_ns.tolist() == [START_NS, START_NS + 1]
+    for camera in topics.CAMERAS:
+        assert recording.images[camera].stamps_ns.tolist() == [START_NS]
+        assert recording.counts[topics.camera_info_topic(camera)] == 1
+    assert recording.picture_every == 1
+
+
 def test_repeated_messages_are_read_once(tmp_path: Path) -> None:
     """The lockstep world repeats an observation that was not answered; the controller repeats its action."""
     episode = make_episode()

@@ -78,6 +78,14 @@ def build_parser() -> argparse.ArgumentParser:
         default=4,
         help="most chunks the leader executes (default 4; each episode draws)",
     )
+    parser.add_argument(
+        "--picture-every",
+        type=int,
+        default=1,
+        metavar="N",
+        help="draw the cameras at every N-th control step only: 1, 2, 4 or 8 (default 1). A policy looks once per "
+        "chunk of 8, and drawing is most of the work; the LeRobot format needs every picture",
+    )
     return parser
 
 
@@ -86,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from physgen_bringup.collection import bag_name, flat_name
+    from physgen_bringup.collection import CollectionConfig, bag_name, flat_name
     from physgen_control.errors import UserError
     from physgen_sim_bridge.registry import check_task, resolve_suite
 
@@ -96,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ["PHYSGEN_LIBERO_ASSETS"] = str(Path(options.libero_assets).expanduser().resolve())
     if options.led_chunks < 1:
         raise UserError("--led-chunks must be at least 1")
+    CollectionConfig(picture_every=options.picture_every)  # a sentence here, not a crash per seed
     options.suite, options.task = resolve_suite(options.suite, options.task)
     check_task(options.suite, options.task)
     folder: Path = options.out or Path("bags") / flat_name(options.task)
@@ -177,6 +186,7 @@ def _prepare(options: argparse.Namespace, parent: int) -> None:
         disturbance=disturbance,
         leader=options.leader,
         led_chunks=options.led_chunks,
+        picture_every=options.picture_every,
     )
 
 

@@ -54,7 +54,8 @@ class LazyImages(Sequence[UInt8Image]):
 def recording_of(episode: EpisodeRecording) -> Recording:
     """Return what the video and the plots need of a bag."""
     periods = np.diff(episode.fixed.stamps_ns)
-    rate_hz = float(1e9 / np.median(periods)) if len(periods) else DEFAULT_RATE_HZ
+    every = episode.picture_every
+    rate_hz = float(1e9 * every / np.median(periods)) if len(periods) else DEFAULT_RATE_HZ
     return Recording(
         seed=episode.episode.seed,
         task=episode.episode.task,
@@ -65,6 +66,7 @@ def recording_of(episode: EpisodeRecording) -> Recording:
         predicted={},
         actions=episode.applied,
         tcp=episode.poses.positions,
+        picture_every=every,
     )
 
 

@@ -25,10 +25,12 @@ from rosbags.typesys.store import Typestore
 from physgen_control.bags import topics
 from physgen_control.bags.cdr import header_stamp_ns
 from physgen_control.bags.errors import BagError
+from physgen_control.bags.serialize import PICTURE_EVERY
 from physgen_control.bags.typestore import definition, typestore
 from physgen_control.bags.writer import PARTIAL_SUFFIX
 from physgen_control.messages import read
 from physgen_control.types import (
+    PICTURE_INTERVALS,
     ActionChunk,
     AppliedAction,
     CameraFrame,
@@ -166,6 +168,21 @@ class EpisodeRecording:
     def outcome(self) -> EpisodePhase:
         """How the episode ended."""
         return self.episode.phase
+
+    @property
+    def picture_every(self) -> int:
+        """Control steps from one picture to the next, as the metadata promises; 1 where it promises nothing.
+
+        Raises:
+            BagError: The metadata names a number that cannot be.
+        """
+        text = self.custom_data.get(PICTURE_EVERY, "1")
+        if text not in map(str, PICTURE_INTERVALS):
+            raise BagError(
+                f"The metadata of {self.path} says {PICTURE_EVERY} {text!r}, expected one of "
+                f"{', '.join(map(str, PICTURE_INTERVALS))}."
+            )
+        return int(text)
 
     @property
     def fixed(self) -> ImageStream:

@@ -31,6 +31,8 @@ from physgen_control.types import (
 
 JPEG_QUALITY = 95
 BAG_SCHEMA = "1"
+PICTURE_EVERY = "picture_every"
+"""Metadata key of a collected bag: pictures were drawn at control steps 0, N, 2 N, ... only."""
 
 
 class BagBuilder:
@@ -163,12 +165,22 @@ class EpisodeBag:
     def add_observation(
         self,
         stamp_ns: int,
-        rgb_fixed: UInt8Image,
-        rgb_wrist: UInt8Image,
+        rgb_fixed: UInt8Image | None,
+        rgb_wrist: UInt8Image | None,
         robot_state: RobotState,
         sim_state: SimState | None = None,
     ) -> None:
-        """Add one observation in the publish order of the bridge; every part must carry `stamp_ns`."""
+        """Add one observation in the publish order of the bridge; every part must carry `stamp_ns`.
+
+        Args:
+            stamp_ns: When it was taken [ns].
+            rgb_fixed: uint8 [y, x, 3]; None, with rgb_wrist, where no picture was drawn.
+            rgb_wrist: As rgb_fixed.
+            robot_state: Measured state of the arm.
+            sim_state: What only the simulator knows.
+        """
+        if (rgb_fixed is None) != (rgb_wrist is None):
+            raise BagError("An observation has the pictures of both cameras or of none.")
         for what, value in (("robot state", robot_state), ("simulator state", sim_state)):
             if value is not None and value.stamp_ns != stamp_ns:
                 raise BagError(
@@ -181,7 +193,10 @@ class EpisodeBag:
         )
         if sim_state is not None:
             self._write(topics.SIM_STATE, build.build_sim_state(BUILDER, sim_state), stamp_ns)
-        images = {"fixed": rgb_fixed, "wrist": rgb_wrist}
+        if rgb_fixed is not None and rgb_wrist is not None:
+            self._write_images({"fixed": rgb_fixed, "wrist": rgb_wrist}, stamp_ns)
+
+    def _write_images(self, images: Mapping[str, UInt8Image], stamp_ns: int) -> None:
         for camera, rgb in images.items():
             height, width = rgb.shape[:2]
             spec = self._cameras[camera]

@@ -124,7 +124,12 @@ def _windows(
         packs = min(len(actions) // horizon, model.config.context_packs)
         if not packs:
             continue
-        frames = torch.from_numpy(dataset.images(index)[: packs * horizon : horizon]).to(device)
+        if horizon % dataset.picture_every(index):
+            raise DatasetError(
+                f"{dataset.folder} has no pictures at the borders of chunks of {horizon} actions"
+            )
+        stride = horizon // dataset.picture_every(index)
+        frames = torch.from_numpy(dataset.images(index)[: packs * stride : stride]).to(device)
         latents = checkpoint.codec.encode(frames).float()[None]
         chunks = actions[: packs * horizon].reshape(packs, horizon, -1)
         past = np.concatenate([np.zeros_like(chunks[:1]), checkpoint.norm.normalize(chunks[:-1])])

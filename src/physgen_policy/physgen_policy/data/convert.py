@@ -46,4 +46,5 @@ def episode_from_bag(path: Path, embodiment: Embodiment, slop_s: float = 0.02) -
         instruction=recording.instruction,
         success=True,
         source=path.name,
+        picture_every=shown.picture_every,
     )

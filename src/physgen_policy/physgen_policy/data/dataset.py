@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training dataset on disk: one safetensors file per episode plus dataset.json. Knows nothing of bags or networks.
 
-An episode of T control steps holds T + 1 spliced images and T applied actions: images[k] is what the cameras saw
-before actions[k] was applied, images[T] what they saw at the end.
+An episode of T control steps holds T applied actions and the spliced images before the actions 0, N, 2 N, ... <= T:
+images[k] is what the cameras saw before actions[k * N] was applied. N is the entry's `picture_every`; with N = 1 there
+are T + 1 images, and images[T] is what they saw at the end.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from physgen_control.errors import UserError
+from physgen_control.types import PICTURE_INTERVALS
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.embodiment import Embodiment
 
-DATASET_FORMAT = 2
+DATASET_FORMAT = 3
+READ_FORMATS = (2, DATASET_FORMAT)
+"""Format 2 knew no `picture_every`: it had a picture at every control step."""
 
 
 class DatasetError(UserError):
@@ -33,9 +37,10 @@ class DatasetError(UserError):
 class EpisodeRecord:
     """One episode as the training sees it.
 
-    images: uint8 [T + 1, height, 2 * width, 3]; actions: float32 [T, action_dim], SI units, as applied;
-    labels: bool [T], False where the action shows not what to do (a deliberate disturbance); intervention: bool [T],
-    True where a human was in command.
+    picture_every: N, control steps from one image to the next, one of PICTURE_INTERVALS; images: uint8
+    [T // N + 1, height, 2 * width, 3]; actions: float32 [T, action_dim], SI units, as applied; labels: bool [T], False
+    where the action shows not what to do (a deliberate disturbance); intervention: bool [T], True where a human was in
+    command.
     """
 
     images: NDArray[np.uint8]
@@ -47,14 +52,26 @@ class EpisodeRecord:
     instruction: str
     success: bool
     source: str
+    picture_every: int = 1
 
     def __post_init__(self) -> None:
-        steps = len(self.actions)
-        if (len(self.images), len(self.labels), len(self.intervention)) != (steps + 1, steps, steps):
+        if self.picture_every not in PICTURE_INTERVALS:
             raise DatasetError(
-                f"an episode needs one image more than actions, got {len(self.images)} images, {steps} actions, "
-                f"{len(self.labels)} label flags and {len(self.intervention)} intervention flags"
+                f"picture_every must be one of {', '.join(map(str, PICTURE_INTERVALS))}, got {self.picture_every}"
             )
+        steps = len(self.actions)
+        images = count_images(steps, self.picture_every)
+        if (len(self.images), len(self.labels), len(self.intervention)) != (images, steps, steps):
+            raise DatasetError(
+                f"an episode of {steps} actions with an image per {self.picture_every} control steps needs {images} "
+                f"images, got {len(self.images)} images, {len(self.labels)} label flags and {len(self.intervention)} "
+                "intervention flags"
+            )
+
+
+def count_images(steps: int, picture_every: int) -> int:
+    """Images of an episode of that many control steps."""
+    return steps // picture_every + 1
 
 
 class DatasetWriter:
@@ -82,8 +99,9 @@ class DatasetWriter:
         file = f"episodes/{len(self.entries):06d}.safetensors"
         save_file(
             {
-                "images": record.images,
-                "actions": record.actions,
+                # safetensors writes the memory of a strided view, not what it shows.
+                "images": np.ascontiguousarray(record.images),
+                "actions": np.ascontiguousarray(record.actions),
                 "labels": record.labels.astype(np.uint8),
                 "intervention": record.intervention.astype(np.uint8),
             },
@@ -98,6 +116,7 @@ class DatasetWriter:
                 "instruction": record.instruction,
                 "success": record.success,
                 "source": record.source,
+                "picture_every": record.picture_every,
             }
         )
 
@@ -138,10 +157,15 @@ class Dataset:
     @property
     def num_frames(self) -> int:
         """Images in all episodes together."""
-        return sum(entry["steps"] + 1 for entry in self.entries)
+        return sum(count_images(entry["steps"], entry["picture_every"]) for entry in self.entries)
+
+    def picture_every(self, episode: int) -> int:
+        """Control steps from one image of an episode to the next: image k shows step k * N."""
+        every: int = self.entries[episode]["picture_every"]
+        return every
 
     def images(self, episode: int) -> NDArray[np.uint8]:
-        """uint8 [T + 1, height, 2 * width, 3] of one episode."""
+        """uint8 [T // picture_every + 1, height, 2 * width, 3] of one episode."""
         return _read_tensor(self.folder / self.entries[episode]["file"], "images")
 
     def actions(self, episode: int) -> NDArray[np.float32]:
@@ -172,10 +196,15 @@ def _read_index(folder: Path) -> dict[str, Any]:
         index: dict[str, Any] = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise DatasetError(f"{path} is not readable JSON: {error}; convert the bags again") from error
-    if index.get("format") != DATASET_FORMAT:
+    if index.get("format") not in READ_FORMATS:
         raise DatasetError(
             f"{path} has format {index.get('format')!r}, expected {DATASET_FORMAT}; convert the bags again"
         )
+    for entry in index["episodes"]:
+        if entry.setdefault("picture_every", 1) not in PICTURE_INTERVALS:
+            raise DatasetError(
+                f"{path} has an episode with picture_every {entry['picture_every']!r}; convert the bags again"
+            )
     return index
 
 

@@ -2,7 +2,8 @@
 """Reads a recorded episode as a demonstration: which actions count, and which images the policy would have seen.
 
 Every control step gets the image pair that the policy would have been given if it had been asked after that step
-(ObservationGate with one action per chunk): training data is chosen by the class that chooses on the live robot.
+(ObservationGate with one action per chunk): training data is chosen by the class that chooses on the live robot. A bag
+that was collected with a picture at every N-th step only says so; there the policy is asked after every N actions.
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ class Demonstration:
     """One episode of T control steps.
 
     actions: the T applied actions that somebody meant, by step. labels: bool [T], False where the action shows not
-    what to do (a deliberate disturbance). observations: T + 1 indices into `recording.images[camera]` by camera, the
-    image before every action and the one after the last.
+    what to do (a deliberate disturbance). observations: T // N + 1 indices into `recording.images[camera]` by camera,
+    the images at control steps 0, N, 2 N, ... <= T with N = picture_every: for N = 1 the image before every action and
+    the one after the last.
     """
 
     recording: EpisodeRecording
     actions: tuple[AppliedAction, ...]
     labels: NDArray[np.bool_]
     observations: dict[str, list[int]]
+    picture_every: int = 1
 
     @property
     def values(self) -> NDArray[np.float32]:
@@ -64,8 +67,10 @@ def read_demonstration(
 
     Raises:
         EpisodeRejectedError: not a success, too short, lost steps, no images for a step, or another control rate.
+        BagError: the bag is damaged.
     """
     recording = read_episode(path)
+    every = recording.picture_every
     if recording.outcome is not EpisodePhase.SUCCESS:
         raise EpisodeRejectedError(
             f"{path.name} ended as {recording.outcome.name}, only successes are demonstrations"
@@ -83,17 +88,25 @@ def read_demonstration(
         raise EpisodeRejectedError(
             f"{path.name} has no step that shows what to do: all are disturbances or led by another policy"
         )
+    if not labels[::every].any():
+        raise EpisodeRejectedError(
+            f"{path.name} has one picture per {every} control steps, and none of them where it shows what to do"
+        )
     gate = GateConfig(
-        step_period_ns=period_ns, execute_steps=1, any_session=True, slop_ns=round(slop_s * 1e9)
+        step_period_ns=period_ns, execute_steps=every, any_session=True, slop_ns=round(slop_s * 1e9)
     )
     stamps = {name: recording.images[name].stamps_ns for name in cameras}
     try:
         observations = choose_images(recording.episode, recording.applied, actions, stamps, gate)
     except NoImagesError as error:
         raise EpisodeRejectedError(f"{path.name} {error}") from error
-    seen = len(observations[cameras[0]]) - 1
+    seen = len(observations[cameras[0]]) - 1 if every == 1 else len(actions)
     return Demonstration(
-        recording=recording, actions=tuple(actions[:seen]), labels=labels[:seen], observations=observations
+        recording=recording,
+        actions=tuple(actions[:seen]),
+        labels=labels[:seen],
+        observations=observations,
+        picture_every=every,
     )
 
 

@@ -34,18 +34,21 @@ def choose_images(
     """Return the indices of the images before every action and after the last, T + 1 by camera.
 
     Fewer where the recording ended before an image showed the last actions (LATEST_STEPS at most): nobody saw those.
+    With N = config.execute_steps > 1 they are the images before actions 0, N, 2 N, ... <= T, T // N + 1 by camera; then
+    the recording was made with so few, and none of them may be missing or late.
 
     Args:
         episode: when it started.
         applied: all applied actions in the order of their steps, those of nobody too.
         actions: the T >= 1 of them that count; between the first and the last no step of `applied` is missing.
         stamps_ns: int64 [n], ascending, the images of each camera.
-        config: one action per chunk.
+        config: as many actions per chunk as there are from one image to the next.
 
     Raises:
         NoImagesError: see LATEST_STEPS.
     """
-    period_ns = config.step_period_ns
+    period_ns, every = config.step_period_ns, config.execute_steps
+    latest_steps = LATEST_STEPS if every == 1 else 1
     episode = _without_first_pause(episode, applied, actions[0], period_ns)
     gate = ObservationGate(config, streams=tuple(stamps_ns))
     gate.start_episode(episode)
@@ -61,16 +64,22 @@ def choose_images(
         if action is not None:
             gate.put_action(action)
             due_ns = shown_from_ns(action, period_ns)
+        if step % every:
+            continue
         observation = _next_observation(gate, feeds)
         if observation is None:
-            if step == 0 or len(actions) - step >= LATEST_STEPS:
+            if step == 0 or every > 1 or len(actions) - step >= LATEST_STEPS:
                 raise NoImagesError(f"has no images for control step {step} of {len(actions)}")
             break
         late_ns = observation.frames.stamp_ns - due_ns
-        if late_ns > LATEST_STEPS * period_ns:
+        if late_ns > latest_steps * period_ns:
             raise NoImagesError(
-                f"has no images for control step {step}, the next are {late_ns / 1e9:.2f} s late: cameras must be at "
-                f"least as fast as the control rate, {1e9 / period_ns:g} Hz"
+                f"has no images for control step {step}, the next are {late_ns / 1e9:.2f} s late: "
+                + (
+                    f"cameras must be at least as fast as the control rate, {1e9 / period_ns:g} Hz"
+                    if every == 1
+                    else f"its metadata promises one per {every} control steps"
+                )
             )
         for name, stamps in stamps_ns.items():
             chosen[name].append(int(np.searchsorted(stamps, observation.frames[name].stamp_ns)))

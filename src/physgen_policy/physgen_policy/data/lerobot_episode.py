@@ -53,10 +53,16 @@ def lerobot_episode(path: Path, *, control_rate_hz: float, image_size: int = 0) 
         image_size: side of the images in pixels; 0 keeps the recorded size.
 
     Raises:
-        EpisodeRejectedError: see `read_demonstration`; also an episode without instruction or robot state.
+        EpisodeRejectedError: see `read_demonstration`; also an episode without instruction, without robot state, or
+            without a picture at every step.
     """
     shown = read_demonstration(path, control_rate_hz=control_rate_hz, cameras=CAMERAS)
     recording = shown.recording
+    if shown.picture_every > 1:
+        raise EpisodeRejectedError(
+            f"{path.name} has one picture per {shown.picture_every} control steps, and a LeRobot dataset needs one at "
+            "every step: collect it again without --picture-every"
+        )
     if not recording.instruction.strip():
         raise EpisodeRejectedError(f"{path.name} has no instruction, so there is no task to name")
     frames = len(shown.actions)

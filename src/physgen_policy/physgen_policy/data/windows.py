@@ -9,6 +9,9 @@ BEFORE it (Begin-of-Action where they are absent) and predicts the 24 actions AF
     frame  O_0       O_1       O_2
     past   BOA      [s,s+8)   [s+8,s+16)
     target [s,s+24) [s+8,s+32) ...
+
+An episode may have pictures of the steps 0, N, 2 N, ... only, where N divides 8. Then s is one of those, and so every
+frame within the episode has a picture.
 """
 
 from __future__ import annotations
@@ -34,7 +37,8 @@ class WindowArrays:
 
     past: float32 [P, 8, A]; boa: bool [P]; target: float32 [P, 24, A]; target_mask: bool [P, 24];
     plan: float32 [P, 16, A] (what a perfect previous prediction would have left over); plan_mask: bool [P];
-    frames: int64 [P + 1] control steps of the frames (the last one is the target of pack P - 1, clipped to the end);
+    frames: int64 [P + 1] control steps of the frames, all with a picture (the last one is the target of pack P - 1,
+    clipped to the episode's last picture);
     frame_mask: bool [P], whether the next frame of each pack exists.
     """
 
@@ -61,20 +65,22 @@ def draw_window(
     horizon: int,
     rng: np.random.Generator,
     aligned_fraction: float = 0.3,
+    picture_every: int = 1,
 ) -> Window:
-    """Draw a window of an episode with labels bool [T].
+    """Draw a window of an episode with labels bool [T] and a picture at every picture_every-th step.
 
     With probability aligned_fraction it starts as a rollout does: a whole number of chunks before the first label, for
     an episode may begin with a push (the rollout starts after it) or with the chunks of a policy in need of correction
-    (they are its context). Else it starts at any label.
+    (they are its context). Else it starts at any label. Only labels at steps with a picture count here.
 
     BOA is always used where fewer than `horizon` actions precede the window, and in half of the other cases, because
     a rollout whose context was restarted begins with it too.
     """
+    _check_pictures(horizon, picture_every)
     num_steps = len(labels)
-    shown = np.flatnonzero(labels)
+    shown = picture_every * np.flatnonzero(labels[::picture_every])
     if len(shown) == 0:
-        raise ValueError("an episode without a label has no training windows")
+        raise ValueError("an episode without a label (at a picture) has no training windows")
     start = int(shown[0]) % horizon if rng.random() < aligned_fraction else int(rng.choice(shown))
     boa = start < horizon or bool(rng.random() < 0.5)
     return Window(start, max_packs(num_steps, start, context_packs, horizon), boa)
@@ -87,6 +93,7 @@ def cut_window(
     horizon: int,
     num_chunks: int,
     idle: NDArray[np.float32],
+    picture_every: int = 1,
 ) -> WindowArrays:
     """Cut one window out of an episode's actions [T, A] (model units).
 
@@ -94,6 +101,11 @@ def cut_window(
     every target from the first step on that is no label (labels: bool [T]): what follows a push answers the push,
     which a prediction made before it cannot know.
     """
+    _check_pictures(horizon, picture_every)
+    if window.start % picture_every:
+        raise ValueError(
+            f"a window must start at a picture: start {window.start}, one per {picture_every} steps"
+        )
     num_steps, action_dim = actions.shape
     packs, span = window.num_packs, horizon * num_chunks
     filler = idle.copy()
@@ -114,8 +126,15 @@ def cut_window(
         else:
             past[n] = padded[step - horizon : step]
             plan_mask[n] = True
-    frames = np.minimum(window.start + horizon * np.arange(packs + 1), num_steps)
+    last_picture = num_steps - num_steps % picture_every
+    frames = np.minimum(window.start + horizon * np.arange(packs + 1), last_picture)
+    # A next frame within the episode has a picture: it is whole chunks after the start, which has one.
     frame_mask = window.start + horizon * np.arange(1, packs + 1) <= num_steps
     # The previous prediction covered steps [step - 8, step + 16); what it left unexecuted is [step, step + 16).
     plan = target[:, : span - horizon].copy()
     return WindowArrays(past, boa, target, target_mask, plan, plan_mask, frames, frame_mask)
+
+
+def _check_pictures(horizon: int, picture_every: int) -> None:
+    if picture_every < 1 or horizon % picture_every:
+        raise ValueError(f"pictures every {picture_every} steps miss the borders of chunks of {horizon}")

@@ -17,12 +17,16 @@ from physgen_policy.data.windows import Window, cut_window, draw_window
 
 @dataclass(frozen=True, slots=True)
 class EpisodeTensors:
-    """One episode: scaled latents float16 [T + 1, c, y, x], actions float32 [T, A] in model units, labels bool [T]."""
+    """One episode of T control steps with an image at the steps 0, N, 2 N, ... <= T, N = picture_every.
+
+    latents: float16 [T // N + 1, c, y, x], scaled; actions: float32 [T, A] in model units; labels: bool [T].
+    """
 
     latents: Tensor
     actions: NDArray[np.float32]
     labels: NDArray[np.bool_]
     instruction: str
+    picture_every: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,10 @@ def draw_windows(
     picked: list[tuple[EpisodeTensors, Window]] = []
     for rng in rngs:
         episode = episodes[int(np.searchsorted(ends, rng.integers(ends[-1]), side="right"))]
-        picked.append((episode, draw_window(episode.labels, context_packs, horizon, rng, aligned_fraction)))
+        window = draw_window(
+            episode.labels, context_packs, horizon, rng, aligned_fraction, episode.picture_every
+        )
+        picked.append((episode, window))
     return picked
 
 
@@ -68,10 +75,13 @@ def collate(
 ) -> ActionBatch:
     """Stack windows, padded to the longest one; padded packs repeat the last frame and are masked out."""
     packs = max(window.num_packs for _, window in picked)
-    cuts = [cut_window(e.actions, e.labels, w, horizon, num_chunks, idle) for e, w in picked]
+    cuts = [cut_window(e.actions, e.labels, w, horizon, num_chunks, idle, e.picture_every) for e, w in picked]
     # To fp32 one by one: under autocast a CPU cannot stack float16.
     latents = torch.stack(
-        [e.latents[_pad_frames(c.frames, packs)].float() for (e, _), c in zip(picked, cuts, strict=True)]
+        [
+            e.latents[_pad_frames(c.frames // e.picture_every, packs)].float()
+            for (e, _), c in zip(picked, cuts, strict=True)
+        ]
     )
 
     def stack(name: str) -> Tensor:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -42,10 +43,23 @@ def codec_fingerprint(codec: FrameCodec) -> str:
 
 def dataset_fingerprint(dataset: Dataset) -> str:
     """Hash of the dataset's index and of the size of every episode file."""
-    digest = hashlib.sha256((dataset.folder / "dataset.json").read_bytes())
+    digest = hashlib.sha256(_index_content(dataset))
     for entry in dataset.entries:
         digest.update(str((dataset.folder / entry["file"]).stat().st_size).encode())
     return digest.hexdigest()
+
+
+def _index_content(dataset: Dataset) -> bytes:
+    """The text of dataset.json, as format 2 would have it: what did not change must not be encoded again."""
+    text = (dataset.folder / "dataset.json").read_bytes()
+    index = json.loads(text)
+    if index["format"] == 2:
+        return text
+    index["format"] = 2
+    for entry in index["episodes"]:
+        if entry["picture_every"] == 1:
+            del entry["picture_every"]
+    return (json.dumps(index, indent=1) + "\n").encode()
 
 
 @torch.no_grad()
@@ -56,7 +70,9 @@ def dataset_latents(
     progress: Callable[[int, int], None],
     dtype: torch.dtype = torch.float32,
 ) -> list[Tensor]:
-    """float16 [T + 1, c, y, x] (scaled) of every episode, from the cache where it is complete.
+    """float16 [T // N + 1, c, y, x] (scaled) of every episode, from the cache where it is complete.
+
+    N is the episode's picture_every: latent k is of control step k * N.
 
     Args:
         dtype: of the arithmetic; in another type than float32 the encoder runs as it does when the policy acts.

@@ -96,6 +96,7 @@ class TrainingRun:
         # What one process computes and leaves on disk, the others read.
         with self.accelerator.main_process_first():
             networks = self._networks(datasets, embodiment, fitted)
+            _check_pictures(datasets, networks.config.action.horizon)
             episodes = self._episodes(datasets, networks.codec.to(self.device), networks.norm)
         order = np.random.default_rng(self.config.seed).permutation(len(episodes))
         held_out = set(order[: min(self.config.validation_episodes, len(episodes) // 5)].tolist())
@@ -226,8 +227,8 @@ class TrainingRun:
                 )
             for index, latent in enumerate(latents):
                 actions = norm.normalize(dataset.actions(index))
-                instruction = dataset.entries[index]["instruction"]
-                episodes.append(EpisodeTensors(latent, actions, dataset.labels(index), instruction))
+                instruction, every = dataset.entries[index]["instruction"], dataset.picture_every(index)
+                episodes.append(EpisodeTensors(latent, actions, dataset.labels(index), instruction, every))
         return episodes
 
     def _policy(self, networks: Networks, data: PolicyData, embodiment: Embodiment) -> Path:
@@ -356,6 +357,17 @@ def _merge(datasets: list[Dataset]) -> tuple[Embodiment, NormStats]:
         raise UserError("the datasets have different embodiments (cameras, image size, action space or rate)")
     actions = np.concatenate([d.actions(i) for d in datasets for i in range(len(d))])
     return merged[0], NormStats.fit(actions)
+
+
+def _check_pictures(datasets: list[Dataset], horizon: int) -> None:
+    """Every chunk must have a picture at its start, wherever a window with one begins."""
+    for dataset in datasets:
+        for every in {dataset.picture_every(index) for index in range(len(dataset))}:
+            if horizon % every:
+                raise UserError(
+                    f"{dataset.folder} has episodes with one picture per {every} control steps, which miss the borders "
+                    f"of this model's chunks of {horizon}"
+                )
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -44,11 +44,11 @@ def prediction_sample(
         past = None
         if n:
             past = torch.from_numpy(episode.actions[step - horizon : step])[None].to(device)
-        output = model.append(context, latents[step], past)
+        output = model.append(context, latents[step // episode.picture_every], past)
         latent = model.sample_frame(
             context, output.frame_hidden, ar_steps=AR_STEPS, denoise_steps=DENOISE_STEPS, generator=generator
         )
-        following = min(step + horizon, len(episode.actions))
+        following = min((step + horizon) // episode.picture_every, len(latents) - 1)
         real.append(codec.decode(latents[following])[0].cpu().numpy())
         imagined.append(codec.decode(latent.float())[0].cpu().numpy())
     return np.concatenate([np.concatenate(real, axis=1), np.concatenate(imagined, axis=1)])

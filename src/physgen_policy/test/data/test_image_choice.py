@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physgen_control.bags.serialize import CameraSpec, EpisodeBag
-from physgen_control.types import AppliedAction, Episode, EpisodePhase, Pose, RobotState, Source
+from physgen_control.bags.errors import BagError
+from physgen_control.bags.serialize import PICTURE_EVERY, CameraSpec, EpisodeBag
+from physgen_control.types import (
+    PICTURE_INTERVALS,
+    AppliedAction,
+    Episode,
+    EpisodePhase,
+    Limit,
+    Pose,
+    RobotState,
+    Source,
+)
 from physgen_policy.data.demonstration import EpisodeRejectedError, read_demonstration
 from physgen_policy.data.image_choice import LATEST_STEPS, NoImagesError, choose_images
 from physgen_policy.runtime.observation import GateConfig, shown_from_ns
@@ -121,11 +132,60 @@ def test_the_last_actions_that_no_image_shows_are_left_out() -> None:
         choose(actions, stamps[stamps < actions[16].stamp_ns])
 
 
-def write_bag(folder: Path, actions: list[AppliedAction]) -> Path:
+@given(st.integers(2, 40), st.sampled_from(PICTURE_INTERVALS), st.integers(0, 3))
+def test_fewer_pictures_are_those_of_their_steps(steps: int, every: int, more: int) -> None:
+    """Those of the steps 0, N, 2 N, ... of a recording that has them all, and no other recording is refused."""
+    actions = applied([TELEOP] * steps)
+    config = replace(CONFIG, execute_steps=every)
+    whole = START_NS + PERIOD_NS * np.arange(steps + 1, dtype=np.int64)
+    few = whole[:: max(1, every >> more)]
+    for stamps in (whole, few):
+        chosen = choose_images(EPISODE, actions, actions, dict.fromkeys(CAMERAS, stamps), config)
+        for camera in CAMERAS:
+            assert stamps[chosen[camera]].tolist() == whole[::every].tolist()
+
+
+@given(st.data(), st.integers(2, 40), st.sampled_from(PICTURE_INTERVALS[1:]))
+def test_none_of_the_few_pictures_may_be_missing(data: st.DataObject, steps: int, every: int) -> None:
+    """Not even the last: an image of another step would lie beside the actions."""
+    actions = applied([TELEOP] * steps)
+    stamps = START_NS + PERIOD_NS * np.arange(0, steps + 1, every, dtype=np.int64)
+    lost = data.draw(st.integers(0, len(stamps) - 1))
+    images = dict.fromkeys(CAMERAS, stamps) | {"wrist": np.delete(stamps, lost)}
+    with pytest.raises(NoImagesError, match=f"no images for control step {lost * every}"):
+        choose_images(EPISODE, actions, actions, images, replace(CONFIG, execute_steps=every))
+
+
+def test_only_a_bag_that_says_so_may_have_fewer_pictures(tmp_path: Path) -> None:
+    """A live recording whose cameras are as slow is refused as ever."""
+    actions = applied([TELEOP] * 22)
+    bag = write_bag(tmp_path / "said", actions, 4 * PERIOD_NS, every="4")
+    shown = read_demonstration(bag, control_rate_hz=20.0, cameras=CAMERAS)
+    assert (shown.picture_every, len(shown.actions), len(shown.labels)) == (4, 22, 22)
+    assert shown.observations["fixed"] == shown.observations["wrist"] == list(range(6))
+    silent = write_bag(tmp_path / "silent", actions, 4 * PERIOD_NS)
+    with pytest.raises(EpisodeRejectedError, match="at least as fast"):
+        read_demonstration(silent, control_rate_hz=20.0, cameras=CAMERAS)
+    wrong = write_bag(tmp_path / "wrong", actions, every="3")
+    with pytest.raises(BagError, match="says picture_every '3', expected one of 1, 2, 4, 8"):
+        read_demonstration(wrong, control_rate_hz=20.0, cameras=CAMERAS)
+
+
+def test_labels_without_a_picture_teach_nothing(tmp_path: Path) -> None:
+    actions = [replace(a, limits=Limit.DISTURBANCE) if a.step % 4 == 0 else a for a in applied([TELEOP] * 9)]
+    bag = write_bag(tmp_path, actions, 4 * PERIOD_NS, every="4")
+    with pytest.raises(EpisodeRejectedError, match="none of them where it shows what to do"):
+        read_demonstration(bag, control_rate_hz=20.0, cameras=CAMERAS)
+
+
+def write_bag(
+    folder: Path, actions: list[AppliedAction], camera_ns: int = PERIOD_NS // 2, every: str = ""
+) -> Path:
     cameras = {name: CameraSpec(frame_id=name) for name in CAMERAS}
     picture = np.zeros((8, 8, 3), np.uint8)
-    with EpisodeBag.open(folder / "bag", EPISODE, cameras, joint_prefix="fr3") as bag:
-        for stamp in image_stamps(len(actions), PERIOD_NS // 2).tolist():
+    extra = {PICTURE_EVERY: every} if every else {}
+    with EpisodeBag.open(folder / "bag", EPISODE, cameras, joint_prefix="fr3", extra=extra) as bag:
+        for stamp in image_stamps(len(actions), camera_ns).tolist():
             state = RobotState(
                 stamp_ns=stamp,
                 positions=np.zeros(7),

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from lerobot_package import load_with_lerobot
 
-from physgen_control.bags.serialize import CameraSpec, EpisodeBag
+from physgen_control.bags.serialize import PICTURE_EVERY, CameraSpec, EpisodeBag
 from physgen_control.types import AppliedAction, Episode, EpisodePhase, Limit, Pose, RobotState, Source
 from physgen_policy.commands.convert import main as convert
-from physgen_policy.data.dataset import DatasetError
+from physgen_policy.data.dataset import Dataset, DatasetError
 from physgen_policy.data.lerobot_episode import lerobot_episode
 from physgen_policy.data.lerobot_features import CAMERAS, STATE_NAMES, image_key
 from physgen_policy.data.lerobot_stats import image_stats, merge_stats, sampled_images, vector_stats
@@ -55,6 +55,7 @@ def state(step: int) -> RobotState:
 def write_bag(path: Path, steps: int, *, seed: int = 0, instruction: str = "push", **options: Any) -> Path:
     size = options.pop("size", 32)
     outcome = options.pop("outcome", EpisodePhase.SUCCESS)
+    every = int(options.get("extra", {}).get(PICTURE_EVERY, 1))
     episode = Episode(
         episode_id=path.name,
         task="PushCube-v1",
@@ -68,7 +69,8 @@ def write_bag(path: Path, steps: int, *, seed: int = 0, instruction: str = "push
     with EpisodeBag.open(path, episode, cameras, joint_prefix="fr3", **options) as bag:
         for step in range(steps + 1):
             now = START_NS + step * PERIOD_NS
-            bag.add_observation(now, picture("fixed", step, size), picture("wrist", step, size), state(step))
+            seen = [picture(camera, step, size) if step % every == 0 else None for camera in CAMERAS]
+            bag.add_observation(now, *seen, state(step))
             if step < steps:
                 numbers = np.random.default_rng((seed, step)).normal(size=7).astype(np.float32)
                 bag.add_applied(
@@ -210,6 +212,23 @@ def test_files_end_at_their_size_and_episodes_find_theirs(bags: Path, tmp_path: 
         assert set(data["episode_index"].to_pylist()) == {number}
         assert (tmp_path / "d" / key / f"chunk-000/file-{episode[f'{key}/file_index']:03d}.mp4").is_file()
     assert len({episode["data/file_index"] for episode in episodes}) == 3
+
+
+def test_a_recording_with_fewer_pictures_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row of a LeRobot dataset is a control step with its images; the own format takes such bags."""
+    write_bag(tmp_path / "bags" / "sparse", 12, extra={PICTURE_EVERY: "4"})
+    words = [str(tmp_path / "bags"), "--out"]
+    with pytest.raises(DatasetError, match="no usable episode"):
+        convert([*words, str(tmp_path / "lerobot"), "--format", "lerobot"])
+    assert (
+        "left out: sparse has one picture per 4 control steps, and a LeRobot dataset needs one at every step: "
+        "collect it again without --picture-every" in capsys.readouterr().out
+    )
+    assert convert([*words, str(tmp_path / "own"), "--image-size", "32"]) == 0
+    own = Dataset(tmp_path / "own")
+    assert (own.picture_every(0), len(own.actions(0)), len(own.images(0))) == (4, 12, 4)
 
 
 def test_bad_input_is_a_sentence_and_leaves_nothing(bags: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from physgen_control.types import PICTURE_INTERVALS
 from physgen_policy.data.windows import Window, cut_window, draw_window, max_packs
 
 HORIZON, CHUNKS = 8, 3
@@ -96,3 +97,63 @@ def test_windows_meet_labels(led: int, labelled: int, seed: int, aligned: float)
 def test_an_episode_without_a_label_is_refused() -> None:
     with pytest.raises(ValueError, match="without a label"):
         draw_window(np.zeros(9, bool), 5, HORIZON, np.random.default_rng(0))
+
+
+labels_of_any_episode = st.lists(st.booleans(), min_size=1, max_size=90).map(lambda flags: np.array(flags))
+
+
+@given(labels=labels_of_any_episode, seed=st.integers(0, 10_000), aligned=st.sampled_from([0.0, 0.3, 1.0]))
+def test_with_a_picture_at_every_step_nothing_else_is_drawn(
+    labels: np.ndarray, seed: int, aligned: float
+) -> None:
+    """The rule in the words of the time when there always was one: the same windows of the same random numbers."""
+    labels[-1] = True
+    rng, expected = np.random.default_rng(seed), np.random.default_rng(seed)
+    window = draw_window(labels, 5, HORIZON, rng, aligned)
+    shown = np.flatnonzero(labels)
+    start = int(shown[0]) % HORIZON if expected.random() < aligned else int(expected.choice(shown))
+    boa = start < HORIZON or bool(expected.random() < 0.5)
+    assert window == Window(start, max_packs(len(labels), start, 5, HORIZON), boa)
+    assert rng.bit_generator.state == expected.bit_generator.state
+    cut = cut_window(numbered_actions(len(labels)), labels, window, HORIZON, CHUNKS, IDLE)
+    steps = start + HORIZON * np.arange(window.num_packs + 1)
+    assert cut.frames.tolist() == np.minimum(steps, len(labels)).tolist()
+
+
+@given(
+    labels=labels_of_any_episode,
+    every=st.sampled_from(PICTURE_INTERVALS),
+    packs=st.integers(1, 5),
+    seed=st.integers(0, 10_000),
+    aligned=st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_every_frame_of_a_window_has_a_picture(
+    labels: np.ndarray, every: int, packs: int, seed: int, aligned: float
+) -> None:
+    """Whatever the episode's length; and what is no picture of the next chunk's border is masked."""
+    labels[::every][-1] = True
+    num_steps = len(labels)
+    window = draw_window(labels, packs, HORIZON, np.random.default_rng(seed), aligned, every)
+    cut = cut_window(numbered_actions(num_steps), labels, window, HORIZON, CHUNKS, IDLE, every)
+    assert window.start % every == 0 and 1 <= window.num_packs <= packs
+    assert (cut.frames % every == 0).all()
+    assert (cut.frames // every < num_steps // every + 1).all()
+    steps = window.start + HORIZON * np.arange(window.num_packs + 1)
+    assert (cut.frames[:-1] == steps[:-1]).all()
+    assert cut.frame_mask.tolist() == (steps[1:] <= num_steps).tolist()
+    assert cut.frames[-1] == (steps[-1] if cut.frame_mask[-1] else num_steps // every * every)
+    if not aligned:
+        assert labels[window.start]
+
+
+def test_windows_never_begin_between_pictures() -> None:
+    """An episode that was pushed for three steps is entered at its next picture."""
+    labels = np.arange(30) >= 3
+    aligned = draw_window(labels, 5, HORIZON, np.random.default_rng(0), 1.0, 4)
+    assert aligned == Window(4, 4, True)
+    with pytest.raises(ValueError, match="start at a picture"):
+        cut_window(numbered_actions(30), labels, Window(3, 1, True), HORIZON, CHUNKS, IDLE, 4)
+    with pytest.raises(ValueError, match="miss the borders of chunks of 8"):
+        draw_window(labels, 5, HORIZON, np.random.default_rng(0), 1.0, 3)
+    with pytest.raises(ValueError, match="without a label"):
+        draw_window(np.arange(9) % 8 == 1, 5, HORIZON, np.random.default_rng(0), 1.0, 8)

@@ -13,6 +13,7 @@ from model_windows import mini_config
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from physgen_control.errors import UserError
 from physgen_policy.data.dataset import DatasetWriter, EpisodeRecord
 from physgen_policy.embodiment import Embodiment
 from physgen_policy.training import run as training_run
@@ -30,7 +31,7 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_episodes(tmp_path_factory.mktemp("dataset"), 3)
 
 
-def write_episodes(folder: Path, count: int) -> Path:
+def write_episodes(folder: Path, count: int, picture_every: int = 1) -> Path:
     """Short episodes whose images and actions say where they are in the episode."""
     height, width = mini_config().nova.image_size
     writer = DatasetWriter(
@@ -44,7 +45,7 @@ def write_episodes(folder: Path, count: int) -> Path:
         actions[:, 6] = -1.0
         writer.add(
             EpisodeRecord(
-                images=images,
+                images=images[::picture_every],
                 actions=actions,
                 labels=np.ones(12, bool),
                 intervention=np.zeros(12, bool),
@@ -53,6 +54,7 @@ def write_episodes(folder: Path, count: int) -> Path:
                 instruction="push",
                 success=True,
                 source=str(seed),
+                picture_every=picture_every,
             )
         )
     writer.finish()
@@ -141,3 +143,10 @@ def test_what_the_model_imagines_is_shown(config: TrainConfig, tmp_path: Path) -
     (event,) = events.Images("prediction")
     assert event.step == 1
     np.testing.assert_array_equal(iio.imread(event.encoded_image_string), shown)
+
+
+def test_pictures_must_meet_the_chunks_of_the_model(config: TrainConfig, tmp_path: Path) -> None:
+    """Its chunks are three steps long: with a picture at every second step most of their starts were not seen."""
+    data = write_episodes(tmp_path / "pairs", 3, picture_every=2)
+    with pytest.raises(UserError, match=r"one picture per 2 control steps, which miss .* chunks of 3"):
+        training_run.TrainingRun(replace(config, dataset=(str(data),)), resume=False).fit()

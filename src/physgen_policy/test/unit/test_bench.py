@@ -145,6 +145,38 @@ def test_samplers_are_compared_on_a_dataset(tmp_path):
         bench_policy.main(["--dataset", str(tmp_path)])
 
 
+def test_samplers_are_compared_on_the_same_frames_of_fewer_pictures(tmp_path):
+    """An episode with a picture per four control steps shows the starts of its chunks all the same."""
+    checkpoint = load_tiny(tmp_path)
+    random = np.random.default_rng(0)
+    images = random.integers(0, 256, (21, VIEW, 2 * VIEW, 3), dtype=np.uint8)
+    actions = random.uniform(-0.01, 0.01, (20, 7)).astype(np.float32)
+    rows = []
+    for every in (1, 4):
+        writer = DatasetWriter(tmp_path / str(every), tiny_embodiment())
+        writer.add(
+            EpisodeRecord(
+                images=images[::every],
+                actions=actions,
+                labels=np.ones(20, bool),
+                intervention=np.zeros(20, bool),
+                task="PushCube-v1",
+                seed=0,
+                instruction="push",
+                success=True,
+                source="0",
+                picture_every=every,
+            )
+        )
+        writer.finish()
+        with torch.inference_mode():
+            rows.append(list(quality._windows(checkpoint, Dataset(tmp_path / str(every)), 1)))
+    ((memory, chunks, labels),), ((few_memory, few_chunks, few_labels),) = rows
+    assert torch.equal(few_memory, memory)
+    np.testing.assert_array_equal(few_chunks, chunks)
+    np.testing.assert_array_equal(few_labels, labels)
+
+
 @pytest.mark.parametrize("words", [["--iterations", "0"], ["--denoise-steps", "0"], ["--threads", "-1"]])
 def test_impossible_arguments_are_refused(words):
     """One sentence that names the argument, before anything is built."""
