@@ -14,6 +14,7 @@ def mini_config(**changes) -> ModelConfig:
     """Window of 6 text tokens and 5 packs of 4 frame + 3 action tokens."""
     action = {
         "plan_conditioning": True,
+        "past_actions": True,
         "memory_frames": False,
         "attention": "bidirectional",
         "prediction": "epsilon",

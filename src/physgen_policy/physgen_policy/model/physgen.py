@@ -63,6 +63,8 @@ class PhysGen(nn.Module):
         index = torch.arange(first_pack, first_pack + num_packs, device=latents.device, dtype=torch.float32)
         time = self.nova.video_pos_embed((index + 1) * self.config.time_scale)
         frames = self.nova.frame_tokens(latents.to(self.action_tokenizer.slot.dtype), time)
+        if not self.config.action.past_actions:
+            boa = torch.ones_like(boa)
         # A missing chunk may hold any number, even NaN: it must not reach the tokens at all.
         known = past_actions.masked_fill(boa[..., None, None], 0.0)
         begin = self.action_tokenizer.boa + self.action_tokenizer.slot

@@ -77,6 +77,21 @@ def test_where_a_pack_begins_its_actions_are_ignored(model, windows):
     assert torch.equal(before.action_hidden, after.action_hidden)
 
 
+def test_a_model_without_past_actions_sees_frames_alone(build_model):
+    """`past_actions: false`: no executed action enters any pack, on the whole window or pack by pack."""
+    _, model, windows = build_model(past_actions=False)
+    before = hidden(model, windows)
+    after = hidden(model, replace(windows, past_actions=windows.past_actions * torch.nan))
+    assert torch.equal(before.action_hidden, after.action_hidden)
+    assert torch.equal(before.frame_hidden, after.frame_hidden)
+    context = model.start(model.text_tokens(windows.text_states, windows.text_lengths))
+    for pack in range(5):
+        past = None if pack == 0 else windows.past_actions[:, pack]
+        with torch.no_grad():
+            out = model.append(context, windows.latents[:, pack], past)
+        torch.testing.assert_close(out.action_hidden, before.action_hidden[:, pack], atol=1e-5, rtol=1e-5)
+
+
 def test_a_row_does_not_depend_on_its_neighbours(model, windows):
     """Replacing the second window leaves the first one's outputs bit for bit."""
     before = hidden(model, windows)
