@@ -111,9 +111,9 @@ class ActionConfig:
     attention: how noisy actions see each other. plan_*: the unexecuted lookahead of the previous step as extra
     memory (noise standard deviation in normalised units and drop probability apply in training only).
     memory_frames: cross-attention also reads the frame slots of the current pack.
-    past_actions: whether packs carry the executed actions. False: every pack carries Begin-of-Action, and frames alone tell
-    what happened; a small model without pretraining otherwise continues a motion instead of looking (de Haan et al. 2019,
-    arXiv 1905.11979).
+    past_actions: whether packs carry the executed actions. False: every pack carries Begin-of-Action, and frames alone
+    tell what happened; a small model without pretraining otherwise continues a motion instead of looking (de Haan et
+    al. 2019, arXiv 1905.11979).
     prediction: what the head predicts: the noise (as published), or v = sqrt(a) noise - sqrt(1 - a) clean (Salimans
     and Ho 2022), which weighs the clean action at high noise and so learns what the images mean much sooner; or
     "bins": nothing is denoised, every number is classified into one of `bins` equal bins (model/action_bins.py).
