@@ -9,11 +9,18 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, pixel_unshuffle
 
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.training.config import CodecStage
 from physgen_policy.training.optim import learning_rate_at
+
+READOUT_CELLS = 2
+"""Quarters of a latent's cell along each axis whose colour is read out."""
+
+SMALLEST_VARIANCE = 1e-6
+"""Directions of less variance than this share of the largest are not blown up by whitening."""
 
 CodecProgress = Callable[[int, dict[str, float]], None]
 
@@ -48,10 +55,24 @@ def to_unit_range(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
+def colour_readout(vae: AutoencoderKL) -> nn.Conv2d:
+    """Linear map from a latent to the mean colours of its cell's quarters, [b, c, y, x] -> [b, 12, y, x]."""
+    return nn.Conv2d(vae.config.latent_channels, 3 * READOUT_CELLS**2, 1)
+
+
+def cell_colours(pixels: Tensor, stride: int) -> Tensor:
+    """Mean colours of the quarters of every latent's cell: [b, 3, y, x] -> [b, 12, y / stride, x / stride]."""
+    return pixel_unshuffle(avg_pool2d(pixels, stride // READOUT_CELLS), READOUT_CELLS)
+
+
 def codec_loss(
-    vae: AutoencoderKL, pixels: Tensor, stage: CodecStage, generator: torch.Generator
+    vae: AutoencoderKL,
+    pixels: Tensor,
+    stage: CodecStage,
+    generator: torch.Generator,
+    readout: nn.Conv2d | None = None,
 ) -> dict[str, Tensor]:
-    """L1 and squared error on pixels, L1 on image gradients (edges of small objects), KL to a unit Gaussian.
+    """L1 and squared error on pixels, L1 on image gradients (edges of small objects), KL to a unit Gaussian, readout.
 
     Pixels that differ from the image's mean colour count more: the arm and the objects fill a small part of the view.
     """
@@ -69,7 +90,14 @@ def codec_loss(
     edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
     divergence = 0.5 * (mean.square() + logvar.exp() - 1.0 - logvar).mean()
     total = reconstruction + stage.edge_weight * edges + stage.kl_weight * divergence
-    return {"total": total, "reconstruction": reconstruction, "edges": edges, "kl": divergence}
+    losses = {"reconstruction": reconstruction, "edges": edges, "kl": divergence}
+    if readout is not None:
+        stride = pixels.shape[-1] // mean.shape[-1]
+        missed = (readout(mean).float() - cell_colours(pixels, stride)).square()
+        weight = avg_pool2d(saliency, stride)
+        losses["readout"] = (missed * weight).mean() / weight.mean()
+        total = total + stage.readout_weight * losses["readout"]
+    return {"total": total, **losses}
 
 
 def train_codec(
@@ -85,7 +113,9 @@ def train_codec(
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
     vae.train().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=stage.learning_rate, weight_decay=1e-4)
+    readout = colour_readout(vae) if stage.readout_weight > 0.0 else None
+    trained = [*vae.parameters(), *(readout.parameters() if readout is not None else ())]
+    optimizer = torch.optim.AdamW(trained, lr=stage.learning_rate, weight_decay=1e-4)
     for step in range(stage.steps):
         lr = learning_rate_at(
             step, steps=stage.steps, warmup_steps=50, peak=stage.learning_rate, floor=stage.learning_rate / 50
@@ -102,13 +132,44 @@ def train_codec(
         with torch.autocast(
             "cpu", dtype=autocast_dtype or torch.bfloat16, enabled=autocast_dtype is not None
         ):
-            losses = codec_loss(vae, pixels, stage, generator)
+            losses = codec_loss(vae, pixels, stage, generator, readout)
         optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         progress(step + 1, {key: float(value.detach()) for key, value in losses.items()} | {"lr": lr})
+    if stage.whiten:
+        whiten(vae, pool, rng)
     return measure_scale(vae, pool, rng)
+
+
+@torch.no_grad()
+def whiten(vae: AutoencoderKL, pool: FramePool, rng: np.random.Generator) -> None:
+    """Change the basis of the latents so that their mean is 0 and their covariance the identity; images stay the same.
+
+    The 1x1 convolutions after the encoder and before the decoder take the change up. The posterior's variance, which is
+    diagonal in the old basis only, becomes its mean over frames. An autoencoder puts what it learned first into a few
+    directions: without this their spread may be a hundred times that of others, and what follows is slow to see those.
+    """
+    vae.eval()
+    posteriors = [vae.encode(pool.draw(32, rng)).latent_dist for _ in range(8)]
+    means = torch.cat([p.mean.flatten(2).transpose(1, 2).flatten(0, 1) for p in posteriors]).double()
+    centre, covariance = means.mean(0), torch.cov(means.T)
+    values, vectors = torch.linalg.eigh(covariance)
+    values = values.clamp(min=float(values.max()) * SMALLEST_VARIANCE)
+    forward = vectors @ torch.diag(values.rsqrt()) @ vectors.T  # the whitening nearest to the old basis
+    backward = vectors @ torch.diag(values.sqrt()) @ vectors.T
+    spread = torch.stack([p.var.mean((0, 2, 3)) for p in posteriors]).mean(0).double()
+    count = len(centre)
+    encoder, decoder = vae.quant_conv, vae.post_quant_conv
+    weight, bias = encoder.weight.double(), encoder.bias.double()
+    weight[:count] = torch.einsum("ij,jkyx->ikyx", forward, weight[:count])
+    bias[:count] = forward @ (bias[:count] - centre)
+    weight[count:], bias[count:] = 0.0, (forward.square() @ spread).log()
+    encoder.weight.copy_(weight)
+    encoder.bias.copy_(bias)
+    decoder.bias.add_(torch.einsum("ijyx,j->i", decoder.weight.double(), centre).to(decoder.bias.dtype))
+    decoder.weight.copy_(torch.einsum("ijyx,jk->ikyx", decoder.weight.double(), backward))
 
 
 @torch.no_grad()

@@ -27,6 +27,9 @@ class CodecStage:
 
     kl_weight: weight of the KL term per latent number; edge_weight: weight of the image-gradient L1 term;
     squared_weight: weight of the squared error, so that small things of a strong colour count more than faint texture.
+    readout_weight: weight of a linear map from each latent to the colours of the four quarters of its cell, which is
+    trained along and thrown away: what a linear patch embedding is to see must be linear in the latents.
+    whiten: give latents zero mean, unit variance and no correlation, by a change of basis inside the autoencoder.
     crop: side of random training crops [pixels], 0 = whole frames; the codec is convolutional, so crops cost less
     and show as much. whole_fraction: share of steps at the end on whole frames, with a quarter of the batch.
     init_from: codec folder of a run, or a checkpoint, whose codec is taken; a run with policy.init_from has that one's.
@@ -40,6 +43,8 @@ class CodecStage:
     kl_weight: float = 1e-4
     edge_weight: float = 1.0
     squared_weight: float = 0.0
+    readout_weight: float = 0.0
+    whiten: bool = False
     crop: int = 64
     whole_fraction: float = 0.2
     init_from: str = ""
@@ -164,6 +169,11 @@ class TrainConfig:
             )
         if min(self.policy.lora_rank, self.policy.lora_alpha) < 0:
             raise TrainConfigError("`policy.lora_rank` and `policy.lora_alpha` must not be negative")
+        if self.codec.whiten and self.policy.init_from and not fitting:
+            raise TrainConfigError(
+                "`codec.whiten` changes what every latent means, which the networks of `policy.init_from` do not know; "
+                "leave it out or set `policy.init_parts: fitting`"
+            )
         if self.policy.init_from and self.codec.init_from and not fitting:
             raise TrainConfigError(
                 "`policy.init_from` brings the codec its latents were made with; leave `codec.init_from` empty"

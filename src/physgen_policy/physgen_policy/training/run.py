@@ -206,7 +206,7 @@ class TrainingRun:
                 autocast_dtype=self.autocast_dtype,
                 progress=report,
             )
-        if taken is not None:
+        if taken is not None and not self.config.codec.whiten:
             scale = config.vae.scaling_factor  # what follows the codec is used to it
         folder.mkdir(parents=True, exist_ok=True)
         save_file({k: v.contiguous() for k, v in codec.state_dict().items()}, folder / "codec.safetensors")
