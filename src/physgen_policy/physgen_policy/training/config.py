@@ -56,7 +56,9 @@ class PolicyStage:
     """Training of the transformer and both heads.
 
     batch_size: windows per step over all processes together. learning_rate is reached after warmup_steps and falls
-    along a cosine to min_learning_rate at `steps`. obs_loss_weight: weight of L_obs against L_act; L_obs is computed
+    along a cosine to min_learning_rate at `steps`. muon_learning_rate: peak rate of Muon, which then trains the
+    matrices within blocks while AdamW trains the rest (0 = AdamW alone; 0.02 is a good start for a model from
+    scratch); it falls in proportion. obs_loss_weight: weight of L_obs against L_act; L_obs is computed
     every obs_loss_every steps (it costs most). latent_noise: std of Gaussian noise on the input latents [latent
     units]. waypoint_weight: weight of the auxiliary regression of future displacements (training/waypoints.py); 0
     leaves it out. aligned_fraction: share of windows that start where the episode's demonstration starts.
@@ -78,6 +80,7 @@ class PolicyStage:
     batch_size: int = 32
     learning_rate: float = 1e-3
     min_learning_rate: float = 1e-5
+    muon_learning_rate: float = 0.0
     warmup_steps: int = 200
     weight_decay: float = 0.02
     clip_norm: float = 1.0
@@ -162,6 +165,10 @@ class TrainConfig:
         if self.policy.tuning == "lora" and not self.policy.init_from:
             raise TrainConfigError(
                 "`policy.tuning: lora` adapts a trained model; name it in `policy.init_from`"
+            )
+        if self.policy.tuning == "lora" and self.policy.muon_learning_rate > 0:
+            raise TrainConfigError(
+                "`policy.muon_learning_rate` is for whole matrices; leave it 0 with `policy.tuning: lora`"
             )
         if not self.policy.train_text_encoder and not self.policy.init_from:
             raise TrainConfigError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optimiser groups, the learning-rate schedule as a pure function of the step, and the moving average of weights."""
+"""Optimisers and their groups, the learning-rate schedule as a pure function of the step, the average of weights."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import nn
+from torch.optim import AdamW, Muon, Optimizer
 
 
 def learning_rate_at(step: int, *, steps: int, warmup_steps: int, peak: float, floor: float) -> float:
@@ -18,15 +19,40 @@ def learning_rate_at(step: int, *, steps: int, warmup_steps: int, peak: float, f
     return floor + (peak - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def parameter_groups(modules: Iterable[nn.Module], weight_decay: float) -> list[dict[str, object]]:
-    """Two groups: matrices and kernels decay; norms, biases, tokens and tables do not."""
+def build_optimizers(
+    module: nn.Module, *, learning_rate: float, muon_learning_rate: float, weight_decay: float
+) -> list[Optimizer]:
+    """AdamW for everything, or AdamW and Muon (Jordan et al. 2024) for the matrices within blocks.
+
+    Each group's peak learning rate is its `initial_lr`.
+
+    Args:
+        muon_learning_rate: spectral norm of one update of a square matrix; 0 leaves Muon out.
+    """
+    names = {id(p): name for name, p in module.named_parameters()}
+    hidden: list[nn.Parameter] = []
     decay: list[nn.Parameter] = []
     rest: list[nn.Parameter] = []
-    for module in modules:
-        for parameter in module.parameters():
-            if parameter.requires_grad:
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            if muon_learning_rate > 0 and _is_hidden(names[id(parameter)], parameter):
+                hidden.append(parameter)
+            else:
                 (decay if _is_matrix(parameter) else rest).append(parameter)
-    return [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    groups = [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
+    optimizers: list[Optimizer] = [AdamW(groups, lr=learning_rate, betas=(0.9, 0.95))]
+    if hidden:
+        optimizers.append(Muon(hidden, lr=muon_learning_rate, weight_decay=weight_decay))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+    return optimizers
+
+
+def _is_hidden(name: str, parameter: nn.Parameter) -> bool:
+    """A matrix between two hidden layers. Modulations begin at zero on purpose; Muon would open them at full speed."""
+    inside = "blocks." in name and "modulation" not in name and "norm" not in name
+    return inside and parameter.ndim == 2 and _is_matrix(parameter)
 
 
 def _is_matrix(parameter: nn.Parameter) -> bool:

@@ -27,10 +27,11 @@ from physgen_policy.sampling.solver import SamplerConfig
 from physgen_policy.training.batches import ActionBatch, EpisodeTensors, collate, draw_windows, idle_action
 from physgen_policy.training.config import Objective, PolicyStage
 from physgen_policy.training.flops import StepShape, Trained, step_flops
-from physgen_policy.training.optim import WeightAverage, learning_rate_at, parameter_groups
+from physgen_policy.training.optim import WeightAverage, build_optimizers, learning_rate_at
 from physgen_policy.training.text_states import TextSource
 from physgen_policy.training.waypoints import WaypointHead
 
+STATE_PREFIXES = ("optimizer", "muon")  # of the moments in the resume file, in the order of build_optimizers
 PolicyProgress = Callable[[int, dict[str, float]], None]
 
 
@@ -139,10 +140,13 @@ class PolicyTrainer:
                 f"policy.batch_size {stage.batch_size} cannot be shared by {accelerator.num_processes} processes"
             )
         self.module = PolicyLoss(model, text, stage.obs_loss_weight, stage.waypoint_weight, stage.objective)
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups([self.module], stage.weight_decay), lr=stage.learning_rate, betas=(0.9, 0.95)
+        optimizers = build_optimizers(
+            self.module,
+            learning_rate=stage.learning_rate,
+            muon_learning_rate=stage.muon_learning_rate,
+            weight_decay=stage.weight_decay,
         )
-        self.wrapped, self.optimizer = accelerator.prepare(self.module, self.optimizer)
+        self.wrapped, *self.optimizers = accelerator.prepare(self.module, *optimizers)
         trained: dict[str, nn.Module] = {"model": model}
         if isinstance(text, nn.Module):
             trained["text_encoder"] = text
@@ -168,16 +172,18 @@ class PolicyTrainer:
             peak=stage.learning_rate,
             floor=stage.min_learning_rate,
         )
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        for group in self._groups():
+            group["lr"] = lr * group["initial_lr"] / stage.learning_rate
         self.module.train()
         with self.accelerator.autocast():
             terms = self.wrapped(batch, random, frames)
         total, report = self._combine(terms)
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(total)
         norm = self.accelerator.clip_grad_norm_(self.module.parameters(), stage.clip_norm)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.average.update()
         self.step += 1
         if not np.isfinite(report["total"]):
@@ -186,6 +192,10 @@ class PolicyTrainer:
             )
         work = step_flops(self.config, StepShape.of(batch, frames, self.config), self.trained)
         return report | {"lr": lr, "grad_norm": float(norm), "flops": sum(work.values())}
+
+    def _groups(self) -> Iterator[dict[str, Any]]:
+        for optimizer in self.optimizers:
+            yield from optimizer.param_groups
 
     def _combine(self, terms: dict[str, Term]) -> tuple[Tensor, dict[str, float]]:
         """What this process minimises, and the losses of the whole batch.
@@ -284,10 +294,10 @@ class PolicyTrainer:
             if v.requires_grad
         }
         tensors |= {f"average.{k}": v.contiguous() for k, v in self.average.shadow.items()}
-        state = self.optimizer.state_dict()["state"]
-        for index, moments in state.items():
-            for key, value in moments.items():
-                tensors[f"optimizer.{index}.{key}"] = torch.as_tensor(value).contiguous()
+        for prefix, optimizer in zip(STATE_PREFIXES, self.optimizers, strict=False):
+            for index, moments in optimizer.state_dict()["state"].items():
+                for key, value in moments.items():
+                    tensors[f"{prefix}.{index}.{key}"] = torch.as_tensor(value).contiguous()
         tensors["step"] = torch.tensor([self.step, self.average.step])
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / "state.safetensors.partial"
@@ -312,11 +322,12 @@ class PolicyTrainer:
         self.module.load_state_dict({k: v for k, v in weights.items() if k in trained}, strict=False)
         for key, value in part("average.").items():
             self.average.shadow[key].copy_(value)
-        moments: dict[int, dict[str, Any]] = {}
-        for key, value in part("optimizer.").items():
-            index, name = key.split(".", 1)
-            moments.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        for prefix, optimizer in zip(STATE_PREFIXES, self.optimizers, strict=False):
+            moments: dict[int, dict[str, Any]] = {}
+            for key, value in part(f"{prefix}.").items():
+                index, name = key.split(".", 1)
+                moments.setdefault(int(index), {})[name] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         self.step, self.average.step = (int(v) for v in tensors["step"])
 
 

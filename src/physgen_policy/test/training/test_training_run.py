@@ -82,7 +82,11 @@ def config(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tr
     )
 
 
-def test_resumed_training_equals_uninterrupted_training(config: TrainConfig, tmp_path: Path) -> None:
+@pytest.mark.parametrize("muon_learning_rate", [0.0, 0.02])
+def test_resumed_training_equals_uninterrupted_training(
+    config: TrainConfig, tmp_path: Path, muon_learning_rate: float
+) -> None:
+    config = replace(config, policy=replace(config.policy, muon_learning_rate=muon_learning_rate))
     whole = training_run.TrainingRun(config, resume=False).fit()
     parts = replace(
         config,
