@@ -50,7 +50,7 @@ class CollectionConfig:
     tail_steps: control steps recorded after the first success, so that the data says what to do then.
     led_chunks: most chunks that the leading policy executes before the expert takes over; each episode draws its
     number, at least 1. max_steps: 0 means the task's default. picture_every: the world is drawn before control steps
-    0, N, 2 N, ... only, and observations between them are recorded without pictures.
+    0, N, 2 N, ... only, and observations between them are recorded without pictures; disturbances end before a picture.
     """
 
     disturbance: DisturbanceConfig = field(default_factory=DisturbanceConfig)
@@ -91,7 +91,7 @@ class Collector:
         self._world, self._expert, self._config = world, expert, config
         self._leader = leader
         self._core = ControllerCore(controller)
-        self._disturbance = Disturbance(config.disturbance)
+        self._disturbance = Disturbance(config.disturbance, ends_every=config.picture_every)
         self._clock = EpisodeClock(world.spec.control_period_ns)
 
     def collect(self, seed: int, folder: Path) -> CollectedEpisode:

@@ -4,6 +4,9 @@
 Disturbances come in bursts with undisturbed stretches between them. White noise on every step would teach nothing a
 chunk could know: the expert answers each push in the next step, and a policy that commits to 8 actions cannot foresee
 that answer. Steps of a burst are flagged (Limit.DISTURBANCE) and are never labels; see cut_window of physgen_policy.
+
+What follows a picture is a label up to the first push only. Where there is a picture at every N-th step, bursts
+therefore end right before one: a burst that goes on at a picture would leave it without any label.
 """
 
 from __future__ import annotations
@@ -46,30 +49,42 @@ class Disturbance:
     A gripper opened by chance teaches nothing but dropping.
     """
 
-    def __init__(self, config: DisturbanceConfig) -> None:
+    def __init__(self, config: DisturbanceConfig, ends_every: int = 1) -> None:
+        """ends_every: bursts end before the steps 0, N, 2 N, ... only; they begin later for it, never last longer."""
         self.config = config
+        self.ends_every = ends_every
         self._push: Float64Array = np.zeros(3)
-        self._left = 0
+        self._step = self._wait = self._left = 0
 
     def reset(self, rng: np.random.Generator) -> None:
         """Start an episode, possibly with a burst away from the usual start pose."""
+        self._step = 0
         self._begin(int(rng.integers(0, self.config.start_steps + 1)), rng)
 
     def apply(self, action: Float32Array, rng: np.random.Generator) -> Float32Array | None:
         """The action to execute instead of `action` (canonical, float32 [7]); None where nothing disturbs."""
         config = self.config
+        self._step += 1
         if self._left == 0 and config.probability > 0.0 and rng.random() < config.probability:
-            self._begin(int(rng.integers(1, config.longest + 1)), rng)
+            self._begin(int(rng.integers(1, config.longest + 1)), rng, passed=self._step - 1)
         if self._left == 0:
+            return None
+        if self._wait > 0:
+            self._wait -= 1
             return None
         self._left -= 1
         executed = action.copy()
         executed[:3] += self._push.astype(np.float32)
         return executed
 
-    def _begin(self, steps: int, rng: np.random.Generator) -> None:
-        """A random mostly horizontal push that may rise but never presses the hand into the table."""
+    def _begin(self, steps: int, rng: np.random.Generator, passed: int = 0) -> None:
+        """A random mostly horizontal push that may rise but never presses the hand into the table.
+
+        Args:
+            passed: control steps of the episode before this one.
+        """
         self._left = steps
+        self._wait = -(passed + steps) % self.ends_every
         vector = rng.normal(0.0, 1.0, 3)
         vector[2] = abs(vector[2]) * 0.5
         size = self.config.size * rng.uniform(0.1, 1.0)

@@ -6,6 +6,8 @@ import signal
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from physgen_control.errors import UserError
 from physgen_sim_bridge.disturbance import Disturbance, DisturbanceConfig
@@ -114,6 +116,23 @@ def test_disturbances_come_in_bursts_and_leave_the_gripper_alone():
     quiet = Disturbance(DisturbanceConfig())
     quiet.reset(rng)
     assert all(quiet.apply(action, rng) is None for _ in range(50))
+
+
+@given(every=st.sampled_from([1, 2, 4, 8]), start_steps=st.integers(0, 6), seed=st.integers(0, 2**31))
+def test_bursts_end_right_before_a_picture(every, start_steps, seed):
+    """So a picture is followed by pushes, or by labels up to the next burst, never by a burst that has begun before."""
+    action = np.zeros(7, np.float32)
+    config = DisturbanceConfig(probability=0.1, longest=6, start_steps=start_steps)
+    disturbance, rng = Disturbance(config, ends_every=every), np.random.default_rng(seed)
+    disturbance.reset(rng)
+    pushes = [disturbance.apply(action, rng) for _ in range(120)]
+    ends = [
+        step
+        for step in range(1, 120)
+        if pushes[step - 1] is not None
+        and (pushes[step] is None or not np.array_equal(pushes[step - 1], pushes[step]))
+    ]
+    assert all(step % every == 0 for step in ends)
 
 
 def test_unknown_names_are_one_sentence():

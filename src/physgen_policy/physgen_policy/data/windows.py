@@ -59,6 +59,29 @@ def max_packs(num_steps: int, start: int, context_packs: int, horizon: int) -> i
     return min(context_packs, (num_steps - start - 1) // horizon + 1)
 
 
+def rollout_start(labels: NDArray[np.bool_], horizon: int, picture_every: int = 1) -> int:
+    """Control step at which a window starts that is aligned as a rollout is: whole chunks before the first label.
+
+    An episode may begin with a push (the rollout starts after it) or with the chunks of a policy in need of correction
+    (they are its context). Only labels at steps with a picture count.
+
+    Args:
+        labels: bool [T], with a picture at every picture_every-th step.
+
+    Raises:
+        ValueError: there is no label at a step with a picture.
+    """
+    return _shown_steps(labels, picture_every)[0] % horizon
+
+
+def _shown_steps(labels: NDArray[np.bool_], picture_every: int) -> list[int]:
+    """Control steps that have a picture and a label."""
+    shown = picture_every * np.flatnonzero(labels[::picture_every])
+    if len(shown) == 0:
+        raise ValueError("an episode without a label (at a picture) has no training windows")
+    return [int(step) for step in shown]
+
+
 def draw_window(
     labels: NDArray[np.bool_],
     context_packs: int,
@@ -69,19 +92,16 @@ def draw_window(
 ) -> Window:
     """Draw a window of an episode with labels bool [T] and a picture at every picture_every-th step.
 
-    With probability aligned_fraction it starts as a rollout does: a whole number of chunks before the first label, for
-    an episode may begin with a push (the rollout starts after it) or with the chunks of a policy in need of correction
-    (they are its context). Else it starts at any label. Only labels at steps with a picture count here.
+    With probability aligned_fraction it starts at rollout_start, else at any label. Only labels at steps with a picture
+    count here.
 
     BOA is always used where fewer than `horizon` actions precede the window, and in half of the other cases, because
     a rollout whose context was restarted begins with it too.
     """
     _check_pictures(horizon, picture_every)
     num_steps = len(labels)
-    shown = picture_every * np.flatnonzero(labels[::picture_every])
-    if len(shown) == 0:
-        raise ValueError("an episode without a label (at a picture) has no training windows")
-    start = int(shown[0]) % horizon if rng.random() < aligned_fraction else int(rng.choice(shown))
+    shown = _shown_steps(labels, picture_every)
+    start = shown[0] % horizon if rng.random() < aligned_fraction else int(rng.choice(shown))
     boa = start < horizon or bool(rng.random() < 0.5)
     return Window(start, max_packs(num_steps, start, context_packs, horizon), boa)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from physgen_policy.data.normalize import NormStats
-from physgen_policy.data.windows import Window, cut_window, draw_window
+from physgen_policy.data.windows import Window, cut_window, draw_window, rollout_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,12 @@ class ActionBatch:
 def idle_action(norm: NormStats) -> NDArray[np.float32]:
     """Zero motion in model units (the gripper entry is replaced by the last command)."""
     return norm.normalize(np.zeros(norm.action_dim, np.float32))
+
+
+def shown_starts(episodes: Sequence[EpisodeTensors], horizon: int) -> float:
+    """Share of the episodes that show what to do at the picture a rollout would begin with."""
+    starts = [rollout_start(e.labels, horizon, e.picture_every) for e in episodes]
+    return float(np.mean([e.labels[start] for e, start in zip(episodes, starts, strict=True)]))
 
 
 def draw_windows(

@@ -38,7 +38,7 @@ from physgen_policy.data.normalize import NormStats
 from physgen_policy.embodiment import Embodiment
 from physgen_policy.model.config import ModelConfig, load_preset
 from physgen_policy.model.frame_codec import AutoencoderKlCodec, FrameCodec, build_frame_codec
-from physgen_policy.training.batches import EpisodeTensors
+from physgen_policy.training.batches import EpisodeTensors, shown_starts
 from physgen_policy.training.codec_stage import FramePool, train_codec
 from physgen_policy.training.config import TrainConfig
 from physgen_policy.training.latents import dataset_latents, latent_dtype
@@ -58,6 +58,7 @@ from physgen_policy.training.start import (
 )
 
 MAX_CODEC_FRAMES = 12_000
+SHOWN_STARTS_WARNING = 0.3
 
 
 class TrainingRun:
@@ -98,6 +99,7 @@ class TrainingRun:
             networks = self._networks(datasets, embodiment, fitted)
             _check_pictures(datasets, networks.config.action.horizon)
             episodes = self._episodes(datasets, networks.codec.to(self.device), networks.norm)
+            self._check_starts(episodes, networks.config.action.horizon)
         order = np.random.default_rng(self.config.seed).permutation(len(episodes))
         held_out = set(order[: min(self.config.validation_episodes, len(episodes) // 5)].tolist())
         data = PolicyData(
@@ -230,6 +232,14 @@ class TrainingRun:
                 instruction, every = dataset.entries[index]["instruction"], dataset.picture_every(index)
                 episodes.append(EpisodeTensors(latent, actions, dataset.labels(index), instruction, every))
         return episodes
+
+    def _check_starts(self, episodes: list[EpisodeTensors], horizon: int) -> None:
+        if (shown := shown_starts(episodes, horizon)) < SHOWN_STARTS_WARNING:
+            self.console.print(
+                f"warning: only {shown:.0%} of the episodes show what to do at their first picture, where every "
+                "rollout begins; add demonstrations that begin without a push (`collect --start-steps 0`)",
+                soft_wrap=True,
+            )
 
     def _policy(self, networks: Networks, data: PolicyData, embodiment: Embodiment) -> Path:
         stage = self.config.policy

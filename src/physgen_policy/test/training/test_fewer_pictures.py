@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from tiny_checkpoint import write_tiny_checkpoint
 from physgen_control.types import PICTURE_INTERVALS
 from physgen_policy.checkpoint import load_checkpoint
 from physgen_policy.data.windows import Window, max_packs
-from physgen_policy.training.batches import EpisodeTensors, collate, draw_windows
+from physgen_policy.training.batches import EpisodeTensors, collate, draw_windows, shown_starts
 from physgen_policy.training.samples import prediction_sample
 
 HORIZON, CHUNKS = 8, 3
@@ -89,3 +90,10 @@ def test_the_picture_of_a_prediction_shows_the_next_frames(tmp_path: Path, steps
     np.testing.assert_array_equal(found[:, : 2 * width], expected[:, : 2 * width])
     real = tiny.codec.decode(whole.latents[last : last + 1].float())[0]
     np.testing.assert_array_equal(found[:height, 2 * width :], real.numpy())
+
+
+def test_starts_that_show_nothing_are_counted() -> None:
+    """A push at the start hides what to do at the first picture; with a picture per step a window starts after it."""
+    pushed = replace(episode(40, (2, 4, 8)), labels=np.arange(40) >= 3)
+    assert shown_starts([pushed], HORIZON) == 1.0
+    assert shown_starts([with_fewer(pushed, 8), with_fewer(episode(40, (2, 4, 8)), 8)], HORIZON) == 0.5

@@ -2,12 +2,12 @@
 """Which optimiser trains what, and at which rate."""
 
 import torch
+from model_windows import mini_config
 from torch import nn
 from torch.optim import AdamW, Muon
 
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.training.optim import build_optimizers
-from model_windows import mini_config
 
 
 def trained_by(model: nn.Module, muon_learning_rate: float) -> dict[str, set[str]]:

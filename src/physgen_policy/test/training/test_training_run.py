@@ -31,8 +31,8 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_episodes(tmp_path_factory.mktemp("dataset"), 3)
 
 
-def write_episodes(folder: Path, count: int, picture_every: int = 1) -> Path:
-    """Short episodes whose images and actions say where they are in the episode."""
+def write_episodes(folder: Path, count: int, picture_every: int = 1, pushed: int = 0) -> Path:
+    """Short episodes whose images and actions say where they are in the episode; their first steps may be no labels."""
     height, width = mini_config().nova.image_size
     writer = DatasetWriter(
         folder, Embodiment(robot="panda", image_height=height, image_width=width // 2, tasks=("FakePush-v0",))
@@ -47,7 +47,7 @@ def write_episodes(folder: Path, count: int, picture_every: int = 1) -> Path:
             EpisodeRecord(
                 images=images[::picture_every],
                 actions=actions,
-                labels=np.ones(12, bool),
+                labels=np.arange(12) >= pushed,
                 intervention=np.zeros(12, bool),
                 task="FakePush-v0",
                 seed=seed,
@@ -120,6 +120,21 @@ def test_a_run_is_not_overwritten_and_logs_its_metrics(config: TrainConfig) -> N
     assert all(last[key] > 0 for key in ("flops", "seconds_per_step", "windows_per_s", "tflop_per_s", "mfu"))
     with pytest.raises(ValueError, match="already holds a run"):
         training_run.TrainingRun(config, resume=False)
+
+
+def test_a_run_without_shown_starts_says_so_and_validation_looks_at_the_first_chunk(
+    config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(config, policy=replace(config.policy, steps=1), validation_episodes=1)
+    seen = {}
+    for name, pushed in (("free", 0), ("pushed", 9)):
+        data = write_episodes(tmp_path / name, 5, pushed=pushed)
+        run = replace(config, dataset=(str(data),), output=str(tmp_path / f"run-{name}"))
+        training_run.TrainingRun(run, resume=False).fit()
+        lines = (Path(run.output) / "metrics.jsonl").read_text().splitlines()
+        seen[name] = [line for line in map(json.loads, lines) if line["stage"] == "validation"][-1]
+        assert ("only 0% of the episodes show what to do" in capsys.readouterr().out) == bool(pushed)
+    assert seen["free"]["first_chunk_error"] > 0 and "first_chunk_error" not in seen["pushed"]
 
 
 def test_bad_configurations_name_the_key() -> None:
