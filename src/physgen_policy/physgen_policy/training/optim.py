@@ -20,11 +20,16 @@ def learning_rate_at(step: int, *, steps: int, warmup_steps: int, peak: float, f
 
 
 def build_optimizers(
-    module: nn.Module, *, learning_rate: float, muon_learning_rate: float, weight_decay: float
+    module: nn.Module,
+    *,
+    learning_rate: float,
+    min_learning_rate: float,
+    muon_learning_rate: float,
+    weight_decay: float,
 ) -> list[Optimizer]:
     """AdamW for everything, or AdamW and Muon (Jordan et al. 2024) for the matrices within blocks.
 
-    Each group's peak learning rate is its `initial_lr`.
+    Each group's highest learning rate is its `peak_lr`, its last one `floor_lr`; Muon's falls in the same proportion.
 
     Args:
         muon_learning_rate: spectral norm of one update of a square matrix; 0 leaves Muon out.
@@ -43,9 +48,11 @@ def build_optimizers(
     optimizers: list[Optimizer] = [AdamW(groups, lr=learning_rate, betas=(0.9, 0.95))]
     if hidden:
         optimizers.append(Muon(hidden, lr=muon_learning_rate, weight_decay=weight_decay))
-    for optimizer in optimizers:
+    proportion = min_learning_rate / learning_rate if learning_rate > 0 else 0.0
+    floors = (min_learning_rate, muon_learning_rate * proportion)
+    for optimizer, floor in zip(optimizers, floors, strict=False):
         for group in optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
+            group["peak_lr"], group["floor_lr"] = group["lr"], floor
     return optimizers
 
 

@@ -143,6 +143,7 @@ class PolicyTrainer:
         optimizers = build_optimizers(
             self.module,
             learning_rate=stage.learning_rate,
+            min_learning_rate=stage.min_learning_rate,
             muon_learning_rate=stage.muon_learning_rate,
             weight_decay=stage.weight_decay,
         )
@@ -165,15 +166,15 @@ class PolicyTrainer:
         batch, random = self._draw()
         every = 1 if self.module.video_only else stage.obs_loss_every
         frames = int(stage.obs_loss_weight > 0 and self.step % every == 0)
-        lr = learning_rate_at(
-            self.step,
-            steps=stage.steps,
-            warmup_steps=stage.warmup_steps,
-            peak=stage.learning_rate,
-            floor=stage.min_learning_rate,
-        )
         for group in self._groups():
-            group["lr"] = lr * group["initial_lr"] / stage.learning_rate
+            group["lr"] = learning_rate_at(
+                self.step,
+                steps=stage.steps,
+                warmup_steps=stage.warmup_steps,
+                peak=group["peak_lr"],
+                floor=group["floor_lr"],
+            )
+        lr = next(self._groups())["lr"]
         self.module.train()
         with self.accelerator.autocast():
             terms = self.wrapped(batch, random, frames)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which optimiser trains what, and at which rate."""
 
+import pytest
 import torch
 from model_windows import mini_config
 from torch import nn
@@ -15,7 +16,11 @@ def trained_by(model: nn.Module, muon_learning_rate: float) -> dict[str, set[str
     names = {id(p): name for name, p in model.named_parameters()}
     owners: dict[str, set[str]] = {"AdamW": set(), "Muon": set()}
     for optimizer in build_optimizers(
-        model, learning_rate=1e-3, muon_learning_rate=muon_learning_rate, weight_decay=0.02
+        model,
+        learning_rate=1e-3,
+        min_learning_rate=1e-5,
+        muon_learning_rate=muon_learning_rate,
+        weight_decay=0.02,
     ):
         assert isinstance(optimizer, AdamW | Muon)
         for group in optimizer.param_groups:
@@ -43,7 +48,10 @@ def test_one_muon_step_has_the_spectral_norm_of_the_rate_whatever_the_gradient()
     model = nn.ModuleDict({"blocks": nn.ModuleList([nn.Linear(32, 32, bias=False)])})
     weight = next(iter(model.parameters()))
     before = weight.detach().clone()
-    optimizers = build_optimizers(model, learning_rate=1e-3, muon_learning_rate=0.02, weight_decay=0.0)
+    optimizers = build_optimizers(
+        model, learning_rate=1e-3, min_learning_rate=1e-5, muon_learning_rate=0.02, weight_decay=0.0
+    )
+    assert [o.param_groups[0]["floor_lr"] for o in optimizers] == pytest.approx([1e-5, 2e-4])
     weight.grad = 1e-6 * torch.randn(32, 32)
     for optimizer in optimizers:
         optimizer.step()
