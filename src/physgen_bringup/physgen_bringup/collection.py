@@ -40,7 +40,7 @@ from physgen_sim_bridge.clock import EpisodeClock
 from physgen_sim_bridge.disturbance import Disturbance, DisturbanceConfig
 from physgen_sim_bridge.experts import Expert, make_expert
 from physgen_sim_bridge.registry import make_world
-from physgen_sim_bridge.world import World
+from physgen_sim_bridge.world import DRAWN, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +95,14 @@ class Collector:
         self._clock = EpisodeClock(world.spec.control_period_ns)
 
     def collect(self, seed: int, folder: Path) -> CollectedEpisode:
-        """Record the episode of `seed` into folder/<task>_<seed>; its outcome is in the bag, failures are kept too."""
+        """Record the episode of `seed` into folder/<task>_<seed>; its outcome is in the bag, failures are kept too.
+
+        The scene is drawn: where a benchmark stores initial states, evaluations start from those.
+        """
         spec, config = self._world.spec, self._config
         path = folder / bag_name(spec.task, seed)
         rng = np.random.default_rng((seed, 0x9E37))
-        observation = self._world.reset(seed)
+        observation = self._world.reset(seed, DRAWN)
         self._expert.reset()
         self._disturbance.reset(rng)
         led_steps = HORIZON * int(rng.integers(1, config.led_chunks + 1)) if self._leader else 0

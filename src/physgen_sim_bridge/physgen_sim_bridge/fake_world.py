@@ -15,7 +15,7 @@ from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Float64Array, Pose
 from physgen_sim_bridge.canonical_action import check_action, matrix_from_rotation_vector
 from physgen_sim_bridge.fake_painter import FakePainter
-from physgen_sim_bridge.world import CameraSpec, Observation, WorldSpec
+from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, WorldSpec
 
 CONTROL_PERIOD_NS = 50_000_000
 
@@ -102,9 +102,9 @@ class FakeWorld:
         self._joints = HOME_JOINTS.copy()
         self._speeds = np.zeros(7)
 
-    def reset(self, seed: int, init_state: int = -1) -> Observation:
-        """Start an episode; init_state must be -1."""
-        if init_state != -1:
+    def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
+        """Start an episode; init_state is no index because there are no stored initial states."""
+        if init_state not in (BY_SEED, DRAWN):
             raise UserError(
                 f"{self.spec.task} has no stored initial states, but init_state is {init_state}; use -1 and a seed."
             )

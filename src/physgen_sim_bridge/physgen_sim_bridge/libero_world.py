@@ -27,11 +27,11 @@ from physgen_sim_bridge.libero.simulator import (
     make_native_env,
 )
 from physgen_sim_bridge.libero.tasks import CONTROL_MODE, SETTLE_STEPS, SUCCESS_RULE, libero_tasks
-from physgen_sim_bridge.world import CameraSpec, Observation, WorldSpec
+from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, WorldSpec
 
 CONTROL_PERIOD_NS = 1_000_000_000 // CONTROL_HZ
 MAX_PLACEMENTS = 100
-"""Tries to place the fixtures of a scene before giving up."""
+"""Tries to place the things of a scene before giving up."""
 
 SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], dtype=np.float32)
 """No motion, gripper open (canonical)."""
@@ -42,8 +42,8 @@ _JOINT_FREE = 0  # mujoco.mjtJoint.mjJNT_FREE; mujoco is not imported here
 class LiberoWorld:
     """One LIBERO environment; see the World protocol.
 
-    An episode begins with a stored initial state (`init_state`; -1 means seed modulo their number) after the
-    benchmark's settling steps, which are not counted. The seed decides what the stored state does not hold: where the
+    An episode begins with a stored initial state or a drawn placement (`init_state`, see World.reset) after the
+    benchmark's settling steps, which are not counted. The seed decides what a stored state does not hold: where the
     fixtures stand. With render=False the images are black and no picture is drawn.
 
     Poses are in the robot's base frame. objects holds every movable object and fixture under its BDDL name, each moving
@@ -65,33 +65,37 @@ class LiberoWorld:
         self._objects: list[tuple[str, Callable[[str], Pose], str]] = []
         self.spec = self._make_spec()
 
-    def reset(self, seed: int, init_state: int = -1) -> Observation:
-        """Start an episode from a stored initial state and let it settle."""
+    def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
+        """Start an episode and let it settle; see World.reset."""
         if not 0 <= seed < 2**32:
             raise UserError(f"A seed must be in [0, 2^32), but it is {seed}.")
         count = len(self._states)
-        if not -1 <= init_state < count:
+        if not DRAWN <= init_state < count:
             raise UserError(
                 f"{self.spec.task} has initial states 0 to {count - 1}, but init_state is {init_state}."
             )
-        state = self._states[seed % count if init_state == -1 else init_state]
         with _numpy_seed(seed):
-            self._place_fixtures()
+            self._place()
+        if init_state != DRAWN:
+            self._restore(self._states[seed % count if init_state == BY_SEED else init_state])
+        # Robosuite's gripper integrates its command and keeps it over a reset: the last episode would leak in.
+        gripper = self._env.robots[0].gripper
+        gripper.current_action = np.zeros(gripper.dof)
+        self._env.sim.forward()
+        self._refer()
+        for _ in range(SETTLE_STEPS):
+            self._advance(SETTLE_ACTION)
+        return self._observe()
+
+    def _restore(self, state: Float64Array) -> None:
+        """Put arm and movable objects where a stored initial state has them."""
         simulation = self._env.sim
         if len(state) != 1 + simulation.model.nq + simulation.model.nv:
             raise UserError(
                 f"The initial states of {self.spec.task} have {len(state)} numbers, but the scene has "
                 f"{1 + simulation.model.nq + simulation.model.nv}; do the assets belong to LIBERO?"
             )
-        # Robosuite's gripper integrates its command and keeps it over a reset: the last episode would leak in.
-        gripper = self._env.robots[0].gripper
-        gripper.current_action = np.zeros(gripper.dof)
         simulation.set_state_from_flattened(state)
-        simulation.forward()
-        self._refer()
-        for _ in range(SETTLE_STEPS):
-            self._advance(SETTLE_ACTION)
-        return self._observe()
 
     def step(self, action: Float32Array, *, render: bool = True) -> Observation:
         """Apply one canonical action for one control period (50 ms); see World.step."""
@@ -105,8 +109,8 @@ class LiberoWorld:
             self._env = None
             self._objects = []
 
-    def _place_fixtures(self) -> None:
-        """Reset the scene; its own random placement of objects may fail and is drawn again."""
+    def _place(self) -> None:
+        """Reset the scene to a placement that it draws itself; a draw without room for everything is drawn again."""
         from robosuite.utils.errors import RandomizationError
 
         for _ in range(MAX_PLACEMENTS):

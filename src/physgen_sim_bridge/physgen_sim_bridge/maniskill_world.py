@@ -17,7 +17,7 @@ import numpy as np
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose, UInt8Image
 from physgen_sim_bridge.canonical_action import maniskill_action
-from physgen_sim_bridge.world import CameraSpec, Observation, WorldSpec
+from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, WorldSpec
 
 CONTROL_PERIOD_NS = 50_000_000
 """pd_ee_delta_pose runs at 20 Hz."""
@@ -111,9 +111,9 @@ class ManiSkillWorld:
         self._black = np.zeros((image_size, image_size, 3), dtype=np.uint8)
         self._black.flags.writeable = False
 
-    def reset(self, seed: int, init_state: int = -1) -> Observation:
-        """Start an episode; init_state must be -1 because these tasks have no stored initial states."""
-        if init_state != -1:
+    def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
+        """Start an episode; init_state is no index because these tasks have no stored initial states."""
+        if init_state not in (BY_SEED, DRAWN):
             raise UserError(
                 f"{self.spec.task} has no stored initial states, but init_state is {init_state}; use -1 and a seed."
             )

@@ -23,7 +23,7 @@ import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose
-from physgen_sim_bridge.world import CameraSpec, Observation, World, WorldCrashed, WorldSpec
+from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, World, WorldCrashed, WorldSpec
 
 START_TIMEOUT_S = 600.0
 """Imports, shader compilation and the first scene on a busy machine."""
@@ -74,7 +74,7 @@ class WorkerWorld:
         """Process id of the worker."""
         return self._process.pid
 
-    def reset(self, seed: int, init_state: int = -1) -> Observation:
+    def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
         """See World."""
         return self._call({"call": "reset", "seed": int(seed), "init_state": int(init_state)})
 

@@ -17,6 +17,12 @@ PANDA_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
 PANDA_FINGERS = ("panda_finger_joint1", "panda_finger_joint2")
 
 
+BY_SEED, DRAWN = -1, -2
+"""Values of init_state that are no index. BY_SEED: the stored initial state number seed modulo their number, where a
+world has stored ones. DRAWN: placed at random by the scene's own rules, as the seed says; evaluations start from stored
+states, and demonstrations must not. Worlds without stored states draw in both cases."""
+
+
 class WorldCrashed(RuntimeError):  # noqa: N818  (it names what happened, as CRASHED does)
     """The simulator died or raised: the episode is lost and must be counted as crashed, never as failed."""
 
@@ -83,8 +89,13 @@ class World(Protocol):
         """Describe the world."""
         ...
 
-    def reset(self, seed: int, init_state: int = -1) -> Observation:
-        """Start an episode; the same seed gives the same episode, whatever ran before."""
+    def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
+        """Start an episode; the same seed and init_state give the same episode, whatever ran before.
+
+        Args:
+            seed: 0 to 2^32 - 1.
+            init_state: index of a stored initial state, or BY_SEED, or DRAWN.
+        """
         ...
 
     def step(self, action: Float32Array, *, render: bool = True) -> Observation:

@@ -19,6 +19,7 @@ from physgen_sim_bridge.libero.init_states import read_init_states
 from physgen_sim_bridge.libero.motion import matrix
 from physgen_sim_bridge.libero.tasks import STEP_LIMITS, libero_tasks
 from physgen_sim_bridge.registry import make_world
+from physgen_sim_bridge.world import DRAWN
 
 
 def why_not():
@@ -165,11 +166,27 @@ def test_seed_picks_the_initial_state_and_an_index_overrides_it(worlds):
     world = worlds("libero_object/0")
     by_seed, by_index = world.reset(52), world.reset(0, 2)
     assert by_seed.positions == pytest.approx(by_index.positions, abs=1e-9)
-    for bad in (50, -2):
+    for bad in (50, -3):
         with pytest.raises(UserError, match="initial states 0 to 49"):
             world.reset(0, bad)
     with pytest.raises(UserError, match="seed"):
         world.reset(-1)
+
+
+def test_drawn_placements_are_no_stored_state(worlds):
+    """Demonstrations begin in placements that no evaluation starts from, spread over the same regions."""
+    world = worlds("libero_object/0")
+
+    def basket(seed, init_state=DRAWN):
+        return world.reset(seed, init_state).objects["basket_1"].position
+
+    drawn = np.array([basket(seed) for seed in range(12)])
+    stored = np.array([basket(0, index) for index in range(50)])
+    np.testing.assert_array_equal(basket(3), drawn[3])
+    apart = np.linalg.norm(drawn[:, None] - np.concatenate([stored, drawn])[None], axis=2)
+    assert np.sum(apart < 1e-6) == len(drawn)  # each is near itself alone
+    low, high = stored.min(axis=0) - 0.01, stored.max(axis=0) + 0.01
+    assert np.all((drawn > low) & (drawn < high))
 
 
 def pixel(point, eye, axes, fov, size):

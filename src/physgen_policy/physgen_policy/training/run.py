@@ -56,6 +56,7 @@ from physgen_policy.training.start import (
     load_start,
     load_start_codec,
 )
+from physgen_policy.training.text_states import indistinct
 
 MAX_CODEC_FRAMES = 12_000
 SHOWN_STARTS_WARNING = 0.3
@@ -98,6 +99,7 @@ class TrainingRun:
         with self.accelerator.main_process_first():
             networks = self._networks(datasets, embodiment, fitted)
             _check_pictures(datasets, networks.config.action.horizon)
+            _check_instructions(datasets, networks)
             episodes = self._episodes(datasets, networks.codec.to(self.device), networks.norm)
             self._check_starts(episodes, networks.config.action.horizon)
         order = np.random.default_rng(self.config.seed).permutation(len(episodes))
@@ -128,7 +130,7 @@ class TrainingRun:
             config, codec = self._codec(start.config, datasets, start.codec)
             start = replace(start, config=config, codec=codec)
         torch.manual_seed(self.config.seed + 1)
-        instructions = sorted({entry["instruction"] for dataset in datasets for entry in dataset.entries})
+        instructions = _instructions(datasets)
         stage = self.config.policy
         networks = started_networks(start, stage, self.folder, instructions, self.autocast_dtype)
         if networks.adapted:
@@ -367,6 +369,20 @@ def _merge(datasets: list[Dataset]) -> tuple[Embodiment, NormStats]:
         raise UserError("the datasets have different embodiments (cameras, image size, action space or rate)")
     actions = np.concatenate([d.actions(i) for d in datasets for i in range(len(d))])
     return merged[0], NormStats.fit(actions)
+
+
+def _instructions(datasets: list[Dataset]) -> list[str]:
+    return sorted({entry["instruction"] for dataset in datasets for entry in dataset.entries})
+
+
+def _check_instructions(datasets: list[Dataset], networks: Networks) -> None:
+    """Tasks that the model could not tell apart would be averaged."""
+    if same := indistinct(_instructions(datasets), networks.text):
+        raise UserError(
+            f"the model reads the first {networks.config.nova.text_len} tokens of an instruction, which are the same "
+            f"in {same[0]!r} and {same[1]!r}; give it more with `architecture: {{nova: {{text_len: N}}}}` "
+            f"(and text_table_rows: N, at least as many)"
+        )
 
 
 def _check_pictures(datasets: list[Dataset], horizon: int) -> None:

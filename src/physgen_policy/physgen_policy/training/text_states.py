@@ -23,6 +23,18 @@ class TextSource(Protocol):
         ...
 
 
+@torch.no_grad()
+def indistinct(texts: Sequence[str], source: TextSource) -> tuple[str, str] | None:
+    """Two different texts that are one to the model because it reads only so many tokens; None where there are none."""
+    seen: dict[bytes, str] = {}
+    for text in texts:
+        states, lengths = source.encode([text])
+        read = states[0, : int(lengths[0])].float().cpu().numpy().tobytes()
+        if seen.setdefault(read, text) != text:
+            return seen[read], text
+    return None
+
+
 class TextStates:
     """The states of known instructions, fp32; rows beyond a prompt are zero (the model replaces them)."""
 

@@ -31,7 +31,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_episodes(tmp_path_factory.mktemp("dataset"), 3)
 
 
-def write_episodes(folder: Path, count: int, picture_every: int = 1, pushed: int = 0) -> Path:
+def write_episodes(
+    folder: Path, count: int, picture_every: int = 1, pushed: int = 0, instructions: tuple[str, ...] = ("push",)
+) -> Path:
     """Short episodes whose images and actions say where they are in the episode; their first steps may be no labels."""
     height, width = mini_config().nova.image_size
     writer = DatasetWriter(
@@ -51,7 +53,7 @@ def write_episodes(folder: Path, count: int, picture_every: int = 1, pushed: int
                 intervention=np.zeros(12, bool),
                 task="FakePush-v0",
                 seed=seed,
-                instruction="push",
+                instruction=instructions[seed % len(instructions)],
                 success=True,
                 source=str(seed),
                 picture_every=picture_every,
@@ -169,3 +171,12 @@ def test_pictures_must_meet_the_chunks_of_the_model(config: TrainConfig, tmp_pat
     data = write_episodes(tmp_path / "pairs", 3, picture_every=2)
     with pytest.raises(UserError, match=r"one picture per 2 control steps, which miss .* chunks of 3"):
         training_run.TrainingRun(replace(config, dataset=(str(data),)), resume=False).fit()
+
+
+def test_instructions_that_the_model_would_confuse_are_refused(config: TrainConfig, tmp_path: Path) -> None:
+    """LIBERO's "pick up the black bowl next to the ..." was cut before what it is next to."""
+    length = mini_config().nova.text_len
+    long = "x" * length
+    folder = write_episodes(tmp_path / "long", 2, instructions=(long + "plate", long + "stove"))
+    with pytest.raises(UserError, match=f"first {length} tokens .*plate.*stove.*text_len"):
+        training_run.TrainingRun(replace(config, dataset=(str(folder),)), resume=False).fit()
