@@ -66,9 +66,9 @@ def run(
     world: list[float] = []
     bridge: list[float] = []
     for _ in range(rounds):
-        native.append(_in_subprocess("native", sim, task, image_size, steps))
-        world.append(_in_subprocess("world", sim, task, image_size, steps))
-        bridge.append(_in_subprocess("bridge", sim, task, image_size, steps))
+        native.append(measure_in_subprocess("native", sim, task, image_size, steps))
+        world.append(measure_in_subprocess("world", sim, task, image_size, steps))
+        bridge.append(measure_in_subprocess("bridge", sim, task, image_size, steps))
     middle = statistics.median
     return SimBenchmark(
         sim=sim,
@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _in_subprocess(what: str, sim: str, task: str, image_size: int, steps: int) -> float:
+def measure_in_subprocess(what: str, sim: str, task: str, image_size: int, steps: int) -> float:
     """Each measurement in a fresh process: the simulator keeps global state."""
     command = [
         sys.executable,
