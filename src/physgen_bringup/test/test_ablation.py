@@ -98,3 +98,13 @@ def test_an_output_of_another_configuration_is_kept(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("name: x\n")
     with pytest.raises(UserError, match="another configuration of x"):
         ablate._train({"name": "x", "model": "tiny", "output": str(tmp_path / "x")}, tmp_path, 1)
+
+
+def test_trainings_side_by_side_log_apart_and_a_failure_says_where(tmp_path: Path, capsys) -> None:
+    """Both run to their end; the one that failed is named with its log."""
+    configs = [{"name": name, "model": "none", "output": str(tmp_path / name)} for name in ("a", "b")]
+    with pytest.raises(UserError, match=r"training of a ended with status .*a\.log says why"):
+        ablate._train_all(configs, tmp_path, processes=1, jobs=2)
+    for name in ("a", "b"):
+        assert "'dataset' is missing" in (tmp_path / f"{name}.log").read_text()
+    assert "a: training (progress in" in capsys.readouterr().out
