@@ -62,6 +62,9 @@ class PolicyStage:
     every obs_loss_every steps (it costs most). latent_noise: std of Gaussian noise on the input latents [latent
     units]. waypoint_weight: weight of the auxiliary regression of future displacements (training/waypoints.py); 0
     leaves it out. aligned_fraction: share of windows that start where the episode's demonstration starts.
+    single_batch_size: a share of single_fraction of the steps trains on so many windows of one pack instead, without
+    frame loss; 0 = none. They show many scenes for the price of few long windows, which hold neighbouring pictures of
+    the same scene, and so a network without pretraining learns sooner to see.
     init_from: checkpoint (folder or shipped name) whose networks, codec included, are the start; empty = new weights.
     init_parts: "all", or "video": everything but the action tokenizer and head, which are new and may have other sizes,
     or "fitting": every tensor that has the same name and size here, so that codec and architecture may be others.
@@ -72,7 +75,7 @@ class PolicyStage:
     model's (or rank 16, alpha 2 x rank). train_text_encoder: whether full tuning includes it; a pretrained language
     model should stay as it is, and is then needed only once per instruction. recompute_blocks: gradient checkpointing
     of both encoders, less memory for a third more work. compile_blocks: compile the blocks of video encoder and action
-    head, a quarter less time per step on a CPU after a minute of compilation; validation does without.
+    head (torch.compile, a minute at the start); validation does without.
     norm_stats: whose action statistics a run with init_from uses. "checkpoint" keeps the units the networks learned;
     "dataset" fits them anew, for data whose actions mean something else.
     """
@@ -91,6 +94,8 @@ class PolicyStage:
     waypoint_weight: float = 0.0
     latent_noise: float = 0.0
     aligned_fraction: float = 0.3
+    single_batch_size: int = 0
+    single_fraction: float = 0.5
     init_from: str = ""
     init_parts: InitParts = "all"
     objective: Objective = "joint"
@@ -138,6 +143,16 @@ class TrainConfig:
         for stage, name in ((self.codec, "codec"), (self.policy, "policy")):
             if stage.steps < 0 or stage.batch_size < 1:
                 raise TrainConfigError(f"`{name}.steps` must be >= 0 and `{name}.batch_size` >= 1")
+        if self.policy.single_batch_size < 0 or not 0.0 <= self.policy.single_fraction <= 1.0:
+            raise TrainConfigError(
+                "`policy.single_batch_size` must be >= 0 and `policy.single_fraction` in [0, 1], got "
+                f"{self.policy.single_batch_size} and {self.policy.single_fraction}"
+            )
+        if self.policy.single_batch_size and self.policy.objective == "video":
+            raise TrainConfigError(
+                "`policy.objective: video` has only the frame loss, which windows of one pack leave out; set "
+                "`policy.single_batch_size` to 0"
+            )
         if self.policy.norm_stats not in get_args(NormSource):
             raise TrainConfigError(
                 f"`policy.norm_stats` must be checkpoint or dataset, got {self.policy.norm_stats!r}"

@@ -14,14 +14,18 @@ from physgen_policy.training.peak import Peak
 class Meter:
     """Counts finished steps since it was made; the first step, which warms caches up, is left out of the rates."""
 
-    def __init__(self, windows_per_step: int, device: torch.device, peak: Peak) -> None:
-        self.windows_per_step, self.device, self.peak = windows_per_step, device, peak
-        self.steps, self.flops = 0, 0.0
+    def __init__(self, device: torch.device, peak: Peak) -> None:
+        self.device, self.peak = device, peak
+        self.steps, self.flops, self.windows = 0, 0.0, 0.0
         self.began = time.monotonic()
         self.last: dict[str, float] = {}
 
-    def tick(self, flops: float) -> dict[str, float]:
-        """Call after every step with its model FLOPs in this process (training/flops.py).
+    def tick(self, flops: float, windows: float) -> dict[str, float]:
+        """Call after every step.
+
+        Args:
+            flops: its model FLOPs in this process (training/flops.py).
+            windows: its windows in all processes together.
 
         Returns:
             seconds_per_step and windows_per_s (all processes); tflop_per_s, mfu (share of the peak) and memory_gb
@@ -31,14 +35,16 @@ class Meter:
         self.steps += 1
         counted = max(1, self.steps - 1)
         # Until there is a second step, the first one is all there is to report.
-        self.flops = flops if self.steps <= 2 else self.flops + flops
+        started = self.steps > 2
+        self.flops = self.flops + flops if started else flops
+        self.windows = self.windows + windows if started else windows
         seconds = (now - self.began) / counted
         if self.steps == 1:
             self.began = now
         rate = self.flops / counted / seconds
         self.last = {
             "seconds_per_step": seconds,
-            "windows_per_s": self.windows_per_step / seconds,
+            "windows_per_s": self.windows / counted / seconds,
             "tflop_per_s": rate / 1e12,
             "mfu": rate / self.peak.flops_per_s,
             "memory_gb": self._peak_gb(),

@@ -136,10 +136,9 @@ class PolicyTrainer:
         """
         self.config, self.data, self.stage, self.seed = config, data, stage, seed
         self.accelerator, self.autocast_always = accelerator, autocast_always
-        if stage.batch_size % accelerator.num_processes:
-            raise UserError(
-                f"policy.batch_size {stage.batch_size} cannot be shared by {accelerator.num_processes} processes"
-            )
+        for key in ("batch_size", "single_batch_size"):
+            if (size := getattr(stage, key)) % accelerator.num_processes:
+                raise UserError(f"policy.{key} {size} cannot be shared by {accelerator.num_processes} processes")
         if stage.compile_blocks:
             compile_blocks(model, accelerator.device)
         self.module = PolicyLoss(model, text, stage.obs_loss_weight, stage.waypoint_weight, stage.objective)
@@ -160,15 +159,17 @@ class PolicyTrainer:
         self.step = 0
 
     def train_step(self) -> dict[str, float]:
-        """One optimiser step: the losses of the whole batch, lr, grad_norm and this process's model FLOPs.
+        """One optimiser step: the losses and windows of the whole batch, lr, grad_norm, this process's model FLOPs.
 
         What window i of the batch is, and what it draws, depends on (seed, step, i) alone: a resumed run repeats it
         exactly, and several processes that share a batch compute what one would.
         """
         stage = self.stage
-        batch, random = self._draw()
+        single = self._is_single()
+        windows = stage.single_batch_size if single else stage.batch_size
+        batch, random = self._draw(windows, 1 if single else self.config.context_packs)
         every = 1 if self.module.video_only else stage.obs_loss_every
-        frames = int(stage.obs_loss_weight > 0 and self.step % every == 0)
+        frames = int(stage.obs_loss_weight > 0 and self.step % every == 0 and not single)
         for group in self._groups():
             group["lr"] = learning_rate_at(
                 self.step,
@@ -195,7 +196,8 @@ class PolicyTrainer:
                 f"the loss became {report['total']} at step {self.step}; lower the learning rate"
             )
         work = step_flops(self.config, StepShape.of(batch, frames, self.config), self.trained)
-        return report | {"lr": lr, "grad_norm": float(norm), "flops": sum(work.values())}
+        counts = {"windows": float(windows), "flops": sum(work.values())}
+        return report | {"lr": lr, "grad_norm": float(norm)} | counts
 
     def _groups(self) -> Iterator[dict[str, Any]]:
         for optimizer in self.optimizers:
@@ -222,22 +224,29 @@ class PolicyTrainer:
         parts = [processes * terms[name].weight * share for name, share in shares.items()]
         return torch.stack(parts).sum(), report
 
-    def _draw(self) -> tuple[ActionBatch, WindowRandom]:
-        """This process's part of the batch, and its random numbers."""
+    def _is_single(self) -> bool:
+        """Whether this step trains on windows of one pack; every process and a resumed run say the same."""
+        if not self.stage.single_batch_size:
+            return False
+        draw = np.random.default_rng((self.seed, self.step)).random()
+        return bool(draw < self.stage.single_fraction)
+
+    def _draw(self, size: int, packs: int) -> tuple[ActionBatch, WindowRandom]:
+        """This process's part of a batch of `size` windows of at most `packs` packs, and its random numbers."""
         stage, action = self.stage, self.config.action
-        share = stage.batch_size // self.accelerator.num_processes
+        share = size // self.accelerator.num_processes
         first = self.accelerator.process_index * share
         rngs = [np.random.default_rng((self.seed, self.step, i)) for i in range(first, first + share)]
         picked = draw_windows(
             self.data.train,
             rngs,
-            context_packs=self.config.context_packs,
+            context_packs=packs,
             horizon=action.horizon,
             aligned_fraction=stage.aligned_fraction,
         )
         random = WindowRandom(
             [_generator(rng) for rng in rngs],
-            _generator(np.random.default_rng((self.seed, self.step, stage.batch_size))),
+            _generator(np.random.default_rng((self.seed, self.step, size))),
         )
         batch = collate(picked, horizon=action.horizon, num_chunks=action.num_chunks, idle=self.idle)
         if stage.latent_noise > 0:

@@ -262,12 +262,12 @@ class TrainingRun:
         best: dict[str, float] = {}
         peak = device_peak(self.device, self.autocast_dtype or torch.float32)
         self.console.print(f"MFU is of {peak.flops_per_s / 1e12:.3g} TFLOP/s: {peak.source}")
-        meter = Meter(stage.batch_size, self.device, peak)
+        meter = Meter(self.device, peak)
         with self._progress("policy", stage.steps, trainer.step) as (bar, task):
             while trainer.step < stage.steps:
                 values = trainer.train_step()
                 step = trainer.step
-                speed = meter.tick(values["flops"])
+                speed = meter.tick(values["flops"], values["windows"])
                 losses = f"action {values['action']:.4f} frame {values['observation']:.4f}"
                 bar.update(task, completed=step, info=f"{losses} {meter.text()}")
                 if step % self.config.log_every == 0:

@@ -29,7 +29,7 @@ def write_config(folder: Path, name: str) -> Path:
         f"name: n\nmodel: checkpoint\ndataset: {folder / 'data'}\noutput: {folder / name}\n"
         "device: cpu\nprecision: fp32\nnum_threads: 1\nvalidation_episodes: 0\nlog_every: 1\nstore_dtype: float32\n"
         f"policy: {{steps: 3, batch_size: 4, warmup_steps: 1, waypoint_weight: 1.0, latent_noise: 0.1,"
-        f" init_from: {folder / 'base'}}}\n"
+        f" single_batch_size: 8, single_fraction: 0.5, init_from: {folder / 'base'}}}\n"
     )
     return config
 
@@ -47,6 +47,7 @@ def test_two_processes_follow_the_curve_of_one(tmp_path: Path) -> None:
     train_in_processes(write_config(tmp_path, "two"), 2)
     one, two = logged_steps(tmp_path / "one"), logged_steps(tmp_path / "two")
     assert [line["step"] for line in one] == [line["step"] for line in two] == [1, 2, 3]
+    assert {line["windows"] for line in one} == {4.0, 8.0}  # steps of both kinds
     for key in ("total", "action", "observation", "waypoint", "grad_norm"):
         assert [line[key] for line in two] == pytest.approx([line[key] for line in one], rel=1e-4), key
     weights = [load_file(tmp_path / name / "checkpoint" / "model.safetensors") for name in ("one", "two")]

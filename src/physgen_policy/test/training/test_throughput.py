@@ -112,11 +112,11 @@ def test_the_mean_number_of_visible_tokens():
 def test_rates_leave_the_first_step_out(monkeypatch):
     now = iter([0.0, 100.0, 102.0, 106.0])
     monkeypatch.setattr("physgen_policy.training.meter.time.monotonic", lambda: next(now))
-    meter = Meter(8, CPU, Peak(1e12, "a guess"))
-    assert meter.tick(5e12)["tflop_per_s"] == pytest.approx(0.05)
-    assert meter.tick(1e12)["mfu"] == pytest.approx(0.5)
-    last = meter.tick(2e12)
-    assert last["seconds_per_step"] == 3.0 and last["windows_per_s"] == pytest.approx(8 / 3)
+    meter = Meter(CPU, Peak(1e12, "a guess"))
+    assert meter.tick(5e12, 100)["tflop_per_s"] == pytest.approx(0.05)
+    assert meter.tick(1e12, 8)["mfu"] == pytest.approx(0.5)
+    last = meter.tick(2e12, 10)
+    assert last["seconds_per_step"] == 3.0 and last["windows_per_s"] == pytest.approx(18 / 6)
     assert last["tflop_per_s"] == pytest.approx(0.5) and last["mfu"] == pytest.approx(0.5)
     assert "0.5 TFLOP/s (MFU 50%)" in meter.text()
 

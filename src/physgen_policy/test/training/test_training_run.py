@@ -84,11 +84,13 @@ def config(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tr
     )
 
 
-@pytest.mark.parametrize("muon_learning_rate", [0.0, 0.02])
+@pytest.mark.parametrize(
+    "changes", [{}, {"muon_learning_rate": 0.02}, {"single_batch_size": 6, "single_fraction": 0.5}]
+)
 def test_resumed_training_equals_uninterrupted_training(
-    config: TrainConfig, tmp_path: Path, muon_learning_rate: float
+    config: TrainConfig, tmp_path: Path, changes: dict[str, float]
 ) -> None:
-    config = replace(config, policy=replace(config.policy, muon_learning_rate=muon_learning_rate))
+    config = replace(config, policy=replace(config.policy, **changes))  # type: ignore[arg-type]
     whole = training_run.TrainingRun(config, resume=False).fit()
     parts = replace(
         config,
@@ -207,3 +209,13 @@ def test_compilation_without_a_compiler_is_a_sentence(
     config = replace(config, policy=replace(config.policy, compile_blocks=True))
     with pytest.raises(UserError, match=r"needs a C\+\+ compiler"):
         training_run.TrainingRun(config, resume=False).fit()
+
+
+def test_single_steps_have_many_windows_of_one_pack_and_no_frame_loss(config: TrainConfig) -> None:
+    """Their share is drawn step by step; the others are as they were."""
+    policy = replace(config.policy, steps=12, single_batch_size=6, single_fraction=0.5)
+    run = training_run.TrainingRun(replace(config, policy=policy), resume=False)
+    run.fit()
+    lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if line["stage"] == "policy"]
+    assert {(step["windows"], step["observation"] > 0) for step in steps} == {(6.0, False), (2.0, True)}
