@@ -114,12 +114,25 @@ class LiberoWorld:
         from robosuite.utils.errors import RandomizationError
 
         for _ in range(MAX_PLACEMENTS):
+            self._return_fixtures()
             try:
                 self._env.reset()
                 return
             except RandomizationError:
                 continue
         raise RuntimeError(f"no room for the objects of {self.spec.task} in {MAX_PLACEMENTS} tries")
+
+    def _return_fixtures(self) -> None:
+        """Put stove, cabinet and the like where their files have them.
+
+        LIBERO reads where things lie on a fixture while the fixture is there, and then moves both. In a scene that is
+        not built anew the fixture still stands where the last reset moved it, and a bowl would miss the stove.
+        """
+        model = self._env.sim.model
+        for fixture in self._env.fixtures_dict.values():
+            body, element = model.body_name2id(fixture.root_body), fixture.get_obj()
+            model.body_pos[body] = np.fromstring(element.get("pos", "0 0 0"), sep=" ")
+            model.body_quat[body] = np.fromstring(element.get("quat", "1 0 0 0"), sep=" ")
 
     def _refer(self) -> None:
         """Look up what observations read: the base and the bodies and sites behind `objects`."""
