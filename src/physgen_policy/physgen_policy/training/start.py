@@ -106,7 +106,7 @@ def load_start(
     elif source == "dataset":
         norm, said = fitted, "action statistics of the dataset, as policy.norm_stats says"
     tensors = checkpoint_tensors(path)
-    model = load_model(path, own.config, tensors)
+    model = load_model(path, replace(own.config, context_packs=config.context_packs), tensors)
     if parts == "video":
         video, model = model.nova, PhysGen(config)
         model.nova.load_state_dict(video.state_dict())

@@ -23,7 +23,7 @@ from physgen_policy.training.config import (
     load_config,
     parse_config,
 )
-from physgen_policy.training.start import StartError, clipped_share
+from physgen_policy.training.start import StartError, clipped_share, load_start
 
 
 @pytest.fixture(scope="module")
@@ -258,3 +258,10 @@ def test_what_fits_needs_a_preset() -> None:
         parse_config(
             {"name": "n", "model": "checkpoint", "dataset": "d", "output": "o", "policy": policy}, "here"
         )
+
+
+def test_the_window_of_the_run_is_that_of_its_networks(checkpoint: Path) -> None:
+    """A run with longer windows than its start died when it imagined the first long one."""
+    wanted = replace(tiny_config(), context_packs=tiny_config().context_packs + 3)
+    start = load_start(str(checkpoint), wanted, tiny_embodiment(), tiny_norm(), "checkpoint")
+    assert start.config.context_packs == start.model.config.context_packs == wanted.context_packs
