@@ -197,9 +197,7 @@ def test_drawn_things_lie_on_their_fixtures_whatever_ran_before(worlds):
         seen = world.reset(seed, DRAWN).objects
         apart = seen["akita_black_bowl_1"].position - seen["flat_stove_1"].position
         assert np.linalg.norm(apart[:2]) < 0.2 and 0.0 < apart[2] < 0.1
-    np.testing.assert_array_equal(
-        seen["akita_black_bowl_1"].position, first["akita_black_bowl_1"].position
-    )
+    np.testing.assert_array_equal(seen["akita_black_bowl_1"].position, first["akita_black_bowl_1"].position)
 
 
 def pixel(point, eye, axes, fov, size):

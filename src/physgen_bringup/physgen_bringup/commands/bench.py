@@ -21,9 +21,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="physgen bench",
         description="Measure speed on this machine. sim: steps per second of the bridge in lockstep with an instant "
-        "policy, against the bare simulator with the same cameras. eval: steps per second of evaluation with one worker "
-        "and with all, beside the bare simulator. recorder: images that are lost while two cameras "
-        "are recorded, raw and as JPEG. policy: latency of every stage from an observation to its chunk, eager and "
+        "policy, against the bare simulator with the same cameras. eval: steps per second of evaluation with one "
+        "worker and with all, beside the bare simulator. recorder: images that are lost while two cameras are "
+        "recorded, raw and as JPEG. policy: latency of every stage from an observation to its chunk, eager and "
         "optimised side by side, with the machine's own limits (--preset or --checkpoint). `physgen bench TARGET -h` "
         "after set-up shows the target's own options.",
     )

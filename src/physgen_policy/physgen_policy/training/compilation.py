@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiles the transformer blocks of a policy for training (torch.compile); the numbers stay the same up to rounding."""
+"""Compiles the transformer blocks of a policy for training (torch.compile); numbers stay the same up to rounding."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def compile_blocks(model: PhysGen, device: torch.device) -> None:
         UserError: the blocks would run on a CPU, and there is no C++ compiler.
     """
     if device.type == "cpu" and shutil.which("g++") is None:
-        raise UserError("policy.compile_blocks needs a C++ compiler (g++) on a CPU; install one or leave it out")
+        raise UserError(
+            "policy.compile_blocks needs a C++ compiler (g++) on a CPU; install one or leave it out"
+        )
     for block in (*model.nova.video_encoder.blocks, *model.action_head.blocks):
         block.compile(dynamic=True)

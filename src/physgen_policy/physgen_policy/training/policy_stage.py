@@ -138,7 +138,9 @@ class PolicyTrainer:
         self.accelerator, self.autocast_always = accelerator, autocast_always
         for key in ("batch_size", "single_batch_size"):
             if (size := getattr(stage, key)) % accelerator.num_processes:
-                raise UserError(f"policy.{key} {size} cannot be shared by {accelerator.num_processes} processes")
+                raise UserError(
+                    f"policy.{key} {size} cannot be shared by {accelerator.num_processes} processes"
+                )
         if stage.compile_blocks:
             compile_blocks(model, accelerator.device)
         self.module = PolicyLoss(model, text, stage.obs_loss_weight, stage.waypoint_weight, stage.objective)
@@ -257,7 +259,7 @@ class PolicyTrainer:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Within the block the networks hold the averaged weights, and run uncompiled: inputs there have many shapes."""
+        """Within the block the networks hold the averaged weights and run uncompiled: inputs there have many shapes."""
         self.average.swap()
         self.module.eval()
         try:

@@ -32,7 +32,11 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_episodes(
-    folder: Path, count: int, picture_every: int = 1, pushed: int = 0, instructions: tuple[str, ...] = ("push",)
+    folder: Path,
+    count: int,
+    picture_every: int = 1,
+    pushed: int = 0,
+    instructions: tuple[str, ...] = ("push",),
 ) -> Path:
     """Short episodes whose images and actions say where they are in the episode; their first steps may be no labels."""
     height, width = mini_config().nova.image_size
