@@ -110,7 +110,7 @@ class LocalRunner:
             text=True,
             errors="replace",
             env=self._environment,
-            # Only processes of this session may read its terminal; they also get its Ctrl-C.
+            # Only processes of this POSIX session may read its terminal; they also get its Ctrl-C.
             start_new_session=not spec.terminal,
         )
         self._tell_reaper(f"+{popen.pid}")
