@@ -74,8 +74,7 @@ class PolicyStage:
     trains them and the action parts, all else stays as it was. lora_rank, lora_alpha, lora_targets: 0 or empty = the
     model's (or rank 16, alpha 2 x rank). train_text_encoder: whether full tuning includes it; a pretrained language
     model should stay as it is, and is then needed only once per instruction. recompute_blocks: gradient checkpointing
-    of both encoders, less memory for a third more work. compile_blocks: compile the blocks of video encoder and action
-    head (torch.compile, a minute at the start); validation does without.
+    of both encoders, less memory for a third more work.
     norm_stats: whose action statistics a run with init_from uses. "checkpoint" keeps the units the networks learned;
     "dataset" fits them anew, for data whose actions mean something else.
     """
@@ -106,7 +105,6 @@ class PolicyStage:
     lora_targets: str = ""
     train_text_encoder: bool = True
     recompute_blocks: bool = False
-    compile_blocks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,6 @@ from physgen_policy.model.draws import Randomness, WindowRandom
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.sampling.solver import SamplerConfig
 from physgen_policy.training.batches import ActionBatch, EpisodeTensors, collate, draw_windows, idle_action
-from physgen_policy.training.compilation import compile_blocks
 from physgen_policy.training.config import Objective, PolicyStage
 from physgen_policy.training.flops import StepShape, Trained, step_flops
 from physgen_policy.training.optim import WeightAverage, build_optimizers, learning_rate_at
@@ -141,8 +140,6 @@ class PolicyTrainer:
                 raise UserError(
                     f"policy.{key} {size} cannot be shared by {accelerator.num_processes} processes"
                 )
-        if stage.compile_blocks:
-            compile_blocks(model, accelerator.device)
         self.module = PolicyLoss(model, text, stage.obs_loss_weight, stage.waypoint_weight, stage.objective)
         optimizers = build_optimizers(
             self.module,
@@ -259,12 +256,11 @@ class PolicyTrainer:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Within the block the networks hold the averaged weights and run uncompiled: inputs there have many shapes."""
+        """Within the block the networks hold the averaged weights."""
         self.average.swap()
         self.module.eval()
         try:
-            with torch.compiler.set_stance("force_eager"):
-                yield
+            yield
         finally:
             self.average.swap()
 

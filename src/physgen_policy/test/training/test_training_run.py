@@ -188,33 +188,6 @@ def test_instructions_that_the_model_would_confuse_are_refused(config: TrainConf
         training_run.TrainingRun(replace(config, dataset=(str(folder),)), resume=False).fit()
 
 
-@pytest.mark.slow
-def test_compiled_blocks_learn_the_same(config: TrainConfig, tmp_path: Path) -> None:
-    """Up to rounding; the checkpoint has the same names, and validation runs in between."""
-    config = replace(config, validation_episodes=1)
-    plain = training_run.TrainingRun(config, resume=False).fit()
-    compiled = replace(
-        config,
-        output=str(tmp_path / "compiled"),
-        codec=replace(config.codec, init_from=config.output + "/codec"),
-        policy=replace(config.policy, compile_blocks=True),
-    )
-    found = load_file(training_run.TrainingRun(compiled, resume=False).fit() / "model.safetensors")
-    expected = load_file(plain / "model.safetensors")
-    assert expected.keys() == found.keys()
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4, msg=name)
-
-
-def test_compilation_without_a_compiler_is_a_sentence(
-    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", "/nonexistent")
-    config = replace(config, policy=replace(config.policy, compile_blocks=True))
-    with pytest.raises(UserError, match=r"needs a C\+\+ compiler"):
-        training_run.TrainingRun(config, resume=False).fit()
-
-
 def test_single_steps_have_many_windows_of_one_pack_and_no_frame_loss(config: TrainConfig) -> None:
     """Their share is drawn step by step; the others are as they were."""
     policy = replace(config.policy, steps=12, single_batch_size=6, single_fraction=0.5)
