@@ -194,6 +194,8 @@ def test_imagined_frames_come_on_demand_only(lockstep: Graph) -> None:
 def test_bad_image_is_reported_and_survived(lockstep: Graph) -> None:
     """A camera with another encoding is named in the status; good images still work afterwards."""
     lockstep.start_episode("mono")
+    # Nothing orders two topics, and the complaint of before the episode gives way to the episode's start.
+    lockstep.spin_until(lambda: "episode mono" in lockstep.statuses[-1].detail, 30.0, "the episode's start")
     lockstep.cameras["wrist"].publish(broken_image(lockstep.now_ns))
     lockstep.spin_until(lambda: "mono8" in lockstep.statuses[-1].detail, 30.0, "the complaint about mono8")
     assert "wrist camera" in lockstep.statuses[-1].detail
