@@ -13,6 +13,8 @@ from torch import Tensor
 
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.data.windows import Window, cut_window, draw_window, rollout_start
+from physgen_policy.model.batch import WindowBatch
+from physgen_policy.training.text_states import TextSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,4 +118,24 @@ def _pad(values: NDArray[np.generic], packs: int) -> NDArray[np.generic]:
     missing = packs - len(values)
     return (
         np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)]) if missing else values
+    )
+
+
+def window_batch(batch: ActionBatch, text_encoder: TextSource) -> WindowBatch:
+    """Add the text states; every distinct instruction is encoded once."""
+    unique = sorted(set(batch.instructions))
+    states, lengths = text_encoder.encode(unique)
+    index = torch.tensor([unique.index(text) for text in batch.instructions], device=states.device)
+    return WindowBatch(
+        text_states=states[index],
+        text_lengths=lengths[index],
+        latents=batch.latents,
+        past_actions=batch.past_actions,
+        boa=batch.boa,
+        target_actions=batch.target_actions,
+        target_mask=batch.target_mask,
+        pack_mask=batch.pack_mask,
+        frame_mask=batch.frame_mask,
+        plan_actions=batch.plan_actions,
+        plan_mask=batch.plan_mask,
     )

@@ -27,7 +27,7 @@ def build_optimizers(
     muon_learning_rate: float,
     weight_decay: float,
 ) -> list[Optimizer]:
-    """AdamW for everything, or AdamW and Muon (Jordan et al. 2024) for the matrices within blocks.
+    """AdamW for everything, or AdamW and Muon (Jordan et al. 2024) for the matrices within blocks that make no queries.
 
     Each group's highest learning rate is its `peak_lr`, its last one `floor_lr`; Muon's falls in the same proportion.
 
@@ -56,9 +56,14 @@ def build_optimizers(
     return optimizers
 
 
+# Modulations begin at zero on purpose; Muon would open them at full speed. Queries meet keys in a product that nothing
+# bounds, and under Muon the logits grow until a single key is seen and the instruction is not (docs/training.md).
+NOT_FOR_MUON = ("modulation", "norm", "qkv", "cross_q")
+
+
 def _is_hidden(name: str, parameter: nn.Parameter) -> bool:
-    """A matrix between two hidden layers. Modulations begin at zero on purpose; Muon would open them at full speed."""
-    inside = "blocks." in name and "modulation" not in name and "norm" not in name
+    """A matrix between two hidden layers that Muon can train."""
+    inside = "blocks." in name and not any(part in name for part in NOT_FOR_MUON)
     return inside and parameter.ndim == 2 and _is_matrix(parameter)
 
 

@@ -12,23 +12,27 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from physgen_control.errors import UserError
 from physgen_policy.data.normalize import NormStats
-from physgen_policy.data.windows import Window, max_packs
-from physgen_policy.model.batch import WindowBatch
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.draws import Randomness, WindowRandom
 from physgen_policy.model.physgen import PhysGen
-from physgen_policy.sampling.solver import SamplerConfig
-from physgen_policy.training.batches import ActionBatch, EpisodeTensors, collate, draw_windows, idle_action
+from physgen_policy.training.batches import (
+    ActionBatch,
+    EpisodeTensors,
+    collate,
+    draw_windows,
+    idle_action,
+    window_batch,
+)
 from physgen_policy.training.config import Objective, PolicyStage
 from physgen_policy.training.flops import StepShape, Trained, step_flops
 from physgen_policy.training.optim import WeightAverage, build_optimizers, learning_rate_at
 from physgen_policy.training.text_states import TextSource
+from physgen_policy.training.validation import validate
 from physgen_policy.training.waypoints import WaypointHead
 
 STATE_PREFIXES = ("optimizer", "muon")  # of the moments in the resume file, in the order of build_optimizers
@@ -82,26 +86,6 @@ class PolicyLoss(nn.Module):
             error = self.waypoints.loss(losses.action_hidden, windows.target_actions[:, :packs], mask)
             terms["waypoint"] = Term(error, mask.sum(), self.waypoint_weight)
         return terms
-
-
-def window_batch(batch: ActionBatch, text_encoder: TextSource) -> WindowBatch:
-    """Add the text states; every distinct instruction is encoded once."""
-    unique = sorted(set(batch.instructions))
-    states, lengths = text_encoder.encode(unique)
-    index = torch.tensor([unique.index(text) for text in batch.instructions], device=states.device)
-    return WindowBatch(
-        text_states=states[index],
-        text_lengths=lengths[index],
-        latents=batch.latents,
-        past_actions=batch.past_actions,
-        boa=batch.boa,
-        target_actions=batch.target_actions,
-        target_mask=batch.target_mask,
-        pack_mask=batch.pack_mask,
-        frame_mask=batch.frame_mask,
-        plan_actions=batch.plan_actions,
-        plan_mask=batch.plan_mask,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,36 +257,14 @@ class PolicyTrainer:
         else:
             yield
 
-    @torch.no_grad()
-    def validate(self, denoise_steps: int = 10) -> dict[str, float]:
-        """Action error of sampled chunks on validation episodes (averaged weights), the way a rollout samples.
-
-        Returns mean absolute errors of the executed chunk: translation [m], rotation [rad], gripper sign mismatch
-        rate, and the median translation error [m]. first_chunk_error: median error of the displacement over the whole
-        first chunk [m], which the first picture alone decides; absent where no episode shows one. Later chunks can be
-        right on average by going on as demonstrations do, the first cannot.
-        """
+    def validate(self) -> dict[str, float]:
+        """training.validation.validate of the averaged weights; empty without validation episodes."""
         if not self.data.validation:
             return {}
-        errors: list[NDArray[np.float32]] = []
-        first: list[float] = []
-        model, text_encoder = self.module.model, self.module.text_encoder
         with self.averaged_weights(), self.evaluation_autocast():
-            for episode in self.data.validation:
-                error, mask = _episode_error(
-                    model, text_encoder, episode, self.config, self.data.norm, denoise_steps
-                )
-                errors.append(error[mask])
-                if mask[0].all():
-                    first.append(float(np.linalg.norm(error[0, :, :3].sum(axis=0))))
-        error = np.concatenate(errors)
-        translation = np.linalg.norm(error[:, :3], axis=1)
-        return {
-            "translation_error": float(translation.mean()),
-            "translation_error_median": float(np.median(translation)),
-            "rotation_error": float(np.linalg.norm(error[:, 3:6], axis=1).mean()),
-            "gripper_mismatch": float((np.abs(error[:, 6]) > 1.0).mean()),
-        } | ({"first_chunk_error": float(np.median(first))} if first else {})
+            return validate(
+                self.module.model, self.module.text_encoder, self.data.validation, self.config, self.data.norm
+            )
 
     def save_state(self, folder: Path) -> None:
         """Write everything a resume needs: trained weights, average, optimiser moments, step. Safetensors only."""
@@ -345,6 +307,17 @@ class PolicyTrainer:
             for key, value in part(f"{prefix}.").items():
                 index, name = key.split(".", 1)
                 moments.setdefault(int(index), {})[name] = value
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            fits = all(
+                index < len(parameters) and value.shape in ((), parameters[index].shape)
+                for index, values in moments.items()
+                for value in values.values()
+            )
+            if not fits:
+                raise UserError(
+                    f"{folder} was written by a version or with settings that shared the parts among the optimizers "
+                    "differently; finish that run with them, or choose another output"
+                )
             optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
         self.step, self.average.step = (int(v) for v in tensors["step"])
 
@@ -352,37 +325,3 @@ class PolicyTrainer:
 def _generator(rng: np.random.Generator) -> torch.Generator:
     """torch's generator, seeded by the next number of numpy's."""
     return torch.Generator().manual_seed(int(rng.integers(2**63)))
-
-
-def _episode_error(
-    model: PhysGen,
-    text_encoder: TextSource,
-    episode: EpisodeTensors,
-    config: ModelConfig,
-    norm: NormStats,
-    denoise_steps: int,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Signed errors [p, 8, action_dim] (SI units) of the executed chunk of every pack of a rollout-aligned window.
-
-    The second value is a mask, bool [p, 8], False where there is no label.
-    """
-    horizon, chunks = config.action.horizon, config.action.num_chunks
-    window = Window(0, max_packs(len(episode.actions), 0, config.context_packs, horizon), True)
-    batch = window_batch(
-        collate([(episode, window)], horizon=horizon, num_chunks=chunks, idle=idle_action(norm)), text_encoder
-    ).to(model.action_tokenizer.slot.device)
-    text = model.text_tokens(batch.text_states, batch.text_lengths)
-    packs = window.num_packs
-    hidden = model.full(text, batch.latents[:, :packs], batch.past_actions, batch.boa)
-    generator = torch.Generator().manual_seed(0)
-    sampled = model.sample_actions(
-        hidden.action_hidden.flatten(0, 1),
-        None,
-        SamplerConfig(kind="ddim", steps=denoise_steps),
-        generator,
-        frame_hidden=hidden.frame_hidden.flatten(0, 1),
-    )
-    predicted = norm.denormalize(sampled[:, 0].float().cpu().numpy())
-    target = norm.denormalize(batch.target_actions[0, :, :horizon].cpu().numpy())
-    mask = batch.target_mask[0, :, :horizon].cpu().numpy()
-    return predicted - target, mask

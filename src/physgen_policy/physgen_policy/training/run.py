@@ -280,6 +280,10 @@ class TrainingRun:
                     self._log("validation", step, best)
                     errors = ", ".join(f"{k} {v:.4f}" for k, v in best.items())
                     self.console.print(f"step {step}: {errors or losses}; {meter.text()}")
+                    if best.get("instruction_effect") == 0.0:
+                        self.console.print(
+                            "warning: another instruction changes nothing; the policy acts by the pictures alone"
+                        )
                 if step % self.config.save_every == 0 or last:
                     trainer.save_state(self.folder / "policy")
                     self._save(trainer, networks, embodiment, best, last=last)

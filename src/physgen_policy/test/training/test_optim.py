@@ -37,7 +37,11 @@ def test_without_a_rate_muon_trains_nothing() -> None:
 def test_muon_trains_hidden_matrices_and_leaves_closed_gates_alone() -> None:
     model = PhysGen(mini_config())
     muon = trained_by(model, 0.02)["Muon"]
-    assert "nova.video_encoder.blocks.0.attn.qkv.weight" in muon
+    assert {
+        f"nova.video_encoder.blocks.0.{part}.weight" for part in ("attn.proj", "mlp.fc1", "mlp.fc2")
+    } <= muon
+    # Under Muon the product of queries and keys grows until attention sees single keys only.
+    assert not [name for name in muon if "qkv" in name or "cross_q" in name]
     assert all("blocks." in name and model.get_parameter(name).ndim == 2 for name in muon)
     # Adaptive norms and modulations start at zero and open as far as the loss asks, not at a fixed speed.
     assert all(model.get_parameter(name).detach().count_nonzero() for name in muon)
