@@ -33,6 +33,10 @@ CONTROL_PERIOD_NS = 1_000_000_000 // CONTROL_HZ
 MAX_PLACEMENTS = 100
 """Tries to place the things of a scene before giving up."""
 
+START_SCATTER = 0.02
+"""Standard deviation of every arm joint at the start of an episode [rad]: that of the stored states (all 50 of six
+tasks), and robosuite's default, which LIBERO's own environment switches off."""
+
 SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], dtype=np.float32)
 """No motion, gripper open (canonical)."""
 
@@ -76,7 +80,9 @@ class LiberoWorld:
             )
         with _numpy_seed(seed):
             self._place()
-        if init_state != DRAWN:
+        if init_state == DRAWN:
+            self._scatter_arm(np.random.default_rng(seed))
+        else:
             self._restore(self._states[seed % count if init_state == BY_SEED else init_state])
         # Robosuite's gripper integrates its command and keeps it over a reset: the last episode would leak in.
         gripper = self._env.robots[0].gripper
@@ -96,6 +102,11 @@ class LiberoWorld:
                 f"{1 + simulation.model.nq + simulation.model.nv}; do the assets belong to LIBERO?"
             )
         simulation.set_state_from_flattened(state)
+
+    def _scatter_arm(self, rng: np.random.Generator) -> None:
+        """Begin beside the home pose, as the stored states do; the controller's posture stays home, as with them."""
+        joints = self._env.robots[0]._ref_joint_pos_indexes
+        self._env.sim.data.qpos[joints] += rng.normal(0.0, START_SCATTER, len(joints))
 
     def step(self, action: Float32Array, *, render: bool = True) -> Observation:
         """Apply one canonical action for one control period (50 ms); see World.step."""

@@ -189,6 +189,16 @@ def test_drawn_placements_are_no_stored_state(worlds):
     assert np.all((drawn > low) & (drawn < high))
 
 
+def test_the_arm_begins_as_scattered_as_in_the_stored_states(worlds):
+    """A policy that has seen one start only is lost a centimetre beside it."""
+    world = worlds("libero_object/0")
+    drawn = np.array([world.reset(seed, DRAWN).positions for seed in range(40)])
+    stored = np.array([world.reset(0, index).positions for index in range(50)])
+    np.testing.assert_array_equal(world.reset(7, DRAWN).positions, drawn[7])
+    assert np.all(np.abs(drawn.std(axis=0) / stored.std(axis=0) - 1.0) < 0.4)
+    assert np.all(np.abs(drawn.mean(axis=0) - stored.mean(axis=0)) < 0.015)
+
+
 def test_drawn_things_lie_on_their_fixtures_whatever_ran_before(worlds):
     """The bowl of libero_spatial/7 stands on the stove; it was put beside the table from the second reset on."""
     world = worlds("libero_spatial/7")
