@@ -45,7 +45,7 @@ def stop_node(process: subprocess.Popen) -> int:
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
     try:
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
