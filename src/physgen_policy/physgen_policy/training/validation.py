@@ -86,8 +86,8 @@ def largest_logit_bound(model: PhysGen) -> Iterator[Callable[[], float]]:
     """Within the block, watch how large attention logits in the transformer's blocks can be; call the value for it.
 
     Per head the largest |q| times the largest |k| over the square root of the head's width, which no logit passes and
-    which rotary embeddings do not change. Above some hundreds attention picks single keys, and almost no gradient
-    reaches the others.
+    which rotary embeddings do not change. Logits of many hundreds pick single keys, and almost no gradient reaches
+    the others; the bound may be that large while the logits are not.
     """
     largest = [0.0]
 

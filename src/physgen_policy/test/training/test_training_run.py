@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from physgen_control.errors import UserError
 from physgen_policy.data.dataset import DatasetWriter, EpisodeRecord
 from physgen_policy.embodiment import Embodiment
+from physgen_policy.training import optim
 from physgen_policy.training import run as training_run
 from physgen_policy.training.config import (
     CodecStage,
@@ -117,6 +118,18 @@ def test_resumed_training_equals_uninterrupted_training(
     expected, found = load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors")
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_a_run_whose_optimizers_shared_the_parts_otherwise_is_refused(
+    config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As runs did whose queries and keys were trained by Muon."""
+    config = replace(config, policy=replace(config.policy, muon_learning_rate=0.02))
+    with monkeypatch.context() as patch:
+        patch.setattr(optim, "NOT_FOR_MUON", ("modulation", "norm"))
+        training_run.TrainingRun(config, resume=False).fit()
+    with pytest.raises(UserError, match="shared the parts among the optimizers differently"):
+        training_run.TrainingRun(config, resume=True).fit()
 
 
 def test_a_run_is_not_overwritten_and_logs_its_metrics(config: TrainConfig) -> None:
