@@ -170,10 +170,14 @@ class PhysGenPolicy:
 
     @torch.inference_mode()
     def set_instruction(self, instruction: str) -> None:
-        """Follow another instruction from the next chunk on; the history stays, the old plan does not."""
+        """Follow another instruction from the next chunk on; the history stays, the old plan does not.
+
+        Where the new one cannot be read the old one stays in force, and the next call tries again.
+        """
         if instruction != self._state.instruction:
+            tokens = self._prompts.tokens(instruction)  # may fail: nothing is assigned before it
+            self._window.set_text(tokens)
             self._state.follow(instruction)
-            self._window.set_text(self._prompts.tokens(instruction))
 
     @torch.inference_mode()
     def act(

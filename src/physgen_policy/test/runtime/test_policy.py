@@ -142,6 +142,30 @@ def test_instruction_changes_what_is_predicted_and_keeps_the_history(checkpoint:
     assert np.abs(chunk.data - reference.act(second, 0).data).max() > 1e-6
 
 
+def test_instruction_that_cannot_be_read_leaves_the_old_one_in_force(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failing text encoder changes neither the text nor the actions, and the next call tries again."""
+    policy, reference = PhysGenPolicy(checkpoint), PhysGenPolicy(checkpoint)
+    for p in (policy, reference):
+        p.reset(EPISODE)
+    first, second = observations(2)
+    with monkeypatch.context() as patched:
+        patched.setattr(policy._prompts, "tokens", failing_tokens)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            policy.set_instruction("stack the cube")
+    assert policy.instruction == EPISODE.instruction
+    np.testing.assert_array_equal(policy.act(first, 0).data, reference.act(first, 0).data)
+    policy.set_instruction("stack the cube")
+    chunk = policy.act(second, 0)
+    assert chunk.instruction == "stack the cube"
+    assert np.abs(chunk.data - reference.act(second, 0).data).max() > 1e-6
+
+
+def failing_tokens(instruction: str) -> torch.Tensor:
+    raise RuntimeError(f"out of memory while reading {instruction!r}")
+
+
 def test_imagined_frame_never_touches_the_actions(checkpoint: Checkpoint) -> None:
     """Frames are imagined on demand with random numbers of their own."""
     plain = roll(PhysGenPolicy(checkpoint), 3)
