@@ -140,7 +140,7 @@ def _controller(arguments: LaunchArguments) -> NodeSpec:
             "mode": arguments.mode,
             "execution": arguments.execution,
             "arm_interface": "applied_action" if stepped else "joint_trajectory",
-            "robot_type": "panda" if stepped else arguments.robot_type,
+            "robot_type": _robot(arguments),
             # A simulated arm may move at once, and a stepped world publishes no state before its first reset; a
             # person arms a real one.
             "auto_arm": arguments.simulated,
@@ -152,6 +152,11 @@ def _controller(arguments: LaunchArguments) -> NodeSpec:
         default_files=_controller_files(arguments),
         override_files=_user_files(arguments),
     )
+
+
+def _robot(arguments: LaunchArguments) -> str:
+    """The robot that acts: every stepped simulator has a Panda; the fake Franka and the real arm are of robot_type."""
+    return "panda" if arguments.stepped else arguments.robot_type
 
 
 def _controller_files(arguments: LaunchArguments) -> tuple[Path, ...]:
@@ -185,6 +190,7 @@ def _policy(arguments: LaunchArguments) -> NodeSpec:
                     **common,
                     "checkpoint": arguments.checkpoint,
                     "task": arguments.task if arguments.simulated else "",
+                    "robot": _robot(arguments),
                     "execution": arguments.execution,
                     "pace": arguments.pace if arguments.simulated else "realtime",
                     "autostart": True,

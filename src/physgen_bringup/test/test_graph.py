@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import importlib.util
+import json
 from dataclasses import fields, replace
 
 import pytest
@@ -11,6 +12,9 @@ from physgen_bringup.graph_spec import parameter_files
 from physgen_bringup.launch_arguments import parse_arguments
 from physgen_bringup.paths import share_folder
 from physgen_control.errors import UserError
+from physgen_policy.embodiment import Embodiment
+from physgen_policy.published import NO_ROBOT
+from physgen_policy.runtime.embodiment_check import GraphDescription, find_mismatches
 
 
 def graph_of(*words):
@@ -276,3 +280,47 @@ def test_every_parameter_is_one_that_its_node_declares(tmp_path):
 def test_graphs_are_plain_values():
     arguments = parse_arguments(["sim:=fake", "policy:=expert", "output_dir:=runs/a"])
     assert build_graph(arguments) == build_graph(replace(arguments))
+
+
+SHIPPED = sorted((share_folder().parent / "physgen_policy" / "checkpoints").glob("*/embodiment.json"))
+
+
+def complaints(graph, embodiment):
+    """What the policy node of a graph says about a checkpoint, from the parameters that it is started with."""
+    parameters = graph.node("policy_node").parameters
+    description = GraphDescription(
+        control_period=0.05,
+        task=parameters["task"],
+        robot=parameters["robot"],
+        image_height=480,
+        image_width=640,
+    )
+    return find_mismatches(embodiment, description)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.parent.name)
+def test_a_shipped_checkpoint_runs_in_its_simulator_and_not_on_the_real_arm(path):
+    embodiment = Embodiment.from_json(json.loads(path.read_text()))
+    for task in embodiment.tasks:
+        sim = "libero" if "/" in task else "maniskill"
+        assert complaints(graph_of(f"sim:={sim}", f"task:={task}", "policy:=physgen"), embodiment) == []
+    [sentence] = complaints(real(), embodiment)
+    assert "'panda'" in sentence and "'fr3'" in sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "robot"),
+    [
+        (["sim:=fake"], "panda"),
+        (["sim:=fake", "task:=FrankaPick-v0"], "fr3"),
+        (["sim:=none", "robot_ip:=172.16.0.2"], "fr3"),
+        (["sim:=none", "use_fake_hardware:=true"], "fr3"),
+    ],
+)
+def test_every_graph_refuses_a_checkpoint_of_another_or_of_no_robot(words, robot):
+    graph = graph_of(*words, "policy:=physgen")
+    assert complaints(graph, Embodiment(robot=robot)) == []
+    assert len(complaints(graph, Embodiment(robot="fr3" if robot == "panda" else "panda"))) == 1
+    for untrained in (NO_ROBOT, ""):
+        [sentence] = complaints(graph, Embodiment(robot=untrained))
+        assert "never trained" in sentence

@@ -16,13 +16,17 @@ from physgen_control.types import (
 )
 from physgen_policy.embodiment import Embodiment
 
+UNTRAINED_ROBOT = "none"
+"""Robot of a checkpoint that was never trained on actions (published.NO_ROBOT): it fits nowhere."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphDescription:
     """The running graph as the policy sees it.
 
-    Empty strings and a zero image size mean "not known": they are not compared. control_period: seconds per
-    action. image_height, image_width: size in pixels of ONE camera image as it is published.
+    Empty strings and a zero image size mean "not known": they are not compared. Every launched graph names its
+    robot, and a checkpoint that names none is refused everywhere. control_period: seconds per action.
+    image_height, image_width: size in pixels of ONE camera image as it is published.
     """
 
     control_period: float
@@ -87,7 +91,11 @@ def find_mismatches(
         found.append(
             f"the checkpoint's base frame is {embodiment.base_frame!r}, the graph's is {graph.base_frame!r}"
         )
-    if graph.robot and embodiment.robot != graph.robot:
+    if embodiment.robot in ("", UNTRAINED_ROBOT):
+        found.append(
+            "the checkpoint was never trained on a robot's actions, so no graph runs it; fine-tune it first"
+        )
+    elif graph.robot and embodiment.robot != graph.robot:
         found.append(
             f"the checkpoint was trained on the robot {embodiment.robot!r}, the graph runs {graph.robot!r}"
         )
