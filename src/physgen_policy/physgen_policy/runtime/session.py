@@ -19,6 +19,8 @@ from physgen_policy.runtime.policy import PhysGenPolicy
 from physgen_policy.runtime.synchronizer import Put
 from physgen_policy.runtime.worker import InferenceWorker, LatencyRecord, Work
 
+THREAD_DIED = "the inference thread died: nothing is predicted any more; restart the policy node"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStatus:
@@ -67,7 +69,7 @@ class PolicySession:
         self._gate = ObservationGate(config, streams)
         self._work: Work | None = None
         self._answer: ActionChunk | None = None
-        self._failed = False
+        self._failed = self._closed = False
         self._newest_ns = 0
         self._session_id, self._instruction, self._detail = "", "", "active"
         self._latency = LatencyRecord()
@@ -84,6 +86,7 @@ class PolicySession:
         """Cancel what is running and end the inference thread."""
         with self._lock:
             self._end("inactive")
+            self._closed = True
         self._worker.stop()
 
     def put_frame(self, stream: str, frame: CameraFrame) -> None:
@@ -153,6 +156,11 @@ class PolicySession:
                 self._worker.submit(self._work)
 
     @property
+    def alive(self) -> bool:
+        """False if the inference thread ended although nobody closed the session; look at it now and then."""
+        return self._closed or self._worker.alive
+
+    @property
     def running(self) -> bool:
         """Whether an episode is running."""
         with self._lock:
@@ -172,7 +180,7 @@ class PolicySession:
                 predictions=latency.count,
                 dropped=self._worker.dropped,
                 sync_skew=work.observation.frames.skew_ns / 1e9 if work is not None else 0.0,
-                detail=self._detail,
+                detail=self._detail if self.alive else THREAD_DIED,
             )
 
     def _end(self, detail: str) -> None:

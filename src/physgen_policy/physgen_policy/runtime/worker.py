@@ -6,6 +6,7 @@ Only this thread touches the policy. It survives failures of the policy and repo
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from physgen_policy.runtime.observation import PolicyObservation
 from physgen_policy.runtime.policy import PhysGenPolicy
 
 _PERCENTILE_WINDOW = 100
+_JOIN_S = 20.0  # for a running inference to notice that it was cancelled
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +72,17 @@ class InferenceWorker:
         self._mailbox.clear()
 
     def stop(self) -> None:
-        """End the thread; a running inference should be cancelled first."""
+        """End the thread; a running inference should be cancelled first. Waits for a bounded time."""
         self._mailbox.close()
         if threading.current_thread() is not self._thread:
-            self._thread.join()
+            self._thread.join(_JOIN_S)
+            if self._thread.is_alive():
+                _LOGGER.error("the inference thread did not end within %g s", _JOIN_S)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs: false after stop, and if something ended it that it could not catch."""
+        return self._thread.is_alive()
 
     @property
     def dropped(self) -> int:
@@ -86,7 +96,13 @@ class InferenceWorker:
             except Cancelled:
                 continue
             except Exception as error:  # whatever went wrong, the node must live on and say so
-                self._on_failure(work, error)
+                self._report(work, error)
+
+    def _report(self, work: Work, error: Exception) -> None:
+        try:
+            self._on_failure(work, error)
+        except Exception:  # a report that fails must not end the thread
+            _LOGGER.exception("could not report that an inference failed (%s)", error)
 
     def _answer(self, work: Work) -> None:
         work.cancel.check()

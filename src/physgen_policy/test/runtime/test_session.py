@@ -2,6 +2,7 @@
 """The live session with its inference thread: failures, repeats and new episodes, without ROS."""
 
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from physgen_control.types import ActionChunk, AppliedAction, CameraFrame, Episode, EpisodePhase, Pose, Source
 from physgen_policy.runtime.mailbox import CancelToken
 from physgen_policy.runtime.observation import GateConfig, PolicyObservation
-from physgen_policy.runtime.session import PolicySession, SessionEvents
+from physgen_policy.runtime.session import THREAD_DIED, PolicySession, SessionEvents
 
 DT = 50_000_000
 START = 10**10
@@ -23,7 +24,7 @@ class ScriptedPolicy:
 
     def __init__(self) -> None:
         self.episode_id, self.session_id, self.instruction, self.count = "", "", "", 0
-        self.failures: list[Exception] = []
+        self.failures: list[BaseException] = []
         self.enter, self.leave = threading.Semaphore(0), threading.Semaphore(0)
         self.wait = False
 
@@ -73,12 +74,13 @@ class Recorder:
         self.chunks: list[ActionChunk] = []
         self.frames: list[int] = []
         self.errors: list[Exception] = []
+        self.report_fails = False
         self.now_ns = START
         self._changed = threading.Condition()
         events = SessionEvents(
             chunk=lambda chunk: self._add(self.chunks, chunk),
             frame=lambda image, stamp_ns: self._add(self.frames, stamp_ns),
-            failure=lambda error: self._add(self.errors, error),
+            failure=self._fail,
             changed=lambda: None,
             wants_frame=lambda: imagine,
         )
@@ -89,6 +91,11 @@ class Recorder:
         with self._changed:
             where.append(item)
             self._changed.notify_all()
+
+    def _fail(self, error: Exception) -> None:
+        self._add(self.errors, error)
+        if self.report_fails:
+            raise RuntimeError("the publisher is gone")
 
     def wait(self, where: list, count: int) -> None:
         with self._changed:
@@ -133,6 +140,35 @@ def test_failure_is_reported_and_tried_again_when_the_world_asks_again(recorder:
     recorder.wait(recorder.chunks, 1)
     assert (recorder.chunks[0].chunk_seq, recorder.chunks[0].base_step) == (0, 0)
     assert "running" in recorder.session.status.detail
+
+
+def test_report_that_fails_does_not_end_the_inference_thread(recorder: Recorder) -> None:
+    """A publisher that raises while it reports a failure costs the report, not the policy."""
+    recorder.report_fails = True
+    recorder.policy.failures = [RuntimeError("out of memory")]
+    recorder.session.put_episode(EPISODE)
+    recorder.show(0)
+    recorder.wait(recorder.errors, 1)
+    recorder.show(0)
+    recorder.wait(recorder.chunks, 1)
+    assert recorder.session.alive
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_dead_inference_thread_is_named_in_the_status(recorder: Recorder) -> None:
+    """What no thread survives is at least said; a closed session is not a dead one."""
+    assert recorder.session.alive
+    recorder.policy.failures = [SystemExit()]
+    recorder.session.put_episode(EPISODE)
+    recorder.show(0)
+    deadline = time.monotonic() + 30
+    while recorder.session.alive and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not recorder.session.alive
+    assert recorder.session.status.detail == THREAD_DIED
+    recorder.session.close()
+    assert recorder.session.alive
+    assert recorder.session.status.detail == "inactive"
 
 
 def test_failure_in_realtime_is_tried_again_with_the_next_images() -> None:
