@@ -35,6 +35,8 @@ POLL_S = 0.05
 # Long enough to close a bag or a simulator, short enough for a person who pressed Ctrl-C.
 STOP_GRACE_S = {signal.SIGINT: 8.0, signal.SIGTERM: 2.0, signal.SIGKILL: 5.0}
 INTERRUPTED = 130
+# A closed terminal sends SIGHUP.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # Domains whose UDP ports stay below Linux' ephemeral range; the low ones are left to people.
 PRIVATE_DOMAINS = range(70, 102)
 _ROS_PREFIX = re.compile(r"^\[(?:\w+)\] \[[\d.]+\] \[[^\]]*\]: ")
@@ -161,9 +163,12 @@ class LocalRunner:
             self._reaper = None
 
     def run(self) -> int:
-        """Start, wait, stop; Ctrl-C and SIGTERM stop cleanly. Returns the exit status."""
+        """Start, wait, stop; Ctrl-C, SIGTERM and a closed terminal stop cleanly. Returns the exit status."""
         handlers = {
-            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
+            number: signal.signal(number, self._on_signal)
+            for number in STOP_SIGNALS
+            # `nohup` ignores it, so that the graph outlives the terminal.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
         }
         try:
             self.start()

@@ -153,6 +153,16 @@ def test_ctrl_c_stops_cleanly(tmp_path, monkeypatch):
     assert all(gone(pid) for pid in pids)
 
 
+def test_a_closed_terminal_stops_cleanly(tmp_path):
+    process, pids = start_script(tmp_path)
+    process.send_signal(signal.SIGHUP)
+    wait_for(lambda: (tmp_path / "order").exists())
+    process.send_signal(signal.SIGHUP)
+    output, _ = process.communicate(timeout=30)
+    assert "status 130" in output
+    assert all(gone(pid) for pid in pids)
+
+
 def test_nodes_of_a_ros_installation_are_refused_with_a_sentence(tmp_path):
     spec = NodeSpec(package="tf2_ros", executable="static_transform_publisher", name="camera_transform")
     with pytest.raises(UserError, match=r"camera_transform.*Docker"):
