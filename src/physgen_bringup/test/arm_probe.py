@@ -155,7 +155,7 @@ class ArmProbe(GraphProbe):
 
     def help(self):
         """What an operator does on a machine too busy for real time: recover a stopped arm and arm again."""
-        if self.faults & (Fault.TRACKING | Fault.WRENCH | Fault.ROBOT_MODE):
+        if self.faults & (Fault.TRACKING | Fault.WRENCH | Fault.ROBOT_MODE | Fault.STATE_STALE):
             self.trigger("/fake_franka/recover")
             self.arm()
 

@@ -164,6 +164,15 @@ class ControllerConfig:
         ge=0.01,
         le=3600,
     )
+    max_horizon: int = parameter(
+        16,
+        description="a chunk with more actions than this is refused: planning them may not take a control period",
+        ge=1,
+        le=1000,
+    )
+    max_chunks: int = parameter(
+        8, description="a prediction with more chunks than this is refused", ge=1, le=100
+    )
     bridge_steps: int = parameter(
         0, description="lookahead actions to play while the next chunk is late", ge=0, le=16
     )
@@ -214,6 +223,13 @@ class ControllerConfig:
         True,
         description="trajectories say when they start; false: on arrival, for robot clocks that are not synchronised",
     )
+    pose_tolerance: float = parameter(
+        0.05,
+        description="a robot state whose pose is farther than this from what its joints say is not believed",
+        unit="m",
+        ge=0.001,
+        le=1.0,
+    )
     tracking_limit: float = parameter(
         0.2,
         description="measured joints farther than this from the commanded ones mean HOLD",
@@ -258,6 +274,11 @@ class ControllerConfig:
             raise UserError(
                 f"gripper_closed_width ({self.gripper_closed_width} m) must be below gripper_open_width "
                 f"({self.gripper_open_width} m)."
+            )
+        if self.bridge_steps and self.arm_interface is ArmInterface.JOINT_TRAJECTORY:
+            raise UserError(
+                f"bridge_steps is {self.bridge_steps}, but lookahead actions are not planned for an arm: set "
+                "bridge_steps:=0 or arm_interface:=applied_action."
             )
         if self.pacing is Pacing.STATE and self.arm_interface is ArmInterface.JOINT_TRAJECTORY:
             raise UserError(

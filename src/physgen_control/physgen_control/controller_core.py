@@ -16,15 +16,16 @@ import numpy as np
 from physgen_control import gate
 from physgen_control.chunk_player import PlayedAction, first_index
 from physgen_control.controller_config import NS_PER_S, Mode, Pacing, seconds_to_ns
+from physgen_control.controller_reports import ControllerReports
 from physgen_control.controller_state import (
     STOPPING,
-    ControllerState,
     SafetySnapshot,
     guarded,
 )
 from physgen_control.geometry import moved, normalized
 from physgen_control.limits import limit_motion
 from physgen_control.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
+from physgen_control.state_belief import impossible_sentence
 from physgen_control.types import (
     ACTION_DIM,
     AckResult,
@@ -35,7 +36,6 @@ from physgen_control.types import (
     EpisodePhase,
     Fault,
     Float32Array,
-    Float64Array,
     Limit,
     Pose,
     RobotState,
@@ -46,7 +46,7 @@ from physgen_control.types import (
 __all__ = ["ControllerCore", "MotionPlanner", "PlanRefusedError", "PlannedStep", "SafetySnapshot"]
 
 
-class ControllerCore(ControllerState):
+class ControllerCore(ControllerReports):
     """State machine from chunks and states to applied actions."""
 
     # --- inputs -----------------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ class ControllerCore(ControllerState):
     @guarded
     def on_state(self, state: RobotState, now_ns: int) -> None:
         """Take a measured state; repeated, older and impossible ones change nothing."""
-        sentence = _state_sentence(state)
+        sentence = impossible_sentence(state)
         ahead_ns = state.stamp_ns - now_ns
         future = ahead_ns > seconds_to_ns(self.config.max_future_stamp)
         if not sentence and self.config.pacing is Pacing.TIMER and future:
@@ -92,8 +92,20 @@ class ControllerCore(ControllerState):
         if sentence:
             self._detail = sentence
             return
-        self._state_came = True
+        self._advance(now_ns)
         newest = self._robot
+        stepped_back = newest is not None and state.stamp_ns < newest.stamp_ns - NS_PER_S
+        if stepped_back and self.config.pacing is Pacing.TIMER:
+            self._distrust(
+                f"A robot state is stamped {(now_ns - state.stamp_ns) / NS_PER_S:.3f} s before now."
+            )
+            return
+        if newest is None or state.stamp_ns >= newest.stamp_ns:
+            doubt = self._belief.doubt(state) if self._belief is not None else ""
+            if doubt:
+                self._distrust(doubt)
+                return
+        self._state_came = True
         if newest is not None and newest.stamp_ns - NS_PER_S < state.stamp_ns < newest.stamp_ns:
             return
         if newest is not None and state.stamp_ns < newest.stamp_ns:
@@ -109,9 +121,19 @@ class ControllerCore(ControllerState):
             state, self._now_ns, self.config
         )
         if fresh and self._faults & Fault.STATE_STALE:
-            self._faults &= ~Fault.STATE_STALE
-            self._restart_planner()  # the driver may have been started anew meanwhile
+            # An arm may have been moved, or its driver started anew, while nothing was heard: only arming goes on.
+            if self._planner is None:
+                self._faults &= ~Fault.STATE_STALE
+            else:
+                self._detail = "Robot states come again: arm again to continue."
         self._resend = self._used_stamp_ns is not None and state.stamp_ns == self._used_stamp_ns
+
+    def _distrust(self, sentence: str) -> None:
+        """A state that cannot be true: an arm that is armed stops until it is armed again."""
+        self._detail = sentence
+        if self._planner is not None and self._armed and not self._faults & Fault.STATE_STALE:
+            self._halt()
+            self._raise(Fault.STATE_STALE, sentence)
 
     @guarded
     def on_chunk(self, chunk: ActionChunk, now_ns: int) -> ChunkAck:
@@ -122,37 +144,6 @@ class ControllerCore(ControllerState):
         if unknown:
             return self._stash_chunk(chunk)
         return self._judge(chunk)
-
-    @guarded
-    def on_deadman(self, pressed: bool, now_ns: int) -> None:
-        """Report the deadman; it must be repeated faster than deadman_timeout."""
-        self._advance(now_ns)
-        self._deadman_ns = self._now_ns if pressed else None
-        if not pressed and self._teleop_active():
-            self._end_teleop()
-
-    @guarded
-    def on_teleop(self, twist: Float64Array, gripper: float, now_ns: int) -> None:
-        """Take a human's command, which wins at once.
-
-        Args:
-            twist: TCP velocity [m/s] and turn rate [rad/s] in the base frame.
-            gripper: +1 open, -1 closed, 0 or NaN keep.
-            now_ns: Arrival [ROS time].
-        """
-        values = np.asarray(twist, np.float64)
-        if values.shape != (6,) or not np.all(np.isfinite(values)):
-            self._detail = f"A teleop twist must be six finite numbers, got {values.tolist()}: ignored."
-            return
-        self._advance(now_ns)
-        if not self._deadman_pressed():
-            return
-        if not self._teleop_active():
-            self._drop_chunk()
-        self._twist, self._twist_gripper, self._twist_ns = values.copy(), gripper, self._now_ns
-        self._released_ns = None
-        self._faults &= ~Fault.POLICY_LATE
-        self._progress = True
 
     # --- outputs ----------------------------------------------------------------------------------------------
 
@@ -237,7 +228,8 @@ class ControllerCore(ControllerState):
             )
         if self.config.require_deadman and not self._deadman_pressed():
             return gate.Refusal(AckResult.NOT_ARMED, "The required deadman is not pressed.")
-        blocking = self._faults & STOPPING & ~Fault.STATE_STALE
+        # Without an arm the check of the state that follows decides, and names its age.
+        blocking = self._faults & STOPPING & ~(Fault.NONE if self._planner is not None else Fault.STATE_STALE)
         if blocking:
             # The causes, not the newest detail: that is the refusal before this one.
             causes = " ".join(self._causes.get(fault, "") for fault in Fault if fault & blocking)
@@ -305,7 +297,7 @@ class ControllerCore(ControllerState):
         robot, now_ns = self._robot, self._now_ns
         assert robot is not None
         since_ns = None if self._last_tick_ns is None else now_ns - self._last_tick_ns
-        if since_ns is not None and since_ns < self.config.control_period_ns // 2:
+        if since_ns is not None and 0 <= since_ns < self.config.control_period_ns // 2:
             return None
         self._last_tick_ns = now_ns
         sentence = gate.stale_sentence(robot, now_ns, self.config)
@@ -338,6 +330,8 @@ class ControllerCore(ControllerState):
         assert chunk is not None
         self._played_chunk = self._progress = True
         planned = self._planned.get(played.chunk_index * chunk.data.shape[1] + played.step_index)
+        if planned is None and self._planner is not None:
+            raise RuntimeError("An action of an accepted chunk was not planned.")
         if planned is None:
             limited = limit_motion(played.raw[:6], robot.tcp_pose, self.config)
             planned = PlannedStep(
@@ -383,7 +377,7 @@ class ControllerCore(ControllerState):
                 rest = np.zeros(6, np.float32)
                 step = replace(step, motion=rest, target_pose=robot.tcp_pose, limits=flag)
         latency = 0.0 if self._twist_ns is None else (self._now_ns - self._twist_ns) / NS_PER_S
-        return self._emit(robot, Source.TELEOP, raw, step, latency=latency)
+        return self._emit(robot, Source.TELEOP, raw, step, asks_gripper=not keeps, latency=latency)
 
     def _emit_hold(self, robot: RobotState) -> AppliedAction:
         raw = np.zeros(ACTION_DIM, np.float32)
@@ -394,9 +388,24 @@ class ControllerCore(ControllerState):
         return self._emit(robot, Source.HOLD, raw, step)
 
     def _emit(
-        self, robot: RobotState, source: Source, raw: Float32Array, planned: PlannedStep, **origin: Any
+        self,
+        robot: RobotState,
+        source: Source,
+        raw: Float32Array,
+        planned: PlannedStep,
+        *,
+        asks_gripper: bool = True,
+        **origin: Any,
     ) -> AppliedAction:
-        gripper = self._gripper.decide(float(raw[6]), robot.gripper_width, self._now_ns)
+        """Make the step's action; without `asks_gripper` the gripper number only repeats what is in force."""
+        keeps = source is Source.HOLD or not asks_gripper
+        wanted = float("nan") if keeps else float(raw[6])
+        gripper = self._gripper.decide(wanted, robot.gripper_width, self._now_ns)
+        width = (
+            self._gripper.width(gripper.command)
+            if self._gripper.commanded or self._planner is None
+            else float(np.clip(robot.gripper_width, 0.0, self.config.gripper_open_width))
+        )
         applied = np.empty(ACTION_DIM, np.float32)
         applied[:6], applied[6] = planned.motion, gripper.command
         fields: dict[str, Any] = {
@@ -413,28 +422,10 @@ class ControllerCore(ControllerState):
             applied=applied,
             target_pose=planned.target_pose,
             target_positions=planned.positions,
-            gripper_width=self._gripper.width(gripper.command),
+            gripper_width=width,
             limits=planned.limits | (Limit.GRIPPER if gripper.delayed else Limit.NONE),
             **fields,
         )
         self._step += 1
         self._used_stamp_ns, self._resend, self._last = robot.stamp_ns, False, action
         return action
-
-
-def _state_sentence(state: RobotState) -> str:
-    """Return why a measured state cannot be used, or an empty text."""
-    numbers = np.concatenate(
-        [
-            state.positions,
-            state.velocities,
-            state.tcp_pose.position,
-            state.tcp_pose.quaternion,
-            [state.gripper_width],
-        ]
-    )
-    if not np.all(np.isfinite(numbers)):
-        return "A robot state with NaN or infinite numbers was ignored."
-    if not 1e-6 < float(np.max(np.abs(state.tcp_pose.quaternion))) < 1e6:
-        return "A robot state whose quaternion is zero or huge was ignored: it names no rotation."
-    return ""

@@ -10,15 +10,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
 from physgen_control import gate
 from physgen_control.chunk_player import ChunkPlayer
 from physgen_control.controller_config import NS_PER_S, ControllerConfig, Mode, Pacing, seconds_to_ns
+from physgen_control.errors import UserError
 from physgen_control.gripper import GripperSwitch
-from physgen_control.motion_planner import MotionPlanner, PlannedStep
+from physgen_control.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
+from physgen_control.state_belief import StateBelief
 from physgen_control.types import (
     ActionChunk,
     AppliedAction,
@@ -82,6 +84,8 @@ class ControllerState:
 
     def __init__(self, config: ControllerConfig, planner: MotionPlanner | None = None) -> None:
         self.config = config
+        if planner is not None and config.bridge_steps:
+            raise UserError("bridge_steps must be 0 with an arm: lookahead actions are not planned.")
         self._mode = config.mode
         self._planner = planner
         if planner is not None:
@@ -122,6 +126,7 @@ class ControllerState:
         # Human input.
         self._twist: Float64Array = np.zeros(6)
         self._twist_gripper = 0.0
+        self._belief = StateBelief(config) if planner is not None else None
         self._twist_ns: int | None = None
         self._released_ns: int | None = None
         self._deadman_ns: int | None = None
@@ -160,6 +165,11 @@ class ControllerState:
         return self._deadman_pressed()
 
     @property
+    def gripper_commanded(self) -> bool:
+        """A policy or a human asked for the gripper command in force; otherwise nothing may move the fingers."""
+        return self._gripper.commanded
+
+    @property
     def chunk_loaded(self) -> bool:
         """A chunk is being played, or waits for its episode to be announced."""
         return self._player.active or self._stash is not None
@@ -183,9 +193,14 @@ class ControllerState:
         obstacles = self._arming_obstacles()
         if obstacles:
             return False, " ".join(obstacles)
+        try:
+            self._restart_planner()
+        except PlanRefusedError as error:
+            return False, str(error)
         self._armed, self._stop = True, ""
         self._faults &= ~(_STICKY | Fault.POLICY_LATE | Fault.CHUNK_REJECTED)
-        self._restart_planner()
+        if self._planner is not None:
+            self._faults &= ~Fault.STATE_STALE
         self._expect_chunk()
         self._detail = f"{self.state.name}: waiting for a chunk."
         return True, f"The controller is {self.state.name}."
@@ -214,9 +229,14 @@ class ControllerState:
         self._stop = self._detail = "Held by request: arm again to continue."
         return True, f"Motion stopped; the controller is {self.state.name}."
 
+    @guarded
     def clear_fault(self) -> Answer:
-        """Leave FAULT for DISARMED and forget faults that need an operator."""
+        """Forget faults that need an operator; whatever had stopped the arm, it is DISARMED afterwards."""
         was = self.state
+        if self._faults & _STICKY:
+            self._halt()
+            self._armed = False
+            self._detail = "Fault cleared: arm again to continue."
         self._faults &= ~(_STICKY | Fault.INTERNAL | Fault.CHUNK_REJECTED | Fault.GRIPPER)
         if self._latched:
             self._latched, self._armed = "", False
@@ -230,7 +250,13 @@ class ControllerState:
         self._detail = f"Internal fault, nothing moves: {sentence}"
         self._player.clear()
         self._planned.clear()
-        self._stash = None
+        self._stash = self._twist_ns = None
+        if self._planner is not None:
+            try:
+                self._planner.stop(self._robot, self._now_ns)
+            except Exception as error:
+                # The trajectory that runs was checked and ends at rest by itself.
+                self._detail += f" (No stop could be planned: {type(error).__name__}.)"
 
     def _arming_obstacles(self) -> list[str]:
         """Return every precondition that does not hold, a sentence each."""
@@ -251,122 +277,61 @@ class ControllerState:
         stale = gate.stale_sentence(self._robot, self._now_ns, self.config) if ages else ""
         return [*obstacles, stale] if stale else obstacles
 
-    # --- watchdogs --------------------------------------------------------------------------------------------
-
-    @guarded
-    def on_publisher_count(self, count: int) -> None:
-        """Report how many nodes publish chunks; two are never obeyed."""
-        self._publishers = count
-        if count > 1:
-            if not self._faults & Fault.MULTIPLE_PUBLISHERS:
-                self._halt()
-            self._raise(Fault.MULTIPLE_PUBLISHERS, f"{count} nodes publish action chunks: stop all but one.")
-        else:
-            self._faults &= ~Fault.MULTIPLE_PUBLISHERS
-
-    @guarded
-    def on_wall(self, now_steady_ns: int) -> None:
-        """Watch on a clock that always runs: a silent policy or robot shows although simulated time stands still."""
-        timeout_ns = seconds_to_ns(self.config.policy_timeout)
-        expecting = (
-            self._armed and self._chunk_expected() and not self._player.active and not self._teleop_active()
-        )
-        if self._progress or not expecting or self._quiet_since_wall_ns is None:
-            self._quiet_since_wall_ns, self._progress = now_steady_ns, False
-        elif now_steady_ns - self._quiet_since_wall_ns > timeout_ns and not self._faults & Fault.POLICY_LATE:
-            self._raise(
-                Fault.POLICY_LATE,
-                f"No valid chunk for {self.config.policy_timeout:g} s: holding until the policy sends one.",
-            )
-        # A world that waits repeats its state when it likes; only a running arm owes us one.
-        waits = self.config.pacing is Pacing.STATE
-        if self._state_came or waits or not self._armed or self._robot is None or self._episode is None:
-            self._stateless_since_wall_ns, self._state_came = now_steady_ns, False
-        elif (
-            now_steady_ns - (self._stateless_since_wall_ns or now_steady_ns) > timeout_ns
-            and not self._faults & Fault.STATE_STALE
-        ):
-            self._drop_chunk()
-            self._raise(
-                Fault.STATE_STALE,
-                f"No robot state for {self.config.policy_timeout:g} s: is the robot or the simulator running?",
-            )
-
-    @guarded
-    def on_robot_mode(self, obstacle: str) -> None:
-        """Report why the arm's driver does not move it (reflex, user stop, hand guiding); empty: it would."""
-        self._robot_obstacle = obstacle
-        if obstacle and self._armed and not self._faults & Fault.ROBOT_MODE:
-            self._halt()
-            self._raise(Fault.ROBOT_MODE, f"{obstacle} Recover the robot, then arm again.")
-
-    @guarded
-    def on_late_trajectory(self, late: float, now_ns: int) -> Any:
-        """Report that a trajectory was ready `late` seconds after its start; returns what to send instead, if anything.
-
-        From rest it may simply start later. In motion it would not join the one before: that one comes to rest.
-        """
-        self._advance(now_ns)
-        if self._planner is None:
-            return None
-        postponed = self._planner.postpone(self._now_ns)
-        if postponed is not None:
-            return postponed
-        stopping = not self._player.active  # then whatever stopped the arm has said why
-        self._drop_chunk()
-        self._planner.withdraw(self._robot, self._now_ns)
-        if not stopping:
-            self._raise(
-                Fault.POLICY_LATE,
-                f"A trajectory was ready {late:.3f} s late and was not sent: this machine is overloaded.",
-            )
-        return self._planner.take()
-
-    def remark(self, sentence: str) -> None:
-        """Tell people something that changes no state."""
-        self._detail = sentence
-
-    @guarded
-    def on_wrench(self, force: float, torque: float) -> None:
-        """Report the magnitude of the external force [N] and torque [Nm] at the tool."""
-        config = self.config
-        within = force <= config.max_force and torque <= config.max_torque  # false for NaN
-        if within or not self._armed or self._faults & Fault.WRENCH:
-            return
-        self._halt()
-        self._raise(
-            Fault.WRENCH,
-            f"The arm feels {force:.1f} N and {torque:.1f} Nm, allowed are {config.max_force:g} N and "
-            f"{config.max_torque:g} Nm (max_force, max_torque): free it and arm again.",
-        )
-
-    @guarded
-    def on_gripper(self, trouble: str) -> None:
-        """Report that the gripper driver refused or failed a goal; empty: a goal succeeded."""
-        if trouble:
-            self._raise(Fault.GRIPPER, trouble)
-        else:
-            self._faults &= ~Fault.GRIPPER
-
     # --- bookkeeping ------------------------------------------------------------------------------------------
 
     def _advance(self, now_ns: int) -> None:
         """The clock and the states travel on different topics: whichever is ahead is the time."""
-        self._now_ns = max(now_ns, self._robot.stamp_ns) if self._robot is not None else now_ns
+        ahead_ns = max(seconds_to_ns(self.config.max_future_stamp), self.config.control_period_ns)
+        robot = self._robot
+        if self.config.pacing is Pacing.TIMER and robot is not None and robot.stamp_ns - now_ns > ahead_ns:
+            self._clock_went_back(now_ns)
+            robot = None
+        self._now_ns = max(now_ns, robot.stamp_ns) if robot is not None else now_ns
+
+    def _clock_went_back(self, now_ns: int) -> None:
+        """What was stamped lies in the future: who pressed what, and where the arm is, must be heard anew."""
+        back = (self._robot.stamp_ns - now_ns) / NS_PER_S if self._robot is not None else 0.0
+        moving = self._player.active or self._teleop_active()
+        self._drop_chunk()
+        self._deadman_ns = self._twist_ns = self._released_ns = None
+        self._last_tick_ns = self._idle_since_ns = None
+        self._robot = None
+        if self._belief is not None:
+            self._belief.forget()
+        if self._planner is not None:
+            if moving:
+                self._planner.stop(None, self._now_ns)
+            else:
+                self._planner.forget()
+        if self._armed:
+            self._raise(
+                Fault.STATE_STALE, f"The clock went back by {back:.3f} s: holding until states come again."
+            )
 
     def _begin(self, episode: Episode | None) -> None:
         self._halt()
         if episode is not None and self._armed:
-            self._restart_planner()
+            try:
+                self._restart_planner()
+            except PlanRefusedError as error:
+                self._raise(Fault.TRACKING, f"{error} Arm again when the arm is free.")
         self._episode, self._step = episode, 0
         self._used_stamp_ns, self._resend, self._last = None, False, None
-        self._gripper.reset()
+        if episode is not None and (self._planner is None or self._fingers_were_opened()):
+            self._gripper.reset()
         self._faults &= ~Fault.POLICY_LATE
         self._expect_chunk()
         if self._armed and not self._latched and not self._stop:
             self._detail = f"{self.state.name}: " + (
                 "waiting for a chunk." if episode else "between episodes."
             )
+
+    def _fingers_were_opened(self) -> bool:
+        """Somebody else opened the fingers wider than anything that they could hold."""
+        robot = self._robot
+        if robot is None or self._gripper.current(robot.gripper_width) > 0:
+            return False
+        return robot.gripper_width >= 0.95 * self.config.gripper_open_width
 
     def _expect_chunk(self) -> None:
         self._played_chunk, self._idle_since_ns, self._progress = False, None, True
@@ -402,7 +367,7 @@ class ControllerState:
 
     def _watch_inputs(self) -> None:
         if self._twist_ns is not None and (
-            self._now_ns - self._twist_ns > seconds_to_ns(self.config.teleop_timeout)
+            not 0 <= self._now_ns - self._twist_ns <= seconds_to_ns(self.config.teleop_timeout)
             or not self._deadman_pressed()
         ):
             self._end_teleop()
@@ -435,7 +400,7 @@ class ControllerState:
 
     def _deadman_pressed(self) -> bool:
         timeout_ns = seconds_to_ns(self.config.deadman_timeout)
-        return self._deadman_ns is not None and self._now_ns - self._deadman_ns <= timeout_ns
+        return self._deadman_ns is not None and 0 <= self._now_ns - self._deadman_ns <= timeout_ns
 
     def _teleop_active(self) -> bool:
         return self._twist_ns is not None

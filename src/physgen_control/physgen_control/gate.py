@@ -100,6 +100,11 @@ def _shape_sentence(chunk: ActionChunk, config: ControllerConfig) -> str:
         return (
             f"Chunk data must be float32 (num_chunks, horizon, {ACTION_DIM}), got {data.dtype} {data.shape}."
         )
+    if data.shape[1] > config.max_horizon or data.shape[0] > config.max_chunks:
+        return (
+            f"A prediction may have {config.max_chunks} chunks of {config.max_horizon} actions (max_chunks, "
+            f"max_horizon), got {data.shape[0]} of {data.shape[1]}."
+        )
     if not 1 <= chunk.execute_steps <= data.shape[1]:
         return f"execute_steps must be 1 .. {data.shape[1]} (the horizon), got {chunk.execute_steps}."
     if chunk.action_space != ActionSpace.EE_DELTA or chunk.rotation != Rotation.AXIS_ANGLE:
@@ -198,6 +203,8 @@ def stale_sentence(state: RobotState | None, now_ns: int, config: ControllerConf
             f"The robot state is {age_ns / NS_PER_S:.3f} s old, allowed is {config.max_state_age:g} s "
             "(max_state_age)."
         )
+    if -age_ns > max(seconds_to_ns(config.max_future_stamp), config.control_period_ns):
+        return f"The robot state is stamped {-age_ns / NS_PER_S:.3f} s after now: a clock was set back."
     return ""
 
 

@@ -35,6 +35,11 @@ class GripperSwitch:
         """Forget the command; the next one follows from the measured width."""
         self._command, self._changed_ns = None, None
 
+    @property
+    def commanded(self) -> bool:
+        """Somebody asked for the command in force; without that it is only what the fingers look like."""
+        return self._command is not None
+
     def current(self, measured_width: float) -> float:
         """Return the command in force; without one, what the fingers look like."""
         if self._command is None:
@@ -50,6 +55,8 @@ class GripperSwitch:
         band = self._config.gripper_hysteresis
         wanted = OPEN if value > band else CLOSED if value < -band else current
         by_sign = OPEN if value > 0 else CLOSED if value < 0 else current
+        if self._command is None and -band <= value <= band:
+            return GripperDecision(current, by_sign != current)  # a guess from the width is no command
         if wanted == current:
             self._command = current
             return GripperDecision(current, by_sign != current)

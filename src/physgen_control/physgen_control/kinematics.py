@@ -93,6 +93,19 @@ _LIMITS = {
 }
 
 
+# Where the joints can be at all (franka_description's URDF): wider than the rectangle that motion is planned in.
+_RANGES = {
+    RobotType.FR3: (
+        np.array([-2.7437, -1.7837, -2.9007, -3.0421, -2.8065, 0.5445, -3.0159]),
+        np.array([2.7437, 1.7837, 2.9007, -0.1518, 2.8065, 4.5169, 3.0159]),
+    ),
+    RobotType.PANDA: (_LIMITS[RobotType.PANDA].lower, _LIMITS[RobotType.PANDA].upper),
+}
+_FASTEST = {
+    RobotType.FR3: np.array([2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26]),
+    RobotType.PANDA: _LIMITS[RobotType.PANDA].velocity,
+}
+
 # A solution leans to a posture by this share of the way and at most this far [rad].
 _LEAN, _MAX_LEAN = 0.05, 0.004
 
@@ -100,6 +113,16 @@ _LEAN, _MAX_LEAN = 0.05, 0.004
 def joint_limits(robot: RobotType) -> JointLimits:
     """Return the datasheet limits of an arm (FR3 positions: Franka's suggested rectangle)."""
     return _LIMITS[robot]
+
+
+def joint_range(robot: RobotType) -> tuple[Float64Array, Float64Array]:
+    """Return the lowest and highest position [7] of each joint that the arm's mechanics allow [rad]."""
+    return _RANGES[robot]
+
+
+def joint_top_speed(robot: RobotType) -> Float64Array:
+    """Return the highest speed [7] of each joint in the datasheet [rad/s]."""
+    return _FASTEST[robot]
 
 
 class IKError(ValueError):

@@ -52,7 +52,10 @@ class MotionPlanner(Protocol):
         """The trajectory taken last was not sent; come to rest from the one before."""
 
     def restart(self, state: RobotState, now_ns: int) -> None:
-        """Start from where the arm is: somebody else may have moved it."""
+        """Start from where the arm is (somebody else may have moved it); raises PlanRefusedError."""
+
+    def forget(self) -> None:
+        """Time went back: drop every memory of what was commanded."""
 
     def set_shadow(self, shadow: bool) -> None:
         """Say whether commands are only computed."""

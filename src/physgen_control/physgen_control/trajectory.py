@@ -51,6 +51,10 @@ _LEAD = 0.06
 _SETTLED = 0.01
 # Time to come to rest on the measured joints when the arm's last command is not known [s].
 _UNKNOWN_SETTLE = 0.3
+# Farther [rad] than this from the command, the arm's controller was surely activated anew.
+_MAX_SETTLE = 6.0
+# Times [s] in which a motion without a path is brought to rest; the first one within the limits is taken.
+_BRAKES = (0.25, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5)
 # Slower [rad/s] and with less acceleration [rad/s^2] than this counts as at rest.
 _RESTING = 1e-9
 
@@ -92,20 +96,28 @@ class TrajectoryPlanner:
         measured = np.array(state.positions, np.float64)
         start: JointState = (measured, np.zeros(7), np.zeros(7))
         duration = _UNKNOWN_SETTLE
-        if self._path is not None:
+        if self._path is not None and self._sent is not None:
             command = self.command(now_ns)
             away = np.abs(self.command(state.stamp_ns)[0] - measured)
             if np.max(away) <= _SETTLED:
                 return
-            if np.max(away) <= self._config.tracking_limit:
+            # Whether the arm's controller still holds the command or was activated anew is not known: slow enough
+            # for the longer way.
+            if np.max(away) <= _MAX_SETTLE:
                 # A rest-to-rest quintic peaks at 1.875 of its mean speed and 5.774 distances per square second.
                 by_speed = np.max(1.875 * away / self.limits.velocity)
                 by_acceleration = np.max(np.sqrt(5.774 * away / self.limits.acceleration))
-                duration, start = max(duration, float(by_speed), float(by_acceleration)), command
+                duration = max(duration, float(by_speed), float(by_acceleration))
+            if np.max(away) <= self._config.tracking_limit:
+                start = command
         self._before = (self._path, self._sent)
         self._path = RawPath(now_ns, np.array([0.0]), measured[None])
         rest = np.zeros((1, 7))
         trajectory = JointTrajectory(np.array([duration]), measured[None], rest, rest, now_ns)
+        excess = self._excess(trajectory, start, inside=measured)
+        if excess:
+            self._path, self._sent = self._before
+            raise PlanRefusedError(AckResult.STEP, f"To settle on the measured joints takes {excess}.")
         self._send(trajectory, start)
         self._settled_ns = now_ns + round(duration * NS_PER_S)
 
@@ -138,9 +150,32 @@ class TrajectoryPlanner:
         if self._path is None or not self.active(now_ns):
             return
         start = self.command(now_ns)
-        self._before = (self._path, self._sent)
-        self._path = self._path.continued(now_ns, self._memory, np.empty(0), np.empty((0, 7)))
-        self._send(self._knots(self._path), start)
+        if now_ns >= self._settled_ns:
+            path = self._path.continued(now_ns, self._memory, np.empty(0), np.empty((0, 7)))
+            trajectory = self._knots(path)
+            if not self._excess(trajectory, start):
+                self._before = (self._path, self._sent)
+                self._path = path
+                self._send(trajectory, start)
+                return
+        self._brake(start, now_ns)
+
+    def _brake(self, start: JointState, now_ns: int) -> None:
+        """Come to rest from a command that no path describes (settling): the shortest quintic within the limits.
+
+        If none is within them, the running trajectory, which was checked, ends at rest by itself.
+        """
+        position, velocity, acceleration = start
+        for duration in _BRAKES:
+            end = position + velocity * duration / 2 + acceleration * duration**2 / 12
+            rest = np.zeros((1, 7))
+            trajectory = JointTrajectory(np.array([duration]), end[None], rest, rest, now_ns)
+            if not self._excess(trajectory, start, inside=end):
+                self._before = (self._path, self._sent)
+                self._path = RawPath(now_ns, np.array([0.0]), end[None])
+                self._send(trajectory, start)
+                self._settled_ns = now_ns + round(duration * NS_PER_S)
+                return
 
     def active(self, now_ns: int) -> bool:
         """The command has not come to rest yet."""
@@ -269,12 +304,25 @@ class TrajectoryPlanner:
         position[-1], velocity[-1], acceleration[-1] = path.positions[-1], 0.0, 0.0
         return JointTrajectory(times, position, velocity, acceleration, path.anchor_ns)
 
-    def _excess(self, trajectory: JointTrajectory, start: JointState) -> str:
-        """Return the worst violation of a joint limit in words, or an empty text."""
+    def forget(self) -> None:
+        """Time went back: nothing is known of what the arm's controller commands. It comes to rest by itself."""
+        self._path = self._sent = self._pending = None
+        self._before = (None, None)
+        self._settled_ns = 0
+
+    def _excess(
+        self, trajectory: JointTrajectory, start: JointState, inside: Float64Array | None = None
+    ) -> str:
+        """Return the worst violation of a joint limit in words, or an empty text; `inside` counts as within range."""
         position, velocity, acceleration, jerk = sample_quintic(trajectory, start, SAMPLE_PERIOD)
         # A start outside may come back in but not go farther out.
         lower = np.minimum(self.limits.lower, start[0]) - _POSITION_SLACK
         upper = np.maximum(self.limits.upper, start[0]) + _POSITION_SLACK
+        if inside is not None:
+            lower, upper = (
+                np.minimum(lower, inside - _POSITION_SLACK),
+                np.maximum(upper, inside + _POSITION_SLACK),
+            )
         outside = np.any((position < lower) | (position > upper), axis=0)
         if np.any(outside):
             return f"joint {int(np.argmax(outside)) + 1} beyond its position limit"

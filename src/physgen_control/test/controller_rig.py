@@ -9,6 +9,7 @@ import numpy as np
 
 from physgen_control.controller_config import ArmInterface, ControllerConfig, Mode, Pacing, RobotType
 from physgen_control.controller_core import ControllerCore, MotionPlanner
+from physgen_control.kinematics import HOME, forward
 from physgen_control.types import (
     ActionChunk,
     AppliedAction,
@@ -100,6 +101,7 @@ class Rig:
     def __init__(self, planner: MotionPlanner | None = None, **changes: Any) -> None:
         self.config = make_config(**changes)
         self.core = ControllerCore(self.config, planner)
+        self.arm = planner is not None
         self.now_ns = START_NS
 
     def begin(self) -> Rig:
@@ -111,6 +113,8 @@ class Rig:
         return self
 
     def observe(self, **changes: Any) -> None:
+        if self.arm:  # an arm's state must agree with its kinematics
+            changes = {"positions": HOME, "pose": forward(HOME)} | changes
         self.core.on_state(make_state(self.now_ns, **changes), self.now_ns)
 
     def send(self, **changes: Any) -> ChunkAck:

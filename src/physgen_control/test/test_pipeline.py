@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,22 @@ def test_quality_is_what_the_size_follows() -> None:
     assert len(jpeg_from_image(image, 50)) < len(jpeg_from_image(image, 95)) < len(image)
     with pytest.raises(BagError, match="cannot be compressed"):
         jpeg_from_image(image[: len(image) // 2])
+
+
+def test_a_message_that_cannot_be_read_fails_its_bag_and_not_the_recorder(tmp_path: Path) -> None:
+    config = RecorderConfig(bag_dir=str(tmp_path), min_free_mb=0.0, drain_s=0.0)
+    said: list[str] = []
+    writer = EpisodeRecorder(
+        config, topics.recorded_topics(compressed=True, sim=False), lambda status: said.append(status.detail)
+    )
+    pipeline = RecordingPipeline(writer, limit_bytes=10**8, on_error=said.append)
+    broken = b"\0\1\0\0" + struct.pack("<iI", START_NS // 10**9, START_NS % 10**9)
+    pipeline.put(topics.EPISODE_INFO, info(EpisodePhase.RUNNING), START_NS, 1)
+    pipeline.put(topics.APPLIED_ACTION, broken, START_NS + 1, 2)
+    pipeline.put(topics.EPISODE_INFO, info(EpisodePhase.SUCCESS), START_NS + 2, 3)
+    pipeline.close()
+    assert pipeline.failure is None
+    assert any("cannot be recorded" in sentence for sentence in said), said
 
 
 class Stuck:

@@ -177,9 +177,10 @@ def test_the_core_sends_one_trajectory_per_chunk_and_stops_when_the_arm_does_not
         action = rig.tick()
         assert action is not None and action.source == Source.POLICY
         assert np.all(np.isfinite(action.target_positions))
-    rig.now_ns += PERIOD_NS
-    rig.core.on_state(state(HOME + 0.5, rig.now_ns), rig.now_ns)
-    held = rig.tick()
+    for away in (0.14, 0.28):  # no faster than a joint can be
+        rig.now_ns += PERIOD_NS
+        rig.core.on_state(state(HOME + away, rig.now_ns), rig.now_ns)
+        held = rig.tick()
     assert held is not None and held.source == Source.HOLD
     assert rig.core.status.faults & Fault.TRACKING
     assert rig.core.state == SafetyState.HOLD

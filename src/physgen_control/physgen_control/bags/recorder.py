@@ -393,6 +393,12 @@ class EpisodeRecorder:
             self._writer.write(item.topic, item.data, max(item.log_ns, self._episode.start_ns), item.stamp_ns)
         except BagError as error:
             self._fail(f"{error} The recording of {self._episode.episode_id} ended there.")
+        # A message of another version of the stack must end neither the recorder nor the graph.
+        except Exception as error:
+            self._fail(
+                f"A message on {item.topic} cannot be recorded ({type(error).__name__}: {error}). "
+                f"The recording of {self._episode.episode_id} ended there."
+            )
 
     def _fail(self, sentence: str) -> None:
         """Give the bag up, say why, go on with the next episode: recording must never stop the arm."""

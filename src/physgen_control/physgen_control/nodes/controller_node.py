@@ -212,7 +212,7 @@ class ControllerNode(Node):
         action = self.core.tick(self._now_ns())
         if action is not None:
             self._applied.publish(applied_action_to_msg(action))
-            if self._driver is not None and action.executed:
+            if self._driver is not None and action.executed and self.core.gripper_commanded:
                 self._driver.command_gripper(float(action.applied[6]))
         self._send_trajectory()
 
