@@ -14,6 +14,9 @@ from physgen_control.controller_config import ControllerConfig, seconds_to_ns
 
 OPEN, CLOSED = 1.0, -1.0
 
+MAX_TRIES = 5
+"""Goals of one command that may fail in a row."""
+
 
 @dataclass(frozen=True, slots=True)
 class GripperDecision:
@@ -92,6 +95,13 @@ class GripperAdapter:
         self._sent: float | None = None
         self._sent_ns: int | None = None
         self._running = False
+        self._tried: float | None = None
+        self._failures = 0
+
+    @property
+    def gave_up(self) -> bool:
+        """The command in force failed so often that it is not sent again until it changes."""
+        return self._failures >= MAX_TRIES
 
     @property
     def running(self) -> bool:
@@ -103,9 +113,11 @@ class GripperAdapter:
         if not math.isfinite(command) or command == 0:
             return None
         wanted = OPEN if command > 0 else CLOSED
+        if wanted != self._tried:
+            self._tried, self._failures = wanted, 0
         interval_ns = seconds_to_ns(self._config.gripper_min_interval)
         too_soon = self._sent_ns is not None and 0 <= now_ns - self._sent_ns < interval_ns
-        if wanted == self._sent or self._running or too_soon:
+        if wanted == self._sent or self._running or too_soon or self.gave_up:
             return None
         self._sent, self._sent_ns, self._running = wanted, now_ns, True
         config = self._config
@@ -117,7 +129,8 @@ class GripperAdapter:
         )
 
     def finished(self, ok: bool) -> None:
-        """The running goal ended; after a failure the same command is sent again."""
+        """The running goal ended; after a failure the same command is sent again, MAX_TRIES times in all."""
         self._running = False
+        self._failures = 0 if ok else self._failures + 1
         if not ok:
             self._sent = None

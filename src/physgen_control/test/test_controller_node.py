@@ -224,6 +224,28 @@ def test_bad_chunks_and_a_second_publisher_do_not_move_the_arm(
     graph.wait(lambda: graph.played("s0"), "the chunk's first action")
 
 
+def test_a_chunk_that_is_none_is_answered_with_the_reason(
+    graph: Graph, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    start()
+    begin(graph)
+    for field, value, words in (
+        ("schema_version", 77, "schema version 77"),
+        ("horizon", 9, "must carry"),
+        ("rotation", 99, "rotation is 99"),
+        ("execute_steps", 0, "execute_steps"),
+    ):
+        message = conversions.action_chunk_to_msg(make_chunk(graph.now_ns, chunk_seq=5))
+        setattr(message, field, value)
+        count = len(graph.acks)
+        graph.chunks.publish(message)
+        graph.wait(lambda count=count: len(graph.acks) > count, f"an answer to a chunk with a bad {field}")
+        ack = graph.acks[-1]
+        assert (ack.result, ack.chunk_seq, ack.session_id) == (AckResult.BAD_SHAPE, 5, "s0")
+        assert words in ack.detail
+    assert graph.send(chunk_seq=6).result == AckResult.ACCEPTED
+
+
 def test_with_two_publishers_the_controller_does_not_arm(
     graph: Graph, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from physgen_control.gate import check_motion
 from physgen_control.geometry import moved, tilt
-from physgen_control.gripper import CLOSED, OPEN, GripperAdapter, GripperSwitch
+from physgen_control.gripper import CLOSED, MAX_TRIES, OPEN, GripperAdapter, GripperSwitch
 from physgen_control.limits import ROUNDING, box_excess, limit_motion, step_excess
 from physgen_control.types import AckResult, Limit, Pose
 
@@ -204,3 +204,15 @@ def test_a_driver_gets_one_goal_per_change_and_none_while_one_runs() -> None:
     assert adapter.goal(1.0, 3 * 10**9) is not None
     adapter.finished(ok=True)
     assert adapter.goal(float("nan"), 4 * 10**9) is None
+
+
+def test_a_goal_that_always_fails_is_not_sent_for_ever() -> None:
+    adapter = GripperAdapter(CONFIG)
+    sent = 0
+    for second in range(20):
+        if adapter.goal(-1.0, second * 10**9) is not None:
+            sent += 1
+            adapter.finished(ok=False)
+    assert sent == MAX_TRIES and adapter.gave_up
+    assert adapter.goal(1.0, 20 * 10**9) is not None  # another command is another matter
+    assert not adapter.gave_up

@@ -6,7 +6,6 @@ It commands nothing and knows nothing of policies or worlds; when the last episo
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
@@ -23,6 +21,7 @@ from physgen_bringup import results
 from physgen_bringup.protocol import make_protocol
 from physgen_bringup.tally import EpisodeTally, actions_path, crashed_result
 from physgen_control.errors import UserError
+from physgen_control.messages.read import json_object_from_msg
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
     action_chunk_from_msg,
@@ -30,6 +29,7 @@ from physgen_control.nodes.conversions import (
     episode_from_msg,
     stamp_to_ns,
 )
+from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import shutdown
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.parameter_field import parameter
@@ -81,7 +81,7 @@ class NotReadyError(UserError):
     """Some node did not come up in time; the text names it."""
 
 
-class EpisodeRunner(Node):
+class EpisodeRunner(GuardedNode):
     """Feeds an EpisodeTally from the topics and drives the world's reset service."""
 
     def __init__(self) -> None:
@@ -250,7 +250,7 @@ class EpisodeRunner(Node):
         self.safety = message
 
     def _on_recorder(self, message: String) -> None:
-        self.recorder = json.loads(message.data)
+        self.recorder = json_object_from_msg(message, "recorder's status")
 
     def _on_policy(self, message: PolicyStatus) -> None:
         self.policy = message

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from enum import IntEnum, IntFlag
@@ -229,6 +230,17 @@ def episode_from_msg(message: Any) -> Episode:
         bag_path=message.bag_path,
         detail=message.detail,
     )
+
+
+def json_object_from_msg(message: Any, what: str) -> dict[str, Any]:
+    """Return the JSON object in a String message; `what` names the message in the ConversionError."""
+    try:
+        value = json.loads(message.data)
+    except json.JSONDecodeError as error:
+        raise ConversionError(f"The {what} is no JSON ({error}), got {message.data[:40]!r}.") from error
+    if not isinstance(value, dict):
+        raise ConversionError(f"The {what} must be a JSON object, got {message.data[:40]!r}.")
+    return value
 
 
 def image_from_msg(message: Any) -> CameraFrame:

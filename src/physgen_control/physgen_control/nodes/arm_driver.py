@@ -13,13 +13,13 @@ from typing import Any
 import rclpy
 from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
-from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from physgen_control.bags import topics
 from physgen_control.controller_config import ControllerConfig, GripperInterface, seconds_to_ns
 from physgen_control.controller_core import ControllerCore
-from physgen_control.gripper import GripperAdapter, GripperGoal
+from physgen_control.gripper import MAX_TRIES, GripperAdapter, GripperGoal
+from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.robot_mode import mode_obstacle
 
 GRIPPER = "/franka_gripper"
@@ -37,7 +37,7 @@ _NEWEST = QoSProfile(
 class ArmDriver:
     """Talks to one arm's driver; every method is called from the node's executor thread."""
 
-    def __init__(self, node: Node, core: ControllerCore, config: ControllerConfig) -> None:
+    def __init__(self, node: GuardedNode, core: ControllerCore, config: ControllerConfig) -> None:
         self._node, self._core, self._config = node, core, config
         self._gripper = _make_gripper(node, core, config)
         self._mode = _make_mode_reader(node)
@@ -79,7 +79,7 @@ class GripperClient:
 
     def __init__(
         self,
-        node: Node,
+        node: GuardedNode,
         core: ControllerCore,
         config: ControllerConfig,
         pick: Callable[[GripperGoal], tuple[ActionClient, Any, bool]],
@@ -98,46 +98,49 @@ class GripperClient:
             return
         client, message, abort_is_done = self._pick(goal)
         if not client.server_is_ready():
-            self._end(False, "The gripper driver is not there: its action server does not answer.")
+            self._end(False, "The gripper driver is not there (its action server does not answer)")
             return
         self._count += 1
         count, self._sent_ns = self._count, self._now_ns()
         future = client.send_goal_async(message)
-        future.add_done_callback(lambda done: self._on_answer(count, done.result(), abort_is_done))
+        self._node.when_done(future, lambda done: self._on_answer(count, done.result(), abort_is_done))
 
     def watch(self) -> None:
         """Give up a goal that never ends."""
         if self._sent_ns is not None and self._now_ns() - self._sent_ns > self._timeout_ns:
             self._count += 1  # whatever is still heard of it counts no more
-            self._end(
-                False, f"A gripper goal did not end within {self._timeout_ns / 1e9:g} s; it is sent again."
-            )
+            self._end(False, f"A gripper goal did not end within {self._timeout_ns / 1e9:g} s")
 
     def _on_answer(self, count: int, handle: Any, abort_is_done: bool) -> None:
         if count != self._count:
             return
         if not handle.accepted:
-            self._end(False, "The gripper driver refused a goal; it is sent again.")
+            self._end(False, "The gripper driver refused a goal")
             return
         future = handle.get_result_async()
-        future.add_done_callback(lambda done: self._on_result(count, done.result(), abort_is_done))
+        self._node.when_done(future, lambda done: self._on_result(count, done.result(), abort_is_done))
 
     def _on_result(self, count: int, result: Any, abort_is_done: bool) -> None:
         if count != self._count:
             return
         ok = result.status == GoalStatus.STATUS_SUCCEEDED or abort_is_done
-        self._end(ok, "" if ok else "A gripper goal failed; it is sent again.")
+        self._end(ok, "" if ok else "A gripper goal failed")
 
     def _end(self, ok: bool, trouble: str) -> None:
         self._sent_ns = None
         self._adapter.finished(ok)
-        self._core.on_gripper(trouble)
+        goes_on = (
+            f"it failed {MAX_TRIES} times and is sent again when the command changes."
+            if self._adapter.gave_up
+            else "it is sent again."
+        )
+        self._core.on_gripper(f"{trouble}; {goes_on}" if trouble else "")
 
     def _now_ns(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)
 
 
-def _make_gripper(node: Node, core: ControllerCore, config: ControllerConfig) -> GripperClient | None:
+def _make_gripper(node: GuardedNode, core: ControllerCore, config: ControllerConfig) -> GripperClient | None:
     wanted = config.gripper_interface
     if wanted is GripperInterface.NONE:
         return None
@@ -158,8 +161,8 @@ def _make_gripper(node: Node, core: ControllerCore, config: ControllerConfig) ->
     return None
 
 
-def _franka_goals(node: Node) -> Callable[[GripperGoal], tuple[ActionClient, Any, bool]]:
-    """Opening is a Move; closing a Grasp of whatever is there: any width is a success."""
+def _franka_goals(node: GuardedNode) -> Callable[[GripperGoal], tuple[ActionClient, Any, bool]]:
+    """Opening is a Move; closing a Grasp of whatever is there: any width is a success, so an abort is a failure."""
     from franka_msgs.action import Grasp, Move
 
     move = ActionClient(node, Move, f"{GRIPPER}/move")
@@ -170,12 +173,12 @@ def _franka_goals(node: Node) -> Callable[[GripperGoal], tuple[ActionClient, Any
             return move, Move.Goal(width=goal.width, speed=goal.speed), False
         message = Grasp.Goal(width=goal.width, speed=goal.speed, force=goal.force)
         message.epsilon.inner = message.epsilon.outer = 0.08
-        return grasp, message, True
+        return grasp, message, False
 
     return pick
 
 
-def _gripper_command_goals(node: Node) -> Callable[[GripperGoal], tuple[ActionClient, Any, bool]]:
+def _gripper_command_goals(node: GuardedNode) -> Callable[[GripperGoal], tuple[ActionClient, Any, bool]]:
     """franka_gripper's GripperCommand: the position is HALF the opening, and closing on an object ends as aborted."""
     from control_msgs.action import GripperCommand
 
@@ -192,7 +195,7 @@ def _gripper_command_goals(node: Node) -> Callable[[GripperGoal], tuple[ActionCl
 class RobotModeReader:
     """Reads the newest FrankaRobotState on demand. It comes at 1 kHz: no executor may be woken by it."""
 
-    def __init__(self, node: Node, kind: Any) -> None:
+    def __init__(self, node: GuardedNode, kind: Any) -> None:
         # A node that nobody spins; its subscription keeps the newest message until it is taken.
         self._node = rclpy.create_node(
             f"{node.get_name()}_robot_state",
@@ -223,7 +226,7 @@ class RobotModeReader:
         return self._obstacle
 
 
-def _make_mode_reader(node: Node) -> RobotModeReader | None:
+def _make_mode_reader(node: GuardedNode) -> RobotModeReader | None:
     try:
         from franka_msgs.msg import FrankaRobotState
     except ImportError as error:
@@ -237,7 +240,7 @@ def _make_mode_reader(node: Node) -> RobotModeReader | None:
 class Recovery:
     """The three calls after a reflex, in order; one at a time, each with a time limit."""
 
-    def __init__(self, node: Node, core: ControllerCore, kinds: tuple[Any, Any, Any]) -> None:
+    def __init__(self, node: GuardedNode, core: ControllerCore, kinds: tuple[Any, Any, Any]) -> None:
         recovery, hardware, switch = kinds
         manager = "/controller_manager"
         self._node, self._core = node, core
@@ -308,7 +311,7 @@ class Recovery:
             if count == self._count:  # not given up meanwhile
                 call(done.result())
 
-        future.add_done_callback(wrapper)
+        self._node.when_done(future, wrapper)
 
     def _end(self, sentence: str) -> None:
         self._count += 1
@@ -320,7 +323,7 @@ class Recovery:
         return int(self._node.get_clock().now().nanoseconds)
 
 
-def _make_recovery(node: Node, core: ControllerCore) -> Recovery | None:
+def _make_recovery(node: GuardedNode, core: ControllerCore) -> Recovery | None:
     try:
         from controller_manager_msgs.srv import SetHardwareComponentState, SwitchController
         from franka_msgs.action import ErrorRecovery

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import wraps
 from typing import Any
@@ -18,7 +19,6 @@ import numpy as np
 from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from sensor_msgs.msg import JointState, Joy
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -40,6 +40,7 @@ from physgen_control.nodes.conversions import (
     robot_state_from_msgs,
     stamp_to_ns,
 )
+from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.trajectory import TrajectoryPlanner
@@ -67,15 +68,15 @@ def guarded(method: Callable[..., None]) -> Callable[..., None]:
         except Exception as error:
             if not self.context.ok():
                 return  # SIGINT came within the callback: nothing can be published any more
-            self.core.internal_fault(f"{type(error).__name__}: {error}")
             self.get_logger().error(traceback.format_exc())
+            self.on_unexpected(error)
         if self.context.ok():
             self.publish_changes()
 
     return wrapper
 
 
-class ControllerNode(Node):
+class ControllerNode(GuardedNode):
     """Wires one ControllerCore to the graph; every callback runs on the one executor thread."""
 
     def __init__(self) -> None:
@@ -119,6 +120,13 @@ class ControllerNode(Node):
         self._buttons: tuple[int, ...] = ()
         self.publish_changes()
 
+    def on_unexpected(self, error: Exception) -> None:
+        """Latch FAULT and stop the arm now, whoever raised."""
+        self.core.internal_fault(f"{type(error).__name__}: {error}")
+        with suppress(Exception):  # the trajectory that runs was checked and ends at rest by itself
+            self._send_trajectory()
+        self.publish_changes()
+
     # --- inputs -----------------------------------------------------------------------------------------------
 
     @guarded
@@ -149,7 +157,11 @@ class ControllerNode(Node):
 
     @guarded
     def _on_chunk(self, message: ActionChunk) -> None:
-        chunk = action_chunk_from_msg(message)
+        try:
+            chunk = action_chunk_from_msg(message)
+        except ConversionError as error:
+            self._refuse_message(message, error)
+            raise
         ack = self.core.on_chunk(chunk, max(self._now_ns(), 0))
         self._send_trajectory()  # at once: its first knot is due soon
         if ack.result == AckResult.ACCEPTED and not self.core.chunk_loaded:
@@ -157,6 +169,18 @@ class ControllerNode(Node):
         self._acks.publish(chunk_ack_to_msg(ack))
         if self._lockstep:
             self._tick()
+
+    def _refuse_message(self, message: ActionChunk, error: ConversionError) -> None:
+        """Answer a chunk that is none, so that its sender reads why."""
+        ack = ChunkAck(
+            header=make_header(max(self._now_ns(), 0), ""),
+            session_id=message.session_id,
+            episode_id=message.episode_id,
+            chunk_seq=message.chunk_seq,
+            result=int(AckResult.BAD_SHAPE),
+            detail=str(error),
+        )
+        self._acks.publish(ack)
 
     @guarded
     def _on_wrench(self, message: WrenchStamped) -> None:
@@ -252,6 +276,7 @@ class ControllerNode(Node):
 
     def _clear_fault(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success, response.message = self.core.clear_fault()
+        self._send_trajectory()
         self.publish_changes()
         return response
 

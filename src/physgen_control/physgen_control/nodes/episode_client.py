@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.client import Client
-from rclpy.node import Node
 
 from physgen_control.bags import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import episode_from_msg
+from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.parameter_field import parameter
 from physgen_control.teleop.command import Button
 from physgen_control.teleop.episode_buttons import OUTCOMES, EpisodeButtons
@@ -43,7 +43,7 @@ class EpisodeClient:
     seed again, and success or failure is its own judgement. On a real arm the recorder's services do all of it.
     """
 
-    def __init__(self, node: Node, config: EpisodeConfig, say: Callable[[str], None]) -> None:
+    def __init__(self, node: GuardedNode, config: EpisodeConfig, say: Callable[[str], None]) -> None:
         self._node, self._config, self._say = node, config, say
         self._buttons = EpisodeButtons()
         self._reset = node.create_client(ResetEnv, "/physgen/reset_env")
@@ -115,7 +115,7 @@ class EpisodeClient:
                 f"The {what} {'was accepted' if good else 'was refused'}{': ' + words if words else '.'}"
             )
 
-        future.add_done_callback(answered)
+        self._node.when_done(future, answered)
 
     def _on_episode(self, message: EpisodeInfo) -> None:
         episode = episode_from_msg(message)

@@ -23,7 +23,6 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
-from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
@@ -38,6 +37,7 @@ from physgen_control.bags.recorder import EpisodeRecorder, RecorderConfig, Recor
 from physgen_control.bags.status_board import StatusBoard
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import episode_to_msg
+from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.parameter_field import parameter
@@ -64,7 +64,7 @@ class RecorderNodeConfig(RecorderConfig):
     robot: str = parameter("fr3", description="Robot name in the episodes that this node starts")
 
 
-class RecorderNode(Node):
+class RecorderNode(GuardedNode):
     """Feeds an EpisodeRecorder from raw subscriptions.
 
     The executor's thread receives and counts; the pipeline's thread compresses and writes.

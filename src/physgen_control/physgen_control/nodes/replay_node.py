@@ -11,7 +11,6 @@ import sys
 import uuid
 from dataclasses import dataclass
 
-from rclpy.node import Node
 from sensor_msgs.msg import JointState
 
 from physgen_control.bags import topics
@@ -25,6 +24,7 @@ from physgen_control.nodes.conversions import (
     make_header,
     stamp_to_ns,
 )
+from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.parameter_field import parameter
@@ -43,7 +43,7 @@ class ReplayConfig:
     )
 
 
-class ReplayNode(Node):
+class ReplayNode(GuardedNode):
     """Feeds a ReplayPlayer with episodes, states and applied actions."""
 
     def __init__(self) -> None:

@@ -13,13 +13,13 @@ from typing import Generic, TypeVar
 
 from geometry_msgs.msg import TwistStamped, Vector3
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from sensor_msgs.msg import Joy
 
 from physgen_control.bags import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import make_header
 from physgen_control.nodes.episode_client import EpisodeClient, EpisodeConfig
+from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.parameter_field import parameter
 from physgen_control.teleop.command import TeleopCommand
@@ -47,7 +47,7 @@ class TeleopConfig(EpisodeConfig):
 ConfigT = TypeVar("ConfigT", bound=TeleopConfig)
 
 
-class TeleopNode(Node, Generic[ConfigT]):
+class TeleopNode(GuardedNode, Generic[ConfigT]):
     """Publishes what `read` returns; every callback runs on the one executor thread."""
 
     def __init__(self, name: str, kind: type[ConfigT]) -> None:

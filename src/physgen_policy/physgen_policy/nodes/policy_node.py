@@ -29,6 +29,7 @@ from physgen_control.nodes.conversions import (
     episode_from_msg,
     make_header,
 )
+from physgen_control.nodes.guarded_node import Guarded
 from physgen_control.nodes.images import image_from_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
@@ -48,7 +49,7 @@ ValueT = TypeVar("ValueT")
 _CONNECTION_PERIOD = 0.25  # s of wall time between looks at the graph
 
 
-class PolicyNode(LifecycleNode):
+class PolicyNode(Guarded, LifecycleNode):
     """Lifecycle node around a policy; `failure` is the sentence that ended it, if any."""
 
     def __init__(self) -> None:

@@ -75,6 +75,7 @@ class FakeFranka:
         self.driver_active = True
         self.frozen = False
         self.drop_goals = False
+        self.fail_goals = False
         self.refused = ""
         self._faults = faults
         self._rng = np.random.default_rng(seed)

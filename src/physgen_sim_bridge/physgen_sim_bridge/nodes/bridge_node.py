@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from geometry_msgs.msg import PoseStamped
 from rclpy._rclpy_pybind11 import RCLError
-from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
@@ -27,6 +26,7 @@ from physgen_control.nodes.conversions import (
     robot_state_to_msgs,
     sim_state_to_msg,
 )
+from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
@@ -61,7 +61,7 @@ class BridgeConfig:
     )
 
 
-class BridgeNode(Node):
+class BridgeNode(GuardedNode):
     """Sink of an EpisodeLoop: turns values into messages, and the reset service into requests."""
 
     def __init__(self) -> None:

@@ -7,8 +7,6 @@ import sys
 import uuid
 from dataclasses import dataclass
 
-from rclpy.node import Node
-
 from physgen_control.bags import topics
 from physgen_control.errors import UserError
 from physgen_control.nodes import qos
@@ -19,6 +17,7 @@ from physgen_control.nodes.conversions import (
     make_header,
     sim_state_from_msg,
 )
+from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.parameter_field import parameter
@@ -41,7 +40,7 @@ class ExpertConfig:
     step_period: float = parameter(0.05, description="Control period", unit="s", ge=0.001)
 
 
-class ExpertNode(Node):
+class ExpertNode(GuardedNode):
     """Acts once per SimState stamp of the running episode."""
 
     def __init__(self) -> None:

@@ -84,7 +84,7 @@ class FakeDriver:
     async def _move(self, handle: ServerGoalHandle) -> Move.Result:
         goal = handle.request
         await self._run(goal.width, goal.speed, 0.0)
-        reached = abs(self._robot.fingers.width - goal.width) < 0.005
+        reached = abs(self._robot.fingers.width - goal.width) < 0.005 and not self._robot.fail_goals
         handle.succeed() if reached else handle.abort()
         return Move.Result(success=reached, error="" if reached else "the width was not reached")
 
@@ -93,6 +93,7 @@ class FakeDriver:
         await self._run(goal.width, goal.speed, goal.force)
         width = self._robot.fingers.width
         held = goal.width - goal.epsilon.inner <= width <= goal.width + goal.epsilon.outer
+        held = held and not self._robot.fail_goals
         handle.succeed() if held else handle.abort()
         return Grasp.Result(success=held, error="" if held else "no object of this width")
 
@@ -100,7 +101,7 @@ class FakeDriver:
         """As franka_gripper: the goal is half the opening, the result the whole one; closing is a grasp."""
         command = handle.request.command
         width = 2.0 * command.position
-        if not 0.0 <= width <= 0.08:
+        if not 0.0 <= width <= 0.08 or self._robot.fail_goals:
             handle.abort()
             return GripperCommand.Result()
         await self._run(width, DEFAULT_SPEED, command.max_effort)

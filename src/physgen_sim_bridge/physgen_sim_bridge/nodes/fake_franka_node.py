@@ -17,7 +17,6 @@ import numpy as np
 import rclpy
 from geometry_msgs.msg import PoseStamped, Vector3, Wrench, WrenchStamped
 from rclpy.clock import Clock, ClockType
-from rclpy.node import Node
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import SetBool, Trigger
@@ -33,6 +32,7 @@ from physgen_control.nodes.conversions import (
     sim_state_to_msg,
     stamp_to_ns,
 )
+from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
@@ -72,7 +72,7 @@ class FakeFrankaConfig(FaultConfig):
     )
 
 
-class FakeFrankaNode(Node):
+class FakeFrankaNode(GuardedNode):
     """Wires one FakeFranka to the graph; every callback runs on the one executor thread."""
 
     def __init__(self) -> None:
@@ -133,6 +133,7 @@ class FakeFrankaNode(Node):
             "user_stop": robot.set_user_stop,
             "block_arm": lambda on: setattr(robot.arm, "blocked", on),
             "freeze_state": lambda on: setattr(robot, "frozen", on),
+            "fail_goals": lambda on: setattr(robot, "fail_goals", on),
             "drop_goals": lambda on: setattr(robot, "drop_goals", on),
         }
         for name, switch in switches.items():

@@ -6,7 +6,6 @@ What the scripted expert would do becomes twists and gripper buttons, so control
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from rclpy.executors import ExternalShutdownException
 from std_msgs.msg import String
 
 from physgen_control.bags import topics
+from physgen_control.messages.read import json_object_from_msg
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import episode_from_msg, sim_state_from_msg
 from physgen_control.nodes.lifetime import run_node
@@ -117,7 +117,7 @@ class ScriptTeleopNode(TeleopNode[ScriptConfig]):
         self._safety = SafetyState(message.state)
 
     def _on_recorder(self, message: String) -> None:
-        self._recorder = json.loads(message.data)
+        self._recorder = json_object_from_msg(message, "recorder's status")
 
 
 def main() -> int:
