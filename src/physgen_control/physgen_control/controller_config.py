@@ -83,7 +83,8 @@ class ControllerConfig:
         RobotType.FR3, description="fr3 or panda: selects joint limits and joint names"
     )
     auto_arm: bool = parameter(
-        False, description="arm once, as soon as the preconditions hold (simulation only)"
+        False,
+        description="arm once, as soon as the preconditions hold, and after a gap in the states (simulation only)",
     )
     arm_without_state: bool = parameter(
         False,

@@ -206,13 +206,23 @@ class ControllerState:
         return True, f"The controller is {self.state.name}."
 
     def auto_arm(self) -> bool:
-        """Arm once if the configuration asks for it and the preconditions hold; say whether that happened now."""
+        """Arm once if the configuration asks for it and the preconditions hold; say whether that happened now.
+
+        After a gap in the states it arms again, as an operator would: nobody sits beside a simulated arm.
+        """
+        if self.config.auto_arm and self._armed and self._only_gap():
+            return self.arm()[0]
         if not self.config.auto_arm or self._auto_armed or self._armed:
             return False
         self._auto_armed, sentence = self.arm()
         if not self._auto_armed and not self._latched:
             self._detail = sentence
         return self._auto_armed
+
+    def _only_gap(self) -> bool:
+        """Nothing but a gap in the robot states, now over, keeps an arm from moving."""
+        gap = self._faults & STOPPING == Fault.STATE_STALE
+        return gap and not self._stop and not self._latched and not self._arming_obstacles()
 
     @guarded
     def disarm(self) -> Answer:

@@ -111,6 +111,22 @@ def test_after_a_gap_only_arming_goes_on() -> None:
     assert rig.core.arm()[0] and rig.core.state is SafetyState.ARMED
 
 
+def test_a_simulated_arm_is_armed_again_after_a_gap_but_never_on_a_wrong_state() -> None:
+    rig = arm_rig(auto_arm=True)
+    rig.now_ns += S_NS
+    rig.tick()
+    wrong = HOME.copy()
+    wrong[0] += 0.5
+    rig.observe(positions=wrong, pose=forward(wrong))
+    assert not rig.core.auto_arm() and rig.core.state is SafetyState.HOLD
+    for _ in range(3):
+        rig.step()
+    assert rig.core.auto_arm() and rig.core.state is SafetyState.ARMED
+    assert rig.core.take_trajectory() is None  # the arm is where its command is
+    rig.core.hold()
+    assert not rig.core.auto_arm() and rig.core.state is SafetyState.HOLD
+
+
 def test_a_state_whose_pose_and_joints_disagree_stops_the_arm() -> None:
     rig = arm_rig()
     move(rig)
