@@ -128,7 +128,9 @@ print("status", status, flush=True)
 
 def start_script(tmp_path):
     code = textwrap.dedent(SCRIPT.format(here=str(HERE), tmp=str(tmp_path)))
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    # Whoever runs the tests may ignore SIGHUP (nohup), and children inherit that.
+    hangup = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    process = subprocess.Popen([sys.executable, "-c", hangup + code], stdout=subprocess.PIPE, text=True)
     wait_for(lambda: all((tmp_path / name).exists() for name in ("a", "stubborn", "parent")))
     pids = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
     assert len(pids) >= 5

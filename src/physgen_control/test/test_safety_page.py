@@ -15,7 +15,7 @@ PAGE = SOURCES.parent / "docs" / "safety.md"
 
 def test_every_named_test_exists() -> None:
     named = set(re.findall(r"`(test_\w+)`", PAGE.read_text(encoding="utf-8")))
-    files = [*SOURCES.glob("*/test/test_*.py")]
+    files = [*SOURCES.glob("*/test/**/test_*.py")]
     defined = {
         name
         for file in files

@@ -42,7 +42,7 @@ from physgen_policy.nodes.policy_status import status_message
 from physgen_policy.runtime.embodiment_check import GraphDescription, find_mismatches
 from physgen_policy.runtime.loading import load_policy
 from physgen_policy.runtime.policy import PhysGenPolicy
-from physgen_policy.runtime.session import PolicySession, SessionEvents
+from physgen_policy.runtime.session import THREAD_DIED, PolicySession, SessionEvents
 
 CAMERAS = {"fixed": "/camera/fixed/color/image_raw", "wrist": "/camera/wrist/color/image_raw"}
 ValueT = TypeVar("ValueT")
@@ -66,6 +66,7 @@ class PolicyNode(Guarded, LifecycleNode):
         self._policy: PhysGenPolicy | None = None
         self._session: PolicySession | None = None
         self._missing = ["configuration"]
+        self._alive = True
         self._checked: set[str] = set()
         self._connections: list[tuple[Any, Any]] = []  # (what, how to destroy it)
         self._status_publisher = self.create_publisher(PolicyStatus, "/physgen/policy_status", qos.LATCHED)
@@ -103,6 +104,7 @@ class PolicyNode(Guarded, LifecycleNode):
             wants_frame=self._wants_frame,
         )
         self._session = PolicySession(self._policy, self.config.gate(), tuple(CAMERAS), events, self._now_ns)
+        self._alive = True
         reader = qos.LOCKSTEP_READER if self.config.lockstep else qos.SENSOR_READER
         for name, topic in CAMERAS.items():
             self._subscribe(Image, topic, partial(self._on_image, name), reader)
@@ -227,12 +229,17 @@ class PolicyNode(Guarded, LifecycleNode):
         ]
         if not self._chunk_publisher.get_subscription_count():
             missing.append("the controller")
-        if missing != self._missing:
-            self._missing = missing
+        alive = self._session is None or self._session.alive
+        if self._alive and not alive:
+            self.get_logger().error(THREAD_DIED)
+        if missing != self._missing or alive != self._alive:
+            self._missing, self._alive = missing, alive
             self._publish_status()
 
     def _publish_status(self) -> None:
         message = status_message(self._policy, self._session, self._missing)
+        if self._session is not None and not self._session.alive:
+            message.ready, message.detail = False, THREAD_DIED
         message.header = make_header(self._now_ns(), "")
         self._status_publisher.publish(message)
 

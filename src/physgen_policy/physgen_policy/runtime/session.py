@@ -17,8 +17,10 @@ from physgen_control.types import ActionChunk, AppliedAction, CameraFrame, Episo
 from physgen_policy.runtime.observation import GateConfig, ObservationGate, PolicyObservation
 from physgen_policy.runtime.policy import PhysGenPolicy
 from physgen_policy.runtime.synchronizer import Put
+from physgen_policy.runtime.view_check import ViewCheck
 from physgen_policy.runtime.worker import InferenceWorker, LatencyRecord, Work
 
+_AHEAD_NS = 1_000_000_000  # an image stamped further ahead of the clock than this has a wrong stamp
 THREAD_DIED = "the inference thread died: nothing is predicted any more; restart the policy node"
 
 
@@ -67,6 +69,7 @@ class PolicySession:
         self._events, self._now_ns, self._lockstep = events, now_ns, config.lockstep
         self._lock = threading.RLock()
         self._gate = ObservationGate(config, streams)
+        self._views = ViewCheck(streams)
         self._work: Work | None = None
         self._answer: ActionChunk | None = None
         self._failed = self._closed = False
@@ -90,7 +93,18 @@ class PolicySession:
         self._worker.stop()
 
     def put_frame(self, stream: str, frame: CameraFrame) -> None:
-        """Take an image (borrowed)."""
+        """Take an image (borrowed). Outside lockstep one from an implausible future is ignored and reported."""
+        if self._from_the_future(frame):
+            self.set_detail(
+                f"images of the {stream} camera are stamped more than {_AHEAD_NS / 1e9:g} s in the future "
+                "and ignored: check that all clocks agree"
+            )
+            return
+        with self._lock:
+            doubt = self._views.doubt(stream, frame)
+        if doubt:
+            self.set_detail(doubt)
+            return
         with self._lock:
             self._newest_ns = max(self._newest_ns, frame.stamp_ns)
             if self._gate.put_frame(stream, frame) is Put.DUPLICATE and self._lockstep:
@@ -114,6 +128,7 @@ class PolicySession:
                 self._session_id = str(uuid.uuid4())
                 self._instruction = episode.instruction or self._instruction
                 self._latency = LatencyRecord()
+                self._views.restart()
                 self._gate.start_episode(replace(episode, instruction=self._instruction), self._session_id)
                 self.poll()
             elif episode.phase is not EpisodePhase.RUNNING and same:
@@ -182,6 +197,13 @@ class PolicySession:
                 sync_skew=work.observation.frames.skew_ns / 1e9 if work is not None else 0.0,
                 detail=self._detail if self.alive else THREAD_DIED,
             )
+
+    def _from_the_future(self, frame: CameraFrame) -> bool:
+        """In lockstep the images lead the clock, and before the first /clock simulated time is 0: both are fine."""
+        if self._lockstep:
+            return False
+        now_ns = self._now_ns()
+        return now_ns > 0 and frame.stamp_ns > now_ns + _AHEAD_NS
 
     def _end(self, detail: str) -> None:
         if self._work is not None:

@@ -185,6 +185,25 @@ def test_failure_in_realtime_is_tried_again_with_the_next_images() -> None:
     recorder.session.close()
 
 
+def test_camera_stamped_a_day_ahead_for_a_while_does_not_starve_the_policy() -> None:
+    """Images of an implausible future are ignored and named; the same camera's correct ones count at once."""
+    recorder = Recorder(lockstep=False)
+    recorder.session.put_episode(EPISODE)
+    day_ns = 86_400 * 10**9
+    for step in range(80):
+        recorder.now_ns = START + step * DT
+        for stream, ahead_ns in (("fixed", 0), ("wrist", day_ns)):
+            recorder.session.put_frame(
+                stream, CameraFrame(stamp_ns=recorder.now_ns + ahead_ns, rgb=IMAGE, frame_id="camera")
+            )
+    assert "wrist camera are stamped" in recorder.session.status.detail
+    assert not recorder.chunks
+    recorder.show(80)
+    recorder.wait(recorder.chunks, 1)
+    assert recorder.chunks[0].observation_stamp_ns == START + 80 * DT
+    recorder.session.close()
+
+
 def test_new_episode_cancels_the_running_inference(recorder: Recorder) -> None:
     """The old episode's chunk is never published, the new one's is."""
     recorder.policy.wait = True
