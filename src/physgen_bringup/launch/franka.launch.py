@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -47,7 +48,12 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     arguments = arguments_from({a.name: context.launch_configurations.get(a.name, "") for a in ARGUMENTS})
     graph = build_graph(check_arguments(arguments))
     entities: list[LaunchDescriptionEntity] = [LogInfo(msg=note) for note in graph.notes]
-    entities += [SetEnvironmentVariable(name, value) for name, value in graph.environment.items()]
+    # A user's own DDS profile wins, as for two machines.
+    entities += [
+        SetEnvironmentVariable(name, value)
+        for name, value in graph.environment.items()
+        if name not in os.environ
+    ]
     entities += [_include(include) for include in graph.includes]
     folder = Path(tempfile.mkdtemp(prefix="physgen_parameters_"))
     started = {spec.name: _node(spec, graph, folder) for spec in graph.nodes}

@@ -280,7 +280,8 @@ def _environment(graph: Graph, domain_id: int | None, extra: Mapping[str, str]) 
     environment = dict(os.environ)
     # A simulated arm concerns nobody else on the network, unless the user says so.
     environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    environment.update(graph.environment)
+    for name, value in graph.environment.items():
+        environment.setdefault(name, value)  # a user's own DDS profile wins, as for two machines
     environment["PYTHONUNBUFFERED"] = "1"
     environment["RCUTILS_COLORIZED_OUTPUT"] = "0"
     environment["ROS_LOG_DIR"] = str(graph.output_dir / "logs" / "ros")

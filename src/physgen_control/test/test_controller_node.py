@@ -224,6 +224,20 @@ def test_bad_chunks_and_a_second_publisher_do_not_move_the_arm(
     graph.wait(lambda: graph.played("s0"), "the chunk's first action")
 
 
+def test_the_first_chunk_of_a_second_publisher_is_refused(
+    graph: Graph, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """Its chunk may come before the watchdog looks again."""
+    start()
+    begin(graph)
+    second = graph.node.create_publisher(ActionChunkMsg, topics.ACTION_CHUNK, qos.COMMAND)
+    graph.wait(lambda: second.get_subscription_count() == 1, "the second publisher's reader")
+    count = len(graph.acks)
+    second.publish(conversions.action_chunk_to_msg(make_chunk(graph.now_ns, session_id="intruder")))
+    graph.wait(lambda: len(graph.acks) > count, "an answer to the intruder")
+    assert graph.acks[count].result == AckResult.NOT_ARMED and "2 nodes publish" in graph.acks[count].detail
+
+
 def test_a_chunk_that_is_none_is_answered_with_the_reason(
     graph: Graph, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

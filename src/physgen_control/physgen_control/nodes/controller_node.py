@@ -162,6 +162,9 @@ class ControllerNode(GuardedNode):
         except ConversionError as error:
             self._refuse_message(message, error)
             raise
+        # A second voice is noticed by its first chunk, not by the next look at 10 Hz.
+        if (voices := self.count_publishers(topics.ACTION_CHUNK)) > 1:
+            self.core.on_publisher_count(voices)
         ack = self.core.on_chunk(chunk, max(self._now_ns(), 0))
         self._send_trajectory()  # at once: its first knot is due soon
         if ack.result == AckResult.ACCEPTED and not self.core.chunk_loaded:
