@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings every package's tests share."""
 
+import signal
+
 from hypothesis import settings
 
-# Timing belongs to benchmarks: a loaded machine must not fail a property test.
-settings.register_profile("physgen", deadline=None)
+# Timing belongs to benchmarks: a loaded machine must not fail a property test. The same examples are drawn every time.
+settings.register_profile("physgen", deadline=None, derandomize=True)
 settings.load_profile("physgen")
+
+# Under nohup SIGHUP is ignored, and the programs that the tests start would inherit that. A handler is not inherited.
+signal.signal(signal.SIGHUP, lambda *_: None)

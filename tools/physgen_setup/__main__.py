@@ -3,6 +3,14 @@
 
 from __future__ import annotations
 
+import signal
+
+# Ctrl-C while the modules below are loaded is quiet, too.
+_interrupt = signal.getsignal(signal.SIGINT)
+if _interrupt is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+# ruff: noqa: E402
 import argparse
 import os
 import subprocess
@@ -16,6 +24,8 @@ from physgen_setup.extras import EXTRAS, SIMULATIONS, needed_extras
 from physgen_setup.layout import PYTHON_PACKAGES, Layout
 from physgen_setup.plan import StepFailedError, is_ready, run_plan
 from physgen_setup.shell import Console
+
+signal.signal(signal.SIGINT, _interrupt)
 
 ROOT = Path(__file__).resolve().parents[2]
 CLI = "physgen_bringup.cli"

@@ -38,6 +38,8 @@ def _exec(parent: int, command: list[str]) -> None:
     die_with(parent, signal.SIGINT)  # survives exec (not fork), so it holds for the node itself
     # A shell ignores SIGINT for its background jobs and children inherit that; a node must hear it.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Loading a node's libraries takes seconds; a request to stop waits until the node can answer it in order.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGHUP))
     os.execv(command[0], command)
 
 

@@ -7,6 +7,9 @@ import sys
 import time
 from pathlib import Path
 
+signal.pthread_sigmask(
+    signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGHUP)
+)  # what a node does when it is loaded
 ready = Path(sys.argv[2])
 what = sys.argv[1]
 if what == "stubborn":

@@ -126,10 +126,10 @@ print("status", status, flush=True)
 """
 
 
-def start_script(tmp_path):
+def start_script(tmp_path, hangup="SIG_DFL"):
     code = textwrap.dedent(SCRIPT.format(here=str(HERE), tmp=str(tmp_path)))
     # Whoever runs the tests may ignore SIGHUP (nohup), and children inherit that.
-    hangup = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    hangup = f"import signal; signal.signal(signal.SIGHUP, signal.{hangup}); "
     process = subprocess.Popen([sys.executable, "-c", hangup + code], stdout=subprocess.PIPE, text=True)
     wait_for(lambda: all((tmp_path / name).exists() for name in ("a", "stubborn", "parent")))
     pids = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
@@ -145,24 +145,28 @@ def test_no_orphans_when_the_runner_is_killed(tmp_path):
     wait_for(lambda: all(gone(pid) for pid in pids))
 
 
-def test_ctrl_c_stops_cleanly(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_and_a_closed_terminal_stop_cleanly(tmp_path, number):
     process, pids = start_script(tmp_path)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     wait_for(lambda: (tmp_path / "order").exists())
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)  # twice: at once
     output, _ = process.communicate(timeout=30)
     assert "status 130" in output
     assert all(gone(pid) for pid in pids)
 
 
-def test_a_closed_terminal_stops_cleanly(tmp_path):
-    process, pids = start_script(tmp_path)
+def test_under_nohup_a_closed_terminal_is_ignored(tmp_path):
+    process, pids = start_script(tmp_path, hangup="SIG_IGN")
     process.send_signal(signal.SIGHUP)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1.0)
+    assert not any(gone(pid) for pid in pids)
+    process.send_signal(signal.SIGINT)
     wait_for(lambda: (tmp_path / "order").exists())
-    process.send_signal(signal.SIGHUP)
+    process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert "status 130" in output
-    assert all(gone(pid) for pid in pids)
 
 
 def test_nodes_of_a_ros_installation_are_refused_with_a_sentence(tmp_path):

@@ -173,13 +173,14 @@ def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         process.communicate()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_the_recorder_records_whole_episodes_and_stops_cleanly(
-    tmp_path: Path, world: World, start: Callable[..., subprocess.Popen[str]]
+    tmp_path: Path, world: World, start: Callable[..., subprocess.Popen[str]], number: signal.Signals
 ) -> None:
     recorder = start("recorder_node", bag_dir=tmp_path, source="sim", min_free_mb=0.0)
     world.wait_for_recorder()
-    for number in range(2):
-        episode = make_episode(seed=number, episode_id=f"e{number}", start_ns=START_NS * (number + 1))
+    for seed in range(2):
+        episode = make_episode(seed=seed, episode_id=f"e{seed}", start_ns=START_NS * (seed + 1))
         world.observe(episode, 0)  # the first observation overtakes the EpisodeInfo
         world.announce(episode)
         for step in range(6):
@@ -187,7 +188,7 @@ def test_the_recorder_records_whole_episodes_and_stops_cleanly(
             world.observe(episode, step + 1)
             world.executor.spin_once(timeout_sec=0.02)
         world.announce(episode, EpisodePhase.SUCCESS, 6)
-        path = str(tmp_path / f"e{number}")
+        path = str(tmp_path / f"e{seed}")
         world.wait(
             lambda p=path: any(s["state"] == "ready" and s["bag_path"] == p for s in world.statuses),
             "the bag",
@@ -202,7 +203,7 @@ def test_the_recorder_records_whole_episodes_and_stops_cleanly(
     third = make_episode(seed=2, episode_id="e2", start_ns=START_NS * 3)
     world.announce(third)
     world.wait(lambda: world.statuses[-1]["state"] == "recording", "the third episode")
-    recorder.send_signal(signal.SIGINT)
+    recorder.send_signal(number)
     assert recorder.wait(WAIT_S) == 0
     assert read_episode(tmp_path / "e2").outcome == EpisodePhase.CRASHED
 

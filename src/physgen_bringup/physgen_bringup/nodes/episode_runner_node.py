@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -30,8 +29,9 @@ from physgen_control.nodes.conversions import (
     stamp_to_ns,
 )
 from physgen_control.nodes.guarded_node import GuardedNode
-from physgen_control.nodes.lifetime import shutdown
+from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
+from physgen_control.nodes.stop_signals import StopSignals
 from physgen_control.parameter_field import parameter
 from physgen_control.types import Episode, EpisodePhase
 from physgen_msgs.msg import ActionChunk, AppliedAction, EpisodeInfo, PolicyStatus, SafetyStatus
@@ -102,6 +102,7 @@ class EpisodeRunner(GuardedNode):
         self.create_subscription(ActionChunk, "/physgen/action_chunk", self._on_chunk, qos.COMMAND)
         self.create_subscription(AppliedAction, "/physgen/applied_action", self._on_applied, qos.RECORDER)
         self.create_subscription(JointState, "/joint_states", self._on_joints, qos.LOCKSTEP_READER)
+        self.stop_requested: Callable[[], bool] = lambda: False
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
 
@@ -235,7 +236,7 @@ class EpisodeRunner(GuardedNode):
     def _spin_until(self, condition: Callable[[], bool], timeout_s: float | None) -> bool:
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while not condition():
-            if not rclpy.ok():
+            if self.stop_requested():
                 raise ExternalShutdownException
             if deadline is not None and time.monotonic() > deadline:
                 return False
@@ -275,20 +276,20 @@ class EpisodeRunner(GuardedNode):
 def main(args: list[str] | None = None) -> None:
     """Run the node until its episodes are over."""
     status = 1
-    try:
-        rclpy.init(args=args)
-        node = EpisodeRunner()
-        try:
-            status = node.run()
-        finally:
-            node.destroy_node()
-    except UserError as error:
-        say(str(error))
-    except (KeyboardInterrupt, ExternalShutdownException):
+
+    def spin(node: EpisodeRunner, signals: StopSignals) -> None:
+        nonlocal status
         status = 130
-    finally:
-        shutdown()
-    sys.exit(status)
+        node.stop_requested = lambda: signals.requested
+        try:
+            signals.defer()
+            status = node.run()
+        except UserError as error:
+            status = 1
+            say(str(error))
+
+    refused = run_node("episode_runner_node", EpisodeRunner, spin=spin, args=args)
+    sys.exit(refused or status)
 
 
 if __name__ == "__main__":

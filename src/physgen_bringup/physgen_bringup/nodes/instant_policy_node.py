@@ -18,7 +18,8 @@ from sensor_msgs.msg import Image
 from physgen_control.bags import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import applied_action_to_msg, episode_from_msg, stamp_to_ns
-from physgen_control.nodes.lifetime import shutdown
+from physgen_control.nodes.lifetime import run_node
+from physgen_control.nodes.stop_signals import StopSignals
 from physgen_control.types import AppliedAction, Episode, EpisodePhase, Pose, Source
 from physgen_msgs.msg import AppliedAction as AppliedActionMsg
 from physgen_msgs.msg import EpisodeInfo
@@ -129,15 +130,17 @@ def main() -> int:
     parser.add_argument("--warm-up", type=int, required=True)
     parser.add_argument("--steps", type=int, required=True)
     options = parser.parse_args()
-    rclpy.init()
-    node = InstantPolicyNode(options.warm_up, options.steps)
-    try:
-        return node.run()
-    except KeyboardInterrupt:
-        return 1
-    finally:
-        node.destroy_node()
-        shutdown()
+    status = 1
+
+    def spin(node: InstantPolicyNode, _signals: StopSignals) -> None:
+        nonlocal status
+        status = node.run()
+
+    def make() -> InstantPolicyNode:
+        return InstantPolicyNode(options.warm_up, options.steps)
+
+    run_node("instant_policy_node", make, spin=spin)
+    return status
 
 
 if __name__ == "__main__":

@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from dataclasses import dataclass
-from types import FrameType
 
 from rclpy.executors import ExternalShutdownException
 
 from physgen_control.bags import topics
 from physgen_control.errors import UserError
 from physgen_control.nodes import qos
-from physgen_control.nodes.lifetime import run_node, shutdown
+from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode
 from physgen_control.teleop.command import TeleopCommand
 from physgen_control.teleop.keyboard import Keyboard, KeyboardConfig
@@ -91,11 +89,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.parse_known_args(words)
 
-    def on_hangup(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        shutdown()
-
-    signal.signal(signal.SIGHUP, on_hangup)
     try:
         with Terminal() as terminal:
             return run_node(NAME, lambda: KeyboardTeleopNode(terminal))

@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 from rclpy.clock import Clock, ClockType
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
 from sensor_msgs.msg import Image
@@ -33,6 +32,7 @@ from physgen_control.nodes.guarded_node import Guarded
 from physgen_control.nodes.images import image_from_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
+from physgen_control.nodes.stop_signals import StopSignals
 from physgen_control.types import ActionChunk, CameraFrame, UInt8Image
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction, EpisodeInfo, PolicyStatus
@@ -247,13 +247,11 @@ class PolicyNode(Guarded, LifecycleNode):
         return int(self.get_clock().now().nanoseconds)
 
 
-def _spin(node: PolicyNode) -> None:
+def _spin(node: PolicyNode, signals: StopSignals) -> None:
     if node.config.autostart and node.trigger_configure() == TransitionCallbackReturn.SUCCESS:
         node.trigger_activate()
     if not node.failure:
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        executor.spin_until_future_complete(node.stopped)
+        signals.spin(node, until=node.stopped)
     if node.failure:
         raise UserError(node.failure)
 
