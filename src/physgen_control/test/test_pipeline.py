@@ -37,10 +37,12 @@ def raw(number: int) -> bytes:
     return serialize(build.build_image(BUILDER, smooth(number), START_NS + number * STEP_NS, "camera_fixed"))
 
 
-def info(phase: EpisodePhase) -> bytes:
+def info(phase: EpisodePhase, episode_id: str = "e0") -> bytes:
     from dataclasses import replace
 
-    return serialize(build.build_episode(BUILDER, replace(make_episode(), phase=phase), ""))
+    return serialize(
+        build.build_episode(BUILDER, replace(make_episode(episode_id=episode_id), phase=phase), "")
+    )
 
 
 def recorder(folder: Path, **options: Any) -> EpisodeRecorder:
@@ -89,8 +91,35 @@ def test_a_message_that_cannot_be_read_fails_its_bag_and_not_the_recorder(tmp_pa
     pipeline.put(topics.APPLIED_ACTION, broken, START_NS + 1, 2)
     pipeline.put(topics.EPISODE_INFO, info(EpisodePhase.SUCCESS), START_NS + 2, 3)
     pipeline.close()
-    assert pipeline.failure is None
     assert any("cannot be recorded" in sentence for sentence in said), said
+
+
+class FailsOnce(EpisodeRecorder):
+    """A recorder with a bug that shows once."""
+
+    failed = False
+
+    def on_time(self, mono_ns: int) -> None:
+        if not self.failed:
+            self.failed = True
+            raise ZeroDivisionError("a bug")
+        super().on_time(mono_ns)
+
+
+def test_an_unexpected_error_costs_one_bag_and_not_the_recorder(tmp_path: Path) -> None:
+    """Its thread once ended with the first such error, and every later episode went unrecorded."""
+    config = RecorderConfig(bag_dir=str(tmp_path), min_free_mb=0.0, drain_s=0.0)
+    said: list[str] = []
+    writer = FailsOnce(
+        config, topics.recorded_topics(compressed=True, sim=False), lambda status: said.append(status.detail)
+    )
+    pipeline = RecordingPipeline(writer, limit_bytes=10**8, on_error=said.append)
+    pipeline.put(topics.EPISODE_INFO, info(EpisodePhase.RUNNING), START_NS, 1)
+    pipeline.put(topics.EPISODE_INFO, info(EpisodePhase.RUNNING, "e1"), START_NS + 2, 3)
+    pipeline.put(topics.EPISODE_INFO, info(EpisodePhase.SUCCESS, "e1"), START_NS + 3, 4)
+    pipeline.close()
+    assert any("because of ZeroDivisionError: a bug" in sentence for sentence in said), said
+    assert (tmp_path / "e1").is_dir(), said
 
 
 class Stuck:

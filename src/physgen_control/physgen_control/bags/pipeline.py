@@ -58,8 +58,6 @@ class RecordingPipeline:
         self._lock = threading.Lock()
         self._waiting = 0
         self._encoders: ThreadPoolExecutor | None = None
-        self.failure: BaseException | None = None
-        """What ended the thread, if anything did."""
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._thread.start()
 
@@ -92,40 +90,39 @@ class RecordingPipeline:
         return True
 
     def close(self) -> None:
-        """Record what is waiting and complete the open bag; call it once, after the last `put`.
-
-        Raises what ended the thread, if anything did.
-        """
+        """Record what is waiting and complete the open bag; call it once, after the last `put`."""
         self._queue.put(None)
         self._thread.join()
         if self._encoders is not None:
             self._encoders.shutdown()
         self._recorder.close()
-        if self.failure is not None:
-            raise self.failure
 
     def _run(self) -> None:
-        try:
-            while True:
-                try:
-                    entry = self._queue.get(timeout=TICK_S)
-                except queue.Empty:
-                    self._recorder.on_time(time.monotonic_ns())
-                    continue
-                if entry is None:
-                    return
-                self._record(entry)
-        # Whatever it was must reach the thread that can report it: `failure` is raised there.
-        except Exception as error:
-            self.failure = error
-
-    def _record(self, entry: _Entry) -> None:
-        try:
-            data = entry.data.result() if isinstance(entry.data, Future) else entry.data
-            self._recorder.on_message(entry.topic, data, entry.now_ns, entry.mono_ns)
-            self._recorder.on_time(time.monotonic_ns())
-        except BagError as error:
-            self._on_error(str(error))
-        finally:
+        while True:
+            try:
+                entry = self._queue.get(timeout=TICK_S)
+            except queue.Empty:
+                self._guarded(self._recorder.on_time, time.monotonic_ns())
+                continue
+            if entry is None:
+                return
+            self._guarded(self._record, entry)
             with self._lock:
                 self._waiting -= entry.size
+
+    def _record(self, entry: _Entry) -> None:
+        data = entry.data.result() if isinstance(entry.data, Future) else entry.data
+        self._recorder.on_message(entry.topic, data, entry.now_ns, entry.mono_ns)
+        self._recorder.on_time(time.monotonic_ns())
+
+    def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
+        """Nothing ends this thread: without it the next episode would be lost without a word."""
+        try:
+            step(*arguments)
+        except BagError as error:
+            self._on_error(str(error))
+        except Exception as error:
+            self._recorder.give_up(
+                f"The recording ended there, because of {type(error).__name__}: {error}. "
+                "The next episode is recorded again."
+            )

@@ -12,6 +12,7 @@ import re
 import shutil
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -228,7 +229,7 @@ class EpisodeRecorder:
         try:
             free_mb = shutil.disk_usage(self._writer.partial_path).free / 1e6
         except OSError as error:
-            self._fail(f"The bag {self._writer.path} is gone: {error.strerror or error}.")
+            self.give_up(f"The bag {self._writer.path} is gone: {error.strerror or error}.")
             return
         if free_mb >= self.config.min_free_mb / 2:
             return
@@ -280,7 +281,7 @@ class EpisodeRecorder:
             for topic in self._recorded.values():
                 self._writer.add_topic(topic.name, topic.type, latched=topic.latched)
         except (BagError, OSError) as error:
-            self._fail(str(error))
+            self.give_up(str(error))
             return
         for latched in (item for items in self._latched.values() for item in items):
             self._write(latched, force=True)
@@ -340,7 +341,7 @@ class EpisodeRecorder:
         try:
             path = writer.finish(final)
         except BagError as error:
-            self._fail(str(error))
+            self.give_up(str(error))
             return
         self._writer = None
         problems = "" if audit.complete else " Incomplete: " + " ".join(audit.warnings)
@@ -392,19 +393,23 @@ class EpisodeRecorder:
             self._count(item, self._stamps, self._steps)
             self._writer.write(item.topic, item.data, max(item.log_ns, self._episode.start_ns), item.stamp_ns)
         except BagError as error:
-            self._fail(f"{error} The recording of {self._episode.episode_id} ended there.")
+            self.give_up(f"{error} The recording of {self._episode.episode_id} ended there.")
         # A message of another version of the stack must end neither the recorder nor the graph.
         except Exception as error:
-            self._fail(
+            self.give_up(
                 f"A message on {item.topic} cannot be recorded ({type(error).__name__}: {error}). "
                 f"The recording of {self._episode.episode_id} ended there."
             )
 
-    def _fail(self, sentence: str) -> None:
+    def give_up(self, sentence: str) -> None:
         """Give the bag up, say why, go on with the next episode: recording must never stop the arm."""
-        if self._writer is not None:
-            self._writer.abandon()
+        writer = self._writer
         self._writer, self._drain_end_ns, self._held = None, None, []
+        if writer is not None:
+            with suppress(
+                Exception
+            ):  # the disk may be what failed; what is written stays, for `physgen repair`
+                writer.abandon()
         self._say("error", sentence)
 
     def _say(self, state: str, detail: str) -> None:

@@ -173,8 +173,6 @@ class RecorderNode(GuardedNode):
         self._health.on_message(topic, stamp_ns, len(data), mono_ns, dropped=not room)
 
     def _on_tick(self) -> None:
-        if self.pipeline.failure is not None:
-            raise self.pipeline.failure
         if self._awaited:
             self._awaited = {name for name in self._awaited if not self.count_publishers(name)}
             if not self._awaited:
