@@ -82,6 +82,9 @@ class ControllerCore(ControllerReports):
     def on_state(self, state: RobotState, now_ns: int) -> None:
         """Take a measured state; repeated, older and impossible ones change nothing."""
         sentence = impossible_sentence(state)
+        if not sentence:
+            self._advance(now_ns)
+            self._heard = self._clock.mark(now_ns)  # also when its stamp is from another time
         ahead_ns = state.stamp_ns - now_ns
         future = ahead_ns > seconds_to_ns(self.config.max_future_stamp)
         if not sentence and self.config.pacing is Pacing.TIMER and future:
@@ -92,7 +95,6 @@ class ControllerCore(ControllerReports):
         if sentence:
             self._detail = sentence
             return
-        self._advance(now_ns)
         newest = self._robot
         stepped_back = newest is not None and state.stamp_ns < newest.stamp_ns - NS_PER_S
         if stepped_back and self.config.pacing is Pacing.TIMER:
@@ -110,13 +112,13 @@ class ControllerCore(ControllerReports):
             return
         if newest is not None and state.stamp_ns < newest.stamp_ns:
             self._drop_chunk()  # time went back by more than reordering explains
-            self._last_tick_ns = None
+            self._last_tick = None
         quaternion = normalized(state.tcp_pose.quaternion)
         # The value itself is kept bit for bit when it is a unit quaternion already.
         if abs(float(np.linalg.norm(state.tcp_pose.quaternion)) - 1.0) > 1e-6:
             state = replace(state, tcp_pose=Pose(position=state.tcp_pose.position, quaternion=quaternion))
         self._robot = state
-        self._advance(now_ns)
+        self._now_ns = max(now_ns, state.stamp_ns)
         fresh = self.config.pacing is Pacing.STATE or not gate.stale_sentence(
             state, self._now_ns, self.config
         )
@@ -124,6 +126,9 @@ class ControllerCore(ControllerReports):
             # An arm may have been moved, or its driver started anew, while nothing was heard: only arming goes on.
             if self._planner is None:
                 self._faults &= ~Fault.STATE_STALE
+                self._clock_jumped = False
+            elif self._clock_jumped:
+                self._end_jump()
             else:
                 self._detail = "Robot states come again: arm again to continue."
         self._resend = self._used_stamp_ns is not None and state.stamp_ns == self._used_stamp_ns
@@ -296,14 +301,10 @@ class ControllerCore(ControllerReports):
     def _tick_timer(self) -> AppliedAction | None:
         robot, now_ns = self._robot, self._now_ns
         assert robot is not None
-        since_ns = None if self._last_tick_ns is None else now_ns - self._last_tick_ns
-        if since_ns is not None and 0 <= since_ns < self.config.control_period_ns // 2:
+        if self._clock.within(self._last_tick, now_ns, self.config.control_period_ns // 2 - 1):
             return None
-        self._last_tick_ns = now_ns
-        sentence = gate.stale_sentence(robot, now_ns, self.config)
-        if sentence and not self._faults & Fault.STATE_STALE:
-            self._halt()
-            self._raise(Fault.STATE_STALE, sentence)
+        self._last_tick = self._clock.mark(now_ns)
+        self._watch_states(robot)
         self._watch_tracking(robot)
         if self._may_move():
             if self._teleop_active():
@@ -314,6 +315,15 @@ class ControllerCore(ControllerReports):
                 return self._emit_policy(robot, played)
             self._note_idle()
         return self._emit_hold(robot)
+
+    def _watch_states(self, robot: RobotState) -> None:
+        """An arm whose states are old, or do not come any more, stops."""
+        sentence = gate.stale_sentence(robot, self._now_ns, self.config)
+        if not sentence and not self._recent(self._heard, self.config.max_state_age):
+            sentence = f"No robot state came for {self.config.max_state_age:g} s (max_state_age)."
+        if sentence and not self._faults & Fault.STATE_STALE:
+            self._halt()
+            self._raise(Fault.STATE_STALE, sentence)
 
     def _note_idle(self) -> None:
         if not self._played_chunk or self._faults & Fault.POLICY_LATE:
@@ -376,7 +386,7 @@ class ControllerCore(ControllerReports):
                 flag = Limit.SINGULARITY if error.result is AckResult.IK else Limit.JOINT
                 rest = np.zeros(6, np.float32)
                 step = replace(step, motion=rest, target_pose=robot.tcp_pose, limits=flag)
-        latency = 0.0 if self._twist_ns is None else (self._now_ns - self._twist_ns) / NS_PER_S
+        latency = 0.0 if self._twisted is None else (self._now_ns - self._twisted.ros_ns) / NS_PER_S
         return self._emit(robot, Source.TELEOP, raw, step, asks_gripper=not keeps, latency=latency)
 
     def _emit_hold(self, robot: RobotState) -> AppliedAction:

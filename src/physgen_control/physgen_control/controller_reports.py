@@ -121,7 +121,7 @@ class ControllerReports(ControllerState):
     def on_deadman(self, pressed: bool, now_ns: int) -> None:
         """Report the deadman; it must be repeated faster than deadman_timeout."""
         self._advance(now_ns)
-        self._deadman_ns = self._now_ns if pressed else None
+        self._deadman = self._clock.mark(self._now_ns) if pressed else None
         if not pressed and self._teleop_active():
             self._end_teleop()
 
@@ -143,7 +143,7 @@ class ControllerReports(ControllerState):
             return
         if not self._teleop_active():
             self._drop_chunk()
-        self._twist, self._twist_gripper, self._twist_ns = values.copy(), gripper, self._now_ns
-        self._released_ns = None
+        self._twist, self._twist_gripper = values.copy(), gripper
+        self._twisted, self._released = self._clock.mark(self._now_ns), None
         self._faults &= ~Fault.POLICY_LATE
         self._progress = True

@@ -16,6 +16,7 @@ import numpy as np
 
 from physgen_control import gate
 from physgen_control.chunk_player import ChunkPlayer
+from physgen_control.clock_watch import ClockWatch, Mark
 from physgen_control.controller_config import NS_PER_S, ControllerConfig, Mode, Pacing, seconds_to_ns
 from physgen_control.errors import UserError
 from physgen_control.gripper import GripperSwitch
@@ -82,8 +83,15 @@ def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P
 class ControllerState:
     """The safety state and everything that it follows from."""
 
-    def __init__(self, config: ControllerConfig, planner: MotionPlanner | None = None) -> None:
+    def __init__(
+        self,
+        config: ControllerConfig,
+        planner: MotionPlanner | None = None,
+        steady: Callable[[], int] | None = None,
+    ) -> None:
+        """`steady` returns steady time [ns]; leave it out where ROS time is simulated."""
         self.config = config
+        self._clock = ClockWatch(config.control_period_ns, steady)
         if planner is not None and config.bridge_steps:
             raise UserError("bridge_steps must be 0 with an arm: lookahead actions are not planned.")
         self._mode = config.mode
@@ -116,7 +124,9 @@ class ControllerState:
         # Measured state and time.
         self._robot: RobotState | None = None
         self._now_ns = 0
-        self._last_tick_ns: int | None = None
+        self._last_tick: Mark | None = None
+        self._heard: Mark | None = None
+        self._clock_jumped = False
         self._idle_since_ns: int | None = None
         self._played_chunk = False
         self._progress = True
@@ -127,9 +137,9 @@ class ControllerState:
         self._twist: Float64Array = np.zeros(6)
         self._twist_gripper = 0.0
         self._belief = StateBelief(config) if planner is not None else None
-        self._twist_ns: int | None = None
-        self._released_ns: int | None = None
-        self._deadman_ns: int | None = None
+        self._twisted: Mark | None = None
+        self._released: Mark | None = None
+        self._deadman: Mark | None = None
 
     # --- operator ---------------------------------------------------------------------------------------------
 
@@ -201,6 +211,7 @@ class ControllerState:
         self._faults &= ~(_STICKY | Fault.POLICY_LATE | Fault.CHUNK_REJECTED)
         if self._planner is not None:
             self._faults &= ~Fault.STATE_STALE
+            self._clock_jumped = False
         self._expect_chunk()
         self._detail = f"{self.state.name}: waiting for a chunk."
         return True, f"The controller is {self.state.name}."
@@ -260,7 +271,7 @@ class ControllerState:
         self._detail = f"Internal fault, nothing moves: {sentence}"
         self._player.clear()
         self._planned.clear()
-        self._stash = self._twist_ns = None
+        self._stash = self._twisted = None
         if self._planner is not None:
             try:
                 self._planner.stop(self._robot, self._now_ns)
@@ -291,32 +302,47 @@ class ControllerState:
 
     def _advance(self, now_ns: int) -> None:
         """The clock and the states travel on different topics: whichever is ahead is the time."""
-        ahead_ns = max(seconds_to_ns(self.config.max_future_stamp), self.config.control_period_ns)
+        if self.config.pacing is Pacing.TIMER:
+            jump_ns = self._clock.jump(now_ns)
+            if jump_ns:
+                self._on_jump(jump_ns, now_ns)
         robot = self._robot
-        if self.config.pacing is Pacing.TIMER and robot is not None and robot.stamp_ns - now_ns > ahead_ns:
-            self._clock_went_back(now_ns)
-            robot = None
         self._now_ns = max(now_ns, robot.stamp_ns) if robot is not None else now_ns
 
-    def _clock_went_back(self, now_ns: int) -> None:
-        """What was stamped lies in the future: who pressed what, and where the arm is, must be heard anew."""
-        back = (self._robot.stamp_ns - now_ns) / NS_PER_S if self._robot is not None else 0.0
+    def _on_jump(self, jump_ns: int, now_ns: int) -> None:
+        """Stop, and hear anew who presses what and where the arm is: all that was known has stamps of another time."""
         moving = self._player.active or self._teleop_active()
         self._drop_chunk()
-        self._deadman_ns = self._twist_ns = self._released_ns = None
-        self._last_tick_ns = self._idle_since_ns = None
-        self._robot = None
+        self._deadman = self._twisted = self._released = None
+        self._last_tick = self._idle_since_ns = self._robot = None
+        self._heard = self._heard and self._heard.shifted(jump_ns)
         if self._belief is not None:
-            self._belief.forget()
+            self._belief.clock_jumped(jump_ns)
         if self._planner is not None:
+            self._planner.clock_jumped(jump_ns)
             if moving:
-                self._planner.stop(None, self._now_ns)
-            else:
-                self._planner.forget()
+                self._planner.stop(None, now_ns)
+                self._planner.start_on_arrival()
         if self._armed:
+            way = "ahead" if jump_ns > 0 else "back"
+            # A gap in the states that came before is still a gap.
+            self._clock_jumped = self._clock_jumped or not self._faults & Fault.STATE_STALE
             self._raise(
-                Fault.STATE_STALE, f"The clock went back by {back:.3f} s: holding until states come again."
+                Fault.STATE_STALE,
+                f"The clock went {way} by {abs(jump_ns) / NS_PER_S:.3f} s: holding until states of the new time come.",
             )
+
+    def _end_jump(self) -> None:
+        """States of the new time came, without a gap: go on as at the start of an episode."""
+        self._clock_jumped = False
+        try:
+            self._restart_planner()
+        except PlanRefusedError as error:
+            self._raise(Fault.TRACKING, f"{error} Arm again when the arm is free.")
+            return
+        self._faults &= ~Fault.STATE_STALE
+        self._expect_chunk()
+        self._detail = f"{self.state.name}: the clock is steady again, waiting for a chunk."
 
     def _begin(self, episode: Episode | None) -> None:
         self._halt()
@@ -362,7 +388,7 @@ class ControllerState:
         """Drop what is playing and bring the arm to rest."""
         moving = self._player.active or self._teleop_active()
         self._drop_chunk()
-        self._twist_ns = None
+        self._twisted = None
         if self._planner is not None and moving:
             self._planner.stop(self._robot, self._now_ns)
 
@@ -376,9 +402,10 @@ class ControllerState:
         self._detail = self._causes[fault] = sentence
 
     def _watch_inputs(self) -> None:
-        if self._twist_ns is not None and (
-            not 0 <= self._now_ns - self._twist_ns <= seconds_to_ns(self.config.teleop_timeout)
-            or not self._deadman_pressed()
+        if self._clock_jumped and not self._recent(self._heard, self.config.max_state_age):
+            self._clock_jumped = False  # a gap as well: only arming goes on
+        if self._teleop_active() and not (
+            self._recent(self._twisted, self.config.teleop_timeout) and self._deadman_pressed()
         ):
             self._end_teleop()
         if not self.config.require_deadman or self._deadman_pressed():
@@ -404,17 +431,20 @@ class ControllerState:
 
     def _end_teleop(self) -> None:
         """The human let go: come to rest now, not where the last twist would have led."""
-        self._twist_ns, self._released_ns = None, self._now_ns
+        self._twisted, self._released = None, self._clock.mark(self._now_ns)
         if self._planner is not None:
             self._planner.stop(self._robot, self._now_ns)
 
     def _deadman_pressed(self) -> bool:
-        timeout_ns = seconds_to_ns(self.config.deadman_timeout)
-        return self._deadman_ns is not None and 0 <= self._now_ns - self._deadman_ns <= timeout_ns
+        return self._recent(self._deadman, self.config.deadman_timeout)
 
     def _teleop_active(self) -> bool:
-        return self._twist_ns is not None
+        return self._twisted is not None
 
     def _recently_released(self) -> bool:
         release_ns = seconds_to_ns(self.config.teleop_release)
-        return self._released_ns is not None and 0 <= self._now_ns - self._released_ns < release_ns
+        return self._clock.within(self._released, self._now_ns, release_ns - 1)
+
+    def _recent(self, mark: Mark | None, timeout: float) -> bool:
+        """Something was heard within `timeout` seconds, by both clocks."""
+        return self._clock.within(mark, self._now_ns, seconds_to_ns(timeout))

@@ -54,8 +54,11 @@ class MotionPlanner(Protocol):
     def restart(self, state: RobotState, now_ns: int) -> None:
         """Start from where the arm is (somebody else may have moved it); raises PlanRefusedError."""
 
-    def forget(self) -> None:
-        """Time went back: drop every memory of what was commanded."""
+    def clock_jumped(self, jump_ns: int) -> None:
+        """Take what was commanded to have begun `jump_ns` later by the clock."""
+
+    def start_on_arrival(self) -> None:
+        """Let the trajectory that waits to be sent begin when it arrives."""
 
     def set_shadow(self, shadow: bool) -> None:
         """Say whether commands are only computed."""

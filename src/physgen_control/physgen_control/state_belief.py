@@ -7,6 +7,8 @@ jump, nothing says which of the two is wrong: then several states in a row must 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from physgen_control import kinematics
@@ -32,10 +34,11 @@ class StateBelief:
         self._candidate: RobotState | None = None
         self._agreeing = 0
 
-    def forget(self) -> None:
-        """Time went back: what was measured lies in the future."""
-        self._believed = self._candidate = None
-        self._agreeing = 0
+    def clock_jumped(self, jump_ns: int) -> None:
+        """What was measured was stamped `jump_ns` later by the new clock; the arm did not jump."""
+        if self._believed is not None:
+            self._believed = replace(self._believed, stamp_ns=self._believed.stamp_ns + jump_ns)
+        self._candidate, self._agreeing = None, 0
 
     def doubt(self, state: RobotState) -> str:
         """Return why a state is not believed, or an empty text; finite numbers are the caller's business."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from physgen_control import kinematics
+from physgen_control.commanded_motion import CommandedMotion
 from physgen_control.controller_config import NS_PER_S, ControllerConfig
 from physgen_control.geometry import moved
 from physgen_control.joint_path import (
@@ -25,10 +26,8 @@ from physgen_control.joint_path import (
     JointTrajectory,
     RawPath,
     knot_times,
-    quintic,
     sample_quintic,
     smoothed,
-    with_start,
 )
 from physgen_control.kinematics import IKError, JointLimits
 from physgen_control.limits import box_excess, limit_motion
@@ -39,9 +38,6 @@ __all__ = ["SAMPLE_PERIOD", "JointTrajectory", "TrajectoryPlanner", "sample_quin
 
 # A chunk whose joint acceleration is too high is tried slower before it is refused.
 _SCALES = (1.0, 0.8, 0.6, 0.3, 0.1)
-# Rounding of the limit checks.
-_SLACK = 1.0 + 1e-6
-_POSITION_SLACK = 1e-9
 _SHORTENINGS = 3
 # At rest, a command farther [share of tracking_limit] from the measured joints is not continued.
 _CONTINUE_SHARE = 0.5
@@ -51,12 +47,8 @@ _LEAD = 0.06
 _SETTLED = 0.01
 # Time to come to rest on the measured joints when the arm's last command is not known [s].
 _UNKNOWN_SETTLE = 0.3
-# Farther [rad] than this from the command, the arm's controller was surely activated anew.
-_MAX_SETTLE = 6.0
 # Times [s] in which a motion without a path is brought to rest; the first one within the limits is taken.
 _BRAKES = (0.25, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5)
-# Slower [rad/s] and with less acceleration [rad/s^2] than this counts as at rest.
-_RESTING = 1e-9
 
 
 class TrajectoryPlanner:
@@ -74,16 +66,16 @@ class TrajectoryPlanner:
         )
         self._memory = config.smoothing_time + config.smoothing_time_jerk
         self._shadow = False
+        self._motion = CommandedMotion(self.limits)
         self._path: RawPath | None = None
-        self._sent: tuple[int, Float64Array, JointState] | None = None
-        self._before: tuple[RawPath | None, tuple[int, Float64Array, JointState] | None] = (None, None)
+        self._path_before: RawPath | None = None
         self._settled_ns = 0
-        self._pending: JointTrajectory | None = None
 
     def set_shadow(self, shadow: bool) -> None:
         """In shadow nobody follows the commands: each motion from rest starts at the measured joints."""
         self._shadow = shadow
-        self._path, self._sent, self._pending = None, None, None
+        self._path = None
+        self._motion.forget()
 
     def restart(self, state: RobotState, now_ns: int) -> None:
         """An operator armed or an episode began: continue from the command if the arm is there, else settle.
@@ -96,35 +88,31 @@ class TrajectoryPlanner:
         measured = np.array(state.positions, np.float64)
         start: JointState = (measured, np.zeros(7), np.zeros(7))
         duration = _UNKNOWN_SETTLE
-        if self._path is not None and self._sent is not None:
+        if self._path is not None and self._motion.known:
             command = self.command(now_ns)
             away = np.abs(self.command(state.stamp_ns)[0] - measured)
             if np.max(away) <= _SETTLED:
                 return
             # Whether the arm's controller still holds the command or was activated anew is not known: slow enough
-            # for the longer way.
-            if np.max(away) <= _MAX_SETTLE:
-                # A rest-to-rest quintic peaks at 1.875 of its mean speed and 5.774 distances per square second.
-                by_speed = np.max(1.875 * away / self.limits.velocity)
-                by_acceleration = np.max(np.sqrt(5.774 * away / self.limits.acceleration))
-                duration = max(duration, float(by_speed), float(by_acceleration))
-            if np.max(away) <= self._config.tracking_limit:
-                start = command
-        self._before = (self._path, self._sent)
-        self._path = RawPath(now_ns, np.array([0.0]), measured[None])
+            # for the longer way. A rest-to-rest quintic peaks at 1.875 of its mean speed and at 5.774 (60) distances
+            # per second squared (cubed).
+            by_speed = np.max(1.875 * away / self.limits.velocity)
+            by_acceleration = np.max(np.sqrt(5.774 * away / self.limits.acceleration))
+            by_jerk = np.max(np.cbrt(60.0 * away / self.limits.jerk))
+            duration = max(duration, float(by_speed), float(by_acceleration), float(by_jerk))
+            start = command
         rest = np.zeros((1, 7))
         trajectory = JointTrajectory(np.array([duration]), measured[None], rest, rest, now_ns)
-        excess = self._excess(trajectory, start, inside=measured)
+        excess = self._motion.offer(trajectory, start, inside=measured)
         if excess:
-            self._path, self._sent = self._before
             raise PlanRefusedError(AckResult.STEP, f"To settle on the measured joints takes {excess}.")
-        self._send(trajectory, start)
+        self._follow(RawPath(now_ns, np.array([0.0]), measured[None]))
         self._settled_ns = now_ns + round(duration * NS_PER_S)
 
     def plan(self, motions: Float32Array, state: RobotState, now_ns: int) -> list[PlannedStep]:
         """Plan float32[n, 6] motions, each relative to the commanded pose before it; see MotionPlanner.plan."""
         path = self._current_path(state, now_ns)
-        start = self.command(now_ns) if self._sent else (path.positions[-1], np.zeros(7), np.zeros(7))
+        start = self.command(now_ns) if self._motion.known else (path.positions[-1], np.zeros(7), np.zeros(7))
         excess = ""
         for scale in _SCALES:
             steps = self._resolve((motions * np.float32(scale)).astype(np.float32), path, now_ns)
@@ -134,11 +122,9 @@ class TrajectoryPlanner:
             times = np.arange(1, len(steps) + 1, dtype=np.float64) * np.float64(period)
             longer = path.continued(now_ns, self._memory, times, np.stack([step.positions for step in steps]))
             trajectory = self._knots(longer)
-            excess = self._excess(trajectory, start)
+            excess = self._motion.offer(trajectory, start)
             if not excess:
-                self._before = (self._path, self._sent)
-                self._path = longer
-                self._send(trajectory, start)
+                self._follow(longer)
                 return steps
         raise PlanRefusedError(
             AckResult.STEP, f"Even at {_SCALES[-1]:g} of its size the chunk needs {excess}."
@@ -152,11 +138,8 @@ class TrajectoryPlanner:
         start = self.command(now_ns)
         if now_ns >= self._settled_ns:
             path = self._path.continued(now_ns, self._memory, np.empty(0), np.empty((0, 7)))
-            trajectory = self._knots(path)
-            if not self._excess(trajectory, start):
-                self._before = (self._path, self._sent)
-                self._path = path
-                self._send(trajectory, start)
+            if not self._motion.offer(self._knots(path), start):
+                self._follow(path)
                 return
         self._brake(start, now_ns)
 
@@ -170,63 +153,64 @@ class TrajectoryPlanner:
             end = position + velocity * duration / 2 + acceleration * duration**2 / 12
             rest = np.zeros((1, 7))
             trajectory = JointTrajectory(np.array([duration]), end[None], rest, rest, now_ns)
-            if not self._excess(trajectory, start, inside=end):
-                self._before = (self._path, self._sent)
-                self._path = RawPath(now_ns, np.array([0.0]), end[None])
-                self._send(trajectory, start)
+            if not self._motion.offer(trajectory, start, inside=end):
+                self._follow(RawPath(now_ns, np.array([0.0]), end[None]))
                 self._settled_ns = now_ns + round(duration * NS_PER_S)
                 return
 
     def active(self, now_ns: int) -> bool:
         """The command has not come to rest yet."""
-        return self._sent is not None and now_ns - self._sent[0] < self._sent[1][-1] * NS_PER_S
+        return self._motion.active(now_ns)
 
     def tracking_error(self, state: RobotState) -> float:
         """Return the largest distance [rad] of a measured joint from its command at the state's stamp."""
-        if self._sent is None:
+        if not self._motion.known:
             return 0.0
         return float(np.max(np.abs(self.command(state.stamp_ns)[0] - state.positions)))
 
     def take(self) -> JointTrajectory | None:
         """Return the newest trajectory, once."""
-        pending, self._pending = self._pending, None
-        return pending
+        return self._motion.take()
 
     def command(self, now_ns: int) -> JointState:
         """Return what the arm's controller commands at a time: position, velocity, acceleration, each [7]."""
-        if self._sent is None:
-            raise RuntimeError("No trajectory was planned yet.")
-        start_ns, times, knots = self._sent
-        at = np.array([(now_ns - start_ns) / NS_PER_S])
-        position, velocity, acceleration, _ = quintic(times, knots, at)
-        return position[0], velocity[0], acceleration[0]
+        return self._motion.at(now_ns)
 
     def postpone(self, now_ns: int) -> JointTrajectory | None:
         """Start the newest trajectory now instead, if the arm was at rest and stays so until it comes; else None."""
-        if self._sent is None or self._path is None:
+        path = self._path
+        if path is None or not self._motion.postpone(now_ns):
             return None
-        start_ns, times, knots = self._sent
-        # Rest after an interpolated end is zero up to rounding.
-        if max(np.max(np.abs(knots[1][0])), np.max(np.abs(knots[2][0]))) > _RESTING:
-            return None
-        self._path = RawPath(self._path.anchor_ns + now_ns - start_ns, self._path.times, self._path.positions)
-        self._sent = (now_ns, times, knots)
-        self._settled_ns += now_ns - start_ns
-        return JointTrajectory(times[1:], knots[0][1:], knots[1][1:], knots[2][1:], now_ns)
+        # Every path begins when its trajectory does.
+        self._path = RawPath(now_ns, path.times, path.positions)
+        self._settled_ns += now_ns - path.anchor_ns
+        return self._motion.take()
 
     def withdraw(self, state: RobotState | None, now_ns: int) -> None:
         """The newest trajectory was not sent: the arm still follows the one before; bring that one to rest."""
-        self._path, self._sent = self._before
-        self._pending = None
+        self._path = self._path_before
+        self._motion.withdraw()
         self.stop(state, now_ns)
 
-    def _send(self, trajectory: JointTrajectory, start: JointState) -> None:
-        self._pending = trajectory
-        self._sent = (trajectory.start_ns, *with_start(trajectory, start))
+    def clock_jumped(self, jump_ns: int) -> None:
+        """The clock jumped: everything that is known began at another reading of it."""
+        self._motion.shift(jump_ns)
+        self._path = _shifted(self._path, jump_ns)
+        self._path_before = _shifted(self._path_before, jump_ns)
+        self._settled_ns += jump_ns
+
+    def start_on_arrival(self) -> None:
+        """Let the trajectory that waits begin when it arrives, whatever the arm's controller reads on its clock."""
+        self._motion.on_arrival()
+
+    def _follow(self, path: RawPath) -> None:
+        """The trajectory of this path was sent."""
+        self._path_before, self._path = self._path, path
 
     def _current_path(self, state: RobotState, now_ns: int) -> RawPath:
         if self._path is None or (self._shadow and not self.active(now_ns)):
-            self._path = self._sent = None
+            self._path = None
+            self._motion.forget()
             return RawPath(now_ns, np.array([0.0]), np.array([state.positions], np.float64))
         if now_ns < self._settled_ns:
             left = (self._settled_ns - now_ns) / NS_PER_S
@@ -304,42 +288,12 @@ class TrajectoryPlanner:
         position[-1], velocity[-1], acceleration[-1] = path.positions[-1], 0.0, 0.0
         return JointTrajectory(times, position, velocity, acceleration, path.anchor_ns)
 
-    def forget(self) -> None:
-        """Time went back: nothing is known of what the arm's controller commands. It comes to rest by itself."""
-        self._path = self._sent = self._pending = None
-        self._before = (None, None)
-        self._settled_ns = 0
-
-    def _excess(
-        self, trajectory: JointTrajectory, start: JointState, inside: Float64Array | None = None
-    ) -> str:
-        """Return the worst violation of a joint limit in words, or an empty text; `inside` counts as within range."""
-        position, velocity, acceleration, jerk = sample_quintic(trajectory, start, SAMPLE_PERIOD)
-        # A start outside may come back in but not go farther out.
-        lower = np.minimum(self.limits.lower, start[0]) - _POSITION_SLACK
-        upper = np.maximum(self.limits.upper, start[0]) + _POSITION_SLACK
-        if inside is not None:
-            lower, upper = (
-                np.minimum(lower, inside - _POSITION_SLACK),
-                np.maximum(upper, inside + _POSITION_SLACK),
-            )
-        outside = np.any((position < lower) | (position > upper), axis=0)
-        if np.any(outside):
-            return f"joint {int(np.argmax(outside)) + 1} beyond its position limit"
-        checks = (
-            (velocity, self.limits.velocity, "rad/s"),
-            (acceleration, self.limits.acceleration, "rad/s^2"),
-            (jerk, self.limits.jerk, "rad/s^3"),
-        )
-        for values, limit, unit in checks:
-            peaks = np.max(np.abs(values), axis=0)
-            if np.any(peaks > limit * _SLACK):
-                joint = int(np.argmax(peaks / limit))
-                return f"{peaks[joint]:.3g} {unit} in joint {joint + 1}, allowed is {limit[joint]:.3g} {unit}"
-        return ""
-
 
 def _flagged(step: PlannedStep, flag: Limit) -> PlannedStep:
     return PlannedStep(
         motion=step.motion, limits=step.limits | flag, target_pose=step.target_pose, positions=step.positions
     )
+
+
+def _shifted(path: RawPath | None, jump_ns: int) -> RawPath | None:
+    return None if path is None else RawPath(path.anchor_ns + jump_ns, path.times, path.positions)

@@ -100,9 +100,24 @@ class Rig:
 
     def __init__(self, planner: MotionPlanner | None = None, **changes: Any) -> None:
         self.config = make_config(**changes)
-        self.core = ControllerCore(self.config, planner)
+        self.steady_ns = START_NS // 3
+        self.core = ControllerCore(self.config, planner, lambda: self.steady_ns)
         self.arm = planner is not None
-        self.now_ns = START_NS
+        self._now_ns = START_NS
+
+    @property
+    def now_ns(self) -> int:
+        """ROS time; setting it lets time pass."""
+        return self._now_ns
+
+    @now_ns.setter
+    def now_ns(self, value: int) -> None:
+        self.steady_ns += value - self._now_ns
+        self._now_ns = value
+
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the clock."""
+        self._now_ns += round(seconds * S_NS)
 
     def begin(self) -> Rig:
         self.core.on_publisher_count(1)

@@ -211,20 +211,89 @@ def test_clearing_a_fault_that_stopped_the_arm_disarms(fault: Fault) -> None:
 # --- clocks ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seconds", [3, 20, 60])
-def test_a_clock_that_was_ahead_for_a_while_does_not_end_the_supervision(seconds: int) -> None:
+@pytest.mark.parametrize("seconds", [-60, -3, -0.2, 0.2, 3, 20, 60])
+def test_a_clock_that_jumps_and_comes_back_holds_and_goes_on_by_itself(seconds: float) -> None:
+    """Supervision once was off for good after a clock had been ahead for a while."""
     rig = arm_rig()
-    rig.now_ns += seconds * S_NS
-    rig.tick()  # ahead
-    rig.now_ns -= seconds * S_NS
-    for _ in range(5):
+    rig.jump(seconds)
+    rig.tick()
+    assert rig.core.state is SafetyState.HOLD
+    assert f"The clock went {'ahead' if seconds > 0 else 'back'} by" in rig.core.status.detail
+    for _ in range(20):  # the driver's clock is right: its states are from another time
+        rig.now_ns += PERIOD_NS
+        stamp_ns = rig.now_ns - round(seconds * S_NS)
+        state = make_state(stamp_ns, positions=HOME, pose=forward(HOME))
+        rig.core.on_state(state, rig.now_ns)
+        rig.tick()
+        assert rig.core.state is SafetyState.HOLD
+        assert rig.send(data=motion(), episode_id="").result == AckResult.NOT_ARMED
+    rig.jump(-seconds)
+    emitted = [rig.step() for _ in range(10)]
+    assert rig.core.state is SafetyState.ARMED
+    assert all(action is not None for action in emitted[4:])
+    move(rig, seq=2)
+    rig.now_ns += S_NS
+    rig.tick()
+    assert rig.core.status.faults & Fault.STATE_STALE  # supervision goes on
+
+
+@pytest.mark.parametrize("seconds", [-20, -0.2, 0.2, 20])
+def test_a_jump_of_the_clock_in_motion_sends_a_stop_that_starts_on_arrival(seconds: float) -> None:
+    rig = arm_rig()
+    move(rig)
+    planner = rig.core._planner
+    assert isinstance(planner, TrajectoryPlanner)
+    position, velocity, acceleration = planner.command(rig.now_ns)
+    assert np.max(np.abs(velocity)) > 0.01
+    rig.jump(seconds)
+    rig.tick()
+    stop = rig.core.take_trajectory()
+    assert stop is not None and stop.start_ns == 0
+    np.testing.assert_array_equal(stop.velocities[-1], 0.0)
+    times, knots = with_start(stop, (position, velocity, acceleration))
+    peaks = [np.max(np.abs(part), axis=0) for part in quintic(times, knots, np.arange(0.0, times[-1], 0.001))]
+    assert np.all(peaks[1] <= planner.limits.velocity) and np.all(
+        peaks[2] <= planner.limits.acceleration * 1.001
+    )
+
+
+def test_a_gap_before_a_jump_of_the_clock_still_needs_arming() -> None:
+    rig = arm_rig()
+    for _ in range(30):
+        rig.now_ns += PERIOD_NS
+        rig.tick()
+    assert rig.core.status.faults & Fault.STATE_STALE
+    rig.jump(20)
+    for _ in range(10):
         rig.step()
     assert rig.core.state is SafetyState.HOLD
     assert rig.core.arm()[0]
-    emitted = [rig.step() for _ in range(10)]
-    assert all(action is not None for action in emitted)
-    rig.now_ns += S_NS
+
+
+def test_after_a_jump_without_states_only_arming_goes_on() -> None:
+    rig = arm_rig()
+    rig.jump(20)
+    for _ in range(30):
+        rig.now_ns += PERIOD_NS
+        rig.tick()
+    for _ in range(10):
+        rig.step()
+    assert rig.core.state is SafetyState.HOLD
+    assert rig.core.arm()[0]
+
+
+def test_a_clock_that_stands_still_does_not_end_the_supervision() -> None:
+    """Liveness is judged by a clock that nobody can stop."""
+    rig = arm_rig(require_deadman=True)
+    rig.core.on_deadman(True, rig.now_ns)
     rig.tick()
+    held = 0
+    for _ in range(20):
+        rig.now_ns += PERIOD_NS
+        rig.jump(-PERIOD_NS / S_NS)
+        held += rig.tick() is not None
+    assert held == 20
+    assert not rig.core.deadman_pressed
     assert rig.core.status.faults & Fault.STATE_STALE
 
 
@@ -232,7 +301,7 @@ def test_a_deadman_does_not_stay_pressed_when_the_clock_goes_back() -> None:
     rig = arm_rig(require_deadman=True)
     rig.core.on_deadman(True, rig.now_ns)
     assert rig.core.deadman_pressed
-    rig.now_ns -= 3 * S_NS
+    rig.jump(-3)
     rig.step()
     assert not rig.core.deadman_pressed
     ack = rig.core.on_chunk(make_chunk(rig.now_ns, data=motion(), episode_id=""), rig.now_ns)

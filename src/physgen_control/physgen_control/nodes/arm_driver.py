@@ -13,6 +13,7 @@ from typing import Any
 import rclpy
 from action_msgs.msg import GoalStatus
 from rclpy.action import ActionClient
+from rclpy.clock import Clock, ClockType
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from physgen_control.bags import topics
@@ -86,6 +87,7 @@ class GripperClient:
     ) -> None:
         """`pick` turns a goal into client, message, and whether an abort still counts as done."""
         self._node, self._core, self._pick = node, core, pick
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._adapter = GripperAdapter(config)
         self._timeout_ns = seconds_to_ns(config.gripper_timeout)
         self._sent_ns: int | None = None
@@ -137,7 +139,7 @@ class GripperClient:
         self._core.on_gripper(f"{trouble}; {goes_on}" if trouble else "")
 
     def _now_ns(self) -> int:
-        return int(self._node.get_clock().now().nanoseconds)
+        return int(self._steady.now().nanoseconds)  # how long a driver takes is no matter of dates
 
 
 def _make_gripper(node: GuardedNode, core: ControllerCore, config: ControllerConfig) -> GripperClient | None:
@@ -244,6 +246,7 @@ class Recovery:
         recovery, hardware, switch = kinds
         manager = "/controller_manager"
         self._node, self._core = node, core
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._recover = ActionClient(node, recovery, "/action_server/error_recovery")
         self._hardware = node.create_client(hardware, f"{manager}/set_hardware_component_state")
         self._switch = node.create_client(switch, f"{manager}/switch_controller")
@@ -320,7 +323,7 @@ class Recovery:
         self._node.get_logger().info(sentence)
 
     def _now_ns(self) -> int:
-        return int(self._node.get_clock().now().nanoseconds)
+        return int(self._steady.now().nanoseconds)  # how long a driver takes is no matter of dates
 
 
 def _make_recovery(node: GuardedNode, core: ControllerCore) -> Recovery | None:

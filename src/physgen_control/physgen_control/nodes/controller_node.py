@@ -83,13 +83,15 @@ class ControllerNode(GuardedNode):
         super().__init__("controller_node")
         self.config = declare_from(self, ControllerConfig)
         joints = self.config.arm_interface is ArmInterface.JOINT_TRAJECTORY
-        self.core = ControllerCore(self.config, TrajectoryPlanner(self.config) if joints else None)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        simulated = self.get_parameter("use_sim_time").value
+        planner = TrajectoryPlanner(self.config) if joints else None
+        self.core = ControllerCore(self.config, planner, None if simulated else self._steady_ns)
         self._lockstep = self.config.pacing is Pacing.STATE
         self._joints: JointState | None = None
         self._pose: PoseStamped | None = None
         self._episode_id = ""
         self._shown: SafetySnapshot | None = None
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
 
         self._applied = self.create_publisher(AppliedAction, topics.APPLIED_ACTION, qos.COMMAND)
         self._acks = self.create_publisher(ChunkAck, topics.CHUNK_ACK, qos.COMMAND)
@@ -148,7 +150,7 @@ class ControllerNode(GuardedNode):
             return
         state = robot_state_from_msgs(self._joints, self._pose)
         now_ns = self._now_ns()
-        self.core.on_state(replace(state, stamp_ns=state.stamp_ns), now_ns)
+        self.core.on_state(state, now_ns)
         if self._lockstep:
             # The next pair must be complete again; a repeated one is how the world asks once more.
             self._joints = self._pose = None
@@ -248,7 +250,7 @@ class ControllerNode(GuardedNode):
         if trajectory is None or self._trajectories is None:
             return
         late = (self._now_ns() - trajectory.start_ns) / 1e9
-        if late > LATE_S:
+        if trajectory.start_ns and late > LATE_S:  # 0: whenever it arrives
             trajectory = self.core.on_late_trajectory(late, self._now_ns())
         if trajectory is not None:
             self._trajectories.publish(self._trajectory_msg(trajectory))
@@ -256,7 +258,7 @@ class ControllerNode(GuardedNode):
     @guarded
     def _watch(self) -> None:
         self.core.on_publisher_count(self.count_publishers(topics.ACTION_CHUNK))
-        self.core.on_wall(self._steady.now().nanoseconds)
+        self.core.on_wall(self._steady_ns())
         if self._driver is not None:
             self._driver.watch()
             self._send_trajectory()
@@ -268,6 +270,9 @@ class ControllerNode(GuardedNode):
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
+
+    def _steady_ns(self) -> int:
+        return int(self._steady.now().nanoseconds)
 
     # --- services ---------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.task import Future
 
+_END = b"\0"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -26,7 +27,7 @@ class StopSignals:
     """Catches the signals that ask for a stop while it is held as a context manager, in the main thread.
 
     Until `spin` or `defer` a signal raises KeyboardInterrupt, so that a node that takes long to make can be stopped.
-    A signal that the process was told to ignore stays ignored (`nohup` and SIGHUP).
+    SIGHUP stays ignored where it was (`nohup`). SIGINT does not: a shell ignores it for every job in the background.
     """
 
     def __init__(self) -> None:
@@ -47,7 +48,7 @@ class StopSignals:
         self._old_handlers = {
             number: signal.signal(number, self._on_signal)
             for number in STOP_SIGNALS
-            if signal.getsignal(number) is not signal.SIG_IGN
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN
         }
         self._watcher = threading.Thread(target=self._watch, name="stop signals", daemon=True)
         self._watcher.start()
@@ -62,8 +63,11 @@ class StopSignals:
         for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._old_descriptor)
-        os.close(self._write)
+        os.write(
+            self._write, _END
+        )  # closing would not wake the watcher: a forked helper may hold the pipe open
         self._watcher.join()
+        os.close(self._write)
         os.close(self._read)
 
     def spin(self, node: Node, until: Future | None = None) -> None:
@@ -92,9 +96,12 @@ class StopSignals:
 
     def _watch(self) -> None:
         # Python's own handler runs in the main thread, which waits inside the middleware: only the pipe is prompt.
-        while numbers := os.read(self._read, 64):
+        while True:
+            numbers = os.read(self._read, 64)
             if any(number in numbers for number in STOP_SIGNALS if number in self._old_handlers):
                 self._finish()
+            if _END in numbers:
+                return
 
     def _finish(self) -> None:
         if not self._future.done():
