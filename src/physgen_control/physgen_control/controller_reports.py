@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from physgen_control.controller_config import Pacing, seconds_to_ns
-from physgen_control.controller_state import ControllerState, guarded
+from physgen_control.controller_operator import ControllerOperator
+from physgen_control.controller_state import guarded
 from physgen_control.types import Fault, Float64Array
 
 
-class ControllerReports(ControllerState):
+class ControllerReports(ControllerOperator):
     """Takes reports and raises faults."""
 
     # --- watchdogs --------------------------------------------------------------------------------------------
@@ -82,6 +83,7 @@ class ControllerReports(ControllerState):
         stopping = not self._player.active  # then whatever stopped the arm has said why
         self._drop_chunk()
         self._planner.withdraw(self._robot, self._now_ns)
+        self._unsent = self._last
         if not stopping:
             self._raise(
                 Fault.POLICY_LATE,

@@ -239,11 +239,12 @@ class ControllerNode(GuardedNode):
 
     def _send(self) -> None:
         action = self.core.tick(self._now_ns())
+        self._send_trajectory()  # first, because one that is too late is withdrawn, and then the action says so
         if action is not None:
+            action = self.core.as_sent(action)
             self._applied.publish(applied_action_to_msg(action))
             if self._driver is not None and action.executed and self.core.gripper_commanded:
                 self._driver.command_gripper(float(action.applied[6]))
-        self._send_trajectory()
 
     def _send_trajectory(self) -> None:
         trajectory = self.core.take_trajectory()
