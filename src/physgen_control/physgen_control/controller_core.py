@@ -114,6 +114,7 @@ class ControllerCore(ControllerSteps):
         fresh = self.config.pacing is Pacing.STATE or not gate.stale_sentence(
             state, self._now_ns, self.config
         )
+        self._clock_doubted = self._clock_doubted and not fresh
         if fresh and self._faults & Fault.STATE_STALE:
             # An arm may have been moved, or its driver started anew, while nothing was heard: only arming goes on.
             if self._planner is None:

@@ -25,6 +25,9 @@ class ControllerOperator(ControllerState):
             return False, f"The mode must be armed or shadow, got {mode!r}."
         if wanted is not self._mode:
             self._halt()
+            if self._planner is not None and self._planner.active(self._now_ns):
+                # In shadow nothing is sent, not even the stop.
+                return False, "The arm is coming to rest: ask for the mode again when it is."
             self._mode = wanted
             if self._planner is not None:
                 self._planner.set_shadow(wanted is Mode.SHADOW)

@@ -19,6 +19,11 @@ from physgen_control.types import Fault, Float64Array
 class ControllerReports(ControllerOperator):
     """Takes reports and raises faults."""
 
+    @guarded
+    def on_time(self, now_ns: int) -> None:
+        """Say what time it is; a request or report that carries no time of its own counts as of then."""
+        self._advance(now_ns)
+
     # --- watchdogs --------------------------------------------------------------------------------------------
 
     @guarded
@@ -54,7 +59,7 @@ class ControllerReports(ControllerOperator):
             now_steady_ns - (self._stateless_since_wall_ns or now_steady_ns) > timeout_ns
             and not self._faults & Fault.STATE_STALE
         ):
-            self._drop_chunk()
+            self._halt()
             self._raise(
                 Fault.STATE_STALE,
                 f"No robot state for {self.config.policy_timeout:g} s: is the robot or the simulator running?",

@@ -127,6 +127,7 @@ class ControllerState:
         self._last_tick: Mark | None = None
         self._heard: Mark | None = None
         self._clock_jumped = False
+        self._clock_doubted = False
         self._idle_since_ns: int | None = None
         self._played_chunk = False
         self._progress = True
@@ -212,7 +213,7 @@ class ControllerState:
 
     def _on_jump(self, jump_ns: int, now_ns: int) -> None:
         """Stop, and hear anew who presses what and where the arm is: all that was known has stamps of another time."""
-        moving = self._player.active or self._teleop_active()
+        self._clock_doubted = True
         self._drop_chunk()
         self._deadman = self._twisted = self._released = None
         self._last_tick = self._idle_since_ns = self._robot = None
@@ -221,9 +222,7 @@ class ControllerState:
             self._belief.clock_jumped(jump_ns)
         if self._planner is not None:
             self._planner.clock_jumped(jump_ns)
-            if moving:
-                self._planner.stop(None, now_ns)
-                self._planner.start_on_arrival()
+            self._planner.stop(None, now_ns)
         if self._armed:
             way = "ahead" if jump_ns > 0 else "back"
             # A gap in the states that came before is still a gap.
@@ -246,8 +245,10 @@ class ControllerState:
         self._detail = f"{self.state.name}: the clock is steady again, waiting for a chunk."
 
     def _begin(self, episode: Episode | None) -> None:
-        self._halt()
-        if episode is not None and self._armed:
+        if self._player.active or self._teleop_active():  # settling after arming goes on
+            self._halt()
+        self._drop_chunk()
+        if episode is not None and self._may_move():
             try:
                 self._restart_planner()
             except PlanRefusedError as error:
@@ -286,11 +287,10 @@ class ControllerState:
         self._planned.clear()
 
     def _halt(self) -> None:
-        """Drop what is playing and bring the arm to rest."""
-        moving = self._player.active or self._teleop_active()
+        """Drop what is playing and bring the arm to rest, whatever it moves for."""
         self._drop_chunk()
         self._twisted = None
-        if self._planner is not None and moving:
+        if self._planner is not None:
             self._planner.stop(self._robot, self._now_ns)
 
     def _restart_planner(self) -> None:

@@ -72,6 +72,8 @@ class ControllerSteps(ControllerReports):
 
     def take_trajectory(self) -> Any:
         """Return the joint trajectory to send now, once, or None; none in SHADOW."""
+        if self._planner is not None and self._clock_doubted:
+            self._planner.start_on_arrival()
         trajectory = self._planner.take() if self._planner else None
         return None if self._mode is Mode.SHADOW else trajectory
 

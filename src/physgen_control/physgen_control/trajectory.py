@@ -45,8 +45,8 @@ _CONTINUE_SHARE = 0.5
 _LEAD = 0.06
 # Arming with a command this close [rad] to the measured joints continues it.
 _SETTLED = 0.01
-# Time to come to rest on the measured joints when the arm's last command is not known [s].
-_UNKNOWN_SETTLE = 0.3
+# No settling on the measured joints in less than this [s].
+_SHORTEST_SETTLE = 0.3
 # Times [s] in which a motion without a path is brought to rest; the first one within the limits is taken.
 _BRAKES = (0.25, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5)
 
@@ -70,6 +70,7 @@ class TrajectoryPlanner:
         self._path: RawPath | None = None
         self._path_before: RawPath | None = None
         self._settled_ns = 0
+        self._blind = False
 
     def set_shadow(self, shadow: bool) -> None:
         """In shadow nobody follows the commands: each motion from rest starts at the measured joints."""
@@ -87,26 +88,28 @@ class TrajectoryPlanner:
             return
         measured = np.array(state.positions, np.float64)
         start: JointState = (measured, np.zeros(7), np.zeros(7))
-        duration = _UNKNOWN_SETTLE
-        if self._path is not None and self._motion.known:
+        away = np.full(7, self._config.tracking_limit)  # what a command that nobody remembers may be away
+        known = self._path is not None and self._motion.known
+        if known:
             command = self.command(now_ns)
             away = np.abs(self.command(state.stamp_ns)[0] - measured)
             if np.max(away) <= _SETTLED:
                 return
-            # Whether the arm's controller still holds the command or was activated anew is not known: slow enough
-            # for the longer way. A rest-to-rest quintic peaks at 1.875 of its mean speed and at 5.774 (60) distances
-            # per second squared (cubed).
-            by_speed = np.max(1.875 * away / self.limits.velocity)
-            by_acceleration = np.max(np.sqrt(5.774 * away / self.limits.acceleration))
-            by_jerk = np.max(np.cbrt(60.0 * away / self.limits.jerk))
-            duration = max(duration, float(by_speed), float(by_acceleration), float(by_jerk))
             start = command
+        # Whether the arm's controller still holds the command or was activated anew is not known: slow enough for the
+        # longer way. A rest-to-rest quintic peaks at 1.875 of its mean speed and at 5.774 (60) distances per second
+        # squared (cubed).
+        by_speed = np.max(1.875 * away / self.limits.velocity)
+        by_acceleration = np.max(np.sqrt(5.774 * away / self.limits.acceleration))
+        by_jerk = np.max(np.cbrt(60.0 * away / self.limits.jerk))
+        duration = max(_SHORTEST_SETTLE, float(by_speed), float(by_acceleration), float(by_jerk))
         rest = np.zeros((1, 7))
         trajectory = JointTrajectory(np.array([duration]), measured[None], rest, rest, now_ns)
         excess = self._motion.offer(trajectory, start, inside=measured)
         if excess:
             raise PlanRefusedError(AckResult.STEP, f"To settle on the measured joints takes {excess}.")
         self._follow(RawPath(now_ns, np.array([0.0]), measured[None]))
+        self._blind = not known
         self._settled_ns = now_ns + round(duration * NS_PER_S)
 
     def plan(self, motions: Float32Array, state: RobotState, now_ns: int) -> list[PlannedStep]:
@@ -135,6 +138,8 @@ class TrajectoryPlanner:
         del state
         if self._path is None or not self.active(now_ns):
             return
+        if self._blind and now_ns < self._settled_ns:
+            return  # from where the arm's controller began is not known: what runs is slow and ends by itself
         start = self.command(now_ns)
         if now_ns >= self._settled_ns:
             path = self._path.continued(now_ns, self._memory, np.empty(0), np.empty((0, 7)))
@@ -146,10 +151,12 @@ class TrajectoryPlanner:
     def _brake(self, start: JointState, now_ns: int) -> None:
         """Come to rest from a command that no path describes (settling): the shortest quintic within the limits.
 
-        If none is within them, the running trajectory, which was checked, ends at rest by itself.
+        If none is within them, the running trajectory ends at rest by itself.
         """
         position, velocity, acceleration = start
         for duration in _BRAKES:
+            if not self.active(now_ns + round(duration * NS_PER_S)):
+                return  # the running trajectory, which was checked, is at rest sooner
             end = position + velocity * duration / 2 + acceleration * duration**2 / 12
             rest = np.zeros((1, 7))
             trajectory = JointTrajectory(np.array([duration]), end[None], rest, rest, now_ns)

@@ -62,6 +62,7 @@ def guarded(method: Callable[..., None]) -> Callable[..., None]:
     @wraps(method)
     def wrapper(self: ControllerNode, *arguments: Any) -> None:
         try:
+            self.core.on_time(self._now_ns())
             method(self, *arguments)
         except ConversionError as error:
             self.get_logger().error(f"ignored a message: {error}", throttle_duration_sec=1.0)
@@ -124,6 +125,8 @@ class ControllerNode(GuardedNode):
 
     def on_unexpected(self, error: Exception) -> None:
         """Latch FAULT and stop the arm now, whoever raised."""
+        with suppress(Exception):
+            self.core.on_time(self._now_ns())
         self.core.internal_fault(f"{type(error).__name__}: {error}")
         with suppress(Exception):  # the trajectory that runs was checked and ends at rest by itself
             self._send_trajectory()
@@ -278,12 +281,14 @@ class ControllerNode(GuardedNode):
     # --- services ---------------------------------------------------------------------------------------------
 
     def _set_armed(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        self.core.on_time(self._now_ns())
         response.success, response.message = self.core.arm() if request.data else self.core.disarm()
         self._send_trajectory()
         self.publish_changes()
         return response
 
     def _clear_fault(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self.core.on_time(self._now_ns())
         response.success, response.message = self.core.clear_fault()
         self._send_trajectory()
         self.publish_changes()
@@ -295,6 +300,7 @@ class ControllerNode(GuardedNode):
         return response
 
     def _hold(self, _request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self.core.on_time(self._now_ns())
         response.success, response.message = self.core.hold()
         self._send()
         self.publish_changes()
