@@ -45,6 +45,8 @@ _CONTINUE_SHARE = 0.5
 _LEAD = 0.06
 # Arming with a command this close [rad] to the measured joints continues it.
 _SETTLED = 0.01
+# How far [rad] an arm at rest may be from a command that nobody remembers: position control holds far better.
+_UNKNOWN_AWAY = 0.05
 # No settling on the measured joints in less than this [s].
 _SHORTEST_SETTLE = 0.3
 # Times [s] in which a motion without a path is brought to rest; the first one within the limits is taken.
@@ -88,7 +90,7 @@ class TrajectoryPlanner:
             return
         measured = np.array(state.positions, np.float64)
         start: JointState = (measured, np.zeros(7), np.zeros(7))
-        away = np.full(7, self._config.tracking_limit)  # what a command that nobody remembers may be away
+        away = np.full(7, _UNKNOWN_AWAY)
         known = self._path is not None and self._motion.known
         if known:
             command = self.command(now_ns)

@@ -141,10 +141,10 @@ class ControllerWorld:
     def push(self, joint: int, away: float) -> None:
         """Somebody pushes the arm, or lets it go (0).
 
-        Before anything was sent, not farther than an arm's controller tolerates.
+        Before anything was sent, not farther than position control lets it.
         """
         self.pushed = np.zeros(7)
-        self.pushed[joint] = away if self.audit.sent else min(away, self.config.tracking_limit)
+        self.pushed[joint] = away if self.audit.sent else min(away, 0.05)
 
     def tick(self) -> AppliedAction | None:
         """Make a control step."""

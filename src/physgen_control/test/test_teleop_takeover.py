@@ -41,7 +41,7 @@ class Arm:
         self.rig.core.on_publisher_count(1)
         self.observe()
         assert self.rig.core.arm()[0]
-        self.run(1500)  # settled
+        self.run(500)  # settled
 
     @property
     def now_ns(self) -> int:
