@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -55,7 +54,8 @@ def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if name not in os.environ
     ]
     entities += [_include(include) for include in graph.includes]
-    folder = Path(tempfile.mkdtemp(prefix="physgen_parameters_"))
+    folder = graph.output_dir / "parameters"
+    folder.mkdir(parents=True, exist_ok=True)
     started = {spec.name: _node(spec, graph, folder) for spec in graph.nodes}
     for spec in graph.nodes:
         if spec.starts_after is None:

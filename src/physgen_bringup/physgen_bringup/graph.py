@@ -189,7 +189,7 @@ def _policy(arguments: LaunchArguments) -> NodeSpec:
                 parameters={
                     **common,
                     "checkpoint": arguments.checkpoint,
-                    "task": arguments.task if arguments.simulated else "",
+                    "task": arguments.task,
                     "robot": _robot(arguments),
                     "execution": arguments.execution,
                     "pace": arguments.pace if arguments.simulated else "realtime",

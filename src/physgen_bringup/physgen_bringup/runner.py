@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -30,6 +29,7 @@ from physgen_bringup import guard
 from physgen_bringup.graph_spec import Graph, NodeSpec, parameter_files
 from physgen_control.errors import UserError
 from physgen_control.teleop.terminal import has_terminal
+from physgen_control.user_folder import user_folder
 
 POLL_S = 0.05
 # Long enough to close a bag or a simulator, short enough for a person who pressed Ctrl-C.
@@ -314,10 +314,10 @@ class PrivateDomain:
             UserError: all are taken.
         """
         candidates = list(PRIVATE_DOMAINS)
+        folder = user_folder("domains")
         random.Random(os.getpid()).shuffle(candidates)
         for domain in candidates:
-            path = Path(tempfile.gettempdir()) / f"physgen_domain_{os.getuid()}_{domain}.lock"
-            lock = path.open("w")
+            lock = (folder / f"{domain}.lock").open("w")
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

@@ -30,8 +30,7 @@ from physgen_policy.data.dataset import Dataset
 from physgen_policy.data.image_choice import LATEST_STEPS
 from physgen_policy.data.normalize import NormStats
 
-# As in test_fake_franka_graph: the fake arm moves in wall time, so a run on a machine too busy for that is repeated.
-pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.flaky(reruns=2)]
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 PICK, PUSH = "FrankaPick-v0", "FrankaPush-v0"
 # Small pictures, because every process shares two cores; faster than the control rate, as a dataset needs them.

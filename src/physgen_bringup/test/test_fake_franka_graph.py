@@ -22,9 +22,7 @@ from physgen_bringup.launch_arguments import check_arguments, parse_arguments
 from physgen_bringup.runner import LocalRunner, PrivateDomain
 from physgen_control.types import Fault, SafetyState
 
-# The fake arm moves in wall time, as the real one does: on a machine that is busy for a second the controller rightly
-# holds, and the run proves nothing. Such a run is repeated; a real defect fails three times.
-pytestmark = [pytest.mark.ros, pytest.mark.flaky(reruns=2)]
+pytestmark = pytest.mark.ros
 
 CAMERA = "camera_profile:=96x64x5"
 HAVE_DRIVER_TYPES = all(

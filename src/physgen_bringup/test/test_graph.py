@@ -304,8 +304,9 @@ def test_a_shipped_checkpoint_runs_in_its_simulator_and_not_on_the_real_arm(path
     for task in embodiment.tasks:
         sim = "libero" if "/" in task else "maniskill"
         assert complaints(graph_of(f"sim:={sim}", f"task:={task}", "policy:=physgen"), embodiment) == []
-    [sentence] = complaints(real(), embodiment)
-    assert "'panda'" in sentence and "'fr3'" in sentence
+    robot, task = complaints(real(), embodiment)
+    assert "'panda'" in robot and "'fr3'" in robot
+    assert "the graph runs real (task:=NAME says which)" in task
 
 
 @pytest.mark.parametrize(
@@ -319,8 +320,13 @@ def test_a_shipped_checkpoint_runs_in_its_simulator_and_not_on_the_real_arm(path
 )
 def test_every_graph_refuses_a_checkpoint_of_another_or_of_no_robot(words, robot):
     graph = graph_of(*words, "policy:=physgen")
-    assert complaints(graph, Embodiment(robot=robot)) == []
-    assert len(complaints(graph, Embodiment(robot="fr3" if robot == "panda" else "panda"))) == 1
+    tasks = (str(graph.node("policy_node").parameters["task"]),)
+    assert tasks != ("",)
+    assert complaints(graph, Embodiment(robot=robot, tasks=tasks)) == []
+    assert len(complaints(graph, Embodiment(robot="fr3" if robot == "panda" else "panda", tasks=tasks))) == 1
     for untrained in (NO_ROBOT, ""):
-        [sentence] = complaints(graph, Embodiment(robot=untrained))
+        [sentence] = complaints(graph, Embodiment(robot=untrained, tasks=tasks))
         assert "never trained" in sentence
+    for others in ((), ("another",)):
+        [sentence] = complaints(graph, Embodiment(robot=robot, tasks=others))
+        assert tasks[0] in sentence

@@ -26,8 +26,7 @@ from physgen_control import kinematics
 from physgen_control.bags.reader import read_episode
 from physgen_control.types import AckResult, EpisodePhase, SafetyState
 
-# As in test_fake_franka_graph: the fake arm moves in wall time, so a run on a machine too busy for that is repeated.
-pytestmark = [pytest.mark.ros, pytest.mark.flaky(reruns=2)]
+pytestmark = pytest.mark.ros
 
 CAMERA = "camera_profile:=96x64x5"
 # A slow state rate leaves a loaded machine time for the rest.

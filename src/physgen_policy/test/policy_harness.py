@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from array import array
 from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ from physgen_control.nodes.conversions import (
 )
 from physgen_control.nodes.images import image_to_msg
 from physgen_control.types import ActionChunk, AppliedAction, CameraFrame, Episode, EpisodePhase, Pose, Source
+from physgen_control.user_folder import user_folder
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction as AppliedActionMsg
 from physgen_msgs.msg import EpisodeInfo, PolicyStatus
@@ -48,7 +48,7 @@ def private_domain() -> Iterator[int]:
     """A DDS domain that no other test run on this machine uses at the same time."""
     first = os.getpid() % len(DOMAINS)
     for domain in (*DOMAINS[first:], *DOMAINS[:first]):
-        path = Path(tempfile.gettempdir()) / f"physgen_domain_{os.getuid()}_{domain}.lock"
+        path = user_folder("domains") / f"{domain}.lock"
         with path.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -99,9 +99,14 @@ def find_mismatches(
         found.append(
             f"the checkpoint was trained on the robot {embodiment.robot!r}, the graph runs {graph.robot!r}"
         )
-    if graph.task and embodiment.tasks and graph.task not in embodiment.tasks:
+    if graph.task and not embodiment.tasks:
         found.append(
-            f"the checkpoint was trained for {', '.join(embodiment.tasks)}, the graph runs {graph.task}"
+            f"the checkpoint does not say for which tasks it was trained, the graph runs {graph.task}"
+        )
+    elif graph.task and graph.task not in embodiment.tasks:
+        found.append(
+            f"the checkpoint was trained for {', '.join(embodiment.tasks)}, the graph runs {graph.task} "
+            "(task:=NAME says which)"
         )
     known = graph.image_height and graph.image_width
     if known and (graph.image_height < embodiment.image_height or graph.image_width < embodiment.image_width):

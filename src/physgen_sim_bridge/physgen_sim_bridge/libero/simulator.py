@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from physgen_control.errors import UserError
+from physgen_control.user_folder import user_folder
 from physgen_sim_bridge.libero.tasks import LiberoTask
 
 CAMERAS = ("agentview", "robot0_eye_in_hand")
@@ -69,7 +70,7 @@ def check_bddl(task: LiberoTask) -> None:
 def prepare_environment() -> None:
     """Set the variables that LIBERO, robosuite and MuJoCo read at import; those already set are kept."""
     home = os.environ.get("PHYSGEN_HOME", "")
-    folder = Path(home) / "libero" if home else Path(tempfile.gettempdir()) / f"physgen-libero-{os.getuid()}"
+    folder = Path(home) / "libero" if home else user_folder("libero")
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("LIBERO_CONFIG_PATH", str(folder))
     os.environ.setdefault("MPLCONFIGDIR", str(folder / "matplotlib"))
