@@ -66,6 +66,29 @@ class ControllerReports(ControllerOperator):
             )
 
     @guarded
+    def on_silence(self, policy: float, world: float) -> None:
+        """Report for how long the processes of policy and world have been silent [s]; 0: heard, or never there."""
+        timer = self.config.pacing is Pacing.TIMER  # a world that waits waits for a slow policy, too
+        if (
+            policy
+            and timer
+            and self._armed
+            and self._chunk_expected()
+            and not self._faults & Fault.POLICY_LATE
+        ):
+            self._halt()
+            self._raise(
+                Fault.POLICY_LATE,
+                f"The policy's process has been silent for {policy:.1f} s: holding until it sends a chunk.",
+            )
+        if world and self._armed and not self._faults & Fault.STATE_STALE:
+            self._halt()
+            self._raise(
+                Fault.STATE_STALE,
+                f"The process of the robot or the simulator has been silent for {world:.1f} s: is it running?",
+            )
+
+    @guarded
     def on_robot_mode(self, obstacle: str) -> None:
         """Report why the arm's driver does not move it (reflex, user stop, hand guiding); empty: it would."""
         self._robot_obstacle = obstacle

@@ -21,10 +21,11 @@ from controller_rig import make_actions, make_chunk, make_episode, make_state
 from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
+from std_msgs.msg import String
 
 from physgen_control.bags import topics
 from physgen_control.messages.read import applied_action_from_msg
-from physgen_control.nodes import conversions, qos
+from physgen_control.nodes import conversions, heartbeat, qos
 from physgen_control.types import AckResult, AppliedAction, ChunkAck, EpisodePhase, Fault, SafetyState, Source
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction as AppliedActionMsg
@@ -200,6 +201,24 @@ def test_a_chunk_is_played_and_a_silent_policy_means_hold_until_a_new_session(
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=WAIT_S)
     assert process.returncode == 0, errors
+
+
+def test_a_policy_whose_heartbeat_stops_is_noticed_and_a_stopped_controller_says_so(
+    graph: Graph, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """A process that hangs keeps its publisher: nothing but the missing beat tells."""
+    process = start(policy_timeout=30.0)
+    begin(graph)
+    beats = graph.node.create_publisher(String, heartbeat.TOPIC, qos.SENSOR_WRITER)
+    graph.wait(beats.get_subscription_count, "a listener")
+    beats.publish(String(data=heartbeat.Role.POLICY))
+    graph.wait(lambda: graph.faults & Fault.POLICY_LATE, "POLICY_LATE")
+    assert "The policy's process has been silent for 1." in graph.statuses[-1].detail
+    assert graph.send().result == AckResult.ACCEPTED  # it lives, so it may go on
+    graph.wait(lambda: graph.played("s0"), "the chunk's first action")
+    process.send_signal(signal.SIGINT)
+    graph.wait(lambda: graph.state == SafetyState.DISARMED, "the last status")
+    assert graph.statuses[-1].detail == "The controller was stopped."
 
 
 def test_bad_chunks_and_a_second_publisher_do_not_move_the_arm(

@@ -41,6 +41,7 @@ from physgen_control.nodes.conversions import (
     stamp_to_ns,
 )
 from physgen_control.nodes.guarded_node import GuardedNode
+from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.trajectory import TrajectoryPlanner
@@ -119,6 +120,7 @@ class ControllerNode(GuardedNode):
         self.create_timer(STATUS_PERIOD_S, self._repeat_status, clock=self._steady)
         if not self._lockstep:
             self.create_timer(self.config.control_period, self._tick, clock=self._steady)
+        self._heartbeat = Heartbeat(self, Role.CONTROLLER)
         self._gripper = 0.0
         self._buttons: tuple[int, ...] = ()
         self.publish_changes()
@@ -261,7 +263,11 @@ class ControllerNode(GuardedNode):
 
     @guarded
     def _watch(self) -> None:
-        self.core.on_publisher_count(self.count_publishers(topics.ACTION_CHUNK))
+        policies = self.count_publishers(topics.ACTION_CHUNK)
+        if not policies:
+            self._heartbeat.forget(Role.POLICY)  # it left, and that is reported by itself
+        self.core.on_publisher_count(policies)
+        self.core.on_silence(self._heartbeat.silent_for(Role.POLICY), self._heartbeat.silent_for(Role.WORLD))
         self.core.on_wall(self._steady_ns())
         if self._driver is not None:
             self._driver.watch()
@@ -305,6 +311,16 @@ class ControllerNode(GuardedNode):
         self._send()
         self.publish_changes()
         return response
+
+    def close(self) -> None:
+        """Bring the arm to rest and say so: the last that is heard of a controller is that it commands nothing."""
+        with suppress(Exception):  # the trajectory that runs was checked and ends at rest by itself
+            self.core.on_time(self._now_ns())
+            self.core.disarm()
+            self.core.remark("The controller was stopped.")
+            self._send_trajectory()
+            self.publish_changes()
+        self.destroy_node()
 
     # --- outputs ----------------------------------------------------------------------------------------------
 
@@ -366,7 +382,7 @@ def _duration(seconds: float) -> Duration:
 
 def main() -> int:
     """Run the node until it is told to stop; a bad parameter is one sentence and status 2."""
-    return run_node("controller_node", ControllerNode)
+    return run_node("controller_node", ControllerNode, close=ControllerNode.close)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from physgen_control.nodes.conversions import (
     stamp_to_ns,
 )
 from physgen_control.nodes.guarded_node import GuardedNode
+from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.parameter_field import parameter
@@ -67,6 +68,7 @@ class ReplayNode(GuardedNode):
         self.create_subscription(AppliedAction, topics.APPLIED_ACTION, self._on_applied, qos.COMMAND)
         self.create_subscription(ChunkAck, topics.CHUNK_ACK, self._on_ack, qos.COMMAND)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_state, qos.LOCKSTEP_READER)
+        Heartbeat(self, Role.POLICY)
         self._publish_status(True, f"{len(self.index.bags)} bags in {self.index.folder}.")
 
     def _on_episode(self, message: EpisodeInfo) -> None:

@@ -29,6 +29,7 @@ from physgen_control.nodes.conversions import (
     make_header,
 )
 from physgen_control.nodes.guarded_node import Guarded
+from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_control.nodes.images import image_from_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
@@ -69,6 +70,7 @@ class PolicyNode(Guarded, LifecycleNode):
         self._alive = True
         self._checked: set[str] = set()
         self._connections: list[tuple[Any, Any]] = []  # (what, how to destroy it)
+        self._heartbeat = Heartbeat(self, Role.POLICY)
         self._status_publisher = self.create_publisher(PolicyStatus, "/physgen/policy_status", qos.LATCHED)
         self._chunk_publisher = self.create_publisher(ActionChunkMsg, "/physgen/action_chunk", qos.COMMAND)
         self._image_publisher = self.create_publisher(
@@ -229,6 +231,8 @@ class PolicyNode(Guarded, LifecycleNode):
         ]
         if not self._chunk_publisher.get_subscription_count():
             missing.append("the controller")
+        elif silence := self._heartbeat.silent_for(Role.CONTROLLER):
+            missing.append(f"the controller (silent for {silence:.0f} s)")
         alive = self._session is None or self._session.alive
         if self._alive and not alive:
             self.get_logger().error(THREAD_DIED)

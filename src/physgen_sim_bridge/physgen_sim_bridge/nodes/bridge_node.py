@@ -27,6 +27,7 @@ from physgen_control.nodes.conversions import (
     sim_state_to_msg,
 )
 from physgen_control.nodes.guarded_node import GuardedNode
+from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
@@ -95,6 +96,7 @@ class BridgeNode(GuardedNode):
             ),
         )
         self.create_service(ResetEnv, RESET_SERVICE, self._on_reset)
+        Heartbeat(self, Role.WORLD)
         self.loop.start()
 
     def _make_world(self, task: str) -> World:

@@ -18,6 +18,7 @@ from physgen_control.nodes.conversions import (
     sim_state_from_msg,
 )
 from physgen_control.nodes.guarded_node import GuardedNode
+from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.parameter_field import parameter
@@ -61,6 +62,7 @@ class ExpertNode(GuardedNode):
         self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
         self.create_subscription(SimStateMsg, topics.SIM_STATE, self._on_state, qos.LOCKSTEP_READER)
         self.create_subscription(AppliedActionMsg, topics.APPLIED_ACTION, self._on_applied, qos.COMMAND)
+        Heartbeat(self, Role.POLICY)
         self._publish_status("The expert waits for an episode.")
 
     def _on_episode(self, message: EpisodeInfo) -> None:

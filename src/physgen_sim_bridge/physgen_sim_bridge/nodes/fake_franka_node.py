@@ -33,6 +33,7 @@ from physgen_control.nodes.conversions import (
     stamp_to_ns,
 )
 from physgen_control.nodes.guarded_node import GuardedNode
+from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
@@ -90,6 +91,7 @@ class FakeFrankaNode(GuardedNode):
         self.create_service(ResetEnv, "/physgen/reset_env", self._on_reset)
         self._create_fault_services()
         self.servers = self._create_driver()
+        Heartbeat(self, Role.WORLD)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0 / self.config.state_rate, self._advance, clock=steady)
         self.create_timer(SIM_STATE_PERIOD_S, self._publish_scene, clock=steady)
