@@ -177,7 +177,7 @@ def test_a_fine_tune_on_the_bags_moves_the_arm(recordings: Recordings, tmp_path:
     assert train.main(["--finetune", str(base), *bags, "--output", str(out), *few]) == 0
 
     folder = tmp_path / "deployed"
-    words = ["policy:=physgen", f"checkpoint:={out / 'checkpoint'}", "max_steps:=200", "seed:=2"]
+    words = ["policy:=physgen", f"checkpoint:={out / 'checkpoint'}", "max_steps:=600", "seed:=2"]
     graph = graph_of(folder, f"task:={PICK}", *words)
     run(graph.with_parameters("policy_node", device="cpu", denoise_steps=2, action_samples=1))
 
