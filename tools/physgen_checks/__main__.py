@@ -38,8 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def static_stages(layout: Layout) -> list[Stage]:
-    """Return the checks that run before the tests."""
+def static_stages(layout: Layout, *, everything: bool) -> list[Stage]:
+    """Return the checks that run before the tests; the dependency audit only with everything."""
     tools = layout.venv / "bin"
     cache = layout.home / "cache"
     python = str(layout.python)
@@ -51,7 +51,13 @@ def static_stages(layout: Layout) -> list[Stage]:
         f"{output / 'install' / 'physgen_msgs' / 'lib'}{os.pathsep}{os.environ.get('LD_LIBRARY_PATH', '')}"
     )
     ruff_cache = ("--cache-dir", str(cache / "ruff"))
+    audit = Stage(
+        name="dependency audit",
+        commands=[[python, str(ROOT / "tools" / "physgen_checks" / "audit.py")]],
+        shown=True,
+    )
     return [
+        *([audit] if everything else []),
         Stage(name="ruff check", commands=[[str(tools / "ruff"), "check", *ruff_cache, "."]]),
         Stage(name="ruff format", commands=[[str(tools / "ruff"), "format", "--check", *ruff_cache, "."]]),
         Stage(name="mypy", commands=[[str(tools / "mypy"), "--cache-dir", str(cache / "mypy")]]),
@@ -100,7 +106,9 @@ def main(arguments: Sequence[str]) -> int:
     options.paths = [str(Path(path).resolve()) if Path(path).exists() else path for path in options.paths]
     only_tests = bool(options.k or options.x or options.paths)
     outcomes: list[Outcome] = (
-        [] if only_tests else [run_stage(stage, ROOT) for stage in static_stages(layout)]
+        []
+        if only_tests
+        else [run_stage(stage, ROOT) for stage in static_stages(layout, everything=options.all)]
     )
     environment = {
         **os.environ,

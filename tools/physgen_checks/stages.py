@@ -13,11 +13,15 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """A check made of commands that must all succeed; `environment` None means the caller's."""
+    """A check made of commands that must all succeed; `environment` None means the caller's.
+
+    shown: the output is of interest also when nothing failed.
+    """
 
     name: str
     commands: Sequence[Sequence[str]]
     environment: Mapping[str, str] | None = None
+    shown: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +43,7 @@ def _say(text: str) -> None:
 
 
 def run_stage(stage: Stage, root: Path) -> Outcome:
-    """Run a stage's commands until one fails; their output is shown only then."""
+    """Run a stage's commands until one fails; their output is shown only then, unless the stage is `shown`."""
     _say(f"== {stage.name}")
     started = time.monotonic()
     for command in stage.commands:
@@ -54,8 +58,9 @@ def run_stage(stage: Stage, root: Path) -> Outcome:
             errors="replace",
             check=False,
         )
-        if result.returncode != 0:
+        if result.returncode != 0 or stage.shown:
             _say(result.stdout.rstrip())
+        if result.returncode != 0:
             break
     outcome = Outcome(name=stage.name, passed=result.returncode == 0, seconds=time.monotonic() - started)
     _say(f"== {stage.name}: {'ok' if outcome.passed else 'FAILED'}, {outcome.seconds:.1f} s\n")
