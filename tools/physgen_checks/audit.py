@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ask the OSV database whether a pinned package has a known vulnerability; standard library only.
 
-It ends with status 1 and one line per advisory that `requirements/advisories.txt` does not accept with a reason. Where the database cannot be reached it says so and passes: nothing was found out.
+It ends with status 1 and one line per advisory that `requirements/advisories.txt` does not accept with a reason. Where
+the database cannot be reached it says so and passes: nothing was found out.
 """
 
 from __future__ import annotations
