@@ -26,6 +26,7 @@ setup(
             "gello_teleop_node = physgen_control.nodes.gello_teleop_node:main",
             "joy_teleop_node = physgen_control.nodes.joy_teleop_node:main",
             "keyboard_teleop_node = physgen_control.nodes.keyboard_teleop_node:main",
+            "motion_monitor_node = physgen_control.nodes.motion_monitor_node:main",
             "recorder_node = physgen_control.nodes.recorder_node:main",
             "replay_node = physgen_control.nodes.replay_node:main",
             "spacemouse_teleop_node = physgen_control.nodes.spacemouse_teleop_node:main",

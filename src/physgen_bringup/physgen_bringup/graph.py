@@ -34,7 +34,8 @@ def _world(arguments: LaunchArguments) -> NodeSpec:
 def _simulated_graph(arguments: LaunchArguments) -> Graph:
     # Nodes stop in reverse order: first what commands, last the world; the recorder sees the policy's end.
     recorder = [_recorder(arguments)] if arguments.record else []
-    nodes = [_world(arguments), _controller(arguments), *recorder, *_policies(arguments), *_teleop(arguments)]
+    ours = [*_monitors(arguments), _controller(arguments), *recorder]
+    nodes = [_world(arguments), *ours, *_policies(arguments), *_teleop(arguments)]
     ends = arguments.teleop in ("keyboard", "script")
     ends_with: str | None = f"{arguments.teleop}_teleop_node" if ends else None
     if arguments.policy != "none":  # else the person at the device starts episodes
@@ -51,7 +52,8 @@ def _simulated_graph(arguments: LaunchArguments) -> Graph:
 def _real_graph(arguments: LaunchArguments) -> Graph:
     recorder = [_recorder(arguments)] if arguments.record else []
     # The arm's controller first, then what commands it, last the policy, whose chunks need both.
-    ours = [_controller(arguments), *recorder, *_policies(arguments), *_teleop(arguments)]
+    ours = [*_monitors(arguments), _controller(arguments), *recorder]
+    ours += [*_policies(arguments), *_teleop(arguments)]
     ordered = [replace(node, starts_after=SPAWNER) for node in ours]
     rviz = [_rviz()] if arguments.rviz else []
     nodes = [_spawner(), *_static_transforms(arguments), *rviz, *ordered]
@@ -152,6 +154,25 @@ def _controller(arguments: LaunchArguments) -> NodeSpec:
         default_files=_controller_files(arguments),
         override_files=_user_files(arguments),
     )
+
+
+def _monitors(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
+    """The second look at motion: before the controller, so that it stops after it; without it no arm goes on."""
+    if arguments.stepped or not arguments.motion_monitor:
+        return ()
+    # As for the controller: a busy machine makes the fake arm late, not unsafe.
+    patience: dict[str, ParameterValue] = (
+        {"state_timeout": 2.0, "status_timeout": 5.0} if arguments.fake_franka else {}
+    )
+    node = NodeSpec(
+        package="physgen_control",
+        executable="motion_monitor_node",
+        name="motion_monitor_node",
+        module="physgen_control.nodes.motion_monitor_node",
+        parameters={"use_sim_time": False, "robot_type": _robot(arguments), **patience},
+        override_files=_user_files(arguments),
+    )
+    return (node,)
 
 
 def _robot(arguments: LaunchArguments) -> str:

@@ -187,6 +187,12 @@ ARGUMENTS: tuple[Argument, ...] = (
         help="start RViz with the robot, cameras and poses (sim:=none)",
     ),
     Argument(
+        name="motion_monitor",
+        kind="bool",
+        default="true",
+        help="a second look at every motion of an arm, which stops it (real arm and fake Franka)",
+    ),
+    Argument(
         name="params_file", kind="text", default="", help="ROS parameter YAML loaded last by every node"
     ),
 )
@@ -225,6 +231,7 @@ class LaunchArguments:
     camera_profile: str
     calibration_file: str
     rviz: bool
+    motion_monitor: bool
     params_file: str
 
     @property

@@ -52,7 +52,7 @@ WATCH_PERIOD_S = 0.1
 LATE_S = 0.03
 """Half the time to a trajectory's first knot: later than this it would not join the one before smoothly."""
 
-STATUS_PERIOD_S = 1.0
+STATUS_PERIOD_S = 0.25
 POSE_SLACK_NS = 50_000_000
 """Joint states and TCP poses of the real driver are published by different broadcasters: nearest within this."""
 

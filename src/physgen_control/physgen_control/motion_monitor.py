@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A second look at motion: every trajectory as it was sent, what the joints do, and whether the controller lives.
+
+It plans nothing and shares no code with what plans. It is told what happens and answers with what to do about it: a
+stop from where the arm is. Pure; times are seconds of a clock that cannot be set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from physgen_control.motion_monitor_config import ArmLimits, MotionMonitorConfig
+from physgen_control.motion_segments import NUM_JOINTS, Knots, Motion, Segments
+from physgen_control.types import Float64Array
+
+_AT_REST = 1e-5
+"""A last knot faster [rad/s] than this is not at rest; the arm's controller draws the line here too."""
+
+_ROUNDING = 1.0 + 1e-6
+_POSITION_ROUNDING = 1e-6
+_SHORTEST_JOIN = 0.02
+"""A way to the first knot shorter than this [s] is judged as a step, not as a motion."""
+
+_STATES_IN_A_ROW = 3
+"""A single state may be wrong by itself."""
+
+_AFTER_THE_END = 0.3
+"""How long [s] after its end a command is still compared with the joints."""
+
+_CALM = 0.5
+"""So long [s] at rest with nothing wrong ends a violation."""
+
+_REST_AFTER = 0.2
+"""Slow for so long [s] is at rest: a motion to and fro is slow where it turns."""
+
+_LONGEST_GAP = 0.2
+"""A watch later than this [s] slept: it may have missed what it would complain about."""
+
+_SHORTEST_STOP, _LONGEST_STOP = 0.15, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """What to do about a violation. sentence: what is wrong. begins: first of its episode, so act on it once.
+
+    stop: one knot at rest, to be started on arrival; None: where the arm is is unknown, or nobody commanded it.
+    """
+
+    sentence: str
+    begins: bool
+    stop: Knots | None
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    at: float
+    positions: Float64Array
+    velocities: Float64Array
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    begin: float
+    segments: Segments
+
+    def at(self, now: float) -> Motion:
+        return self.segments.at(now - self.begin)
+
+    @property
+    def end(self) -> float:
+        return self.begin + self.segments.end
+
+
+class MotionMonitor:
+    """Watches one arm; every method takes `now` [s of a steady clock] and may answer with a Reaction."""
+
+    def __init__(self, config: MotionMonitorConfig, limits: ArmLimits) -> None:
+        self._config, self._limits = config, limits
+        self._state: _State | None = None
+        self._command: _Command | None = None
+        self._status_at: float | None = None
+        self._moves_since: float | None = None
+        self._moved_at = 0.0
+        self._fast = self._away = 0
+        self._watched_at: float | None = None
+        self._wrong_at = 0.0
+        self.wrong = ""
+
+    # --- what happens ------------------------------------------------------------------------------------------
+
+    def on_trajectory(self, knots: Knots | str, lead: float, now: float) -> Reaction | None:
+        """Judge a trajectory that arrived at `now` and begins `lead` [s] later; a text: why it is unreadable."""
+        here = self._here(now)
+        sentence = knots if isinstance(knots, str) else self._judge(knots, lead, here)
+        if sentence or isinstance(knots, str):
+            return self._refuse(f"A joint trajectory {sentence}.", here, now)
+        self._follow(knots, lead, here, now)
+        return None
+
+    def on_state(
+        self, positions: Float64Array, velocities: Float64Array, age: float, now: float
+    ) -> Reaction | None:
+        """Judge a measured state that is `age` [s] old when it arrives; numbers that are not finite are no state."""
+        if not (np.isfinite(positions).all() and np.isfinite(velocities).all()):
+            return None
+        self._state = _State(now, positions, velocities)
+        self._note_motion(float(np.max(np.abs(velocities))), now)
+        return self._judge_speed(velocities, now) or self._judge_tracking(positions, age, now)
+
+    def on_status(self, now: float) -> None:
+        """The controller said how it is."""
+        self._status_at = now
+
+    def watch(self, now: float) -> Reaction | None:
+        """Look for what does not come any more; call it at about 20 Hz."""
+        slept = self._watched_at is None or now - self._watched_at > _LONGEST_GAP
+        self._watched_at = now
+        if slept:
+            return None
+        if self.wrong and self._calm(now):
+            self.wrong = ""
+        return self._judge_states(now) or self._judge_controller(now)
+
+    # --- judgements --------------------------------------------------------------------------------------------
+
+    def _judge(self, knots: Knots, lead: float, here: Motion | None) -> str:
+        """Return what is wrong with a trajectory, as the rest of a sentence, or an empty text."""
+        if knots.times[0] < 0.0 or np.any(np.diff(knots.times) <= 0.0):
+            return "has times that do not increase"
+        if np.max(np.abs(knots.velocities[-1])) > _AT_REST:
+            return "does not end at rest"
+        lower, upper = self._range(here)
+        segments = None if len(knots.times) == 1 else Segments(knots)
+        body = (
+            (knots.positions, knots.velocities, np.zeros((1, NUM_JOINTS)))
+            if segments is None
+            else segments.samples()
+        )
+        config = self._config
+        wrong = _excess(
+            body, lower, upper, self._limits.speed * config.speed_share, config.acceleration_limit
+        )
+        if wrong or here is None:
+            return wrong
+        first = lead + float(knots.times[0])
+        if first > 0.0:
+            return self._judge_join(_first(knots), first, here)
+        # The arm's controller enters a trajectory that began already where it would be by now.
+        position = knots.positions[-1] if segments is None else segments.at(-lead)[0]
+        step = np.abs(position - here[0])
+        joint = int(np.argmax(step))
+        return _step(joint, step[joint], 0.0) if step[joint] > config.join_slack else ""
+
+    def _judge_join(self, first: Motion, time: float, here: Motion) -> str:
+        """Judge the way from the motion that runs to the first knot, which no message describes."""
+        config, top = self._config, self._limits.speed * self._config.speed_share
+        slack = config.join_slack
+        away = np.abs(first[0] - (here[0] + time * here[1]))
+        allowed = slack + config.acceleration_limit * time**2 / 2
+        joint = int(np.argmax(away))
+        if away[joint] > allowed:
+            return _step(joint, away[joint], time)
+        if self._state is not None:
+            share = np.abs(first[0] - self._state.positions) / (top * time + config.tracking_limit)
+            joint = int(np.argmax(share))
+            if share[joint] > 1.0:
+                return f"begins where joint {joint + 1} cannot be in {time:.3f} s"
+        if time < _SHORTEST_JOIN:
+            return ""
+        knots = _between(here, first, time)
+        lower, upper = self._range(here)
+        # What a start that is off by the slack adds to the peaks of a quintic of this length, generously.
+        return _excess(
+            Segments(knots).samples(),
+            lower - slack,
+            upper + slack,
+            top + 2.0 * slack / time,
+            config.acceleration_limit + 20.0 * slack / time**2,
+        )
+
+    def _judge_speed(self, velocities: Float64Array, now: float) -> Reaction | None:
+        share = np.abs(velocities) / self._limits.speed
+        joint = int(np.argmax(share))
+        self._fast = self._fast + 1 if share[joint] > self._config.measured_speed_share else 0
+        if self._fast < _STATES_IN_A_ROW - 1:
+            return None
+        return self._react(
+            f"Joint {joint + 1} turns with {abs(velocities[joint]):.2f} rad/s, {100 * share[joint]:.0f} % of its top "
+            "speed.",
+            now,
+        )
+
+    def _judge_tracking(self, positions: Float64Array, age: float, now: float) -> Reaction | None:
+        command = self._command
+        if command is None or now > command.end + _AFTER_THE_END:
+            self._away = 0
+            return None
+        away = np.abs(positions - command.at(now - age)[0])
+        joint = int(np.argmax(away))
+        self._away = self._away + 1 if away[joint] > self._config.tracking_limit else 0
+        if self._away < _STATES_IN_A_ROW:
+            return None
+        return self._react(f"Joint {joint + 1} is {away[joint]:.2f} rad from its command.", now)
+
+    def _judge_states(self, now: float) -> Reaction | None:
+        if self._state is None:
+            return None
+        silent = now - self._state.at
+        commanded = self._command is not None and self._state.at < self._command.end
+        moved = float(np.max(np.abs(self._state.velocities))) > self._config.moving_speed
+        if silent <= self._config.state_timeout or not (commanded or moved):
+            return None
+        return self._react(f"No joint state for {silent:.2f} s while the arm moves.", now)
+
+    def _judge_controller(self, now: float) -> Reaction | None:
+        """An arm that was never commanded may be moved by a hand: nobody's silence matters then."""
+        if self._command is None or self._moves_since is None:
+            return None
+        heard = self._moves_since if self._status_at is None else max(self._status_at, self._moves_since)
+        if now - heard <= self._config.status_timeout:
+            return None
+        return self._react(
+            f"The arm moves, and nothing was heard of the controller for {now - heard:.2f} s.", now
+        )
+
+    # --- state -------------------------------------------------------------------------------------------------
+
+    def _here(self, now: float) -> Motion | None:
+        """Return what the arm's controller commands now: the running trajectory, else what it holds."""
+        command, state = self._command, self._state
+        if command is not None and now < command.end:
+            return command.at(now)
+        if state is None or now - state.at > self._config.state_timeout:
+            return None if command is None else command.at(now)
+        if command is not None:
+            held = command.at(now)
+            if np.max(np.abs(held[0] - state.positions)) < self._config.join_slack:
+                return held
+        moves = float(np.max(np.abs(state.velocities))) > self._config.moving_speed
+        velocities = state.velocities if moves else np.zeros(NUM_JOINTS)
+        return state.positions, velocities, np.zeros(NUM_JOINTS)
+
+    def _range(self, here: Motion | None) -> tuple[Float64Array, Float64Array]:
+        """Return the joint range; an arm that is outside may stay where it is."""
+        lower, upper = self._limits.lower, self._limits.upper
+        if here is None:
+            return lower, upper
+        return np.minimum(lower, here[0]), np.maximum(upper, here[0])
+
+    def _follow(self, knots: Knots, lead: float, here: Motion | None, now: float) -> None:
+        """Remember what the arm's controller makes of a trajectory: it begins with the motion that runs."""
+        times = knots.times + lead
+        ahead = times > 0.0
+        positions, velocities, accelerations = knots.positions, knots.velocities, knots.accelerations
+        if accelerations is None:
+            accelerations = np.zeros_like(positions)
+        if here is None:
+            here = (positions[0], velocities[0], accelerations[0])
+        if not ahead.any():
+            times, ahead = np.array([_SHORTEST_JOIN]), np.array([True])
+            positions, velocities, accelerations = positions[-1:], velocities[-1:], accelerations[-1:]
+        joined = (
+            np.vstack([first, rest[ahead]])
+            for first, rest in zip(here, (positions, velocities, accelerations), strict=True)
+        )
+        self._command = _Command(now, Segments(Knots(np.concatenate([[0.0], times[ahead]]), *joined)))
+
+    def _note_motion(self, speed: float, now: float) -> None:
+        if speed > self._config.moving_speed:
+            self._moved_at = now
+            if self._moves_since is None:
+                self._moves_since = now
+        elif now - self._moved_at > _REST_AFTER:
+            self._moves_since = None
+
+    def _calm(self, now: float) -> bool:
+        fresh = self._state is not None and now - self._state.at <= self._config.state_timeout
+        return fresh and self._moves_since is None and now - self._wrong_at > _CALM
+
+    # --- reactions ---------------------------------------------------------------------------------------------
+
+    def _react(self, sentence: str, now: float) -> Reaction | None:
+        """Answer the first violation of an episode."""
+        if not self._enter(sentence, now):
+            return None
+        return self._stop_from(None if self._command is None else self._command.at(now), sentence, now, True)
+
+    def _refuse(self, sentence: str, here: Motion | None, now: float) -> Reaction:
+        """Answer every trajectory that may not run: each one that is left alone would move the arm."""
+        return self._stop_from(here, sentence, now, self._enter(sentence, now))
+
+    def _enter(self, sentence: str, now: float) -> bool:
+        """Note a violation; True when it is the first of its episode."""
+        begins = not self.wrong
+        self.wrong, self._wrong_at = sentence, now
+        return begins
+
+    def _stop_from(self, here: Motion | None, sentence: str, now: float, begins: bool) -> Reaction:
+        """Answer with a way to rest from the measured joints, or from the command while nothing is measured.
+
+        here: what the arm's controller commands when the stop arrives; None: it was never told anything.
+        """
+        if here is None:
+            return Reaction(sentence, begins, None)
+        position, velocity, _ = here
+        if self._state is not None and now - self._state.at <= self._config.state_timeout:
+            position, velocity = self._state.positions, self._state.velocities
+        highest = self._config.stop_acceleration
+        # Speed falls by the smoothest cubic, which peaks at 1.5 of its mean; a distance at rest peaks at 5.774.
+        by_speed = 1.5 * float(np.max(np.abs(velocity))) / highest
+        by_distance = float(np.sqrt(5.774 * np.max(np.abs(position - here[0])) / highest))
+        time = float(np.clip(max(by_speed, by_distance), _SHORTEST_STOP, _LONGEST_STOP))
+        lower, upper = np.minimum(self._limits.lower, position), np.maximum(self._limits.upper, position)
+        end = np.clip(position + velocity * time / 2.0, lower, upper)
+        rest = np.zeros((1, NUM_JOINTS))
+        stop = Knots(np.array([time]), end[None], rest, rest)
+        self._follow(stop, 0.0, here, now)
+        return Reaction(sentence, begins, stop)
+
+
+def _first(knots: Knots) -> Motion:
+    accelerations = np.zeros(NUM_JOINTS) if knots.accelerations is None else knots.accelerations[0]
+    return knots.positions[0], knots.velocities[0], accelerations
+
+
+def _between(start: Motion, end: Motion, time: float) -> Knots:
+    return Knots(
+        np.array([0.0, time]), *(np.vstack([first, last]) for first, last in zip(start, end, strict=True))
+    )
+
+
+def _step(joint: int, size: float, time: float) -> str:
+    return f"asks for a step of {size:.3g} rad of joint {joint + 1} in {time:.3f} s"
+
+
+def _excess(
+    motion: Motion, lower: Float64Array, upper: Float64Array, speed: Float64Array, acceleration: float
+) -> str:
+    """Return which limit a sampled motion breaks, as the rest of a sentence, or an empty text."""
+    position, velocity, bend = motion
+    lowest, highest = np.min(position, axis=0), np.max(position, axis=0)
+    outside = (lowest < lower - _POSITION_ROUNDING) | (highest > upper + _POSITION_ROUNDING)
+    if outside.any():
+        joint = int(np.argmax(outside))
+        return (
+            f"leads joint {joint + 1} to {lowest[joint]:.3f} .. {highest[joint]:.3f} rad, its range is "
+            f"{lower[joint]:.3f} .. {upper[joint]:.3f} rad"
+        )
+    fastest = np.max(np.abs(velocity), axis=0)
+    joint = int(np.argmax(fastest / speed))
+    if fastest[joint] > speed[joint] * _ROUNDING:
+        return f"turns joint {joint + 1} with {fastest[joint]:.3g} rad/s, allowed is {speed[joint]:.3g} rad/s"
+    hardest = np.max(np.abs(bend), axis=0)
+    joint = int(np.argmax(hardest))
+    if hardest[joint] > acceleration * _ROUNDING:
+        return (
+            f"accelerates joint {joint + 1} with {hardest[joint]:.3g} rad/s^2, allowed is {acceleration:.3g} "
+            "rad/s^2"
+        )
+    return ""
