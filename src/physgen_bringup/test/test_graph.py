@@ -70,6 +70,7 @@ def test_a_person_alone_is_a_graph_without_policy_and_episode_runner(device):
     name = f"{device}_teleop_node"
     assert [node.name for node in graph.nodes] == [
         "fake_franka_node",
+        "motion_monitor_node",
         "controller_node",
         "recorder_node",
         name,
@@ -188,6 +189,7 @@ def test_the_user_is_told_how_motion_starts():
 def test_what_commands_the_arm_waits_for_its_controller():
     graph = real("record:=true")
     assert [node.name for node in graph.nodes if node.starts_after == SPAWNER] == [
+        "motion_monitor_node",
         "controller_node",
         "recorder_node",
         "policy_node",
@@ -228,6 +230,7 @@ def test_the_fake_franka_is_driven_as_the_real_arm(tmp_path):
     graph = graph_of("sim:=fake", "task:=FrankaPick-v0", "policy:=expert", "record:=true")
     assert [node.name for node in graph.nodes] == [
         "fake_franka_node",
+        "motion_monitor_node",
         "controller_node",
         "recorder_node",
         "expert_node",
@@ -239,6 +242,19 @@ def test_the_fake_franka_is_driven_as_the_real_arm(tmp_path):
     assert [path.name for path in controller.default_files] == ["controller_fr3.yaml"]
     # It runs by itself: no node follows a simulated clock.
     assert not any(node.parameters["use_sim_time"] for node in graph.nodes)
+
+
+def test_an_arm_has_a_second_look_at_its_motion_and_does_not_go_on_without():
+    for graph in (real(), graph_of("sim:=fake", "task:=FrankaPick-v0", "policy:=expert")):
+        monitor = graph.node("motion_monitor_node")
+        assert monitor.required
+        assert monitor.parameters["robot_type"] == "fr3"
+        assert monitor.parameters["use_sim_time"] is False
+        # It stops after the controller, whose silence in motion it would not forgive.
+        names = [node.name for node in graph.nodes]
+        assert names.index("motion_monitor_node") < names.index("controller_node")
+    for graph in (real("motion_monitor:=false"), graph_of("sim:=fake", "policy:=expert")):
+        assert "motion_monitor_node" not in [node.name for node in graph.nodes]
 
 
 def test_parameters_are_written_between_defaults_and_overrides(tmp_path):
@@ -264,14 +280,16 @@ def test_every_parameter_is_one_that_its_node_declares(tmp_path):
     pytest.importorskip("rclpy")
     from physgen_bringup.nodes.episode_runner_node import EpisodeRunnerConfig
     from physgen_control.controller_config import ControllerConfig
+    from physgen_control.motion_monitor_config import MotionMonitorConfig
     from physgen_policy.nodes.policy_parameters import PolicyNodeConfig
 
     configs = {
         "episode_runner_node": EpisodeRunnerConfig,
         "policy_node": PolicyNodeConfig,
         "controller_node": ControllerConfig,
+        "motion_monitor_node": MotionMonitorConfig,
     }
-    graph = graph_of("sim:=fake", "policy:=physgen", "record:=true")
+    graph = graph_of("sim:=fake", "task:=FrankaPick-v0", "policy:=physgen", "record:=true")
     for name, config in configs.items():
         known = {entry.name for entry in fields(config)} | {"use_sim_time"}
         assert set(graph.node(name).parameters) <= known
