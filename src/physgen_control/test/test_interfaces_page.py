@@ -27,9 +27,10 @@ def test_every_recorded_topic_is_on_the_page_with_its_type() -> None:
 
 def test_the_parameter_tables_are_those_of_the_code() -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed")
+    from physgen_control.motion_monitor_config import MotionMonitorConfig
     from physgen_control.nodes.recorder_node import RecorderNodeConfig
     from physgen_control.nodes.replay_node import ReplayConfig
 
     text = PAGE.read_text(encoding="utf-8")
-    for config in (RecorderNodeConfig, ReplayConfig):
+    for config in (MotionMonitorConfig, RecorderNodeConfig, ReplayConfig):
         assert field_table(config) in text
