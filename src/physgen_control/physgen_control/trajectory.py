@@ -111,7 +111,7 @@ class TrajectoryPlanner:
         if excess:
             raise PlanRefusedError(AckResult.STEP, f"To settle on the measured joints takes {excess}.")
         self._follow(RawPath(now_ns, np.array([0.0]), measured[None]))
-        self._blind = not known
+        self._blind = True
         self._settled_ns = now_ns + round(duration * NS_PER_S)
 
     def plan(self, motions: Float32Array, state: RobotState, now_ns: int) -> list[PlannedStep]:
@@ -140,7 +140,7 @@ class TrajectoryPlanner:
         del state
         if self._path is None or not self.active(now_ns):
             return
-        if self._blind and now_ns < self._settled_ns:
+        if self._settles_blindly(now_ns):
             return  # from where the arm's controller began is not known: what runs is slow and ends by itself
         start = self.command(now_ns)
         if now_ns >= self._settled_ns:
@@ -175,7 +175,15 @@ class TrajectoryPlanner:
         """Return the largest distance [rad] of a measured joint from its command at the state's stamp."""
         if not self._motion.known:
             return 0.0
-        return float(np.max(np.abs(self.command(state.stamp_ns)[0] - state.positions)))
+        lowest = highest = self.command(state.stamp_ns)[0]
+        if self._path is not None and self._settles_blindly(state.stamp_ns):
+            # An arm's controller that was activated anew began at the end; one that held its command is on the way.
+            end = self._path.positions[-1]
+            lowest, highest = np.minimum(lowest, end), np.maximum(highest, end)
+        return float(np.max(np.maximum(lowest - state.positions, state.positions - highest)))
+
+    def _settles_blindly(self, now_ns: int) -> bool:
+        return self._blind and now_ns < self._settled_ns
 
     def take(self) -> JointTrajectory | None:
         """Return the newest trajectory, once."""

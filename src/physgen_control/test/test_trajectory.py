@@ -264,6 +264,26 @@ def test_arming_settles_on_the_measured_joints_first() -> None:
     planner.plan(forward_motion(0.002), state(pushed, settled_ns), settled_ns)
 
 
+def test_settling_after_the_arm_was_moved_far_assumes_nothing_of_its_controller() -> None:
+    """Activated anew it holds the measured joints: a stop from the old command would make the arm jump there."""
+    planner = TrajectoryPlanner(config())
+    planner.plan(forward_motion(0.002), state(), START_NS)
+    planner.take()
+    now_ns = START_NS + 2 * NS_PER_S
+    elsewhere = planner.command(now_ns)[0]
+    elsewhere[1] += 1.0
+    planner.restart(state(elsewhere, now_ns), now_ns)
+    assert planner.take() is not None
+    now_ns += PERIOD_NS
+    assert planner.tracking_error(state(elsewhere, now_ns)) == 0.0
+    assert planner.tracking_error(state(planner.command(now_ns)[0], now_ns)) == 0.0
+    beyond = elsewhere.copy()
+    beyond[1] += 0.3
+    assert planner.tracking_error(state(beyond, now_ns)) == pytest.approx(0.3)
+    planner.stop(state(elsewhere, now_ns), now_ns)
+    assert planner.take() is None
+
+
 def test_out_of_a_singularity_is_allowed_and_farther_in_is_not() -> None:
     wide = {"workspace_max": (2, 2, 2), "workspace_min": (-2, -2, -2), "tilt_limit": 3.15}
     planner = TrajectoryPlanner(config(joint_margin=0.0, **wide))
