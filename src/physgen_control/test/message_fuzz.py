@@ -11,8 +11,8 @@ from random import Random
 from typing import Any
 
 WORDS = (
-    "", "x", "e", "world", "fr3_joint1", "panda_finger_joint1", "rgb8", "bgr8", "mono16", "../../x", "%s%n{}", "a" * 5000,
-    "\u202e\u00e4\U0001f600", "{", "{}", "[]", "null", "NaN", "[" * 3000, '{"recording": 7}',
+    "", "x", "e", "world", "fr3_joint1", "panda_finger_joint1", "rgb8", "bgr8", "mono16", "../../x", "%s%n{}",
+    "a" * 5000, "\u202e\u00e4\U0001f600", "{", "{}", "[]", "null", "NaN", "[" * 3000, '{"recording": 7}',
     '{"episode_id": ["x"], "path": 1e400}', '{"state": {"a": null}, "bag": -1}',
 )  # fmt: skip
 FLOATS = (0.0, -0.0, 1.0, -1.0, 0.05, 1e-320, 1e30, -1e30, 1e308, math.nan, math.inf, -math.inf)
