@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from physgen_control.errors import UserError
+from physgen_control.plain_values import read_yaml, shown
 
 CAMERAS = ("fixed_camera", "wrist_camera")
 _UNIT = 1e-3
+_FAR = 1e6
+"""No camera is farther away [m]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +35,9 @@ def read_calibration(path: Path) -> tuple[Mounting, ...]:
         UserError: one sentence: the file, the entry and what is wrong with it.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(
-            f"calibration_file:={path} cannot be read ({type(error).__name__}); give a YAML file"
-        ) from error
+        values = read_yaml(path)
+    except UserError as error:
+        raise UserError(f"calibration_file:={path} cannot be read; give a YAML file: {error}") from error
     if not isinstance(values, dict) or set(values) != set(CAMERAS):
         raise UserError(
             f"calibration_file:={path} must have the entries {' and '.join(CAMERAS)} and no other"
@@ -71,8 +70,9 @@ def _numbers(where: str, key: str, values: Any, count: int) -> list[float]:
     good = (
         isinstance(values, list)
         and len(values) == count
-        and all(isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values)
+        # Compared before anything is computed: an integer of YAML may be too large for a float.
+        and all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= _FAR for v in values)
     )
     if not good:
-        raise UserError(f"{where}: {key} must be {count} finite numbers, got {values!r}")
+        raise UserError(f"{where}: {key} must be {count} finite numbers, got {shown(values)}")
     return [float(value) for value in values]

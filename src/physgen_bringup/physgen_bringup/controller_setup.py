@@ -8,12 +8,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from physgen_bringup.graph_spec import NodeSpec
 from physgen_control.controller_config import ControllerConfig
 from physgen_control.errors import UserError
 from physgen_control.parameter_field import coerce
+from physgen_control.plain_values import read_yaml, shown
 
 
 def controller_config(node: NodeSpec) -> ControllerConfig:
@@ -41,12 +40,20 @@ def controller_config(node: NodeSpec) -> ControllerConfig:
 def _file_parameters(paths: Iterable[Path], node_name: str) -> list[dict[str, Any]]:
     found = []
     for path in paths:
-        content = yaml.safe_load(path.read_text()) or {}
+        content = _mapping(read_yaml(path), str(path))
         for key in ("/**", node_name, f"/{node_name}"):
-            parameters = content.get(key, {}).get("ros__parameters", {})
+            of_node = _mapping(content.get(key), f"{path}: {key}")
+            parameters = _mapping(of_node.get("ros__parameters"), f"{path}: {key}: ros__parameters")
             if key == "/**":
                 # What is meant for every node may not concern this one.
                 names = {entry.name for entry in fields(ControllerConfig)}
                 parameters = {name: value for name, value in parameters.items() if name in names}
             found.append(parameters)
     return found
+
+
+def _mapping(values: Any, where: str) -> dict[Any, Any]:
+    """The mapping, empty where there is nothing."""
+    if values is not None and not isinstance(values, dict):
+        raise UserError(f"{where} must be a mapping of keys to values, got {shown(values)}")
+    return values or {}

@@ -15,6 +15,7 @@ import numpy as np
 
 from physgen_bringup.provenance import describe_environment
 from physgen_control.errors import UserError
+from physgen_control.plain_values import build, convert, read_json_object
 
 FORMAT = 1
 FILE_NAME = "results.json"
@@ -163,24 +164,25 @@ def read(path: Path) -> Evaluation:
         ResultsError: unreadable, another format, or missing keys.
     """
     try:
-        values = json.loads(path.read_text())
+        values = read_json_object(path, ResultsError)
         if values["format"] != FORMAT:
             raise ResultsError(f"{path} has results format {values['format']!r}, this version reads {FORMAT}")
         checkpoint = values["checkpoint"] or {"path": "", "sha256": ""}
         rules = [f for f in fields(Protocol) if f.name not in ("checkpoint_path", "checkpoint_sha256")]
-        protocol = Protocol(
-            **_known(rules, values),
-            checkpoint_path=checkpoint["path"],
-            checkpoint_sha256=checkpoint["sha256"],
-        )
+        given = {"checkpoint_path": checkpoint["path"], "checkpoint_sha256": checkpoint["sha256"]}
+        protocol = build(Protocol, _known(rules, values) | given, f"{path}: protocol", ResultsError)
         columns = fields(EpisodeResult)
-        episodes = [EpisodeResult(**_known(columns, episode)) for episode in values["episodes"]]
+        episodes = [
+            build(EpisodeResult, _known(columns, episode), f"{path}: episode", ResultsError)
+            for episode in values["episodes"]
+        ]
         environment = {key: values.get(key) for key in ("versions", "machine", "git")}
         samples = values["latency_samples_ms"]
-        latencies = Latencies(**{f.name: [float(v) for v in samples[f.name]] for f in fields(Latencies)})
+        series = {f.name: convert(tuple[float, ...], samples[f.name], f.name) for f in fields(Latencies)}
+        latencies = Latencies(**{name: list(numbers) for name, numbers in series.items()})
     except ResultsError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ResultsError(
             f"{path} is not a results file of this project ({error!r}); give another output folder"
         ) from error

@@ -13,8 +13,11 @@ import pytest
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 import rclpy
+from builtin_interfaces.msg import Time
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.task import Future
+from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
@@ -36,6 +39,7 @@ class Node(GuardedNode):
         super().__init__("guarded", context=context, enable_rosout=False)
         self.heard: list[str] = []
         self.unexpected: list[str] = []
+        self.fails_again = False
         self.with_info: list[Any] = []
         self.create_subscription(String, "words", partial(self._on_words, "partial"), qos.COMMAND)
         self.create_subscription(String, "words", self._on_words_and_info, qos.COMMAND)
@@ -44,6 +48,8 @@ class Node(GuardedNode):
 
     def on_unexpected(self, error: Exception) -> None:
         self.unexpected.append(str(error))
+        if self.fails_again:
+            raise ConversionError("no time to say so")
 
     def _on_words(self, how: str, message: String) -> None:
         if message.data == "conversion":
@@ -134,3 +140,26 @@ def test_a_timer_may_end_its_node_with_a_sentence(rig: Any) -> None:
     node.create_timer(0.01, gone)
     with pytest.raises(UserError, match="gone"):
         wait_for(lambda: False, "end")
+
+
+def test_a_report_that_fails_ends_no_node(rig) -> None:
+    """A controller whose clock showed no time could not stamp its FAULT, and ended."""
+    node, peer, wait_for = rig
+    node.fails_again = True
+    words = peer.create_publisher(String, "words", qos.COMMAND)
+    wait_for(lambda: words.get_subscription_count() == 2, "readers")
+    words.publish(String(data="bug"))
+    wait_for(lambda: bool(node.unexpected), "the unexpected error")
+    words.publish(String(data="good"))
+    wait_for(lambda: "partial good" in node.heard, "the next message")
+
+
+def test_impossible_times_are_not_believed(rig) -> None:
+    node, peer, wait_for = rig
+    node.set_parameters([Parameter("use_sim_time", value=True)])
+    clock = peer.create_publisher(Clock, "/clock", qos.COMMAND)
+    wait_for(lambda: clock.get_subscription_count() >= 1, "a reader of the clock")
+    for seconds in (-1, 2**31 - 1, -(2**31), 7):
+        clock.publish(Clock(clock=Time(sec=seconds)))
+    wait_for(lambda: node.get_clock().now().nanoseconds == 7_000_000_000, "the time")
+    assert node.unexpected == []

@@ -7,7 +7,6 @@ as `proj` would also hit patch embeddings, the text projection, the mixer and th
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from physgen_control.errors import UserError
+from physgen_control.plain_values import convert, read_json_object
 from physgen_policy.model.config import LoraConfig
 
 if TYPE_CHECKING:
@@ -121,10 +121,13 @@ def read_adapter(folder: Path) -> Adapter:
         AdapterError: a file is absent or damaged, or it holds something else than plain LoRA factors.
     """
     try:
-        values = json.loads((folder / CONFIG_FILE).read_text())
+        values = read_json_object(folder / CONFIG_FILE)
         tensors = load_file(folder / WEIGHT_FILE)
-        rank, alpha = int(values["r"]), float(values["lora_alpha"])
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        rank = convert(int, values.get("r"), "r")
+        alpha = convert(float, values.get("lora_alpha"), "lora_alpha")
+        if rank < 1:
+            raise UserError(f"r must be at least 1, got {rank}")
+    except (OSError, UserError, SafetensorError) as error:
         raise AdapterError(f"the adapter in {folder} cannot be read: {error}") from error
     if values.get("peft_type") != "LORA" or values.get("use_dora") or values.get("rank_pattern"):
         raise AdapterError(

@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from physgen_control.errors import UserError
+from physgen_control.plain_values import build
+
+MAX_SIZE = 1 << 16
+"""Largest side of an image and longest chunk that a file may name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,15 +42,17 @@ class Embodiment:
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Embodiment:
-        """Rebuild from to_json's values; unknown or missing keys are a ValueError that names them."""
-        known = {f.name for f in fields(Embodiment)}
-        unknown = sorted(set(values) - known)
-        if unknown or "robot" not in values:
-            raise ValueError(
-                f"embodiment.json has unknown keys {unknown} or lacks 'robot'; known keys are {sorted(known)}"
+        """Rebuild from to_json's values; a key or value that cannot be is a UserError that names it."""
+        embodiment = build(Embodiment, values, "embodiment")
+        sizes = (embodiment.image_height, embodiment.image_width, embodiment.horizon, embodiment.num_chunks)
+        if (
+            min(sizes) < 1
+            or max(sizes) > MAX_SIZE
+            or embodiment.control_rate_hz <= 0
+            or not embodiment.cameras
+        ):
+            raise UserError(
+                f"the embodiment must have a camera, sizes of 1 to {MAX_SIZE} and a positive control rate, got cameras "
+                f"{list(embodiment.cameras)}, sizes {list(sizes)} and {embodiment.control_rate_hz:g} Hz"
             )
-        values = dict(values)
-        for key in ("cameras", "tasks"):
-            if key in values:
-                values[key] = tuple(values[key])
-        return Embodiment(**values)
+        return embodiment

@@ -51,21 +51,16 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ablation. Raises UserError for an unusable file or a training that failed."""
     options = build_parser().parse_args(arguments)
-    import yaml
-
     from physgen_bringup.ablation import parse_ablation, table, variant_config, video_config
     from physgen_control.errors import UserError
+    from physgen_control.plain_values import read_yaml
 
     counts = (options.episodes, options.processes, options.jobs, options.steps or 1)
     if min(counts) < 1 or options.seed < 0:
         raise UserError("--episodes, --processes, --jobs and --steps must be at least 1, --seed at least 0")
     if not options.config.is_file():
         raise UserError(f"there is no ablation file {options.config}")
-    try:
-        values = yaml.safe_load(options.config.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{options.config} is not valid YAML: {error}") from error
-    ablation = parse_ablation(values, str(options.config))
+    ablation = parse_ablation(read_yaml(options.config), str(options.config))
     variants = ablation.chosen([name for name in options.variants.split(",") if name])
     out = options.out.expanduser().resolve()
     out.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from rosbags.typesys.base import TypesysError
 from rosbags.typesys.store import Typestore
 
 from physgen_control.bags import topics
+from physgen_control.bags.bounded_path import BoundedPath
 from physgen_control.bags.cdr import header_stamp_ns
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.serialize import PICTURE_EVERY
@@ -66,6 +67,8 @@ _DAMAGE = (
     TypeError,
     AssertionError,
     RuntimeError,  # lz4
+    ArithmeticError,  # OverflowError of a declared size
+    AttributeError,  # YAML of another shape
     yaml.YAMLError,
 )
 
@@ -267,7 +270,7 @@ def read_episode(path: Path | str) -> EpisodeRecording:
     raw: dict[str, list[bytes]] = {}
     types: dict[str, str] = {}
     try:
-        with Reader(path) as reader:
+        with Reader(BoundedPath(path)) as reader:
             store = _store_of(reader)
             for connection in reader.connections:
                 raw.setdefault(connection.topic, [])

@@ -236,7 +236,7 @@ def json_object_from_msg(message: Any, what: str) -> dict[str, Any]:
     """Return the JSON object in a String message; `what` names the message in the ConversionError."""
     try:
         value = json.loads(message.data)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and a deep nesting
         raise ConversionError(f"The {what} is no JSON ({error}), got {message.data[:40]!r}.") from error
     if not isinstance(value, dict):
         raise ConversionError(f"The {what} must be a JSON object, got {message.data[:40]!r}.")

@@ -19,12 +19,18 @@ from rclpy.node import Node
 from physgen_control.errors import UserError
 from physgen_control.messages.read import ConversionError
 
+CLOCK_TOPIC = "/clock"
+LATEST_S = 2**31 - 86_400
+"""A node adds to the time it is: what a day's horizon past it would give must still be a time."""
+
 
 class Guarded:
     """Mixed in before rclpy's Node or LifecycleNode."""
 
     def create_subscription(self, msg_type: Any, topic: str, callback: Any, *args: Any, **kwargs: Any) -> Any:
-        """As rclpy's; the callback is guarded."""
+        """As rclpy's; the callback is guarded, and a time that no message of ours could carry is not believed."""
+        if topic == CLOCK_TOPIC:
+            callback = _of_possible_times(callback)
         return super().create_subscription(msg_type, topic, self._guarded(callback), *args, **kwargs)  # type: ignore[misc]
 
     def create_timer(self, timer_period_sec: float, callback: Any, *args: Any, **kwargs: Any) -> Any:
@@ -77,11 +83,28 @@ class Guarded:
         if not node.context.ok():
             return  # asked to stop within the callback: nothing can be published any more
         node.get_logger().error("".join(traceback.format_exception(error)), throttle_duration_sec=1.0)
-        self.on_unexpected(error)
+        try:
+            self.on_unexpected(error)
+        except Exception as second:  # what a node says of its trouble may fail for the same reason
+            node.get_logger().error("".join(traceback.format_exception(second)), throttle_duration_sec=1.0)
 
 
 class GuardedNode(Guarded, Node):
     """A node whose callbacks are guarded."""
+
+
+def _of_possible_times(callback: Callable[[Any], object]) -> Callable[[Any], object]:
+    """Return the clock's callback for times from 0 up to a day before the last that a message can hold."""
+
+    @wraps(callback)
+    def wrapper(message: Any) -> object:
+        if not 0 <= message.clock.sec < LATEST_S:
+            raise ConversionError(
+                f"The time {message.clock.sec} s on {CLOCK_TOPIC} must lie in 0 .. {LATEST_S}."
+            )
+        return callback(message)
+
+    return wrapper
 
 
 def _refusal(response: Any, error: Exception) -> Any:

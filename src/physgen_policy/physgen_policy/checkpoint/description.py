@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from physgen_control.plain_values import convert
 from physgen_policy.checkpoint.folder import (
     FORMAT_VERSION,
     TOKENIZER,
@@ -36,20 +37,27 @@ def read_description(path: Path) -> Description:
         CheckpointError: missing files, unknown format or unusable values.
     """
     require_complete(path)
-    version = (path / "format_version").read_text().strip()
+    # A damaged one is quoted below, and not more of it than a version has.
+    version = (path / "format_version").read_text(encoding="utf-8", errors="replace").strip()[:80]
     if version != FORMAT_VERSION:
         raise CheckpointError(
             f"{path} has checkpoint format {version!r}, this version reads {FORMAT_VERSION!r}; update or retrain it"
         )
     try:
         values = read_json(path / "config.json")
-        return Description(
+        described = Description(
             located_config(path, values["model"]),
             NormStats.from_json(read_json(path / "norm_stats.json")),
             Embodiment.from_json(read_json(path / "embodiment.json")),
-            values.get("training") or {},
+            convert(dict, values.get("training") or {}, "training"),
         )
-    except (KeyError, TypeError, ValueError) as error:
+        action_dim = described.config.action.action_dim
+        if described.norm.action_dim != action_dim:
+            raise CheckpointError(
+                f"its norm_stats.json is of {described.norm.action_dim} numbers per action, its model of {action_dim}"
+            )
+        return described
+    except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be used: {error}") from error
 
 

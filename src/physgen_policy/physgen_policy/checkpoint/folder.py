@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from physgen_control.errors import UserError
+from physgen_control.plain_values import read_json_object
 from physgen_policy import adapters
 
 FORMAT_VERSION = "1"
@@ -36,13 +37,7 @@ def require_complete(path: Path) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; CheckpointError if there is none."""
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise CheckpointError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} must hold a JSON object")
-    return values
+    return read_json_object(path, CheckpointError)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

@@ -21,6 +21,9 @@ from physgen_policy.model.frame_codec import FrameCodec, build_frame_codec
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.text_encoder import TextEncoder, build_text_encoder
 
+UNBUILDABLE = (ValueError, RuntimeError, ArithmeticError, AssertionError)
+"""What layers raise whose sizes do not fit together; RuntimeError and ArithmeticError also for sizes beyond 64 bits."""
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -104,9 +107,16 @@ def load_text_encoder(
 
 
 def _without_values(build: Callable[[ModelConfig], Network], config: ModelConfig) -> Network:
-    """Random initial values of a large network take longer than reading it."""
-    with torch.device("meta"):
-        return build(config)
+    """Random initial values of a large network take longer than reading it.
+
+    Raises:
+        CheckpointError: the sizes of the configuration do not fit together.
+    """
+    try:
+        with torch.device("meta"):
+            return build(config)
+    except UNBUILDABLE as error:
+        raise CheckpointError(f"no network can be built from such a config.json: {error}") from error
 
 
 def _filled(

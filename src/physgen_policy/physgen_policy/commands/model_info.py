@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from physgen_control.errors import UserError
+from physgen_control.plain_values import read_json_object
 from physgen_policy.model.config import ModelConfig, load_preset, preset_names
 from physgen_policy.model.frame_codec import build_frame_codec
 from physgen_policy.model.physgen import PhysGen
@@ -33,9 +34,13 @@ def model_info(config: ModelConfig) -> dict[str, Any]:
         the text table included as a key but not as parameters), parts, and outside: networks that are not counted in
         the total because they are not part of the policy network.
     """
-    with torch.device("meta"):
-        model = PhysGen(config)
-        outside = {"frame_codec": build_frame_codec(config), "text_encoder": build_text_encoder(config)}
+    try:
+        with torch.device("meta"):
+            model = PhysGen(config)
+            outside = {"frame_codec": build_frame_codec(config), "text_encoder": build_text_encoder(config)}
+    # RuntimeError and ArithmeticError: sizes beyond 64 bits.
+    except (ValueError, RuntimeError, ArithmeticError, AssertionError) as error:
+        raise UserError(f"no network can be built from this configuration: {error}") from error
     nova = model.nova
     parts = {
         "video_encoder": count_parameters(nova.video_encoder),
@@ -65,7 +70,10 @@ def count_parameters(module: nn.Module) -> int:
 
 def lora_parameters(nova: nn.Module, config: ModelConfig) -> int:
     """Parameters of the low-rank adapters that the configuration asks for."""
-    targets = re.compile(config.lora.targets)
+    try:
+        targets = re.compile(config.lora.targets)
+    except re.error as error:
+        raise UserError(f"lora.targets {config.lora.targets!r} is no regular expression: {error}") from error
     return sum(
         config.lora.rank * (module.in_features + module.out_features)
         for name, module in nova.named_modules()
@@ -94,11 +102,8 @@ def read_config(preset_or_checkpoint: str) -> ModelConfig:
             )
         folder = shipped[preset_or_checkpoint]
     path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"{path} is not readable JSON: {error}") from error
-    if not isinstance(values, dict) or "model" not in values:
+    values = read_json_object(path)
+    if "model" not in values:
         raise UserError(f'{path} has no "model" entry; give a PhysGen checkpoint folder')
     from physgen_policy.checkpoint import located_config
 

@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from physgen_control.errors import UserError
+from physgen_control.plain_values import convert, read_json_object, shown
 from physgen_control.types import PICTURE_INTERVALS
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.embodiment import Embodiment
@@ -27,6 +28,17 @@ from physgen_policy.embodiment import Embodiment
 DATASET_FORMAT = 3
 READ_FORMATS = (2, DATASET_FORMAT)
 """Format 2 knew no `picture_every`: it had a picture at every control step."""
+
+ENTRY_TYPES: dict[str, type] = {
+    "file": str,
+    "steps": int,
+    "task": str,
+    "seed": int,
+    "instruction": str,
+    "success": bool,
+    "source": str,
+}
+"""What an entry of an episode says, beside `picture_every`."""
 
 
 class DatasetError(UserError):
@@ -85,9 +97,9 @@ class DatasetWriter:
         index = folder / "dataset.json"
         if index.exists():
             existing = _read_index(folder)
-            if Embodiment.from_json(existing["embodiment"]) != embodiment:
+            if existing.embodiment != embodiment:
                 raise DatasetError(f"{folder} was made for another embodiment; choose a new --out folder")
-            self.entries = existing["episodes"]
+            self.entries = existing.episodes
 
     @property
     def sources(self) -> set[str]:
@@ -125,8 +137,8 @@ class DatasetWriter:
         if not self.entries:
             raise DatasetError("no usable episode was found, so no dataset was written")
         shown = [
-            _read_tensor(file, "actions")[_read_tensor(file, "labels").astype(bool)]
-            for file in (self.folder / entry["file"] for entry in self.entries)
+            _read_actions(self.folder, entry)[_read_flags(self.folder, entry, "labels")]
+            for entry in self.entries
         ]
         norm = NormStats.fit(np.concatenate(shown))
         index = {
@@ -147,9 +159,8 @@ class Dataset:
     def __init__(self, folder: Path) -> None:
         index = _read_index(folder)
         self.folder = folder
-        self.embodiment = Embodiment.from_json(index["embodiment"])
-        self.norm = NormStats.from_json(index["norm_stats"])
-        self.entries: list[dict[str, Any]] = index["episodes"]
+        self.embodiment, self.norm = index.embodiment, index.norm
+        self.entries = index.episodes
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -166,19 +177,22 @@ class Dataset:
 
     def images(self, episode: int) -> NDArray[np.uint8]:
         """uint8 [T // picture_every + 1, height, 2 * width, 3] of one episode."""
-        return _read_tensor(self.folder / self.entries[episode]["file"], "images")
+        entry = self.entries[episode]
+        count = count_images(entry["steps"], entry["picture_every"])
+        size = (self.embodiment.image_height, len(self.embodiment.cameras) * self.embodiment.image_width, 3)
+        return _read_tensor(self.folder / entry["file"], "images", np.uint8, (count, *size))
 
     def actions(self, episode: int) -> NDArray[np.float32]:
         """float32 [T, action_dim] of one episode, SI units."""
-        return _read_tensor(self.folder / self.entries[episode]["file"], "actions")
+        return _read_actions(self.folder, self.entries[episode])
 
     def labels(self, episode: int) -> NDArray[np.bool_]:
         """bool [T] of one episode: which actions show what to do."""
-        return _read_tensor(self.folder / self.entries[episode]["file"], "labels").astype(bool)
+        return _read_flags(self.folder, self.entries[episode], "labels")
 
     def intervention(self, episode: int) -> NDArray[np.bool_]:
         """bool [T] of one episode: in which steps a human was in command."""
-        return _read_tensor(self.folder / self.entries[episode]["file"], "intervention").astype(bool)
+        return _read_flags(self.folder, self.entries[episode], "intervention")
 
     def iter_images(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Yield (episode index, images) in order."""
@@ -186,32 +200,79 @@ class Dataset:
             yield episode, self.images(episode)
 
 
-def _read_index(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class _Index:
+    """What dataset.json says; `norm` is of as many numbers per action as the episodes hold."""
+
+    embodiment: Embodiment
+    norm: NormStats
+    episodes: list[dict[str, Any]]
+
+
+def _read_index(folder: Path) -> _Index:
     path = folder / "dataset.json"
     if not path.is_file():
         raise DatasetError(
             f"{folder} is not a dataset (no dataset.json); make one with `physgen convert BAGS --out {folder}`"
         )
-    try:
-        index: dict[str, Any] = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise DatasetError(f"{path} is not readable JSON: {error}; convert the bags again") from error
+    index = read_json_object(path, DatasetError)
     if index.get("format") not in READ_FORMATS:
         raise DatasetError(
-            f"{path} has format {index.get('format')!r}, expected {DATASET_FORMAT}; convert the bags again"
+            f"{path} has format {shown(index.get('format'))}, expected {DATASET_FORMAT}; convert the bags again"
         )
-    for entry in index["episodes"]:
-        if entry.setdefault("picture_every", 1) not in PICTURE_INTERVALS:
-            raise DatasetError(
-                f"{path} has an episode with picture_every {entry['picture_every']!r}; convert the bags again"
-            )
-    return index
+    episodes = index.get("episodes")
+    if not isinstance(episodes, list) or not episodes:
+        raise DatasetError(f"{path} lists no episodes; convert the bags again")
+    try:
+        for number, entry in enumerate(episodes):
+            _check_entry(entry, f"episode {number}")
+        embodiment = Embodiment.from_json(index.get("embodiment") or {})
+        return _Index(embodiment, NormStats.from_json(index.get("norm_stats") or {}), episodes)
+    except UserError as error:
+        raise DatasetError(f"{path}: {error}; convert the bags again") from error
 
 
-def _read_tensor(path: Path, name: str) -> NDArray[Any]:
+def _check_entry(entry: Any, where: str) -> None:
+    """Raise DatasetError unless the entry says where an episode is and what it is of."""
+    if not isinstance(entry, dict):
+        raise DatasetError(f"{where} has no entries, it is {shown(entry)}")
+    if (every := entry.setdefault("picture_every", 1)) not in PICTURE_INTERVALS or type(every) is not int:
+        raise DatasetError(f"{where} has picture_every {shown(every)}")
+    for key, kind in ENTRY_TYPES.items():
+        convert(kind, entry.get(key), f"{where}: {key}", DatasetError)
+    if entry["steps"] < 1:
+        raise DatasetError(f"{where} has {entry['steps']} steps")
+    if Path(entry["file"]).is_absolute() or ".." in Path(entry["file"]).parts or "\0" in entry["file"]:
+        raise DatasetError(f"{where} lies outside of the dataset, in {shown(entry['file'])}")
+
+
+def _read_actions(folder: Path, entry: dict[str, Any]) -> NDArray[np.float32]:
+    actions = _read_tensor(folder / entry["file"], "actions", np.float32, (entry["steps"], None))
+    if not np.isfinite(actions).all():
+        raise DatasetError(
+            f"{folder / entry['file']} holds actions that are not finite; convert the bags again"
+        )
+    return actions
+
+
+def _read_flags(folder: Path, entry: dict[str, Any], name: str) -> NDArray[np.bool_]:
+    return _read_tensor(folder / entry["file"], name, np.uint8, (entry["steps"],)).astype(bool)
+
+
+def _read_tensor(path: Path, name: str, dtype: type[Any], shape: tuple[int | None, ...]) -> NDArray[Any]:
+    """Return a tensor of a file after checking its type and shape (None: any length)."""
     try:
         with safe_open(path, framework="np") as handle:
             tensor: NDArray[Any] = handle.get_tensor(name)
-            return tensor
-    except (SafetensorError, OSError) as error:
+    # The last three: a header that names a type that NumPy has not.
+    except (SafetensorError, OSError, TypeError, ValueError, LookupError) as error:
         raise DatasetError(f"{path} cannot be read ({error}); convert the bags again") from error
+    fits = len(tensor.shape) == len(shape) and all(
+        want in (None, have) for have, want in zip(tensor.shape, shape, strict=True)
+    )
+    if tensor.dtype != dtype or not fits:
+        raise DatasetError(
+            f"{path} holds {name} of type {tensor.dtype} and shape {tensor.shape}, which do not belong to its entry in "
+            "dataset.json; convert the bags again"
+        )
+    return tensor

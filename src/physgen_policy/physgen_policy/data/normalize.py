@@ -7,13 +7,15 @@ OpenVLA). The gripper is left at +1 / -1. Everything is float32, so a value is t
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from physgen_control.errors import UserError
+from physgen_control.plain_values import convert, read_json
 
 Float32Array = NDArray[np.float32]
 
@@ -36,11 +38,11 @@ class NormStats:
 
     def __post_init__(self) -> None:
         if self.center.shape != self.half_range.shape or self.center.ndim != 1:
-            raise ValueError(
+            raise UserError(
                 f"action statistics need two equally long vectors, got {self.center.shape} and {self.half_range.shape}"
             )
-        if not (np.isfinite(self.center).all() and (self.half_range > 0).all()):
-            raise ValueError(
+        if not (np.isfinite([self.center, self.half_range]).all() and (self.half_range > 0).all()):
+            raise UserError(
                 "action statistics must be finite with positive ranges; recompute them with `convert`"
             )
 
@@ -69,20 +71,20 @@ class NormStats:
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> NormStats:
-        """Rebuild from to_json's values; a missing key is a ValueError that names it."""
+        """Rebuild from to_json's values; a key or value that cannot be is a UserError that names it."""
         for key in ("center", "half_range", "count"):
-            if key not in values:
-                raise ValueError(f"norm_stats.json has no {key!r}; recompute it with `convert`")
-        return NormStats(
-            center=np.asarray(values["center"], dtype=np.float32),
-            half_range=np.asarray(values["half_range"], dtype=np.float32),
-            count=int(values["count"]),
+            if not isinstance(values, dict) or key not in values:
+                raise UserError(f"norm_stats.json has no {key!r}; recompute it with `convert`")
+        center, half_range = (
+            np.array(convert(tuple[float, ...], values[key], f"norm_stats.{key}"), np.float32)
+            for key in ("center", "half_range")
         )
+        return NormStats(center, half_range, convert(int, values["count"], "norm_stats.count"))
 
     @staticmethod
     def load(path: Path) -> NormStats:
         """Read norm_stats.json."""
-        return NormStats.from_json(json.loads(path.read_text()))
+        return NormStats.from_json(read_json(path))
 
     @staticmethod
     def fit(actions: ArrayLike, gripper_index: int | None = 6) -> NormStats:

@@ -6,17 +6,20 @@ The configuration describes tensors only; training choices (learning rate, windo
 
 from __future__ import annotations
 
-import types
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
 import yaml
 
 from physgen_control.errors import UserError
+from physgen_control.plain_values import build
 
-T = TypeVar("T")
+MAX_SIZE = 1 << 20
+"""Largest size of a configuration, twenty times the largest vocabulary in use: a file may name any number."""
+MAX_DEPTH = 512
+"""Most layers of one part; every layer is built before its weights can be missed."""
 
 
 class ConfigError(UserError):
@@ -50,6 +53,7 @@ class NovaConfig:
     mixer_rank: int = 24
 
     def __post_init__(self) -> None:
+        _require_sizes(self, depths=("video_depth", "image_depth", "head_depth"), zero=("mixer_rank",))
         _require(
             self.width % self.heads == 0 and self.width % 4 == 0,
             f"width {self.width} must be a multiple of 4 and of heads {self.heads}",
@@ -137,6 +141,7 @@ class ActionConfig:
     bins: int = 256
 
     def __post_init__(self) -> None:
+        _require_sizes(self, depths=("dit_depth",))
         _require(
             self.dit_width % self.dit_heads == 0,
             f"dit_width {self.dit_width} must be a multiple of dit_heads {self.dit_heads}",
@@ -180,9 +185,12 @@ class TextEncoderConfig:
     tokenizer: str = "bytes"
 
     def __post_init__(self) -> None:
+        _require_sizes(self, depths=("num_layers",))
         rotated = int(self.hidden_size / self.num_heads * self.partial_rotary_factor)
         _require(
-            self.hidden_size % self.num_heads == 0 and rotated > 0 and rotated % 2 == 0,
+            self.hidden_size % self.num_heads == 0
+            and 0 < rotated <= self.hidden_size // self.num_heads
+            and rotated % 2 == 0,
             f"hidden_size {self.hidden_size} over num_heads {self.num_heads} with partial_rotary_factor "
             f"{self.partial_rotary_factor} rotates {rotated} numbers per head; it must be a positive even number",
         )
@@ -204,6 +212,7 @@ class VaeConfig:
     scaling_factor: float = 0.18215
 
     def __post_init__(self) -> None:
+        _require_sizes(self, depths=("layers_per_block",))
         _require(
             len(self.block_out_channels) == 4,
             f"block_out_channels needs 4 levels for the stride of 8, got {len(self.block_out_channels)}",
@@ -276,7 +285,7 @@ class ModelConfig:
         Raises:
             ConfigError: an unknown key, a wrong type or sizes that do not fit together.
         """
-        return _build(ModelConfig, values, "model")
+        return build(ModelConfig, values, "model", ConfigError)
 
 
 def preset_names() -> list[str]:
@@ -308,6 +317,16 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
     return merged
 
 
+def _require_sizes(config: Any, *, depths: tuple[str, ...] = (), zero: tuple[str, ...] = ()) -> None:
+    """All integers of a part must be sizes that can be built; `zero` may be absent, `depths` are counts of layers."""
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        low, high = int(entry.name not in zero), MAX_DEPTH if entry.name in depths else MAX_SIZE
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int) and not isinstance(number, bool):
+                _require(low <= number <= high, f"{entry.name} must be {low} to {high}, got {number}")
+
+
 def _require(condition: bool, sentence: str) -> None:
     if not condition:
         raise ConfigError(sentence)
@@ -318,38 +337,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    return value
-
-
-def _build(cls: type[T], values: Any, where: str) -> T:
-    if not isinstance(values, dict):
-        raise ConfigError(f"{where} must be a mapping of keys to values, got {values!r}")
-    hints = get_type_hints(cls)
-    known = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # T is always one of the dataclasses above
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ConfigError(f"{where} has unknown keys {unknown}; known keys are {known}")
-    return cls(**{key: _convert(hints[key], value, f"{where}.{key}") for key, value in values.items()})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if is_dataclass(hint) and isinstance(hint, type):
-        return _build(hint, value, where)
-    origin = get_origin(hint)
-    if origin is Literal:
-        if value not in get_args(hint):
-            raise ConfigError(f"{where} must be one of {list(get_args(hint))}, got {value!r}")
-        return value
-    if origin is tuple:
-        args = get_args(hint)
-        if not isinstance(value, list | tuple) or (args[-1] is not Ellipsis and len(value) != len(args)):
-            size = "a list" if args[-1] is Ellipsis else f"a list of {len(args)}"
-            raise ConfigError(f"{where} must be {size} integers, got {value!r}")
-        return tuple(_convert(args[0], item, where) for item in value)
-    if origin in (Union, types.UnionType):
-        raise ConfigError(f"{where} has an unsupported type")  # no such field exists
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ConfigError(f"{where} must be {hint.__name__}, got {value!r}")
     return value

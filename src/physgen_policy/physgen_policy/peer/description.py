@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from physgen_control.errors import UserError
+from physgen_control.plain_values import read_json_object, shown
 from physgen_control.types import ACTION_DIM, HORIZON
 from physgen_policy.data.lerobot_features import ACTION_KEY, CAMERAS, STATE_KEY, STATE_NAMES, image_key
 
@@ -67,7 +67,7 @@ def read_lerobot_description(path: Path) -> LerobotDescription:
         inputs, outputs = dict(config["input_features"]), dict(config["output_features"])
         shapes = {name: tuple(map(int, feature["shape"])) for name, feature in (inputs | outputs).items()}
         observations, execute = int(config["n_obs_steps"]), int(config.get("n_action_steps") or 1)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{folder}/config.json does not describe a policy of lerobot: {error!r}") from error
     views = _views(folder, {name: shapes[name] for name in inputs})
     if set(outputs) != {ACTION_KEY} or shapes[ACTION_KEY] != (ACTION_DIM,):
@@ -119,6 +119,8 @@ def _check_files(folder: Path) -> None:
             if not isinstance(step, dict) or not isinstance(step.get("registry_name"), str):
                 raise UserError(f"{folder}/{name} has a step that is none of lerobot's own; it is not run")
             state = step.get("state_file")
+            if state is not None and not isinstance(state, str):
+                raise UserError(f"{folder}/{name} keeps numbers in {shown(state)}, which is no file's name")
             if state is not None and (Path(state).suffix != ".safetensors" or Path(state).name != state):
                 raise UserError(
                     f"{folder}/{name} keeps numbers in {state}; only safetensors beside it are read"
@@ -127,11 +129,8 @@ def _check_files(folder: Path) -> None:
 
 def _read_json(folder: Path, name: str) -> dict[str, Any]:
     try:
-        values = json.loads((folder / name).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{folder} has no {name}; give a policy that lerobot saved") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder}/{name} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{folder}/{name} does not describe a policy of lerobot")
-    return values
+        return read_json_object(folder / name)
+    except UserError as error:
+        if not (folder / name).exists():
+            raise UserError(f"{folder} has no {name}; give a policy that lerobot saved") from error
+        raise

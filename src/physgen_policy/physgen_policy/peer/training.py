@@ -6,9 +6,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from physgen_control.errors import UserError
+from physgen_control.plain_values import read_json_object
 from physgen_control.types import HORIZON, NUM_CHUNKS
 from physgen_policy.data.lerobot_features import CAMERAS, image_key
 from physgen_policy.peer.description import LAST_CHECKPOINT, TYPES
@@ -139,10 +139,10 @@ def image_sides(dataset: Path) -> dict[str, tuple[int, int]]:
     """
     path = dataset / "meta" / "info.json"
     try:
-        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        info = read_json_object(path)
         shapes = [info["features"][image_key(camera)]["shape"] for camera in CAMERAS]
         return {camera: (int(shape[0]), int(shape[1])) for camera, shape in zip(CAMERAS, shapes, strict=True)}
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError) as error:
         raise UserError(
             f"{dataset} is no LeRobot dataset of two cameras; make one with `physgen convert BAGS --format lerobot "
             f"--out DATASET` ({error!r})"

@@ -5,11 +5,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
-
-import yaml
+from typing import Any, Literal, get_args
 
 from physgen_control.errors import UserError
+from physgen_control.plain_values import build, convert, read_yaml_mapping, shown
 
 NormSource = Literal["checkpoint", "dataset"]
 Tuning = Literal["full", "lora"]
@@ -210,49 +209,38 @@ class TrainConfig:
         return asdict(self)
 
 
-T = TypeVar("T", CodecStage, PolicyStage)
-
-
 def load_config(
     path: Path, overrides: dict[str, Any] | None = None, policy: dict[str, Any] | None = None
 ) -> TrainConfig:
     """Read a YAML file; command-line options replace top-level keys (`overrides`) and keys of the policy stage."""
     if not path.is_file():
         raise TrainConfigError(f"there is no training configuration {path}; see config/train/ for examples")
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise TrainConfigError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise TrainConfigError(f"{path} must hold a mapping of keys, see config/train/ for examples")
-    values |= overrides or {}
+    values = read_yaml_mapping(path, TrainConfigError) | (overrides or {})
     if policy:
-        values["policy"] = {**(values.get("policy") or {}), **policy}
+        given = convert(dict[str, Any], values.get("policy") or {}, f"{path}: policy", TrainConfigError)
+        values["policy"] = {**given, **policy}
     return parse_config(values, str(path))
 
 
 def parse_config(values: dict[str, Any], where: str) -> TrainConfig:
     """Build a TrainConfig from plain values."""
+    if not isinstance(values, dict):
+        raise TrainConfigError(f"{where} must be a mapping of keys to values, got {shown(values)}")
     values = dict(values)
     _reject_unknown(values, TrainConfig, where)
     for key in ("name", "model", "dataset", "output"):
         if key not in values:
             raise TrainConfigError(f"{where}: key {key!r} is missing")
     dataset = values["dataset"]
-    values["dataset"] = (dataset,) if isinstance(dataset, str) else tuple(dataset)
-    values["codec"] = _stage(CodecStage, values.get("codec"), f"{where}: codec")
-    values["policy"] = _stage(PolicyStage, values.get("policy"), f"{where}: policy")
-    return TrainConfig(**values)
-
-
-def _stage(stage: type[T], values: dict[str, Any] | None, where: str) -> T:
-    values = dict(values or {})
-    _reject_unknown(values, stage, where)
-    return stage(**values)
+    values["dataset"] = (dataset,) if isinstance(dataset, str) else dataset
+    for key in ("architecture", "codec", "policy"):
+        if values.get(key) is None:
+            values[key] = {}
+    return build(TrainConfig, values, where, TrainConfigError)
 
 
 def _reject_unknown(values: dict[str, Any], cls: type, where: str) -> None:
     known = {f.name for f in fields(cls)}
-    unknown = sorted(set(values) - known)
+    unknown = sorted(map(str, set(values) - known))
     if unknown:
         raise TrainConfigError(f"{where}: unknown keys {unknown}; known keys are {sorted(known)}")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from physgen_control.errors import UserError
+from physgen_control.plain_values import convert, read_json_object
 from physgen_policy.checkpoint import (
     checkpoint_sha256,
     checkpoint_tensors,
@@ -178,10 +179,14 @@ def load_start_codec(source: Path | str, config: ModelConfig) -> tuple[ModelConf
     """
     folder = Path(source).expanduser()
     if (folder / "codec.safetensors").is_file():
-        scale = json.loads((folder / "codec.json").read_text())["scaling_factor"]
+        given = read_json_object(folder / "codec.json", StartError).get("scaling_factor")
+        scale = convert(float, given, f"scaling_factor of {folder / 'codec.json'}", StartError)
         config = replace(config, vae=replace(config.vae, scaling_factor=scale))
         codec = build_frame_codec(config)
-        codec.load_state_dict(load_file(folder / "codec.safetensors"))
+        try:
+            codec.load_state_dict(load_file(folder / "codec.safetensors"))
+        except (SafetensorError, OSError, RuntimeError) as error:  # RuntimeError: tensors of another codec
+            raise StartError(f"{folder / 'codec.safetensors'} is not this model's codec: {error}") from error
         return config, codec.requires_grad_(False).eval()
     path = resolve_checkpoint(str(source), "")
     own = read_description(path).config

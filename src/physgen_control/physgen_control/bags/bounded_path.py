@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that give no more bytes than they hold: a library that believes a damaged length reserves no memory for it."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+
+class BoundedReader(io.BufferedReader):
+    """Reads at most what the file held when it was opened, whatever is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """As the base class, which reserves `size` bytes before it reads them."""
+        return super().read(size if size is None else min(size, self._size))
+
+
+class BoundedPath(type(Path())):  # type: ignore[misc]  # the class of paths of this system
+    """A path whose binary files, and those of its children, are BoundedReaders."""
+
+    def open(self, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+        """As Path.open."""
+        return BoundedReader(Path(self)) if mode == "rb" else super().open(mode, *args, **kwargs)
