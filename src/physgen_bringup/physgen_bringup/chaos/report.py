@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -15,7 +16,10 @@ Verdict = Literal["passed", "failed", "not possible here"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowResult:
-    """All repetitions of one row on one graph. failure: what went wrong, or why the row is not possible here."""
+    """All repetitions of one row on one graph.
+
+    failure: what went wrong, or why the row is not possible here. made_again: why repetitions failed and were made again.
+    """
 
     number: int
     name: str
@@ -31,6 +35,26 @@ class RowResult:
     verdict: Verdict = "failed"
     failure: str = ""
     notes: list[str] = field(default_factory=list)
+    made_again: list[str] = field(default_factory=list)
+
+
+def judge(
+    row: Row,
+    graph: str,
+    measured: list[Measured],
+    failure: str = "",
+    *,
+    possible: bool = True,
+    again: Sequence[str] = (),
+) -> RowResult:
+    """Compare what was measured with the bounds of the row; a bound without a measurement is a failure."""
+    sentences = [failure] if failure else beyond(row, measured)
+    if not failure and not measured:
+        sentences.append("it was not run")
+    verdict: Verdict = "failed"
+    failure: str = ""
+    notes: list[str] = field(default_factory=list)
+    made_again: list[str] = field(default_factory=list)
 
 
 def judge(
@@ -59,7 +83,16 @@ def judge(
         verdict=verdict if possible else "not possible here",
         failure="; ".join(sentences),
         notes=sorted({one.note for one in measured if one.note}),
+        made_again=list(again),
     )
+
+
+def beyond(row: Row, measured: list[Measured]) -> list[str]:
+    """Return a sentence for every bound of the row that was not kept."""
+    return [
+        *_beyond("detection", row.detection_s, [one.detection_s for one in measured]),
+        *_beyond("rest", row.rest_s, [one.rest_s for one in measured]),
+    ]
 
 
 def _beyond(what: str, bound: float | None, values: list[float | None]) -> list[str]:
@@ -83,6 +116,8 @@ def line(result: RowResult) -> str:
         parts.append(f"detected {times(result.detections_s)} s")
     if result.rests_s:
         parts.append(f"at rest {times(result.rests_s)} s")
+    if result.made_again:
+        parts.append(f"({len(result.made_again)} made again)")
     if result.failure:
         parts.append(result.failure)
     return "  ".join(parts)

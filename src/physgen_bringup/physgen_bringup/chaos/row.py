@@ -43,7 +43,7 @@ class Row:
     """A hazard and its injection; `inject` takes the rig with an arm that is armed and moves.
 
     detection_s, rest_s: the largest times [s] that pass. prepared: False for rows that bring the arm into their own
-    starting state.
+    starting state. may_refuse: the arm's driver may refuse trajectories meanwhile, which else nobody gives it cause to.
     """
 
     number: int
@@ -56,11 +56,12 @@ class Row:
     graphs: tuple[str, ...]
     inject: Callable[[Any], Measured]
     prepared: bool = True
+    may_refuse: bool = False
     repeats: int | None = None
 
 
 def find_rows(rows: tuple[Row, ...], graph: str, wanted: list[str]) -> list[Row]:
-    """Return the rows of a graph, or those of them that are wanted by number or name.
+    """Return the rows of a graph, or those of them that are wanted by number, name or range of numbers (40-45).
 
     Raises:
         KeyError: with the word that names no row of this graph.
@@ -70,7 +71,11 @@ def find_rows(rows: tuple[Row, ...], graph: str, wanted: list[str]) -> list[Row]
         return mine
     found = []
     for word in wanted:
-        matching = [row for row in mine if word in (str(row.number), row.name)]
+        first, _, last = word.partition("-")
+        if first.isdigit() and last.isdigit():
+            matching = [row for row in mine if int(first) <= row.number <= int(last)]
+        else:
+            matching = [row for row in mine if word in (str(row.number), row.name)]
         if not matching:
             raise KeyError(word)
         found += matching

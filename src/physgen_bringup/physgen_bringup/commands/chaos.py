@@ -30,7 +30,11 @@ def build_parser() -> argparse.ArgumentParser:
         "shipped policy [%(default)s]",
     )  # fmt: skip
     parser.add_argument(
-        "--row", action="append", default=[], metavar="N|NAME", help="only this row (may be repeated)"
+        "--row",
+        action="append",
+        default=[],
+        metavar="N|NAME",
+        help="only this row, or rows N-M (may be repeated)",
     )
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="repetitions of every row [3]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to a file")
@@ -74,20 +78,21 @@ def _run(options: argparse.Namespace, table: Any, rows: list[Any]) -> int:
     from physgen_bringup.provenance import describe_environment
     from physgen_bringup.results import write_atomically
 
+    date = datetime.now().astimezone().strftime("%Y-%m-%d")
+    done: list[Any] = []
+
     def progress(result: Any) -> None:
         print(line(result), flush=True)
+        done.append(result)
+        if options.json:  # after every row, so that an interrupted run keeps its results
+            values = to_json(done, describe_environment(), date)
+            write_atomically(options.json, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
     folder = options.folder or Path(tempfile.mkdtemp(prefix="physgen_chaos_"))
     print(f"{len(rows)} rows on the graph {options.graph}; logs of its nodes are in {folder}", flush=True)
-    results = table.run_rows(
-        options.graph, rows, folder=folder.resolve(), repeat=options.repeat, progress=progress
-    )
-    print(summary(results))
-    if options.json:
-        date = datetime.now().astimezone().strftime("%Y-%m-%d")
-        values = to_json(results, describe_environment(), date)
-        write_atomically(options.json, json.dumps(values, indent=1, allow_nan=False) + "\n")
-    return int(any(result.verdict == "failed" for result in results))
+    table.run_rows(options.graph, rows, folder=folder.resolve(), repeat=options.repeat, progress=progress)
+    print(summary(done))
+    return int(any(result.verdict == "failed" for result in done))
 
 
 def _write_page(options: argparse.Namespace) -> int:

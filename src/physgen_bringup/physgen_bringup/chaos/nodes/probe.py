@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -79,11 +80,16 @@ class ChaosProbe:
         self._way = 1.0
         self._due_s = 0.0
         self._chunks: Any = None
+        self._clients: dict[str, Any] = {}
+        self.client(SetBool, "/physgen/set_armed")
+        for name in ("hold", "clear_fault"):
+            self.client(Trigger, f"/physgen/{name}")
         self._listen()
         self._twists = self.node.create_publisher(TwistStamped, topics.TELEOP_TWIST, qos.COMMAND)
         self._joys = self.node.create_publisher(Joy, topics.TELEOP_JOY, qos.COMMAND)
         self.joints_out = self.node.create_publisher(JointState, topics.JOINT_STATES, qos.SENSOR_WRITER)
-        self.pose_out = self.node.create_publisher(PoseStamped, topics.CURRENT_POSE, qos.SENSOR_WRITER)
+        self.pose_out: Any = None
+        self.pretend_driver(True)
         self.wrench_out = self.node.create_publisher(WrenchStamped, topics.EXTERNAL_WRENCH, qos.STATE_READER)
         self.connect()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -162,6 +168,14 @@ class ChaosProbe:
             self.node.destroy_publisher(self._chunks)
             self._chunks = None
 
+    def pretend_driver(self, on: bool) -> None:
+        """Be able to publish poses; while this process can, nobody notices that the driver's publisher is gone."""
+        if on and self.pose_out is None:
+            self.pose_out = self.node.create_publisher(PoseStamped, topics.CURRENT_POSE, qos.SENSOR_WRITER)
+        elif not on and self.pose_out is not None:
+            self.node.destroy_publisher(self.pose_out)
+            self.pose_out = None
+
     @property
     def now_ns(self) -> int:
         """ROS time."""
@@ -208,14 +222,17 @@ class ChaosProbe:
 
     def call(self, kind: Any, name: str, request: Any, timeout_s: float = 20.0) -> Any:
         """Call a service and return its answer."""
-        client = self.node.create_client(kind, name)
-        try:
-            self.wait_for(client.service_is_ready, f"the service {name}", timeout_s)
-            future = client.call_async(request)
-            self.wait_for(future.done, f"an answer of {name}", timeout_s)
-            return future.result()
-        finally:
-            self.node.destroy_client(client)
+        client = self.client(kind, name)
+        self.wait_for(client.service_is_ready, f"the service {name}", timeout_s)
+        future = client.call_async(request)
+        self.wait_for(future.done, f"an answer of {name}", timeout_s)
+        return future.result()
+
+    def client(self, kind: Any, name: str) -> Any:
+        """The client of a service; one that is kept was discovered before a row measures."""
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name)
+        return self._clients[name]
 
     def trigger(self, name: str) -> Any:
         """Call a Trigger."""
@@ -326,7 +343,7 @@ class ChaosProbe:
 
         def last_motion() -> float:
             path = [entry for entry in self.tool_path if entry[0] >= since_s - 0.1]
-            moved = [b[0] for a, b in zip(path, path[1:], strict=False) if np.linalg.norm(b[1] - a[1]) > 1e-4]
+            moved = [b[0] for a, b in pairwise(path) if np.linalg.norm(b[1] - a[1]) > 1e-4]
             return max([since_s, *moved])
 
         def quiet() -> bool:

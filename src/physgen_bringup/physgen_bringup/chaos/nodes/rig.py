@@ -125,12 +125,17 @@ class Rig:
         probe.connect()
         if self.kind == LEARNED:
             return
-        deadline_s = time.monotonic() + 60.0
+        self.make_moving()
+
+    def make_moving(self, timeout_s: float = 60.0) -> None:
+        """Arm and play until the arm moves, as often as a busy machine makes the controller hold meanwhile."""
+        probe = self.probe
+        deadline_s = time.monotonic() + timeout_s
         while True:
             probe.playing = True
             self.make_armed(deadline_s - time.monotonic())
             with suppress(RowFailedError):
-                probe.wait_for(self.moving, "motion", 8.0)
+                probe.wait_for(self.moving, "motion", 3.0)
                 probe.spin(0.2)
                 if probe.state is SafetyState.ARMED:
                     return
@@ -152,8 +157,9 @@ class Rig:
             assert said is not None
             if said.state is SafetyState.FAULT:
                 probe.trigger("/physgen/clear_fault")
-            if said.faults & Fault.ROBOT_MODE and self.kind == FAKE:
-                probe.trigger("/fake_franka/recover")
+            silent = not probe.samples or time.monotonic() - probe.samples[-1][0] > 1.0
+            if self.kind == FAKE and (said.faults & Fault.ROBOT_MODE or silent):
+                probe.trigger("/fake_franka/recover")  # after a reflex no state comes
             answer = probe.arm()
             if answer.success:
                 return
@@ -171,14 +177,15 @@ class Rig:
         """A place in what the nodes printed."""
         return len(self.lines)
 
-    def check(self, mark: int) -> None:
+    def check(self, mark: int, may_refuse: bool = False) -> None:
         """Raise RowFailedError if a node died or printed a traceback since the mark."""
         self.probe.spin(0.05)
         if dead := self.dead():
             last = self.runner.last_lines(dead[0])
             raise RowFailedError(f"{dead[0]} is dead: {last[-1] if last else 'it printed nothing'}")
         for index, line in enumerate(self.lines[mark:], mark):
-            if "Traceback" in line or "refused a trajectory" in line:
+            reflex = "reflex: " in line and "reflex: cartesian_reflex" not in line
+            if "Traceback" in line or reflex or ("refused a trajectory" in line and not may_refuse):
                 raise RowFailedError(f"a node printed: {' '.join(self.lines[index : index + 2])[:300]}")
 
 

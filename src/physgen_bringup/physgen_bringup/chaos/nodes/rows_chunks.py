@@ -92,8 +92,7 @@ def old_session(rig: Rig) -> int:
     number = probe.send()
     probe.answered(t0, number, (AckResult.ACCEPTED,))
     probe.writer.sent = 100_000
-    number = probe.send(session_id=before)
-    return number
+    return probe.send(session_id=before)
 
 
 def unknown_episode(rig: Rig) -> Measured:
