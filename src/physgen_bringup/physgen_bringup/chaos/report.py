@@ -18,7 +18,8 @@ Verdict = Literal["passed", "failed", "not possible here"]
 class RowResult:
     """All repetitions of one row on one graph.
 
-    failure: what went wrong, or why the row is not possible here. made_again: why repetitions failed and were made again.
+    failure: what went wrong, or why the row is not possible here. made_again: why repetitions failed and were made
+    again.
     """
 
     number: int
@@ -51,22 +52,6 @@ def judge(
     sentences = [failure] if failure else beyond(row, measured)
     if not failure and not measured:
         sentences.append("it was not run")
-    verdict: Verdict = "failed"
-    failure: str = ""
-    notes: list[str] = field(default_factory=list)
-    made_again: list[str] = field(default_factory=list)
-
-
-def judge(
-    row: Row, graph: str, measured: list[Measured], failure: str = "", possible: bool = True
-) -> RowResult:
-    """Compare what was measured with the bounds of the row; a bound without a measurement is a failure."""
-    sentences = [failure] if failure else []
-    if not failure:
-        sentences += _beyond("detection", row.detection_s, [one.detection_s for one in measured])
-        sentences += _beyond("rest", row.rest_s, [one.rest_s for one in measured])
-        if not measured:
-            sentences.append("it was not run")
     verdict: Verdict = "failed" if sentences else "passed"
     return RowResult(
         number=row.number,

@@ -15,7 +15,7 @@ import psutil
 
 from physgen_bringup.chaos.nodes import helper
 from physgen_bringup.chaos.nodes.probe import MOVING, ChaosProbe
-from physgen_bringup.chaos.row import FAKE, LEARNED, RowFailedError
+from physgen_bringup.chaos.row import FAKE, LEARNED, DefectError, RowFailedError
 from physgen_bringup.graph import build_graph
 from physgen_bringup.graph_spec import Graph, NodeSpec
 from physgen_bringup.launch_arguments import check_arguments, parse_arguments
@@ -178,15 +178,15 @@ class Rig:
         return len(self.lines)
 
     def check(self, mark: int, may_refuse: bool = False) -> None:
-        """Raise RowFailedError if a node died or printed a traceback since the mark."""
+        """Raise DefectError if a node died or printed a traceback since the mark."""
         self.probe.spin(0.05)
         if dead := self.dead():
             last = self.runner.last_lines(dead[0])
-            raise RowFailedError(f"{dead[0]} is dead: {last[-1] if last else 'it printed nothing'}")
+            raise DefectError(f"{dead[0]} is dead: {last[-1] if last else 'it printed nothing'}")
         for index, line in enumerate(self.lines[mark:], mark):
             reflex = "reflex: " in line and "reflex: cartesian_reflex" not in line
             if "Traceback" in line or reflex or ("refused a trajectory" in line and not may_refuse):
-                raise RowFailedError(f"a node printed: {' '.join(self.lines[index : index + 2])[:300]}")
+                raise DefectError(f"a node printed: {' '.join(self.lines[index : index + 2])[:300]}")
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from physgen_bringup.chaos.nodes import (
 )
 from physgen_bringup.chaos.nodes.rig import Rig, open_rig
 from physgen_bringup.chaos.report import RowResult, beyond, judge
-from physgen_bringup.chaos.row import Measured, NotPossibleError, Row, RowFailedError
+from physgen_bringup.chaos.row import DefectError, Measured, NotPossibleError, Row, RowFailedError
 
 ROWS: tuple[Row, ...] = (
     *rows_policy.ROWS,
@@ -50,6 +50,8 @@ def run_row(rig: Rig, row: Row, graph: str, repeat: int) -> RowResult:
                 break
             except NotPossibleError as error:
                 return judge(row, graph, measured, str(error), possible=False)
+            except DefectError as error:
+                return judge(row, graph, measured, str(error), again=again + failures)
             except RowFailedError as error:
                 failures.append(str(error))
         again += failures
@@ -62,7 +64,11 @@ def _once(rig: Rig, row: Row) -> Measured:
     if row.prepared:
         rig.prepare()
     mark = rig.mark()
-    measured = row.inject(rig)
+    try:
+        measured = row.inject(rig)
+    except RowFailedError:
+        rig.check(mark, row.may_refuse)
+        raise
     rig.check(mark, row.may_refuse)
     if sentences := beyond(row, [measured]):
         raise RowFailedError("; ".join(sentences))
