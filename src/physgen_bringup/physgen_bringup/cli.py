@@ -52,6 +52,11 @@ COMMANDS = (
     Command("view", "physgen_bringup.commands.view", "look at a recording or a run"),
     Command("bench", "physgen_bringup.commands.bench", "measure speed and latency on this machine"),
     Command(
+        "chaos",
+        "physgen_bringup.commands.chaos",
+        "inject hazards into a running graph and measure the reaction",
+    ),
+    Command(
         "model-info", "physgen_policy.commands.model_info", "count the parameters of a preset or checkpoint"
     ),
     Command(

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Chunks as a policy would send them, and the ways in which they can be wrong."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import numpy as np
+
+from physgen_control.nodes.conversions import action_chunk_to_msg
+from physgen_control.types import ActionChunk, Float32Array
+
+PERIOD_NS = 50_000_000
+STEPS = 8
+
+
+def sideways(step: float, steps: int = STEPS, gripper: float = 1.0) -> Float32Array:
+    """Actions along y [m per step]."""
+    actions = np.zeros((steps, 7), np.float32)
+    actions[:, 1], actions[:, 6] = step, gripper
+    return actions
+
+
+class ChunkWriter:
+    """One session of a policy: numbers its chunks and stamps them with the time given."""
+
+    def __init__(self) -> None:
+        self.session = uuid.uuid4().hex
+        self.sent = 0
+        self.episode_id = ""
+
+    def message(self, actions: Float32Array, now_ns: int, step: int, **changes: Any) -> Any:
+        """Return an ActionChunk message; `changes` replace fields of the chunk."""
+        self.sent += 1
+        data = np.asarray(actions, np.float32)
+        fields: dict[str, Any] = {
+            "session_id": self.session,
+            "episode_id": self.episode_id,
+            "chunk_seq": self.sent,
+            "base_step": step,
+            "stamp_ns": now_ns,
+            "observation_stamp_ns": now_ns,
+            "inference_start_ns": now_ns,
+            "inference_end_ns": now_ns,
+            "valid_until_ns": 0,
+            "step_period_ns": PERIOD_NS,
+            "data": data if data.ndim == 3 else data[None],
+            "execute_steps": data.shape[-2],
+        } | changes
+        return action_chunk_to_msg(ActionChunk(**fields))

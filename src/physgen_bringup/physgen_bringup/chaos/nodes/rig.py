@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A live graph that is kept for many rows: brings the arm to motion, and notices what must not happen to a process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+
+from physgen_bringup.chaos.nodes import helper
+from physgen_bringup.chaos.nodes.probe import MOVING, ChaosProbe
+from physgen_bringup.chaos.row import FAKE, LEARNED, DefectError, RowFailedError
+from physgen_bringup.graph import build_graph
+from physgen_bringup.graph_spec import Graph, NodeSpec
+from physgen_bringup.launch_arguments import check_arguments, parse_arguments
+from physgen_bringup.runner import LocalRunner, PrivateDomain
+from physgen_control.types import Fault, SafetyState
+
+CONTROLLER, RECORDER = "controller_node", "recorder_node"
+WORDS = {
+    FAKE: ["sim:=fake", "task:=FrankaPick-v0", "policy:=expert", "camera_profile:=96x64x5", "record:=true"],
+    "maniskill": ["sim:=maniskill", "task:=PushCube-v1", "policy:=expert", "pace:=realtime"],
+    LEARNED: ["sim:=maniskill", "task:=PushCube-v1", "policy:=physgen", "pace:=realtime", "episodes:=500"],
+}
+# What the graph would add because a simulated arm may be late; a person arms the real one.
+PATIENCE = ("max_state_age", "max_observation_age", "deadman_timeout", "teleop_timeout")
+
+
+def chaos_graph(kind: str, output_dir: Path) -> Graph:
+    """The graph of a kind, without what would act beside the rows, with the limits of the real arm."""
+    graph = build_graph(check_arguments(parse_arguments([*WORDS[kind], f"output_dir:={output_dir}"])))
+    ours = [
+        node
+        for node in graph.nodes
+        if kind == LEARNED or node.name not in ("expert_node", "episode_runner_node")
+    ]
+    nodes = []
+    for node in ours:
+        parameters = dict(node.parameters)
+        if node.name == CONTROLLER and kind != LEARNED:
+            parameters["auto_arm"] = False
+            if kind == FAKE:
+                parameters = {name: value for name, value in parameters.items() if name not in PATIENCE}
+        if node.name == "fake_franka_node":
+            parameters["state_rate"] = 50.0
+        if node.name == RECORDER:
+            parameters["drain_s"] = 1.0
+        nodes.append(replace(node, parameters=parameters, required=False))
+    return replace(graph, nodes=tuple(nodes), ends_with=None)
+
+
+def helper_node(mode: str) -> NodeSpec:
+    """The helper as a process that the runner can start."""
+    return NodeSpec(
+        package="physgen_bringup",
+        executable=helper.NAME,
+        name=f"{helper.NAME}_{mode}",
+        module="physgen_bringup.chaos.nodes.helper",
+        parameters={"mode": mode},
+        required=False,
+    )
+
+
+class Rig:
+    """One running graph; `open_rig` makes it."""
+
+    def __init__(self, kind: str, runner: LocalRunner, probe: ChaosProbe, lines: list[str]) -> None:
+        self.kind = kind
+        self.runner = runner
+        self.probe = probe
+        self.lines = lines
+        self.folder = runner.graph.output_dir
+        self.names = [node.name for node in runner.graph.nodes]
+        self.world = self.names[0]
+        runner.graph = replace(
+            runner.graph, nodes=(*runner.graph.nodes, *(helper_node(mode) for mode in helper.PERIODS_S))
+        )
+
+    # --- processes --------------------------------------------------------------------------------------------
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """Send a signal to a node's process."""
+        os.kill(self.runner.pid(name), number)
+
+    def wait_dead(self, name: str, timeout_s: float = 10.0) -> None:
+        """Wait until a process has ended."""
+        self.probe.wait_for(lambda: not self.runner.alive(name), f"the end of {name}", timeout_s)
+
+    def restart(self, name: str) -> None:
+        """Start a node again."""
+        self.runner.start_node(name)
+
+    @contextmanager
+    def helping(self, mode: str) -> Iterator[str]:
+        """Run the helper; yields the name of its process."""
+        name = f"{helper.NAME}_{mode}"
+        self.runner.start_node(name)
+        try:
+            yield name
+        finally:
+            with suppress(ProcessLookupError):
+                self.kill(name)
+            self.wait_dead(name)
+
+    def dead(self) -> list[str]:
+        """Names of nodes that do not run."""
+        return [name for name in self.names if not self.runner.alive(name)]
+
+    # --- the state that a row begins in -------------------------------------------------------------------------
+
+    def prepare(self) -> None:
+        """Every node runs, the arm is ARMED and moves; raises RowFailedError otherwise."""
+        probe = self.probe
+        for name in self.dead():
+            self.restart(name)
+        probe.twist = probe.buttons = None
+        probe.gripper = 1.0
+        probe.writer.episode_id = self._running_episode()
+        probe.connect()
+        if self.kind == LEARNED:
+            return
+        self.make_moving()
+
+    def make_moving(self, timeout_s: float = 60.0) -> None:
+        """Arm and play until the arm moves, as often as a busy machine makes the controller hold meanwhile."""
+        probe = self.probe
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            probe.playing = True
+            self.make_armed(deadline_s - time.monotonic())
+            with suppress(RowFailedError):
+                probe.wait_for(self.moving, "motion", 3.0)
+                probe.spin(0.2)
+                if probe.state is SafetyState.ARMED:
+                    return
+            if time.monotonic() > deadline_s:
+                last = probe.acks[-1][1] if probe.acks else None
+                raise RowFailedError(f"the arm could not be brought to motion: {probe.said}; {last}")
+
+    def moving(self) -> bool:
+        """Armed, and the joints move."""
+        return self.probe.state is SafetyState.ARMED and self.probe.speed > MOVING
+
+    def make_armed(self, timeout_s: float = 30.0) -> None:
+        """Do what an operator does until the controller is armed."""
+        probe = self.probe
+        end_s = time.monotonic() + timeout_s
+        probe.wait_for(lambda: probe.said is not None, "the controller", timeout_s)
+        while True:
+            said = probe.said
+            assert said is not None
+            if said.state is SafetyState.FAULT:
+                probe.trigger("/physgen/clear_fault")
+            silent = not probe.samples or time.monotonic() - probe.samples[-1][0] > 1.0
+            if self.kind == FAKE and (said.faults & Fault.ROBOT_MODE or silent):
+                probe.trigger("/fake_franka/recover")  # after a reflex no state comes
+            answer = probe.arm()
+            if answer.success:
+                return
+            if time.monotonic() > end_s:
+                raise RowFailedError(f"the controller does not arm: {answer.message}")
+            probe.spin(0.2)
+
+    def _running_episode(self) -> str:
+        episode = self.probe.episode
+        return str(episode.episode_id) if episode is not None and episode.phase == 1 else ""
+
+    # --- what must never happen ---------------------------------------------------------------------------------
+
+    def mark(self) -> int:
+        """A place in what the nodes printed."""
+        return len(self.lines)
+
+    def check(self, mark: int, may_refuse: bool = False) -> None:
+        """Raise DefectError if a node died or printed a traceback since the mark."""
+        self.probe.spin(0.05)
+        if dead := self.dead():
+            last = self.runner.last_lines(dead[0])
+            raise DefectError(f"{dead[0]} is dead: {last[-1] if last else 'it printed nothing'}")
+        for index, line in enumerate(self.lines[mark:], mark):
+            reflex = "reflex: " in line and "reflex: cartesian_reflex" not in line
+            if "Traceback" in line or reflex or ("refused a trajectory" in line and not may_refuse):
+                raise DefectError(f"a node printed: {' '.join(self.lines[index : index + 2])[:300]}")
+
+
+@contextmanager
+def open_rig(kind: str, folder: Path) -> Iterator[Rig]:
+    """Start the graph, end it however the rows went."""
+    folder.mkdir(parents=True, exist_ok=True)
+    graph = chaos_graph(kind, folder)
+    # The probe is a participant as the nodes are: the same DDS profile, the same loopback.
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    for name, value in graph.environment.items():
+        os.environ.setdefault(name, value)
+    lines: list[str] = []
+    with PrivateDomain() as domain, ChaosProbe(domain, sim_time=kind != FAKE) as probe:
+        runner = LocalRunner(graph, domain_id=domain, console=lines.append)
+        try:
+            runner.start()
+            yield Rig(kind, runner, probe, lines)
+        finally:
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    process.send_signal(signal.SIGCONT)  # a stopped process cannot end
+            runner.stop()

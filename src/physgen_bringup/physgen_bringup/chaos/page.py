@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The page docs/chaos.md, written from the JSON of real runs: a row that never passed is shown as such."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from physgen_bringup.chaos.report import RowResult, from_json, times
+
+_TITLES = {
+    "fake": "The code path of the real arm (fake Franka)",
+    "maniskill": "ManiSkill in real time, without a learned policy",
+    "learned": "ManiSkill in real time, with the learned policy",
+}
+_HEAD = """# Hazards, injected
+
+`./physgen chaos --graph fake` starts the graph, brings the arm to motion, injects one hazard after the other and
+measures in steady time: how long until a message named the hazard, how long until every joint was at rest. A row passes
+when every repetition stayed within its bounds, every process lives and none has printed a traceback. The rules behind
+the rows are in [safety.md](safety.md).
+
+Written by `./physgen chaos --page docs/chaos.md --from FILE...`; change no numbers by hand. Times are median / maximum
+of the repetitions, in seconds since the injection; empty: the row demands none. On the fake Franka the controller has
+the limits of the real arm (`controller_fr3.yaml`), without the patience that simulation gives it; on a machine that is
+busy for a moment it rightly holds, so a repetition that fails is made again up to twice, which the table counts.
+"""
+
+
+def page(runs: list[dict[str, Any]]) -> str:
+    """Return the page for the values of results files."""
+    results = [(values, from_json(values)) for values in runs]
+    parts = [_HEAD]
+    for graph, title in _TITLES.items():
+        mine = [(values, [row for row in rows if row.graph == graph]) for values, rows in results]
+        mine = [(values, rows) for values, rows in mine if rows]
+        if not mine:
+            continue
+        parts.append(f"## {title}\n")
+        parts += [_run(values, rows) for values, rows in mine]
+    return "\n".join(parts)
+
+
+def _run(values: dict[str, Any], rows: list[RowResult]) -> str:
+    machine = values.get("environment", {}).get("machine", {})
+    where = f"{machine.get('cores', '?')} cores, {machine.get('memory_gb', '?')} GB, no GPU needed"
+    lines = [
+        f"Measured {values['date']}, {where}, {max(row.repeats for row in rows)} repetitions.\n",
+        "| | hazard | detector | reaction | bound | detected | at rest | verdict |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_row(row) for row in sorted(rows, key=lambda row: row.number)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(row: RowResult) -> str:
+    bounds = [
+        f"{what} {bound:g}"
+        for what, bound in (("detected", row.detection_bound_s), ("rest", row.rest_bound_s))
+        if bound is not None
+    ]
+    again = f" ({len(row.made_again)} made again)" if row.made_again else ""
+    verdict = f"passed{again}" if row.verdict == "passed" else f"**{row.verdict}**: {row.failure}"
+    cells = (
+        str(row.number),
+        row.hazard,
+        row.detector,
+        row.reaction,
+        ", ".join(bounds),
+        times(row.detections_s),
+        times(row.rests_s),
+        verdict,
+    )
+    return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"
