@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from physgen_control import kinematics
-from physgen_control.commanded_motion import CommandedMotion
+from physgen_control.commanded_motion import CommandedMotion, excess
 from physgen_control.controller_config import NS_PER_S, ControllerConfig
 from physgen_control.geometry import moved
 from physgen_control.joint_path import (
@@ -73,6 +73,7 @@ class TrajectoryPlanner:
         self._path_before: RawPath | None = None
         self._settled_ns = 0
         self._blind = False
+        self._other_start: Float64Array | None = None
 
     def set_shadow(self, shadow: bool) -> None:
         """In shadow nobody follows the commands: each motion from rest starts at the measured joints."""
@@ -107,18 +108,19 @@ class TrajectoryPlanner:
         duration = max(_SHORTEST_SETTLE, float(by_speed), float(by_acceleration), float(by_jerk))
         rest = np.zeros((1, 7))
         trajectory = JointTrajectory(np.array([duration]), measured[None], rest, rest, now_ns)
-        excess = self._motion.offer(trajectory, start, inside=measured)
-        if excess:
-            raise PlanRefusedError(AckResult.STEP, f"To settle on the measured joints takes {excess}.")
+        violation = self._motion.offer(trajectory, start, inside=measured)
+        if violation:
+            raise PlanRefusedError(AckResult.STEP, f"To settle on the measured joints takes {violation}.")
         self._follow(RawPath(now_ns, np.array([0.0]), measured[None]))
-        self._blind = True
+        self._blind = not known
+        self._other_start = measured if known else None
         self._settled_ns = now_ns + round(duration * NS_PER_S)
 
     def plan(self, motions: Float32Array, state: RobotState, now_ns: int) -> list[PlannedStep]:
         """Plan float32[n, 6] motions, each relative to the commanded pose before it; see MotionPlanner.plan."""
         path = self._current_path(state, now_ns)
         start = self.command(now_ns) if self._motion.known else (path.positions[-1], np.zeros(7), np.zeros(7))
-        excess = ""
+        violation = ""
         for scale in _SCALES:
             steps = self._resolve((motions * np.float32(scale)).astype(np.float32), path, now_ns)
             if scale < 1.0:
@@ -127,12 +129,12 @@ class TrajectoryPlanner:
             times = np.arange(1, len(steps) + 1, dtype=np.float64) * np.float64(period)
             longer = path.continued(now_ns, self._memory, times, np.stack([step.positions for step in steps]))
             trajectory = self._knots(longer)
-            excess = self._motion.offer(trajectory, start)
-            if not excess:
+            violation = self._motion.offer(trajectory, start)
+            if not violation:
                 self._follow(longer)
                 return steps
         raise PlanRefusedError(
-            AckResult.STEP, f"Even at {_SCALES[-1]:g} of its size the chunk needs {excess}."
+            AckResult.STEP, f"Even at {_SCALES[-1]:g} of its size the chunk needs {violation}."
         )
 
     def stop(self, state: RobotState | None, now_ns: int) -> None:
@@ -156,16 +158,28 @@ class TrajectoryPlanner:
         If none is within them, the running trajectory ends at rest by itself.
         """
         position, velocity, acceleration = start
+        if now_ns >= self._settled_ns:
+            self._other_start = None
         for duration in _BRAKES:
             if not self.active(now_ns + round(duration * NS_PER_S)):
                 return  # the running trajectory, which was checked, is at rest sooner
             end = position + velocity * duration / 2 + acceleration * duration**2 / 12
             rest = np.zeros((1, 7))
             trajectory = JointTrajectory(np.array([duration]), end[None], rest, rest, now_ns)
+            if self._breaks_from_elsewhere(trajectory, end):
+                continue
             if not self._motion.offer(trajectory, start, inside=end):
+                self._blind = self._other_start is not None
                 self._follow(RawPath(now_ns, np.array([0.0]), end[None]))
                 self._settled_ns = now_ns + round(duration * NS_PER_S)
                 return
+
+    def _breaks_from_elsewhere(self, trajectory: JointTrajectory, end: Float64Array) -> bool:
+        """An arm's controller that was activated anew began to settle where the arm was: a stop must suit it, too."""
+        if self._other_start is None:
+            return False
+        start = (self._other_start, np.zeros(7), np.zeros(7))
+        return bool(excess(trajectory, start, self.limits, inside=end))
 
     def active(self, now_ns: int) -> bool:
         """The command has not come to rest yet."""
@@ -176,7 +190,7 @@ class TrajectoryPlanner:
         if not self._motion.known:
             return 0.0
         lowest = highest = self.command(state.stamp_ns)[0]
-        if self._path is not None and self._settles_blindly(state.stamp_ns):
+        if self._path is not None and state.stamp_ns < self._settled_ns:
             # An arm's controller that was activated anew began at the end; one that held its command is on the way.
             end = self._path.positions[-1]
             lowest, highest = np.minimum(lowest, end), np.maximum(highest, end)

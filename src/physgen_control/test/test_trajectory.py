@@ -10,6 +10,7 @@ import pytest
 from controller_rig import PERIOD_NS, START_NS, Rig, make_actions, make_config, make_state
 
 from physgen_control import kinematics
+from physgen_control.commanded_motion import excess
 from physgen_control.controller_config import NS_PER_S, ArmInterface, ControllerConfig, Mode, RobotType
 from physgen_control.controller_core import PlanRefusedError
 from physgen_control.kinematics import HOME, forward
@@ -262,6 +263,25 @@ def test_arming_settles_on_the_measured_joints_first() -> None:
         planner.plan(forward_motion(0.002), state(pushed, now_ns), now_ns)
     settled_ns = now_ns + round(settling.times[-1] * NS_PER_S)
     planner.plan(forward_motion(0.002), state(pushed, settled_ns), settled_ns)
+
+
+def test_a_stop_while_settling_suits_an_arm_controller_that_was_activated_anew() -> None:
+    """Whether it begins at the command of before or at the measured joints is not known: both keep the limits."""
+    planner = TrajectoryPlanner(config())
+    planner.plan(forward_motion(0.002), state(), START_NS)
+    planner.take()
+    now_ns = START_NS + 2 * NS_PER_S
+    elsewhere = planner.command(now_ns)[0]
+    elsewhere[3] += 0.1
+    planner.restart(state(elsewhere, now_ns), now_ns)
+    assert planner.take() is not None
+    now_ns += 2 * PERIOD_NS
+    command = planner.command(now_ns)
+    planner.stop(state(elsewhere, now_ns), now_ns)
+    stop = planner.take()
+    assert stop is not None
+    for start in (command, (elsewhere, np.zeros(7), np.zeros(7))):
+        assert not excess(stop, start, planner.limits)
 
 
 def test_settling_after_the_arm_was_moved_far_assumes_nothing_of_its_controller() -> None:

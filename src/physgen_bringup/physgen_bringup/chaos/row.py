@@ -16,7 +16,7 @@ class RowFailedError(Exception):
 
 
 class DefectError(RowFailedError):
-    """A node died, printed a traceback, or sent the arm what its driver cannot follow: no load of a machine excuses it."""
+    """A node died, printed a traceback, or sent the arm what its driver cannot follow; no load excuses it."""
 
 
 class NotPossibleError(Exception):
