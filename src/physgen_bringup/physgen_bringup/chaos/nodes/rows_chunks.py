@@ -70,7 +70,12 @@ def put(name: str, value: Any) -> Sender:
 
 def aged(seconds: float, field: str = "observation_stamp_ns") -> Sender:
     """A chunk with one stamp moved by so many seconds."""
-    return lambda rig: rig.probe.send(**{field: rig.probe.now_ns + round(seconds * S_NS)})
+
+    def send(rig: Rig) -> int:
+        changes: dict[str, Any] = {field: rig.probe.now_ns + round(seconds * S_NS)}
+        return rig.probe.send(**changes)
+
+    return send
 
 
 def repeated_number(rig: Rig) -> int:
@@ -115,6 +120,7 @@ def off_step(rig: Rig) -> int:
 
 
 def _row(number: int, name: str, hazard: str, sender: Sender, *results: AckResult, **more: Any) -> Row:
+    fields: dict[str, Any] = {"detection_s": 0.3, "graphs": (FAKE, MANISKILL)} | more
     return Row(
         number=number,
         name=name,
@@ -123,7 +129,7 @@ def _row(number: int, name: str, hazard: str, sender: Sender, *results: AckResul
         reaction=f"ChunkAck {' or '.join(r.name for r in results)} with a sentence; nothing of it is played",
         inject=refused(sender, *results),
         rest_s=None,
-        **({"detection_s": 0.3, "graphs": (FAKE, MANISKILL)} | more),
+        **fields,
     )
 
 
