@@ -79,12 +79,17 @@ def aged(seconds: float, field: str = "observation_stamp_ns") -> Sender:
 
 
 def repeated_number(rig: Rig) -> int:
-    """A number that was accepted already."""
+    """A number that was accepted already, of a chunk that is not played any more."""
     probe = rig.probe
-    done = [ack.chunk_seq for _, ack in probe.acks if ack.session_id == probe.writer.session]
-    probe.writer.sent = done[-1] - 1
+
+    def accepted() -> list[int]:
+        mine = [ack for _, ack in probe.acks if ack.session_id == probe.writer.session]
+        return [ack.chunk_seq for ack in mine if ack.result is AckResult.ACCEPTED]
+
+    probe.wait_for(lambda: len(accepted()) > 3, "accepted chunks")
+    newest, probe.writer.sent = probe.writer.sent, accepted()[-3] - 1
     number = probe.send()
-    probe.acks = type(probe.acks)((a for a in probe.acks if a[1].chunk_seq != number), probe.acks.maxlen)
+    probe.writer.sent = newest
     return number
 
 
