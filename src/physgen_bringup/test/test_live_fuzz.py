@@ -28,8 +28,7 @@ from physgen_control.nodes import qos
 from physgen_control.types import AckResult, EpisodePhase, Fault, SafetyState
 from physgen_msgs.msg import EpisodeInfo
 
-# The fake arm moves in wall time: a machine too busy for that proves nothing about what comes after the messages.
-pytestmark = [pytest.mark.ros, pytest.mark.flaky(reruns=1)]
+pytestmark = pytest.mark.ros
 
 # Offered to every kind of reader: reliable, and kept for those who ask for that.
 EVERY_READER = QoSProfile(

@@ -9,8 +9,7 @@ from physgen_bringup.chaos.report import RowResult, from_json, times
 
 _TITLES = {
     "fake": "The code path of the real arm (fake Franka)",
-    "maniskill": "ManiSkill in real time, without a learned policy",
-    "learned": "ManiSkill in real time, with the learned policy",
+    "maniskill": "ManiSkill in real time",
 }
 _HEAD = """# Hazards, injected
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-FAKE, MANISKILL, LEARNED = "fake", "maniskill", "learned"
-GRAPHS = (FAKE, MANISKILL, LEARNED)
+FAKE, MANISKILL = "fake", "maniskill"
+GRAPHS = (FAKE, MANISKILL)
 
 
 class RowFailedError(Exception):
@@ -16,7 +16,7 @@ class RowFailedError(Exception):
 
 
 class DefectError(RowFailedError):
-    """A node died, printed a traceback, or sent the arm what its driver cannot follow; no load excuses it."""
+    """A node died, printed a traceback, or sent the arm what its driver cannot follow: no busy machine excuses it."""
 
 
 class NotPossibleError(Exception):

@@ -249,8 +249,8 @@ class ChaosProbe:
     # --- waiting and measuring --------------------------------------------------------------------------------
 
     @property
-    def said(self) -> Said | None:
-        """The newest status."""
+    def said(self) -> Any:
+        """The newest status (Said), or None before the first."""
         return self.statuses[-1] if self.statuses else None
 
     @property

@@ -15,18 +15,18 @@ import psutil
 
 from physgen_bringup.chaos.nodes import helper
 from physgen_bringup.chaos.nodes.probe import MOVING, ChaosProbe
-from physgen_bringup.chaos.row import FAKE, LEARNED, DefectError, RowFailedError
+from physgen_bringup.chaos.row import FAKE, MANISKILL, DefectError, RowFailedError
 from physgen_bringup.graph import build_graph
 from physgen_bringup.graph_spec import Graph, NodeSpec
 from physgen_bringup.launch_arguments import check_arguments, parse_arguments
 from physgen_bringup.runner import LocalRunner, PrivateDomain
 from physgen_control.types import Fault, SafetyState
+from physgen_msgs.srv import ResetEnv
 
 CONTROLLER, RECORDER = "controller_node", "recorder_node"
 WORDS = {
     FAKE: ["sim:=fake", "task:=FrankaPick-v0", "policy:=expert", "camera_profile:=96x64x5", "record:=true"],
-    "maniskill": ["sim:=maniskill", "task:=PushCube-v1", "policy:=expert", "pace:=realtime"],
-    LEARNED: ["sim:=maniskill", "task:=PushCube-v1", "policy:=physgen", "pace:=realtime", "episodes:=500"],
+    MANISKILL: ["sim:=maniskill", "task:=PushCube-v1", "policy:=expert", "pace:=realtime"],
 }
 # What the graph would add because a simulated arm may be late; a person arms the real one.
 PATIENCE = ("max_state_age", "max_observation_age", "deadman_timeout", "teleop_timeout")
@@ -35,15 +35,11 @@ PATIENCE = ("max_state_age", "max_observation_age", "deadman_timeout", "teleop_t
 def chaos_graph(kind: str, output_dir: Path) -> Graph:
     """The graph of a kind, without what would act beside the rows, with the limits of the real arm."""
     graph = build_graph(check_arguments(parse_arguments([*WORDS[kind], f"output_dir:={output_dir}"])))
-    ours = [
-        node
-        for node in graph.nodes
-        if kind == LEARNED or node.name not in ("expert_node", "episode_runner_node")
-    ]
+    acting = ("expert_node", "episode_runner_node")
     nodes = []
-    for node in ours:
+    for node in (node for node in graph.nodes if node.name not in acting):
         parameters = dict(node.parameters)
-        if node.name == CONTROLLER and kind != LEARNED:
+        if node.name == CONTROLLER:
             parameters["auto_arm"] = False
             if kind == FAKE:
                 parameters = {name: value for name, value in parameters.items() if name not in PATIENCE}
@@ -121,10 +117,12 @@ class Rig:
             self.restart(name)
         probe.twist = probe.buttons = None
         probe.gripper = 1.0
-        probe.writer.episode_id = self._running_episode()
         probe.connect()
-        if self.kind == LEARNED:
-            return
+        if self.kind == MANISKILL and not self._running_episode():
+            # A stepped world publishes nothing before its first reset.
+            probe.call(ResetEnv, "/physgen/reset_env", ResetEnv.Request(seed=1, max_steps=1_000_000), 120.0)
+            probe.wait_for(self._running_episode, "an episode", 60.0)
+        probe.writer.episode_id = self._running_episode()
         self.make_moving()
 
     def make_moving(self, timeout_s: float = 60.0) -> None:

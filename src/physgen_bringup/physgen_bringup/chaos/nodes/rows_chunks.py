@@ -70,16 +70,26 @@ def put(name: str, value: Any) -> Sender:
 
 def aged(seconds: float, field: str = "observation_stamp_ns") -> Sender:
     """A chunk with one stamp moved by so many seconds."""
-    return lambda rig: rig.probe.send(**{field: rig.probe.now_ns + round(seconds * S_NS)})
+
+    def send(rig: Rig) -> int:
+        changes: dict[str, Any] = {field: rig.probe.now_ns + round(seconds * S_NS)}
+        return rig.probe.send(**changes)
+
+    return send
 
 
 def repeated_number(rig: Rig) -> int:
-    """A number that was accepted already."""
+    """A number that was accepted already, of a chunk that is not played any more."""
     probe = rig.probe
-    done = [ack.chunk_seq for _, ack in probe.acks if ack.session_id == probe.writer.session]
-    probe.writer.sent = done[-1] - 1
+
+    def accepted() -> list[int]:
+        mine = [ack for _, ack in probe.acks if ack.session_id == probe.writer.session]
+        return [ack.chunk_seq for ack in mine if ack.result is AckResult.ACCEPTED]
+
+    probe.wait_for(lambda: len(accepted()) > 3, "accepted chunks")
+    newest, probe.writer.sent = probe.writer.sent, accepted()[-3] - 1
     number = probe.send()
-    probe.acks = type(probe.acks)((a for a in probe.acks if a[1].chunk_seq != number), probe.acks.maxlen)
+    probe.writer.sent = newest
     return number
 
 
@@ -115,6 +125,7 @@ def off_step(rig: Rig) -> int:
 
 
 def _row(number: int, name: str, hazard: str, sender: Sender, *results: AckResult, **more: Any) -> Row:
+    fields: dict[str, Any] = {"detection_s": 0.3, "graphs": (FAKE, MANISKILL)} | more
     return Row(
         number=number,
         name=name,
@@ -123,7 +134,7 @@ def _row(number: int, name: str, hazard: str, sender: Sender, *results: AckResul
         reaction=f"ChunkAck {' or '.join(r.name for r in results)} with a sentence; nothing of it is played",
         inject=refused(sender, *results),
         rest_s=None,
-        **({"detection_s": 0.3, "graphs": (FAKE, MANISKILL)} | more),
+        **fields,
     )
 
 

@@ -66,7 +66,7 @@ def _points(*rows: list[float]) -> JointTrajectory:
 
 
 def _row(number: int, name: str, hazard: str, inject: Any, **more: Any) -> Row:
-    fields = {
+    fields: dict[str, Any] = {
         "detector": "conversion of the message, guards of every callback",
         "reaction": "ignored; no node ends, the arm goes on, /physgen/hold works",
         "detection_s": 0.3,

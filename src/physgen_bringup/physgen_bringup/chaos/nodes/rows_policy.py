@@ -144,7 +144,14 @@ def flood(rig: Rig) -> Measured:
 
 
 def _row(
-    number: int, name: str, hazard: str, detector: str, reaction: str, times: tuple, inject: Any, **more: Any
+    number: int,
+    name: str,
+    hazard: str,
+    detector: str,
+    reaction: str,
+    times: tuple[Any, Any],
+    inject: Any,
+    **more: Any,
 ) -> Row:
     return Row(
         number=number,

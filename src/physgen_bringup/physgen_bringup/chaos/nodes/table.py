@@ -43,7 +43,7 @@ def run_row(rig: Rig, row: Row, graph: str, repeat: int) -> RowResult:
     measured: list[Measured] = []
     again: list[str] = []
     for _ in range(row.repeats or repeat):
-        failures = []
+        failures: list[str] = []
         while len(failures) < TRIES:
             try:
                 measured.append(_once(rig, row))
