@@ -68,7 +68,7 @@ def test_what_is_no_policy_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"pytorch_model\.bin, which only unpickling"):
         read_lerobot_description(folder)
     (folder / "config.json").write_text("{")
-    with pytest.raises(UserError, match=r"config\.json cannot be read"):
+    with pytest.raises(UserError, match=r"config\.json is not readable JSON"):
         read_lerobot_description(folder)
 
 
