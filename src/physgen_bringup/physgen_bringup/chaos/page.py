@@ -22,6 +22,7 @@ Written by `./physgen chaos --page docs/chaos.md --from FILE...`; change no numb
 of the repetitions, in seconds since the injection; empty: the row demands none. On the fake Franka the controller has
 the limits of the real arm (`controller_fr3.yaml`), without the patience that simulation gives it; on a machine that is
 busy for a moment it rightly holds, so a repetition that fails is made again up to twice, which the table counts.
+The newest run of a row is shown: one that failed before, on a machine too busy, was run again.
 """
 
 
