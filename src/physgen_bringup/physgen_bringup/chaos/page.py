@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from physgen_bringup.chaos.report import RowResult, from_json, times
+from physgen_bringup.chaos.report import RowResult, from_json, summary, times
 
 _TITLES = {
     "fake": "The code path of the real arm (fake Franka)",
@@ -22,31 +22,33 @@ Written by `./physgen chaos --page docs/chaos.md --from FILE...`; change no numb
 of the repetitions, in seconds since the injection; empty: the row demands none. On the fake Franka the controller has
 the limits of the real arm (`controller_fr3.yaml`), without the patience that simulation gives it; on a machine that is
 busy for a moment it rightly holds, so a repetition that fails is made again up to twice, which the table counts.
+The newest run of a row is shown: one that failed before, on a machine too busy, was run again.
 """
 
 
 def page(runs: list[dict[str, Any]]) -> str:
-    """Return the page for the values of results files."""
-    results = [(values, from_json(values)) for values in runs]
+    """Return the page for the values of results files; a row of a later file replaces that of an earlier one."""
+    newest: dict[tuple[str, int], RowResult] = {}
+    for values in runs:
+        newest |= {(row.graph, row.number): row for row in from_json(values)}
     parts = [_HEAD]
     for graph, title in _TITLES.items():
-        mine = [(values, [row for row in rows if row.graph == graph]) for values, rows in results]
-        mine = [(values, rows) for values, rows in mine if rows]
-        if not mine:
-            continue
-        parts.append(f"## {title}\n")
-        parts += [_run(values, rows) for values, rows in mine]
+        rows = [row for (where, _), row in sorted(newest.items()) if where == graph]
+        if rows:
+            parts.append(f"## {title}\n\n{_table(runs, rows)}")
     return "\n".join(parts)
 
 
-def _run(values: dict[str, Any], rows: list[RowResult]) -> str:
-    machine = values.get("environment", {}).get("machine", {})
-    where = f"{machine.get('cores', '?')} cores, {machine.get('memory_gb', '?')} GB, no GPU needed"
+def _table(runs: list[dict[str, Any]], rows: list[RowResult]) -> str:
+    machine = runs[-1].get("environment", {}).get("machine", {})
+    where = f"{machine.get('cores', '?')} cores, {machine.get('memory_gb', '?')} GB"
+    dates = sorted({str(values["date"]) for values in runs})
     lines = [
-        f"Measured {values['date']}, {where}, {max(row.repeats for row in rows)} repetitions.\n",
+        f"Measured {' and '.join(dates)}, {where}, up to {max(row.repeats for row in rows)} repetitions: "
+        f"{summary(rows)}.\n",
         "| | hazard | detector | reaction | bound | detected | at rest | verdict |",
         "|---|---|---|---|---|---|---|---|",
-        *(_row(row) for row in sorted(rows, key=lambda row: row.number)),
+        *(_row(row) for row in rows),
     ]
     return "\n".join(lines) + "\n"
 
