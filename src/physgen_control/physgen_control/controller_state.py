@@ -235,12 +235,14 @@ class ControllerState:
     def _end_jump(self) -> None:
         """States of the new time came, without a gap: go on as at the start of an episode."""
         self._clock_jumped = False
+        self._faults &= ~Fault.STATE_STALE
+        if not self._may_move():
+            return
         try:
             self._restart_planner()
         except PlanRefusedError as error:
             self._raise(Fault.TRACKING, f"{error} Arm again when the arm is free.")
             return
-        self._faults &= ~Fault.STATE_STALE
         self._expect_chunk()
         self._detail = f"{self.state.name}: the clock is steady again, waiting for a chunk."
 

@@ -36,8 +36,6 @@ from physgen_control.types import (
 )
 
 ROBOT = RobotType.FR3
-BRAKES_S = 1.5
-"""The longest time in which a motion without a path comes to rest."""
 GLITCHES = ("near", "far", "beyond", "huge", "nan", "zero stamp", "old", "tomorrow", "other pose")
 CHUNKS = (
     "small",
@@ -219,7 +217,7 @@ class ControllerWorld:
         getattr(self.core, what)()
         if what == "clear_fault":
             self.broken = False
-        self._take(reason="settle" if what == "arm" else "stop")
+        self._take(reason="arm" if what == "arm" else "stop")
         self._check()
 
     def mode(self, mode: Mode) -> None:
@@ -293,11 +291,16 @@ class ControllerWorld:
             trajectory = self.core.on_late_trajectory(0.2, self.now_ns)
         if trajectory is None:
             return
+        resting = self.audit.resting
         start_ns = trajectory.start_ns and trajectory.start_ns - self.driver_jumped_ns
         self.audit.arrive(trajectory, start_ns)
         self._chunk_end = trajectory.positions[-1]
         end_ns = self.true_ns + round((trajectory.times[-1] + 0.01) * S_NS)
-        if reason == "settle":
+        status = self.core.status  # a policy that is late may go on at any time
+        waits = status.state is SafetyState.HOLD and not (status.estop or status.faults & STOPPING)
+        may = reason == "arm" or status.state is SafetyState.ARMED or waits
+        assert may or not resting, f"an arm at rest is moved in {self.core.state.name}"
+        if reason in ("settle", "arm") or self.true_ns < self._settling_until_ns:
             self._settling_until_ns = end_ns
             self._rest_by_ns = max(self._rest_by_ns, end_ns)
 
@@ -336,12 +339,12 @@ class ControllerWorld:
         overdue_ns = round(config.max_state_age * S_NS) + 2 * PERIOD_NS
         if silent_ns > overdue_ns and self.true_ns - self._ticked_ns < PERIOD_NS:
             assert core.state is not SafetyState.ARMED, "nobody noticed that no state comes"
-        if core.state is not SafetyState.ARMED and not self._forbidden:
-            # A stop while the arm settles has no path: it is a quintic of its own.
-            settles = self.true_ns < self._settling_until_ns
-            longest_ns = round(BRAKES_S * S_NS) if settles else self.memory_ns
-            self._rest_by_ns = min(self._rest_by_ns, self.true_ns + longest_ns)
-        self._forbidden = core.state is not SafetyState.ARMED
+        forbidden = core.state is not SafetyState.ARMED
+        # Settling is slow and ends where the arm is; it is braked only where that is safe whatever the arm's controller
+        # began it from.
+        if forbidden and not self._forbidden and self.true_ns >= self._settling_until_ns:
+            self._rest_by_ns = min(self._rest_by_ns, self.true_ns + self.memory_ns)
+        self._forbidden = forbidden
         if self.true_ns > self._rest_by_ns + 2 * PERIOD_NS:
             assert self.audit.speed < 1e-9, f"still {self.audit.speed:.4f} rad/s without a reason"
 

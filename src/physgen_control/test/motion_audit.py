@@ -76,6 +76,11 @@ class MotionAudit:
         self.position = self.at(np.array([0.0]))[0][0]
 
     @property
+    def resting(self) -> bool:
+        """What was sent is over."""
+        return self._knots is None or self.now_ns >= self._base_ns + self._times[-1] * 1e9
+
+    @property
     def speed(self) -> float:
         """The fastest joint now [rad/s]."""
         return float(np.max(np.abs(self.at(np.array([0.0]))[1])))

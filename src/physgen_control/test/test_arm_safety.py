@@ -282,6 +282,21 @@ def test_after_a_jump_without_states_only_arming_goes_on() -> None:
     assert rig.core.arm()[0]
 
 
+def test_a_jump_of_the_clock_moves_no_arm_that_is_held_for_another_reason() -> None:
+    """When the clock was steady again the arm once settled, although a force had stopped it."""
+    rig = arm_rig()
+    rig.core.on_wrench(500.0, 0.0)
+    rig.jump(3)
+    away = HOME.copy()
+    away[3] += 0.05
+    for _ in range(10):
+        rig.now_ns += PERIOD_NS
+        rig.observe(positions=away, pose=forward(away))
+        rig.tick()
+    assert rig.core.status.faults & Fault.WRENCH
+    assert rig.core.take_trajectory() is None
+
+
 def test_a_clock_that_stands_still_does_not_end_the_supervision() -> None:
     """Liveness is judged by a clock that nobody can stop."""
     rig = arm_rig(require_deadman=True)
