@@ -60,13 +60,13 @@ class StopSignals:
 
     def __exit__(self, *_: object) -> None:
         """Put back what was there before."""
+        # The watcher first, which may still signal this thread. Closing the pipe would not wake it: a forked helper may
+        # hold it open.
+        os.write(self._write, _END)
+        self._watcher.join()
+        signal.set_wakeup_fd(self._old_descriptor)
         for number, handler in self._old_handlers.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(self._old_descriptor)
-        os.write(
-            self._write, _END
-        )  # closing would not wake the watcher: a forked helper may hold the pipe open
-        self._watcher.join()
         os.close(self._write)
         os.close(self._read)
 
@@ -90,8 +90,8 @@ class StopSignals:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        self._requested = True
-        if not self._deferred:
+        first, self._requested = not self._requested, True
+        if first and not self._deferred:
             raise KeyboardInterrupt
 
     def _watch(self) -> None:
@@ -99,6 +99,9 @@ class StopSignals:
         while True:
             numbers = os.read(self._read, 64)
             if any(number in numbers for number in STOP_SIGNALS if number in self._old_handlers):
+                if not self._future.done() and not self._deferred:
+                    # A thread of the middleware may have caught it: whatever the main thread waits for, it wakes.
+                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
                 self._finish()
             if _END in numbers:
                 return

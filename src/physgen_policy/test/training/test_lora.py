@@ -257,5 +257,5 @@ def test_bad_tuning_is_refused() -> None:
     good = {"name": "n", "model": "tiny", "dataset": "d", "output": "o"}
     with pytest.raises(TrainConfigError, match="adapts a trained model"):
         parse_config({**good, "policy": {"tuning": "lora"}}, "here")
-    with pytest.raises(TrainConfigError, match="full or lora"):
+    with pytest.raises(TrainConfigError, match="must be one of"):
         parse_config({**good, "policy": {"tuning": "some"}}, "here")
