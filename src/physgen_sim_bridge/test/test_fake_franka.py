@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from physgen_control import commanded_motion
 from physgen_control.controller_config import ArmInterface, ControllerConfig, Mode
 from physgen_control.errors import UserError
 from physgen_control.kinematics import HOME, forward
@@ -61,7 +64,7 @@ def test_any_accepted_chunk_keeps_every_joint_limit_at_1_khz(seed):
 
 
 def test_the_audit_finds_what_a_planner_without_checks_does(monkeypatch):
-    monkeypatch.setattr(TrajectoryPlanner, "_excess", lambda *_: "")
+    monkeypatch.setattr(commanded_motion, "excess", lambda *_: "")
     assert audit(60, 3, CONFIG).violations
 
 
@@ -70,12 +73,13 @@ def test_the_audit_finds_a_seam_that_is_not_continuous(monkeypatch):
     plan = TrajectoryPlanner.plan
 
     def forgetful(self, motions, state, now_ns):
-        before = (self._path, self._sent)
-        self._path = self._sent = None
+        before = (self._path, copy.copy(self._motion))
+        self._path = None
+        self._motion.forget()
         try:
             return plan(self, motions, state, now_ns)
         except PlanRefusedError:
-            self._path, self._sent = before
+            self._path, self._motion = before
             raise
 
     monkeypatch.setattr(TrajectoryPlanner, "plan", forgetful)
