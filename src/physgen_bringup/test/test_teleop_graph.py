@@ -148,7 +148,15 @@ def test_the_arm_repeats_what_a_leader_does_after_the_clutch_closed(tmp_path):
         # Somewhere else than the arm: only changes count.
         probe.leader = kinematics.HOME + np.array([0.3, 0.1, 0.0, 0.1, 0.0, 0.0, 0.0])
         probe.wait_for(lambda: probe.switch("/teleop/engage", True).success, "the clutch")
-        probe.wait_for(lambda: probe.intervention, "the human in command")
+        # What a human asks for while the arm settles after arming is refused.
+        probe.wait_for(
+            lambda: (
+                probe.intervention
+                and probe.applied[-1].source == TELEOP
+                and np.all(np.isfinite(probe.applied[-1].target_positions))
+            ),
+            "the human in command",
+        )
         arm, leader = probe.tool, kinematics.forward(probe.leader).position
         turned = probe.leader + np.array([0.0, 0.08, 0.0, 0.06, 0.0, 0.05, 0.0])
         way = kinematics.forward(turned).position - leader
