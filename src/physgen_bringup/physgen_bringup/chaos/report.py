@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from physgen_bringup.chaos.row import Measured, Row
@@ -18,8 +18,7 @@ Verdict = Literal["passed", "failed", "not possible here"]
 class RowResult:
     """All repetitions of one row on one graph.
 
-    failure: what went wrong, or why the row is not possible here. made_again: why repetitions failed and were made
-    again.
+    failure: what went wrong, or why the row is not possible here.
     """
 
     number: int
@@ -36,7 +35,6 @@ class RowResult:
     verdict: Verdict = "failed"
     failure: str = ""
     notes: list[str] = field(default_factory=list)
-    made_again: list[str] = field(default_factory=list)
 
 
 def judge(
@@ -46,7 +44,6 @@ def judge(
     failure: str = "",
     *,
     possible: bool = True,
-    again: Sequence[str] = (),
 ) -> RowResult:
     """Compare what was measured with the bounds of the row; a bound without a measurement is a failure."""
     sentences = [failure] if failure else beyond(row, measured)
@@ -68,7 +65,18 @@ def judge(
         verdict=verdict if possible else "not possible here",
         failure="; ".join(sentences),
         notes=sorted({one.note for one in measured if one.note}),
-        made_again=list(again),
+    )
+
+
+def pool(results: Sequence[RowResult]) -> RowResult:
+    """Put the runs of one row together; it passed if every run did."""
+    worst = max(results, key=lambda result: ("passed", "not possible here", "failed").index(result.verdict))
+    return replace(
+        worst,
+        detections_s=[value for result in results for value in result.detections_s],
+        rests_s=[value for result in results for value in result.rests_s],
+        repeats=sum(result.repeats for result in results),
+        notes=sorted({note for result in results for note in result.notes}),
     )
 
 
@@ -101,8 +109,6 @@ def line(result: RowResult) -> str:
         parts.append(f"detected {times(result.detections_s)} s")
     if result.rests_s:
         parts.append(f"at rest {times(result.rests_s)} s")
-    if result.made_again:
-        parts.append(f"({len(result.made_again)} made again)")
     if result.failure:
         parts.append(result.failure)
     return "  ".join(parts)

@@ -15,10 +15,6 @@ class RowFailedError(Exception):
     """What a row requires did not happen; the text says what was seen instead."""
 
 
-class DefectError(RowFailedError):
-    """A node died, printed a traceback, or sent the arm what its driver cannot follow: no busy machine excuses it."""
-
-
 class NotPossibleError(Exception):
     """The hazard cannot be made on this machine; the text says why. Such a row is never passed."""
 

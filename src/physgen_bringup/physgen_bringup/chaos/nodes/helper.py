@@ -15,7 +15,8 @@ from physgen_control.bags import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
-from physgen_msgs.msg import ActionChunk
+from physgen_control.types import EpisodePhase
+from physgen_msgs.msg import ActionChunk, EpisodeInfo
 from physgen_msgs.msg import AppliedAction as AppliedActionMsg
 
 NAME = "chaos_helper"
@@ -39,11 +40,15 @@ class Helper(GuardedNode):
         else:
             self._chunks = self.create_publisher(ActionChunk, topics.ACTION_CHUNK, qos.COMMAND)
             self.create_subscription(AppliedActionMsg, topics.APPLIED_ACTION, self._on_applied, qos.COMMAND)
+            self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
             act = self._send_chunk
         self.create_timer(PERIODS_S[mode], act, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _on_applied(self, message: Any) -> None:
         self._step = int(message.step) + 1
+
+    def _on_episode(self, message: Any) -> None:
+        self._writer.episode_id = message.episode_id if message.phase == EpisodePhase.RUNNING else ""
 
     def _send_chunk(self) -> None:
         sign = 1 if self._writer.sent % 2 else -1

@@ -159,7 +159,12 @@ class ChaosProbe:
         """Be the policy of the graph (again), with a new session."""
         if self._chunks is None:
             self._chunks = self.node.create_publisher(ActionChunk, topics.ACTION_CHUNK, qos.COMMAND)
-            self.writer = ChunkWriter()
+            self.renew_session()
+
+    def renew_session(self) -> None:
+        """Go on as a policy that was started again does."""
+        before, self.writer = self.writer, ChunkWriter()
+        self.writer.episode_id = before.episode_id
 
     def disconnect(self) -> None:
         """No policy any more, so that another process can be it."""

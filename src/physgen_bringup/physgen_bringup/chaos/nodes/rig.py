@@ -15,21 +15,30 @@ import psutil
 
 from physgen_bringup.chaos.nodes import helper
 from physgen_bringup.chaos.nodes.probe import MOVING, ChaosProbe
-from physgen_bringup.chaos.row import FAKE, MANISKILL, DefectError, RowFailedError
+from physgen_bringup.chaos.row import FAKE, MANISKILL, RowFailedError
 from physgen_bringup.graph import build_graph
 from physgen_bringup.graph_spec import Graph, NodeSpec
 from physgen_bringup.launch_arguments import check_arguments, parse_arguments
 from physgen_bringup.runner import LocalRunner, PrivateDomain
+from physgen_control.controller_config import ControllerConfig
 from physgen_control.types import Fault, SafetyState
 from physgen_msgs.srv import ResetEnv
 
 CONTROLLER, RECORDER = "controller_node", "recorder_node"
 WORDS = {
     FAKE: ["sim:=fake", "task:=FrankaPick-v0", "policy:=expert", "camera_profile:=96x64x5", "record:=true"],
-    MANISKILL: ["sim:=maniskill", "task:=PushCube-v1", "policy:=expert", "pace:=realtime"],
+    MANISKILL: [
+        "sim:=maniskill",
+        "task:=PushCube-v1",
+        "policy:=expert",
+        "pace:=realtime",
+        "execution:=pipelined",
+    ],
 }
 # What the graph would add because a simulated arm may be late; a person arms the real one.
 PATIENCE = ("max_state_age", "max_observation_age", "deadman_timeout", "teleop_timeout")
+
+OF_THE_REAL_ARM = ("max_observation_age", "max_state_age", "hold_grace", "policy_timeout", "max_horizon")
 
 
 def chaos_graph(kind: str, output_dir: Path) -> Graph:
@@ -43,6 +52,12 @@ def chaos_graph(kind: str, output_dir: Path) -> Graph:
             parameters["auto_arm"] = False
             if kind == FAKE:
                 parameters = {name: value for name, value in parameters.items() if name not in PATIENCE}
+            else:
+                parameters |= {name: getattr(ControllerConfig(), name) for name in OF_THE_REAL_ARM}
+        if node.name == "bridge_node":
+            parameters["render"] = (
+                False  # drawn by a CPU, pictures do not keep up with real time, and no row looks at them
+            )
         if node.name == "fake_franka_node":
             parameters["state_rate"] = 50.0
         if node.name == RECORDER:
@@ -51,14 +66,14 @@ def chaos_graph(kind: str, output_dir: Path) -> Graph:
     return replace(graph, nodes=tuple(nodes), ends_with=None)
 
 
-def helper_node(mode: str) -> NodeSpec:
+def helper_node(mode: str, *, sim_time: bool) -> NodeSpec:
     """The helper as a process that the runner can start."""
     return NodeSpec(
         package="physgen_bringup",
         executable=helper.NAME,
         name=f"{helper.NAME}_{mode}",
         module="physgen_bringup.chaos.nodes.helper",
-        parameters={"mode": mode},
+        parameters={"mode": mode, "use_sim_time": sim_time},
         required=False,
     )
 
@@ -74,9 +89,8 @@ class Rig:
         self.folder = runner.graph.output_dir
         self.names = [node.name for node in runner.graph.nodes]
         self.world = self.names[0]
-        runner.graph = replace(
-            runner.graph, nodes=(*runner.graph.nodes, *(helper_node(mode) for mode in helper.PERIODS_S))
-        )
+        helpers = (helper_node(mode, sim_time=kind != FAKE) for mode in helper.PERIODS_S)
+        runner.graph = replace(runner.graph, nodes=(*runner.graph.nodes, *helpers))
 
     # --- processes --------------------------------------------------------------------------------------------
 
@@ -120,7 +134,10 @@ class Rig:
         probe.connect()
         if self.kind == MANISKILL and not self._running_episode():
             # A stepped world publishes nothing before its first reset.
-            probe.call(ResetEnv, "/physgen/reset_env", ResetEnv.Request(seed=1, max_steps=1_000_000), 120.0)
+            request = ResetEnv.Request(seed=1, init_state=-1, max_steps=1_000_000)
+            answer = probe.call(ResetEnv, "/physgen/reset_env", request, 120.0)
+            if not answer.success:
+                raise RowFailedError(f"the world did not begin an episode: {answer.message}")
             probe.wait_for(self._running_episode, "an episode", 60.0)
         probe.writer.episode_id = self._running_episode()
         self.make_moving()
@@ -176,15 +193,15 @@ class Rig:
         return len(self.lines)
 
     def check(self, mark: int, may_refuse: bool = False) -> None:
-        """Raise DefectError if a node died or printed a traceback since the mark."""
+        """Raise RowFailedError if a node died or printed a traceback since the mark."""
         self.probe.spin(0.05)
         if dead := self.dead():
             last = self.runner.last_lines(dead[0])
-            raise DefectError(f"{dead[0]} is dead: {last[-1] if last else 'it printed nothing'}")
+            raise RowFailedError(f"{dead[0]} is dead: {last[-1] if last else 'it printed nothing'}")
         for index, line in enumerate(self.lines[mark:], mark):
             reflex = "reflex: " in line and "reflex: cartesian_reflex" not in line
             if "Traceback" in line or reflex or ("refused a trajectory" in line and not may_refuse):
-                raise DefectError(f"a node printed: {' '.join(self.lines[index : index + 2])[:300]}")
+                raise RowFailedError(f"a node printed: {' '.join(self.lines[index : index + 2])[:300]}")
 
 
 @contextmanager

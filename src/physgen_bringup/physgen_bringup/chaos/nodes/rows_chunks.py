@@ -97,7 +97,7 @@ def old_session(rig: Rig) -> int:
     """The session that a restarted policy replaced goes on."""
     probe = rig.probe
     before = probe.writer.session
-    probe.writer = type(probe.writer)()
+    probe.renew_session()
     t0 = time.monotonic()
     number = probe.send()
     probe.answered(t0, number, (AckResult.ACCEPTED,))
@@ -150,10 +150,10 @@ ROWS = (
     _row(15, "chunk_700_actions", "700 actions", filled(0.0, (700, 7)), R.BAD_SHAPE),
     _row(16, "chunk_30000_actions", "30000 actions", filled(0.0, (30000, 7)), R.BAD_SHAPE, detection_s=0.6),
     _row(17, "chunk_9_lookahead", "nine chunks in a prediction", filled(0.0, (9, 8, 7)), R.BAD_SHAPE),
-    _row(18, "chunk_gross", "a step of one metre", filled(1.0, at=(0, 0)), R.STEP, R.WORKSPACE),
-    _row(19, "chunk_gross_turn", "a turn of three radians in a step", filled(3.0, at=(0, 5)), R.STEP),
-    _row(20, "chunk_gross_gripper", "a gripper number of 50", filled(50.0, at=(0, 6)), R.STEP),
-    _row(21, "chunk_too_often_clipped", "every action somewhat too large", filled(0.018), R.STEP),
+    _row(18, "chunk_gross", "a step of one metre", filled(1.0, at=(7, 0)), R.STEP, R.WORKSPACE),
+    _row(19, "chunk_gross_turn", "a turn of three radians in a step", filled(3.0, at=(7, 5)), R.STEP),
+    _row(20, "chunk_gross_gripper", "a gripper number of 50", filled(50.0, at=(7, 6)), R.STEP),
+    _row(21, "chunk_too_often_clipped", "every action somewhat too large", filled(0.018), R.STEP, graphs=(FAKE,)),
     _row(22, "chunk_wrong_frame", "actions in the camera's frame", changed(frame_id="camera_fixed"), R.BAD_SHAPE),
     _row(23, "chunk_unknown_space", "action_space 77", put("action_space", 77), R.BAD_SHAPE),
     _row(24, "chunk_joint_velocity", "joint velocities instead of deltas",

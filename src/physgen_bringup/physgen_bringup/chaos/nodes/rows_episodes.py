@@ -20,7 +20,9 @@ def episode(rig: Rig, steps: int) -> Iterator[str]:
     probe = rig.probe
     probe.playing = False
     probe.rest(time.monotonic())
-    answer = probe.call(ResetEnv, "/physgen/reset_env", ResetEnv.Request(seed=1, max_steps=steps))
+    answer = probe.call(
+        ResetEnv, "/physgen/reset_env", ResetEnv.Request(seed=1, init_state=-1, max_steps=steps)
+    )
     must(answer.success, f"no episode: {answer.message}")
     identity = str(answer.episode_id)
     probe.wait_for(lambda: running(rig) == identity, "the episode", 20.0)

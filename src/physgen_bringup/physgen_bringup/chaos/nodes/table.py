@@ -18,7 +18,7 @@ from physgen_bringup.chaos.nodes import (
 )
 from physgen_bringup.chaos.nodes.rig import Rig, open_rig
 from physgen_bringup.chaos.report import RowResult, beyond, judge
-from physgen_bringup.chaos.row import DefectError, Measured, NotPossibleError, Row, RowFailedError
+from physgen_bringup.chaos.row import Measured, NotPossibleError, Row, RowFailedError
 
 ROWS: tuple[Row, ...] = (
     *rows_policy.ROWS,
@@ -32,32 +32,17 @@ ROWS: tuple[Row, ...] = (
 )
 
 
-TRIES = 3
-"""The fake arm moves in wall time: on a machine that is busy for a moment the controller rightly holds, and nothing was
-shown. Such a repetition is made again; a defect fails every time. How often that was needed is in the results.
-"""
-
-
 def run_row(rig: Rig, row: Row, graph: str, repeat: int) -> RowResult:
-    """Inject a hazard so many times; a repetition that fails TRIES times ends the row."""
+    """Inject a hazard so many times; the first repetition that fails ends the row."""
     measured: list[Measured] = []
-    again: list[str] = []
     for _ in range(row.repeats or repeat):
-        failures: list[str] = []
-        while len(failures) < TRIES:
-            try:
-                measured.append(_once(rig, row))
-                break
-            except NotPossibleError as error:
-                return judge(row, graph, measured, str(error), possible=False)
-            except DefectError as error:
-                return judge(row, graph, measured, str(error), again=again + failures)
-            except RowFailedError as error:
-                failures.append(str(error))
-        again += failures
-        if len(failures) == TRIES:
-            return judge(row, graph, measured, failures[-1], again=again)
-    return judge(row, graph, measured, again=again)
+        try:
+            measured.append(_once(rig, row))
+        except NotPossibleError as error:
+            return judge(row, graph, measured, str(error), possible=False)
+        except RowFailedError as error:
+            return judge(row, graph, measured, str(error))
+    return judge(row, graph, measured)
 
 
 def _once(rig: Rig, row: Row) -> Measured:
