@@ -26,7 +26,7 @@ from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from physgen_bringup.graph import build_graph
-from physgen_bringup.graph_spec import Graph, IncludeSpec, NodeSpec, parameter_files
+from physgen_bringup.graph_spec import Graph, IncludeSpec, NodeSpec, enclave, parameter_files
 from physgen_bringup.launch_arguments import ARGUMENTS, arguments_from, check_arguments
 
 
@@ -113,6 +113,7 @@ def _node(spec: NodeSpec, graph: Graph, folder: Path) -> list[LaunchDescriptionE
         parameters=[str(path) for path in parameter_files(spec, folder / f"{spec.name}.yaml")],
         remappings=list(spec.remappings),
         arguments=list(spec.arguments),
+        ros_arguments=["--enclave", enclave(spec.name)] if spec.module else [],
         output="screen",
     )
     if not (spec.required or spec.name == graph.ends_with):

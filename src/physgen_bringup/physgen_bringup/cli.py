@@ -57,6 +57,11 @@ COMMANDS = (
         "inject hazards into a running graph and measure the reaction",
     ),
     Command(
+        "sros2-policy",
+        "physgen_bringup.commands.sros2_policy",
+        "write what every node of a graph may do on a secured network",
+    ),
+    Command(
         "model-info", "physgen_policy.commands.model_info", "count the parameters of a preset or checkpoint"
     ),
     Command(

@@ -71,6 +71,11 @@ class Graph:
         return replace(self, nodes=tuple(changed if node.name == name else node for node in self.nodes))
 
 
+def enclave(node_name: str) -> str:
+    """The SROS2 enclave of a node of this project: a mere name where security is off (ROS_SECURITY_ENABLE)."""
+    return f"/physgen/{node_name}"
+
+
 def parameter_files(node: NodeSpec, own: Path) -> list[Path]:
     """Write the node's own parameters to `own` and return all its parameter files in loading order."""
     if not (node.parameters or node.default_files or node.override_files):

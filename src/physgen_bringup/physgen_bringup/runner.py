@@ -26,7 +26,7 @@ from types import FrameType
 from typing import IO
 
 from physgen_bringup import guard
-from physgen_bringup.graph_spec import Graph, NodeSpec, parameter_files
+from physgen_bringup.graph_spec import Graph, NodeSpec, enclave, parameter_files
 from physgen_control.errors import UserError
 from physgen_control.teleop.terminal import has_terminal
 from physgen_control.user_folder import user_folder
@@ -266,8 +266,8 @@ def node_command(spec: NodeSpec, folder: Path) -> list[str]:
         str(spec.module),
         *spec.arguments,
         "--ros-args",
-        "-r",
-        f"__node:={spec.name}",
+        *("--enclave", enclave(spec.name)),
+        *("-r", f"__node:={spec.name}"),
     ]
     for source, target in spec.remappings:
         command += ["-r", f"{source}:={target}"]

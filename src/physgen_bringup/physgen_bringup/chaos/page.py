@@ -10,6 +10,7 @@ from physgen_bringup.chaos.report import RowResult, from_json, pool, summary, ti
 _TITLES = {
     "fake": "The code path of the real arm (fake Franka)",
     "maniskill": "ManiSkill in real time",
+    "learned": "A learned policy on ManiSkill, with cameras",
 }
 _HEAD = """# Hazards, injected
 

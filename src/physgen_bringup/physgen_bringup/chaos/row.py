@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-FAKE, MANISKILL = "fake", "maniskill"
-GRAPHS = (FAKE, MANISKILL)
+FAKE, MANISKILL, LEARNED = "fake", "maniskill", "learned"
+GRAPHS = (FAKE, MANISKILL, LEARNED)
 
 
 class RowFailedError(Exception):

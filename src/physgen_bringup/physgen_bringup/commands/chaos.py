@@ -26,8 +26,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--graph", choices=GRAPHS, default=FAKE,
-        help="fake: the code path of the real arm; maniskill: a simulator in real time "
-        "[%(default)s]",
+        help="fake: the code path of the real arm; maniskill: a simulator in real time; learned: with the shipped "
+        "policy and its cameras [%(default)s]",
     )  # fmt: skip
     parser.add_argument(
         "--row",

@@ -15,11 +15,12 @@ import psutil
 
 from physgen_bringup.chaos.nodes import helper
 from physgen_bringup.chaos.nodes.probe import MOVING, ChaosProbe
-from physgen_bringup.chaos.row import FAKE, MANISKILL, RowFailedError
+from physgen_bringup.chaos.row import FAKE, LEARNED, MANISKILL, RowFailedError
 from physgen_bringup.graph import build_graph
 from physgen_bringup.graph_spec import Graph, NodeSpec
 from physgen_bringup.launch_arguments import check_arguments, parse_arguments
 from physgen_bringup.runner import LocalRunner, PrivateDomain
+from physgen_control.bags import topics
 from physgen_control.controller_config import ControllerConfig
 from physgen_control.types import Fault, SafetyState
 from physgen_msgs.srv import ResetEnv
@@ -52,7 +53,7 @@ def chaos_graph(kind: str, output_dir: Path) -> Graph:
             parameters["auto_arm"] = False
             if kind == FAKE:
                 parameters = {name: value for name, value in parameters.items() if name not in PATIENCE}
-            else:
+            elif kind == MANISKILL:
                 parameters |= {name: getattr(ControllerConfig(), name) for name in OF_THE_REAL_ARM}
         if node.name == "bridge_node":
             parameters["render"] = (
@@ -131,16 +132,33 @@ class Rig:
             self.restart(name)
         probe.twist = probe.buttons = None
         probe.gripper = 1.0
+        if self.kind == LEARNED:
+            self._prepare_policy()
+            return
         probe.connect()
         if self.kind == MANISKILL and not self._running_episode():
-            # A stepped world publishes nothing before its first reset.
-            request = ResetEnv.Request(seed=1, init_state=-1, max_steps=1_000_000)
-            answer = probe.call(ResetEnv, "/physgen/reset_env", request, 120.0)
-            if not answer.success:
-                raise RowFailedError(f"the world did not begin an episode: {answer.message}")
-            probe.wait_for(self._running_episode, "an episode", 60.0)
+            self._begin_episode()
         probe.writer.episode_id = self._running_episode()
         self.make_moving()
+
+    def _begin_episode(self) -> None:
+        """Ask the world for one that no step limit ends; a stepped world publishes nothing before its first."""
+        before = self._running_episode()
+        request = ResetEnv.Request(seed=1, init_state=-1, max_steps=1_000_000)
+        answer = self.probe.call(ResetEnv, "/physgen/reset_env", request, 120.0)
+        if not answer.success:
+            raise RowFailedError(f"the world did not begin an episode: {answer.message}")
+        self.probe.wait_for(lambda: self._running_episode() not in ("", before), "an episode", 60.0)
+
+    def _prepare_policy(self) -> None:
+        """The policy of the graph moves the arm in a new episode."""
+        self.probe.disconnect()
+        self.probe.wait_for(
+            lambda: self.probe.node.count_publishers(topics.ACTION_CHUNK) == 1, "a policy", 90.0
+        )
+        self._begin_episode()
+        self.make_armed()
+        self.probe.wait_for(self.moving, "motion by the policy", 60.0)
 
     def make_moving(self, timeout_s: float = 60.0) -> None:
         """Arm and play until the arm moves, as often as a busy machine makes the controller hold meanwhile."""

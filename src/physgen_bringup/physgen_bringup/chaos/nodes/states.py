@@ -45,5 +45,6 @@ def send_state(
         joint_prefix="fr3",
         frame_id="base",
     )
-    probe.pose_out.publish(messages[1])
-    probe.joints_out.publish(messages[0])
+    for _ in range(2):  # a message of the driver that comes between the two takes a pair apart
+        probe.pose_out.publish(messages[1])
+        probe.joints_out.publish(messages[0])

@@ -10,6 +10,7 @@ from physgen_bringup.chaos.nodes import (
     rows_chunks,
     rows_episodes,
     rows_human,
+    rows_learned,
     rows_messages,
     rows_operator,
     rows_policy,
@@ -29,6 +30,7 @@ ROWS: tuple[Row, ...] = (
     *rows_episodes.ROWS,
     *rows_messages.ROWS,
     *rows_resources.ROWS,
+    *rows_learned.ROWS,
 )
 
 

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`physgen sros2-policy`: write what every node of a graph may do, for `ros2 security generate_artifacts`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line; standard library only, so that --help works before set-up."""
+    parser = argparse.ArgumentParser(
+        prog="physgen sros2-policy",
+        description="Write the SROS2 policy of a graph: every node in an enclave of its own, which may do what it does "
+        "and nothing else. SECURITY.md says how keys are made of it.",
+    )
+    parser.add_argument("words", nargs="*", metavar="name:=value", help="launch arguments of the graph")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="file to write [the terminal]")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the graph, write its policy."""
+    options = build_parser().parse_args(arguments)
+    from physgen_bringup.graph import build_graph
+    from physgen_bringup.launch_arguments import parse_arguments
+    from physgen_bringup.results import write_atomically
+    from physgen_bringup.sros2_policy import policy_xml
+    from physgen_control.errors import UserError
+
+    text = policy_xml(build_graph(parse_arguments(options.words)))
+    if options.output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        write_atomically(options.output, text)
+    except OSError as error:
+        raise UserError(f"{options.output} cannot be written: {error.strerror}") from error
+    print(f"wrote {options.output}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
