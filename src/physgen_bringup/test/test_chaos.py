@@ -128,6 +128,7 @@ def test_the_table_has_unique_rows_with_bounds():
         "pose_without_rotation",
         "twist_without_deadman",
         "recorder_killed",
+        "picture_of_tomorrow",
     }
 
 

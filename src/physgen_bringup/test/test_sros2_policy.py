@@ -2,6 +2,7 @@
 """The generated access control: allows what the nodes of a running graph do, and nothing that they do not."""
 
 import os
+import time
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -17,7 +18,12 @@ EVERY_NODE_HAS = {"/rosout", "/parameter_events", "/clock"}
 INSIDE = {"fake_joint_trajectory_controller": "fake_franka_node"}
 """Nodes that live in the process of another one and use its enclave."""
 
-NEEDS_PACKAGES = {
+ABSENT = {
+    "recorder_node": {
+        "/tf_static",
+        "/physgen/predicted/image_raw",
+        *(f"/camera/{camera}/color/image_raw/compressed" for camera in ("fixed", "wrist")),
+    },
     "controller_node": {"/franka_robot_state_broadcaster/robot_state", *TABLE["controller_node"].calls},
     "fake_franka_node": {
         "/franka_robot_state_broadcaster/robot_state",
@@ -27,17 +33,25 @@ NEEDS_PACKAGES = {
     },
     "motion_monitor_node": {"/controller_manager/switch_controller"},
 }
-"""Endpoints whose types (franka_msgs, control_msgs, controller_manager_msgs) a pip installation does not have."""
+"""Endpoints whose types (franka_msgs, control_msgs, tf2_msgs) a pip installation lacks, or that a parameter adds."""
 
 GRAPHS = {
-    "fake arm": "sim:=fake task:=FrankaPick-v0 policy:=expert record:=true",
-    "fake world": "sim:=fake policy:=expert record:=true",
+    "fake arm": "sim:=fake task:=FrankaPick-v0 policy:=expert record:=true episodes:=500",
+    "fake world": "sim:=fake policy:=expert",
     "learned policy": "sim:=maniskill task:=PushCube-v1 policy:=physgen",
     "joy": "sim:=fake policy:=none teleop:=joy",
     "spacemouse": "sim:=fake policy:=none teleop:=spacemouse",
     "gello": "sim:=fake task:=FrankaPick-v0 policy:=none teleop:=gello",
-    "script": "sim:=fake policy:=none teleop:=script",
+    "script": "sim:=fake policy:=none teleop:=script episodes:=500",
 }
+ALONE = {
+    "learned policy": "policy_node",
+    "joy": "joy_teleop_node",
+    "spacemouse": "spacemouse_teleop_node",
+    "gello": "gello_teleop_node",
+    "script": "script_teleop_node",
+}
+"""Of these graphs only one node is started, beside the fake world."""
 
 
 def graph_of(words, folder):
@@ -110,61 +124,69 @@ def live_endpoints(node, owner, names):
 @pytest.mark.ros
 def test_nodes_do_what_the_table_says_and_nothing_else(tmp_path):
     """Each process' endpoints are in its row; over all graphs, each row is used."""
-    rclpy = pytest.importorskip("rclpy")
     used = {}
-    for label, words in GRAPHS.items():
-        graph = graph_of(words, tmp_path / label.replace(" ", "_"))
-        nodes = tuple(
-            replace(node, required=False)
-            for node in graph.nodes
-            if node.name != "episode_runner_node" or label == "fake arm"
-        )
-        with PrivateDomain() as domain:
-            context = rclpy.Context()
-            rclpy.init(context=context, domain_id=domain)
-            watcher = rclpy.create_node("watcher", context=context)
-            runner = LocalRunner(
-                replace(graph, nodes=nodes, ends_with=None), domain_id=domain, console=lambda _: None
-            )
-            try:
-                runner.start()
-                for owner in (node.name for node in nodes):
-                    inside = [owner, *(name for name, of in INSIDE.items() if of == owner)]
-                    _compare(watcher, owner, inside, used)
-            finally:
-                runner.stop()
-                watcher.destroy_node()
-                context.try_shutdown()
+    arm = graph_of(GRAPHS["fake arm"], tmp_path / "arm")
+    world = graph_of(GRAPHS["fake world"], tmp_path / "world")
+    alone = [graph_of(GRAPHS[label], tmp_path / label).node(name) for label, name in ALONE.items()]
+    for graph, nodes in (
+        (arm, arm.nodes),
+        (world, [node for node in world.nodes if node.name != "episode_runner_node"] + alone),
+    ):
+        nodes = tuple(replace(node, required=False) for node in nodes)
+        _watch(replace(graph, nodes=nodes, ends_with=None), used)
     for owner, what in used.items():
         row = _row(TABLE[owner])
-        unused = (
-            {entry for names in row.values() for entry in names} - what - NEEDS_PACKAGES.get(owner, set())
-        )
+        unused = {entry for names in row.values() for entry in names} - what - ABSENT.get(owner, set())
         assert not unused, f"{owner}: the table allows what no graph uses: {sorted(unused)}"
+
+
+def _watch(graph, used):
+    """Compare every process of a running graph with its row, and collect what they use."""
+    rclpy = pytest.importorskip("rclpy")
+    with PrivateDomain() as domain:
+        context = rclpy.Context()
+        rclpy.init(context=context, domain_id=domain)
+        watcher = rclpy.create_node("watcher", context=context)
+        runner = LocalRunner(graph, domain_id=domain, console=lambda _: None)
+        try:
+            runner.start()
+            for owner, live in _settled(watcher, [node.name for node in graph.nodes]).items():
+                row = _row(TABLE[owner])
+                for what, names in live.items():
+                    assert names <= row[what], (
+                        f"{owner} {what} what the table lacks: {sorted(names - row[what])}"
+                    )
+                    used.setdefault(owner, set()).update(names)
+        finally:
+            runner.stop()
+            watcher.destroy_node()
+            context.try_shutdown()
 
 
 def _row(endpoints: Endpoints):
     return {what: set(getattr(endpoints, what)) for what in ("publishes", "subscribes", "serves", "calls")}
 
 
-def _compare(watcher, owner, inside, used):
-    """Wait until the endpoints of a process stop growing, then compare them with the table."""
-    import time
-
-    row, before, same = _row(TABLE[owner]), None, 0
-    deadline = time.monotonic() + 90.0
+def _settled(watcher, owners):
+    """{process: endpoints}, once all are there and have stopped to grow for two seconds."""
+    before, same = None, 0
+    deadline = time.monotonic() + 120.0
     while same < 8:
         time.sleep(0.25)
-        try:
-            live = live_endpoints(watcher, owner, [n for n in inside if n in watcher.get_node_names()])
-        except Exception:  # the node was listed a moment ago and is not any more
-            live = None
-        same = same + 1 if live and live == before and any(live.values()) else 0
+        names = set(watcher.get_node_names())
+        live = {}
+        for owner in owners:
+            inside = [owner, *(name for name, of in INSIDE.items() if of == owner)]
+            try:
+                live[owner] = live_endpoints(watcher, owner, [name for name in inside if name in names])
+            except Exception:  # it was listed a moment ago and is not any more
+                live[owner] = {"nothing": frozenset()}
+        there = all(any(found.values()) for found in live.values())
+        same = same + 1 if there and live == before else 0
         before = live
-        assert time.monotonic() < deadline, f"{owner} does not settle: {live}"
-    for what, names in live.items():
-        assert names <= row[what], f"{owner} {what} what the table lacks: {sorted(names - row[what])}"
-        used.setdefault(owner, set()).update(names)
+        missing = [owner for owner, found in live.items() if not any(found.values())]
+        assert time.monotonic() < deadline, f"the graph does not settle; nothing is seen of {missing}"
+    return before
 
 
 def test_the_command_writes_a_file(tmp_path, capsys):

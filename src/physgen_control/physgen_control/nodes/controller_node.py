@@ -170,7 +170,7 @@ class ControllerNode(GuardedNode):
             self._refuse_message(message, error)
             raise
         # A second voice is noticed by its first chunk, not by the next look at 10 Hz.
-        if (voices := self.count_publishers(topics.ACTION_CHUNK)) > 1:
+        if (voices := self._heartbeat.living_publishers(topics.ACTION_CHUNK)) > 1:
             self.core.on_publisher_count(voices)
         ack = self.core.on_chunk(chunk, max(self._now_ns(), 0))
         self._send_trajectory()  # at once: its first knot is due soon
@@ -263,7 +263,7 @@ class ControllerNode(GuardedNode):
 
     @guarded
     def _watch(self) -> None:
-        policies = self.count_publishers(topics.ACTION_CHUNK)
+        policies = self._heartbeat.living_publishers(topics.ACTION_CHUNK)
         if not policies:
             self._heartbeat.forget(Role.POLICY)  # it left, and that is reported by itself
         self.core.on_publisher_count(policies)

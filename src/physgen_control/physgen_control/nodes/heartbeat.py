@@ -1,23 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Heartbeats between policy, controller and world: four beats a second, and who misses them for a second is silent.
 
-DDS forgets a killed process after its lease of two seconds, and a process that hangs never. A beat comes from the same
-executor thread as everything else that a node says, so that it stops when the node does.
+DDS lists a killed process for its lease of twenty seconds. A shorter lease is no cure: a process that stood still for
+longer is forgotten, and is not always found again when it goes on. A beat comes from the same executor thread as
+everything else that a node says, so that it stops when the node does. It carries the participant of its process, by
+which a publisher that only DDS still lists is told from one that lives.
 """
 
 from __future__ import annotations
 
 import time
+import uuid
 from enum import StrEnum
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import String
 
 TOPIC = "/physgen/heartbeat"
 PERIOD_S = 0.25
 TIMEOUT_S = 1.0
+_MOST_PARTICIPANTS = 64
 _BEATS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=10,
@@ -38,8 +43,11 @@ class Heartbeat:
     """Beats for a node and listens to the others; used from the node's executor thread."""
 
     def __init__(self, node: Node, role: Role) -> None:
+        self._node = node
         self._role = role
+        self._participant = _participant_of(node)
         self._heard_s: dict[str, float] = {}
+        self._beats_s: dict[str, float] = {}
         self._publisher = node.create_publisher(String, TOPIC, _BEATS)
         node.create_subscription(String, TOPIC, self._on_beat, _BEATS)
         # Steady, because a silent node shows although simulated time stands still.
@@ -57,9 +65,47 @@ class Heartbeat:
         """The role left in order: it is not missed."""
         self._heard_s.pop(role, None)
 
+    @property
+    def participants(self) -> frozenset[str]:
+        """The participants that beat, this one included."""
+        now_s = time.monotonic()
+        return frozenset(one for one, heard_s in self._beats_s.items() if now_s - heard_s <= TIMEOUT_S)
+
+    def living_publishers(self, topic: str) -> int:
+        """How many publishers of a topic live: those of processes that beat once and do so no more are not counted.
+
+        One is left over where DDS lists any: that it is silent is reported as silence, not as absence.
+        """
+        listed = [_participant(entry) for entry in self._node.get_publishers_info_by_topic(topic)]
+        dead = self._beats_s.keys() - self.participants
+        living = [one for one in listed if one not in dead]
+        return max(len(living), min(len(listed), 1))
+
     def _beat(self) -> None:
-        self._publisher.publish(String(data=self._role.value))
+        self._publisher.publish(String(data=f"{self._role.value} {self._participant}"))
 
     def _on_beat(self, message: String) -> None:
-        if message.data != self._role:
-            self._heard_s[message.data] = time.monotonic()
+        role, _, participant = message.data.partition(" ")
+        now_s = time.monotonic()
+        if role != self._role:
+            self._heard_s[role] = now_s
+        if participant:
+            self._beats_s[participant] = now_s
+            if len(self._beats_s) > _MOST_PARTICIPANTS:
+                del self._beats_s[min(self._beats_s, key=self._beats_s.__getitem__)]
+
+
+def _participant_of(node: Node) -> str:
+    """The participant of this process, read off a publisher whose name nobody else has."""
+    topic = f"{TOPIC}/participant_{uuid.uuid4().hex}"
+    publisher = node.create_publisher(String, topic, _BEATS)
+    try:
+        listed = node.get_publishers_info_by_topic(topic)
+        return _participant(listed[0]) if listed else ""
+    finally:
+        node.destroy_publisher(publisher)
+
+
+def _participant(endpoint: TopicEndpointInfo) -> str:
+    """The first twelve bytes of an endpoint's id: the participant in DDS, nothing of meaning elsewhere."""
+    return bytes(endpoint.endpoint_gid[:12]).hex()

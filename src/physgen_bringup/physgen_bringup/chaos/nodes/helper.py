@@ -14,6 +14,7 @@ from physgen_bringup.chaos.nodes.chunks import ChunkWriter, sideways
 from physgen_control.bags import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.guarded_node import GuardedNode
+from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.types import EpisodePhase
 from physgen_msgs.msg import ActionChunk, EpisodeInfo
@@ -38,6 +39,7 @@ class Helper(GuardedNode):
             self._huge = _huge_image()
             act = self._send_image
         else:
+            self._heartbeat = Heartbeat(self, Role.POLICY)
             self._chunks = self.create_publisher(ActionChunk, topics.ACTION_CHUNK, qos.COMMAND)
             self.create_subscription(AppliedActionMsg, topics.APPLIED_ACTION, self._on_applied, qos.COMMAND)
             self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from physgen_bringup import guard
 from physgen_bringup.chaos.nodes import rows_messages, rows_policy
 from physgen_bringup.chaos.nodes.rig import open_rig
 from physgen_bringup.chaos.row import FAKE, Measured, RowFailedError, must
@@ -59,7 +60,12 @@ def ended_by(number: signal.Signals) -> Callable[[Path], Measured]:
         shutil.rmtree(folder, ignore_errors=True)  # the log of another run would look like this one's
         words = ["sim:=fake", "task:=FrankaPick-v0", "policy:=expert", "episodes:=50", "record:=true"]
         command = [sys.executable, "-m", "physgen_bringup.cli", "launch", *words, "camera_profile:=96x64x5"]
-        launch = subprocess.Popen([*command, f"output_dir:={folder}"], stdout=subprocess.DEVNULL)
+        me = os.getpid()
+        launch = subprocess.Popen(
+            [*command, f"output_dir:={folder}"],
+            stdout=subprocess.DEVNULL,
+            preexec_fn=lambda: guard.die_with(me, signal.SIGTERM),
+        )
         end_s = time.monotonic() + 90.0
         log = folder / "logs" / "episode_runner_node.log"
         while not (log.exists() and "seed 0" in log.read_text()):
@@ -105,6 +111,7 @@ JOBS: dict[str, Callable[[Path], Measured]] = {
 
 def main() -> int:
     """Run the job that is named first, in the folder that is named second."""
+    guard.die_with(os.getppid(), signal.SIGTERM)  # no graph outlives the run that asked for it
     small_shared_memory()
     failure, measured = "", Measured()
     try:

@@ -27,14 +27,9 @@ from physgen_msgs.srv import ResetEnv
 
 CONTROLLER, RECORDER = "controller_node", "recorder_node"
 WORDS = {
-    FAKE: ["sim:=fake", "task:=FrankaPick-v0", "policy:=expert", "camera_profile:=96x64x5", "record:=true"],
-    MANISKILL: [
-        "sim:=maniskill",
-        "task:=PushCube-v1",
-        "policy:=expert",
-        "pace:=realtime",
-        "execution:=pipelined",
-    ],
+    FAKE: "sim:=fake task:=FrankaPick-v0 policy:=expert camera_profile:=96x64x5 record:=true",
+    MANISKILL: "sim:=maniskill task:=PushCube-v1 policy:=expert pace:=realtime execution:=pipelined",
+    LEARNED: "sim:=maniskill task:=PushCube-v1 policy:=physgen pace:=realtime",
 }
 # What the graph would add because a simulated arm may be late; a person arms the real one.
 PATIENCE = ("max_state_age", "max_observation_age", "deadman_timeout", "teleop_timeout")
@@ -44,7 +39,7 @@ OF_THE_REAL_ARM = ("max_observation_age", "max_state_age", "hold_grace", "policy
 
 def chaos_graph(kind: str, output_dir: Path) -> Graph:
     """The graph of a kind, without what would act beside the rows, with the limits of the real arm."""
-    graph = build_graph(check_arguments(parse_arguments([*WORDS[kind], f"output_dir:={output_dir}"])))
+    graph = build_graph(check_arguments(parse_arguments([*WORDS[kind].split(), f"output_dir:={output_dir}"])))
     acting = ("expert_node", "episode_runner_node")
     nodes = []
     for node in (node for node in graph.nodes if node.name not in acting):
@@ -145,7 +140,10 @@ class Rig:
         """Ask the world for one that no step limit ends; a stepped world publishes nothing before its first."""
         before = self._running_episode()
         request = ResetEnv.Request(seed=1, init_state=-1, max_steps=1_000_000)
-        answer = self.probe.call(ResetEnv, "/physgen/reset_env", request, 120.0)
+        try:
+            answer = self.probe.call(ResetEnv, "/physgen/reset_env", request, 40.0)
+        except RowFailedError:  # it went to a world that was killed and is still listed
+            answer = self.probe.call(ResetEnv, "/physgen/reset_env", request, 60.0)
         if not answer.success:
             raise RowFailedError(f"the world did not begin an episode: {answer.message}")
         self.probe.wait_for(lambda: self._running_episode() not in ("", before), "an episode", 60.0)

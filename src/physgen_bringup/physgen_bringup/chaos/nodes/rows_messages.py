@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Pose
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from physgen_bringup.chaos.nodes.rig import Rig
-from physgen_bringup.chaos.nodes.rows_states import goes_on
+from physgen_bringup.chaos.nodes.rows_states import goes_on, stays_held
 from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, Row
 from physgen_control.bags import topics
 from physgen_control.nodes import qos
@@ -43,6 +44,26 @@ def sent(topic: str, profile: Any, message: Any) -> Callable[[Rig], Measured]:
     return inject
 
 
+def stopped_by_the_monitor(message: Any) -> Callable[[Rig], Measured]:
+    """The injection of a trajectory that the controller did not send: whoever watches motion stops the arm."""
+
+    def inject(rig: Rig) -> Measured:
+        probe = rig.probe
+        publisher = probe.node.create_publisher(type(message), topics.JOINT_TRAJECTORY, qos.COMMAND)
+        try:
+            probe.spin(0.3)  # until every listener knows of it
+            t0 = time.monotonic()
+            publisher.publish(message)
+            detected = probe.detect(t0, lambda said: said.state is SafetyState.HOLD, "HOLD by the monitor")
+            rest = probe.rest(t0)
+        finally:
+            probe.node.destroy_publisher(publisher)
+        stays_held(rig)
+        return Measured(detected, rest)
+
+    return inject
+
+
 def hold_works(rig: Rig) -> Measured:
     """The operator's hold still works."""
     t0 = time.monotonic()
@@ -62,7 +83,9 @@ def huge_image(rig: Rig) -> Measured:
 
 def _points(*rows: list[float]) -> JointTrajectory:
     names = [f"fr3_joint{index}" for index in range(1, 8)]
-    return JointTrajectory(joint_names=names, points=[JointTrajectoryPoint(positions=row) for row in rows])
+    at = Duration(nanosec=100_000_000)
+    points = [JointTrajectoryPoint(positions=row, time_from_start=at) for row in rows]
+    return JointTrajectory(joint_names=names, points=points)
 
 
 def _row(number: int, name: str, hazard: str, inject: Any, **more: Any) -> Row:
@@ -76,6 +99,12 @@ def _row(number: int, name: str, hazard: str, inject: Any, **more: Any) -> Row:
     return Row(number=number, name=name, hazard=hazard, inject=inject, **(fields | more))
 
 
+_MONITORED: dict[str, Any] = {
+    "detector": "motion monitor",
+    "reaction": "a stop, and HOLD until armed again",
+    "graphs": (FAKE,),
+    "may_refuse": True,
+}
 _FLOATS = array.array("f", [0.0] * 7)
 ROWS = (
     _row(85, "episode_phase_77", "an episode in phase 77",
@@ -96,9 +125,11 @@ ROWS = (
          sent(topics.SIM_STATE, qos.SENSOR_WRITER, SimState(names=["a"], poses=[Pose()]))),
     _row(94, "image_empty", "an empty picture", sent(topics.image_topic("fixed"), qos.SENSOR_WRITER, Image())),
     _row(95, "trajectory_ragged", "a trajectory of points of unequal length from somebody else",
-         sent(topics.JOINT_TRAJECTORY, qos.COMMAND, _points([0.0] * 7, [0.0] * 3)), graphs=(FAKE,), may_refuse=True),
+         stopped_by_the_monitor(_points([0.0] * 7, [0.0] * 3)), **_MONITORED),
     _row(96, "trajectory_nan", "a trajectory of NaN from somebody else",
-         sent(topics.JOINT_TRAJECTORY, qos.COMMAND, _points([float("nan")] * 7)), graphs=(FAKE,), may_refuse=True),
+         stopped_by_the_monitor(_points([float("nan")] * 7)), **_MONITORED),
     _row(97, "image_of_100_mb", "pictures of 100 MB on a camera's topic", huge_image,
          detection_s=0.6, rest_s=1.0, detector="/physgen/hold"),
+    _row(105, "trajectory_far", "a trajectory to a place far away in a tenth of a second from somebody else",
+         stopped_by_the_monitor(_points([0.5, -0.3, 0.2, -1.5, 0.1, 1.2, 0.4])), **_MONITORED),
 )  # fmt: skip

@@ -172,7 +172,7 @@ ROWS = (
     _row(2, "policy_silent_and_back", "the policy pauses for a second", "no action left at a control period",
          "HOLD, POLICY_LATE, and on with the next chunk", (0.7, None), silent_then_back),
     _row(3, "policy_killed", "the policy's process is killed and started again",
-         "no action left; its publisher is forgotten after the lease", "HOLD, POLICY_LATE; the restart is obeyed",
+         "no action left; its heart beats no more", "HOLD, POLICY_LATE; the restart is obeyed",
          (0.9, 1.2), killed_and_restarted),
     _row(4, "second_publisher", "a second publisher of chunks appears", "publisher count at 10 Hz",
          "HOLD, MULTIPLE_PUBLISHERS", (0.5, 1.0), second_publisher),

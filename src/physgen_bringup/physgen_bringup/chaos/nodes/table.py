@@ -21,7 +21,7 @@ from physgen_bringup.chaos.nodes.rig import Rig, open_rig
 from physgen_bringup.chaos.report import RowResult, beyond, judge
 from physgen_bringup.chaos.row import Measured, NotPossibleError, Row, RowFailedError
 
-ROWS: tuple[Row, ...] = (
+_ROWS = (
     *rows_policy.ROWS,
     *rows_chunks.ROWS,
     *rows_states.ROWS,
@@ -32,6 +32,7 @@ ROWS: tuple[Row, ...] = (
     *rows_resources.ROWS,
     *rows_learned.ROWS,
 )
+ROWS: tuple[Row, ...] = tuple(sorted(_ROWS, key=lambda row: row.number))
 
 
 def run_row(rig: Rig, row: Row, graph: str, repeat: int) -> RowResult:

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which publishers live: told by the beats of their processes, not by what DDS still lists."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+pytest.importorskip("rclpy")
+pytest.importorskip("physgen_msgs")
+
+import rclpy
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+
+from physgen_control.bags import topics
+from physgen_control.nodes import qos
+from physgen_control.nodes.heartbeat import Heartbeat, Role
+from physgen_msgs.msg import ActionChunk
+
+pytestmark = pytest.mark.ros
+
+DOMAIN = 79
+POLICY = f"""
+import rclpy
+from physgen_control.bags import topics
+from physgen_control.nodes import qos
+from physgen_control.nodes.heartbeat import Heartbeat, Role
+from physgen_msgs.msg import ActionChunk
+rclpy.init(domain_id={DOMAIN})
+node = rclpy.create_node("policy_node")
+chunks = node.create_publisher(ActionChunk, topics.ACTION_CHUNK, qos.COMMAND)
+beats = Heartbeat(node, Role.POLICY)
+rclpy.spin(node)
+"""
+
+
+class Listener:
+    """A controller's view of the chunk topic."""
+
+    def __init__(self):
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=DOMAIN)
+        self.node = rclpy.create_node("listener", context=self.context)
+        self.heartbeat = Heartbeat(self.node, Role.CONTROLLER)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+
+    def living(self):
+        return self.heartbeat.living_publishers(topics.ACTION_CHUNK)
+
+    def wait(self, condition, what, timeout_s=20.0):
+        end_s = time.monotonic() + timeout_s
+        while not condition():
+            assert time.monotonic() < end_s, f"not within {timeout_s:g} s: {what}"
+            self.executor.spin_once(timeout_sec=0.02)
+
+
+@pytest.fixture
+def policies():
+    running = [subprocess.Popen([sys.executable, "-c", POLICY]) for _ in range(2)]
+    yield running
+    for process in running:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def listener(policies):
+    """A listener that hears both policies."""
+    listening = Listener()
+    listening.wait(lambda: len(listening.heartbeat.participants) == 3, "beats of two policies and its own")
+    yield listening
+    listening.node.destroy_node()
+    listening.context.try_shutdown()
+
+
+def test_a_killed_process_counts_no_more_although_it_is_still_listed(listener, policies):
+    listener.wait(lambda: listener.living() == 2, "two policies")
+    policies[0].kill()
+    listener.wait(lambda: listener.living() == 1, "one living policy", 5.0)
+    assert listener.node.count_publishers(topics.ACTION_CHUNK) == 2
+
+
+def test_a_process_that_stood_still_counts_again_when_it_goes_on(listener, policies):
+    listener.wait(lambda: listener.living() == 2, "two policies")
+    policies[0].send_signal(signal.SIGSTOP)
+    listener.wait(lambda: listener.living() == 1, "one living policy", 5.0)
+    stopped_s = time.monotonic()
+    listener.wait(lambda: time.monotonic() > stopped_s + 3.0, "three seconds")
+    policies[0].send_signal(signal.SIGCONT)
+    listener.wait(lambda: listener.living() == 2, "two policies again", 5.0)
+
+
+def test_a_publisher_that_never_beat_counts_and_a_single_silent_one_does_too(listener, policies):
+    foreign = listener.node.create_publisher(ActionChunk, topics.ACTION_CHUNK, qos.COMMAND)
+    listener.wait(lambda: listener.living() == 3, "two policies and a stranger")
+    for process in policies:
+        process.kill()
+    listener.wait(lambda: listener.living() == 1, "the stranger", 5.0)
+    listener.node.destroy_publisher(foreign)
+    listener.wait(lambda: listener.node.count_publishers(topics.ACTION_CHUNK) == 2, "two dead ones", 5.0)
+    assert listener.living() == 1  # silent, which is said otherwise; not absent
