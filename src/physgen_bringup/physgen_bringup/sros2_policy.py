@@ -9,7 +9,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
-from physgen_bringup.endpoints import EPISODE_CALLS, OPERATOR, Endpoints, endpoints_of
+from physgen_bringup.endpoints import EPISODE_CALLS, HEARTBEAT, OPERATOR, Endpoints, endpoints_of
 from physgen_bringup.graph_spec import Graph, enclave
 
 DRIVERS = "/"
@@ -51,7 +51,9 @@ def policy_xml(graph: Graph) -> str:
 
 def _node_profile(enclaves: ET.Element, name: str, endpoints: Endpoints) -> None:
     profile = _profile(enclaves, enclave(name), name)
-    _rules(profile, "topic", "publish", (*endpoints.publishes, "/rosout", "/parameter_events"))
+    # A heart learns its participant from a topic whose name nobody else has.
+    beats = (f"{HEARTBEAT}/*",) if HEARTBEAT in endpoints.publishes else ()
+    _rules(profile, "topic", "publish", (*endpoints.publishes, *beats, "/rosout", "/parameter_events"))
     _rules(profile, "topic", "subscribe", (*endpoints.subscribes, "/clock", "/parameter_events"))
     own = (f"/{name}/{service}" for service in _PARAMETER_SERVICES)
     _rules(profile, "service", "reply", (*endpoints.serves, *own))
