@@ -22,6 +22,8 @@ from geometry_msgs.msg import PoseStamped
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
+from std_srvs.srv import SetBool
+from trajectory_msgs.msg import JointTrajectory
 
 from physgen_control.bags import topics
 from physgen_control.messages.read import applied_action_from_msg
@@ -210,13 +212,14 @@ def test_a_policy_whose_heartbeat_stops_is_noticed_and_a_stopped_controller_says
     process = start(policy_timeout=30.0)
     begin(graph)
     beats = graph.node.create_publisher(String, heartbeat.TOPIC, qos.SENSOR_WRITER)
+    beat = String(data=f"{heartbeat.Role.POLICY} {heartbeat.participant_of(graph.node)}")
     next_beat = 0.0
 
     def late() -> bool:
         # The first beats may come before the reader knows the writer; in between it is silent for long enough.
         nonlocal next_beat
         if time.monotonic() > next_beat:
-            beats.publish(String(data=heartbeat.Role.POLICY))
+            beats.publish(beat)
             next_beat = time.monotonic() + 3 * heartbeat.TIMEOUT_S
         return bool(graph.faults & Fault.POLICY_LATE)
 
@@ -227,6 +230,25 @@ def test_a_policy_whose_heartbeat_stops_is_noticed_and_a_stopped_controller_says
     process.send_signal(signal.SIGINT)
     graph.wait(lambda: graph.state == SafetyState.DISARMED, "the last status")
     assert graph.statuses[-1].detail == "The controller was stopped."
+
+
+def test_an_arm_for_which_only_watchers_listen_does_not_arm(
+    graph: Graph, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """The motion monitor and the recorder read trajectories too; neither moves an arm."""
+    watcher = rclpy.create_node("motion_monitor_node", context=graph.context)
+    watcher.create_subscription(JointTrajectory, topics.JOINT_TRAJECTORY, lambda _: None, qos.COMMAND)
+    start(arm_interface="joint_trajectory", robot_type="fr3", auto_arm=False)
+    client = graph.node.create_client(SetBool, "/physgen/set_armed")
+    graph.wait(client.service_is_ready, "the service")
+
+    def refused() -> bool:
+        future = client.call_async(SetBool.Request(data=True))
+        graph.wait(future.done, "an answer")
+        return "Nobody listens to joint trajectories" in future.result().message
+
+    graph.wait(refused, "a refusal that says that nobody listens")
+    watcher.destroy_node()
 
 
 def test_bad_chunks_and_a_second_publisher_do_not_move_the_arm(

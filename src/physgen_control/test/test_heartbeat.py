@@ -94,12 +94,9 @@ def test_a_process_that_stood_still_counts_again_when_it_goes_on(listener, polic
     listener.wait(lambda: listener.living() == 2, "two policies again", 5.0)
 
 
-def test_a_publisher_that_never_beat_counts_and_a_single_silent_one_does_too(listener, policies):
-    foreign = listener.node.create_publisher(ActionChunk, topics.ACTION_CHUNK, qos.COMMAND)
+def test_a_publisher_that_never_beat_counts(listener, policies):
+    listener.node.create_publisher(ActionChunk, topics.ACTION_CHUNK, qos.COMMAND)
     listener.wait(lambda: listener.living() == 3, "two policies and a stranger")
     for process in policies:
         process.kill()
     listener.wait(lambda: listener.living() == 1, "the stranger", 5.0)
-    listener.node.destroy_publisher(foreign)
-    listener.wait(lambda: listener.node.count_publishers(topics.ACTION_CHUNK) == 2, "two dead ones", 5.0)
-    assert listener.living() == 1  # silent, which is said otherwise; not absent

@@ -21,6 +21,7 @@ from physgen_control.controller_config import ControllerConfig, GripperInterface
 from physgen_control.controller_core import ControllerCore
 from physgen_control.gripper import MAX_TRIES, GripperAdapter, GripperGoal
 from physgen_control.nodes.guarded_node import GuardedNode
+from physgen_control.nodes.heartbeat import Heartbeat
 from physgen_control.robot_mode import mode_obstacle
 
 GRIPPER = "/franka_gripper"
@@ -34,12 +35,17 @@ _NEWEST = QoSProfile(
     durability=DurabilityPolicy.VOLATILE,
 )
 
+WATCHERS = ("motion_monitor_node", "recorder_node")
+"""Nodes that listen to joint trajectories and move nothing."""
+
 
 class ArmDriver:
     """Talks to one arm's driver; every method is called from the node's executor thread."""
 
-    def __init__(self, node: GuardedNode, core: ControllerCore, config: ControllerConfig) -> None:
-        self._node, self._core, self._config = node, core, config
+    def __init__(
+        self, node: GuardedNode, heartbeat: Heartbeat, core: ControllerCore, config: ControllerConfig
+    ) -> None:
+        self._node, self._heartbeat, self._core, self._config = node, heartbeat, core, config
         self._gripper = _make_gripper(node, core, config)
         self._mode = _make_mode_reader(node)
         self._recovery = _make_recovery(node, core)
@@ -61,18 +67,23 @@ class ArmDriver:
 
     def watch(self) -> None:
         """Look at the robot's mode, at who is there, and at goals that never end; call it at about 10 Hz."""
-        drivers = self._node.count_publishers(topics.CURRENT_POSE)
+        drivers = self._heartbeat.living_publishers(topics.CURRENT_POSE)
         self._seen_driver = self._seen_driver or drivers > 0
         obstacle = self._mode.obstacle() if self._mode is not None else ""
         if self._seen_driver and not drivers:
             obstacle = "Nobody publishes the robot's pose any more: its driver died or was stopped."
-        elif not obstacle and not self._node.count_subscribers(topics.JOINT_TRAJECTORY):
+        elif not obstacle and not self._listeners():
             obstacle = "Nobody listens to joint trajectories: physgen_arm_controller is not active."
         self._core.on_robot_mode(obstacle)
         if self._gripper is not None:
             self._gripper.watch()
         if self._recovery is not None:
             self._recovery.watch()
+
+    def _listeners(self) -> int:
+        """How many would move an arm by a trajectory: nodes that only watch do not count."""
+        listed = self._node.get_subscriptions_info_by_topic(topics.JOINT_TRAJECTORY)
+        return sum(entry.node_name not in WATCHERS for entry in listed)
 
 
 class GripperClient:

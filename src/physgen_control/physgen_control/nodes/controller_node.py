@@ -111,7 +111,8 @@ class ControllerNode(GuardedNode):
         self.create_service(SetBool, "/physgen/set_armed", self._set_armed)
         self.create_service(Trigger, "/physgen/clear_fault", self._clear_fault)
         self.create_service(Trigger, "/physgen/hold", self._hold)
-        self._driver = ArmDriver(self, self.core, self.config) if joints else None
+        self._heartbeat = Heartbeat(self, Role.CONTROLLER)
+        self._driver = ArmDriver(self, self._heartbeat, self.core, self.config) if joints else None
         if self._driver is not None:
             self.create_service(Trigger, "/physgen/recover", self._recover)
             self.create_subscription(WrenchStamped, topics.EXTERNAL_WRENCH, self._on_wrench, qos.STATE_READER)
@@ -120,7 +121,6 @@ class ControllerNode(GuardedNode):
         self.create_timer(STATUS_PERIOD_S, self._repeat_status, clock=self._steady)
         if not self._lockstep:
             self.create_timer(self.config.control_period, self._tick, clock=self._steady)
-        self._heartbeat = Heartbeat(self, Role.CONTROLLER)
         self._gripper = 0.0
         self._buttons: tuple[int, ...] = ()
         self.publish_changes()
@@ -264,10 +264,12 @@ class ControllerNode(GuardedNode):
     @guarded
     def _watch(self) -> None:
         policies = self._heartbeat.living_publishers(topics.ACTION_CHUNK)
-        if not policies:
+        if not self.count_publishers(topics.ACTION_CHUNK):
             self._heartbeat.forget(Role.POLICY)  # it left, and that is reported by itself
         self.core.on_publisher_count(policies)
-        self.core.on_silence(self._heartbeat.silent_for(Role.POLICY), self._heartbeat.silent_for(Role.WORLD))
+        # A policy that lives and does not beat is somebody else's.
+        silence = 0.0 if policies else self._heartbeat.silent_for(Role.POLICY)
+        self.core.on_silence(silence, self._heartbeat.silent_for(Role.WORLD))
         self.core.on_wall(self._steady_ns())
         if self._driver is not None:
             self._driver.watch()

@@ -45,7 +45,7 @@ class Heartbeat:
     def __init__(self, node: Node, role: Role) -> None:
         self._node = node
         self._role = role
-        self._participant = _participant_of(node)
+        self._participant = participant_of(node)
         self._heard_s: dict[str, float] = {}
         self._beats_s: dict[str, float] = {}
         self._publisher = node.create_publisher(String, TOPIC, _BEATS)
@@ -72,14 +72,10 @@ class Heartbeat:
         return frozenset(one for one, heard_s in self._beats_s.items() if now_s - heard_s <= TIMEOUT_S)
 
     def living_publishers(self, topic: str) -> int:
-        """How many publishers of a topic live: those of processes that beat once and do so no more are not counted.
-
-        One is left over where DDS lists any: that it is silent is reported as silence, not as absence.
-        """
+        """How many publishers of a topic live: those of processes that beat once and do so no more are not counted."""
         listed = [_participant(entry) for entry in self._node.get_publishers_info_by_topic(topic)]
         dead = self._beats_s.keys() - self.participants
-        living = [one for one in listed if one not in dead]
-        return max(len(living), min(len(listed), 1))
+        return sum(one not in dead for one in listed)
 
     def _beat(self) -> None:
         self._publisher.publish(String(data=f"{self._role.value} {self._participant}"))
@@ -95,7 +91,7 @@ class Heartbeat:
                 del self._beats_s[min(self._beats_s, key=self._beats_s.__getitem__)]
 
 
-def _participant_of(node: Node) -> str:
+def participant_of(node: Node) -> str:
     """The participant of this process, read off a publisher whose name nobody else has."""
     topic = f"{TOPIC}/participant_{uuid.uuid4().hex}"
     publisher = node.create_publisher(String, topic, _BEATS)
