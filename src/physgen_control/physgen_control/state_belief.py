@@ -61,8 +61,11 @@ class StateBelief:
         if self._believed is None or self._follows(self._believed, state):
             self._believed, self._candidate, self._agreeing = state, None, 0
             return ""
-        confirmed = self._candidate is not None and self._follows(self._candidate, state)
-        self._agreeing = self._agreeing + 1 if confirmed else 1
+        before = self._candidate
+        if before is None or not self._follows(before, state):
+            self._agreeing = 1
+        elif state.stamp_ns > before.stamp_ns:  # the same measurement again confirms nothing
+            self._agreeing += 1
         self._candidate = state
         if self._agreeing >= CONFIRMATIONS:
             self._believed, self._candidate, self._agreeing = state, None, 0

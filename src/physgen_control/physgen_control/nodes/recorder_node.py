@@ -270,8 +270,9 @@ class RecorderNode(GuardedNode):
     def _on_start(
         self, request: StartEpisode.Request, response: StartEpisode.Response
     ) -> StartEpisode.Response:
-        own = 0 if self._episodes is None else 1
-        if self.simulated or self.count_publishers(topics.EPISODE_INFO) > own:
+        # By name: one that was killed a moment ago is still listed, and was this one.
+        announcers = self.get_publishers_info_by_topic(topics.EPISODE_INFO)
+        if self.simulated or any(entry.node_name != self.get_name() for entry in announcers):
             response.message = (
                 "Another node announces episodes (a simulation): start them with /physgen/reset_env."
             )

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When a measured state is believed: what follows, what jumps, and what is only said again."""
+
+from dataclasses import replace
+
+import numpy as np
+from controller_rig import make_state
+
+from physgen_control import kinematics
+from physgen_control.controller_config import ArmInterface, ControllerConfig, RobotType
+from physgen_control.state_belief import CONFIRMATIONS, StateBelief
+
+PERIOD_NS = 10_000_000
+CONFIG = ControllerConfig(arm_interface=ArmInterface.JOINT_TRAJECTORY, robot_type=RobotType.FR3)
+HOME = np.array([0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785])
+
+
+def state(stamp_ns, shift=0.0):
+    """At home with joint 1 shifted [rad]; its pose is where its joints put the tool."""
+    positions = HOME + np.array([shift, 0, 0, 0, 0, 0, 0])
+    return replace(make_state(stamp_ns), positions=positions, tcp_pose=kinematics.forward(positions))
+
+
+def believing(stamp_ns=0):
+    belief = StateBelief(CONFIG)
+    assert belief.doubt(state(stamp_ns)) == ""
+    return belief
+
+
+def test_a_jump_is_believed_after_several_measurements_that_agree():
+    belief = believing()
+    doubts = [belief.doubt(state(n * PERIOD_NS, 0.5)) for n in range(1, CONFIRMATIONS + 1)]
+    assert all("was not believed" in doubt for doubt in doubts[:-1])
+    assert doubts[-1] == ""
+
+
+def test_the_same_measurement_again_confirms_nothing():
+    """A pair of messages is read once for each of its two; it is one measurement."""
+    belief = believing()
+    for _ in range(4 * CONFIRMATIONS):
+        assert "was not believed" in belief.doubt(state(PERIOD_NS, 0.5))
+    for n in range(2, CONFIRMATIONS):
+        assert "was not believed" in belief.doubt(state(n * PERIOD_NS, 0.5))
+    assert belief.doubt(state(CONFIRMATIONS * PERIOD_NS, 0.5)) == ""
+
+
+def test_a_repetition_between_measurements_takes_none_away():
+    belief = believing()
+    answers = []
+    for n in range(1, CONFIRMATIONS + 1):
+        answers += [belief.doubt(state(n * PERIOD_NS, 0.5)), belief.doubt(state(n * PERIOD_NS, 0.5))]
+    assert answers[-1] == "" and answers[-3] != ""
+
+
+def test_after_a_gap_only_a_state_where_the_arm_was_left_is_believed_at_once():
+    gap_ns = 600_000_000
+    assert believing().doubt(state(gap_ns, 0.04)) == ""
+    belief = believing()
+    assert "was not believed" in belief.doubt(state(gap_ns, 0.5))
+    assert belief.doubt(state(gap_ns + PERIOD_NS, 0.0)) == ""  # the wrong one is forgotten
