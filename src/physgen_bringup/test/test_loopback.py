@@ -72,6 +72,15 @@ def test_every_socket_that_listens_is_on_loopback(controller):
     assert listening(controller.pid) == {"127.0.0.1"}
 
 
+def test_the_controller_shares_no_memory_that_another_process_could_lock(controller):
+    """A process that stood still while it held that lock held up the controller until it went on."""
+    wait_for_sockets(controller)
+    with GraphProbe(DOMAIN) as probe:
+        probe.wait_for(lambda: probe.safety, "a status without shared memory", 30.0)
+    mapped = Path(f"/proc/{controller.pid}/maps").read_text()
+    assert "/dev/shm/fastrtps" not in mapped and "/dev/shm/fastdds" not in mapped
+
+
 def wait_for_sockets(process):
     end = time.monotonic() + 30.0
     while not listening(process.pid):

@@ -14,7 +14,7 @@ from physgen_bringup.launch_arguments import parse_arguments
 from physgen_bringup.runner import LocalRunner, PrivateDomain
 from physgen_bringup.sros2_policy import DRIVERS, OPERATOR_ENCLAVE, policy_xml
 
-EVERY_NODE_HAS = {"/rosout", "/parameter_events", "/clock"}
+EVERY_NODE_HAS = {"/rosout", "/parameter_events"}
 INSIDE = {"fake_joint_trajectory_controller": "fake_franka_node"}
 """Nodes that live in the process of another one and use its enclave."""
 
@@ -117,6 +117,8 @@ def live_endpoints(node, owner, names):
     for name in names:
         for what, ask in asks.items():
             listed = {entry for entry, _ in ask(name, "/")} - EVERY_NODE_HAS
+            if what == "subscribes":
+                listed -= {"/clock"}
             found[what] |= {entry for entry in listed if not entry.startswith((f"/{owner}/", f"/{name}/"))}
     return found
 

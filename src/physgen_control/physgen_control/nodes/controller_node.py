@@ -7,6 +7,7 @@ SafetyStatus still says what happened.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -40,6 +41,7 @@ from physgen_control.nodes.conversions import (
     robot_state_from_msgs,
     stamp_to_ns,
 )
+from physgen_control.nodes.dds_profile import without_shared_memory
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_control.nodes.lifetime import run_node
@@ -384,6 +386,7 @@ def _duration(seconds: float) -> Duration:
 
 def main() -> int:
     """Run the node until it is told to stop; a bad parameter is one sentence and status 2."""
+    without_shared_memory(os.environ)
     return run_node("controller_node", ControllerNode, close=ControllerNode.close)
 
 

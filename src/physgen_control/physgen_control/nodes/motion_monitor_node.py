@@ -7,6 +7,7 @@ it watches, then the controller is asked to hold, and the arm's controller is de
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import deque
@@ -30,6 +31,7 @@ from physgen_control.motion_monitor import MotionMonitor, Reaction
 from physgen_control.motion_monitor_config import ArmLimits, MotionMonitorConfig
 from physgen_control.motion_segments import Knots, UnreadableTrajectoryError, arm_joints, read_knots
 from physgen_control.nodes import qos
+from physgen_control.nodes.dds_profile import without_shared_memory
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
@@ -225,6 +227,7 @@ def _make_switch(node: GuardedNode) -> tuple[Any, Any] | None:
 
 def main() -> int:
     """Run the node until it is told to stop; a bad parameter is one sentence and status 2."""
+    without_shared_memory(os.environ)
     return run_node("motion_monitor_node", MotionMonitorNode)
 
 

@@ -22,6 +22,7 @@ from physgen_bringup.launch_arguments import check_arguments, parse_arguments
 from physgen_bringup.runner import LocalRunner, PrivateDomain
 from physgen_control.bags import topics
 from physgen_control.controller_config import ControllerConfig
+from physgen_control.nodes.dds_profile import without_shared_memory
 from physgen_control.types import Fault, SafetyState
 from physgen_msgs.srv import ResetEnv
 
@@ -230,7 +231,7 @@ def open_rig(kind: str, folder: Path) -> Iterator[Rig]:
     for name, value in graph.environment.items():
         os.environ.setdefault(name, value)
     lines: list[str] = []
-    with PrivateDomain() as domain, ChaosProbe(domain, sim_time=kind != FAKE) as probe:
+    with PrivateDomain() as domain, _witness(domain, sim_time=kind != FAKE) as probe:
         runner = LocalRunner(graph, domain_id=domain, console=lines.append)
         try:
             runner.start()
@@ -240,3 +241,14 @@ def open_rig(kind: str, folder: Path) -> Iterator[Rig]:
                 with suppress(psutil.Error):
                     process.send_signal(signal.SIGCONT)  # a stopped process cannot end
             runner.stop()
+
+
+def _witness(domain: int, *, sim_time: bool) -> ChaosProbe:
+    """A probe that a process which stands still cannot hold up; the nodes started later keep their own profile."""
+    before = dict(os.environ)
+    without_shared_memory(os.environ)
+    try:
+        return ChaosProbe(domain, sim_time=sim_time)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)

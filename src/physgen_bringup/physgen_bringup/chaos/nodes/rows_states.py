@@ -84,6 +84,10 @@ def killed(rig: Rig) -> Measured:
     return Measured(detected, None, "the arm is the driver here: with it the motion ends")
 
 
+NOT_BELIEVED = "was not believed"
+"""What is said of a state, also of one that a message of the driver took half of: it came between pose and joints."""
+
+
 def lie(send: Callable[[Rig], None], words: str) -> Callable[[Rig], Measured]:
     """One state that cannot be true: HOLD until armed again."""
 
@@ -93,7 +97,9 @@ def lie(send: Callable[[Rig], None], words: str) -> Callable[[Rig], Measured]:
         detected = rig.probe.detect(
             t0,
             lambda said: (
-                said.state is SafetyState.HOLD and said.faults & Fault.STATE_STALE and words in said.detail
+                said.state is SafetyState.HOLD
+                and said.faults & Fault.STATE_STALE
+                and (words in said.detail or NOT_BELIEVED in said.detail)
             ),
             f"HOLD because {words!r}",
             5.0,
