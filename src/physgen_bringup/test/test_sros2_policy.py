@@ -184,6 +184,11 @@ def _settled(watcher, owners):
             except Exception:  # it was listed a moment ago and is not any more
                 live[owner] = {"nothing": frozenset()}
         there = all(any(found.values()) for found in live.values())
+        # A policy connects when its weights are loaded.
+        there = there and all(
+            name != "policy_node" or "/physgen/set_instruction" in found["serves"]
+            for name, found in live.items()
+        )
         same = same + 1 if there and live == before else 0
         before = live
         missing = [owner for owner, found in live.items() if not any(found.values())]
