@@ -53,6 +53,13 @@ def shm_full(folder: Path) -> Measured:
     return measured
 
 
+def _as_in_a_terminal(parent: int) -> None:
+    """End with the parent; hear the signals that a run in the background ignores and hands down."""
+    guard.die_with(parent, signal.SIGTERM)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def ended_by(number: signal.Signals) -> Callable[[Path], Measured]:
     """Start `physgen launch`, end it by a signal in motion, and look at what is left."""
 
@@ -64,7 +71,7 @@ def ended_by(number: signal.Signals) -> Callable[[Path], Measured]:
         launch = subprocess.Popen(
             [*command, f"output_dir:={folder}"],
             stdout=subprocess.DEVNULL,
-            preexec_fn=lambda: guard.die_with(me, signal.SIGTERM),
+            preexec_fn=lambda: _as_in_a_terminal(me),
         )
         end_s = time.monotonic() + 90.0
         log = folder / "logs" / "episode_runner_node.log"

@@ -78,8 +78,9 @@ def chunk_after_the_end(rig: Rig) -> Measured:
     probe = rig.probe
     with episode(rig, 40) as identity:
         probe.writer.episode_id = identity
-        t0 = end(rig)
+        end(rig)
         probe.playing = False
+        probe.spin(0.1)  # until the controller has heard of it too; topics have no order among each other
         t0 = time.monotonic()
         number = probe.send(episode_id=identity)
         detected = probe.answered(t0, number, (AckResult.OUT_OF_ORDER,))
