@@ -40,6 +40,9 @@ _LONGEST_GAP = 0.2
 
 _SHORTEST_STOP, _LONGEST_STOP = 0.15, 5.0
 
+_OUTSIDE, _JUMP = 0.1, 0.1
+"""So far [rad] outside its range no joint is, and so far beyond its top speed none gets; noise is smaller."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
@@ -79,6 +82,8 @@ class MotionMonitor:
     def __init__(self, config: MotionMonitorConfig, limits: ArmLimits) -> None:
         self._config, self._limits = config, limits
         self._state: _State | None = None
+        self._doubted: _State | None = None
+        self._agreeing = 0
         self._command: _Command | None = None
         self._status_at: float | None = None
         self._moves_since: float | None = None
@@ -105,7 +110,10 @@ class MotionMonitor:
         """Judge a measured state that is `age` [s] old when it arrives; numbers that are not finite are no state."""
         if not (np.isfinite(positions).all() and np.isfinite(velocities).all()):
             return None
-        self._state = _State(now, positions, velocities)
+        state = _State(now, positions, velocities)
+        if not self._believes(state):
+            return None
+        self._state = state
         self._note_motion(float(np.max(np.abs(velocities))), now)
         return self._judge_speed(velocities, now) or self._judge_tracking(positions, age, now)
 
@@ -225,6 +233,27 @@ class MotionMonitor:
             f"The arm moves, and nothing was heard of the controller for {now - heard:.2f} s.", now
         )
 
+    def _believes(self, state: _State) -> bool:
+        """An arm does not jump: a state that lies elsewhere counts when several in a row agree with each other.
+
+        A stop begins at the measured joints, so that a state which cannot be true would move the arm.
+        """
+        lower, upper = self._limits.lower - _OUTSIDE, self._limits.upper + _OUTSIDE
+        if ((state.positions < lower) | (state.positions > upper)).any():
+            return False
+        if self._state is None or self._reaches(self._state, state):
+            self._doubted, self._agreeing = None, 0
+            return True
+        confirmed = self._doubted is not None and self._reaches(self._doubted, state)
+        self._doubted, self._agreeing = state, self._agreeing + 1 if confirmed else 1
+        return self._agreeing >= _STATES_IN_A_ROW
+
+    def _reaches(self, before: _State, after: _State) -> bool:
+        seconds = min(after.at - before.at, self._config.state_timeout)
+        return bool(
+            (np.abs(after.positions - before.positions) <= self._limits.speed * seconds + _JUMP).all()
+        )
+
     # --- state -------------------------------------------------------------------------------------------------
 
     def _here(self, now: float) -> Motion | None:
@@ -310,7 +339,10 @@ class MotionMonitor:
         highest = self._config.stop_acceleration
         # Speed falls by the smoothest cubic, which peaks at 1.5 of its mean; a distance at rest peaks at 5.774.
         by_speed = 1.5 * float(np.max(np.abs(velocity))) / highest
-        by_distance = float(np.sqrt(5.774 * np.max(np.abs(position - here[0])) / highest))
+        # The arm's controller may hold its last command, whatever is measured: the way is long enough from there too.
+        held = here[0] if self._command is None else self._command.at(now)[0]
+        farthest = max(float(np.max(np.abs(position - one))) for one in (here[0], held))
+        by_distance = float(np.sqrt(5.774 * farthest / highest))
         time = float(np.clip(max(by_speed, by_distance), _SHORTEST_STOP, _LONGEST_STOP))
         lower, upper = np.minimum(self._limits.lower, position), np.maximum(self._limits.upper, position)
         end = np.clip(position + velocity * time / 2.0, lower, upper)

@@ -438,7 +438,8 @@ def test_a_stop_is_within_the_limits_from_any_motion(speeds: list[float], off: l
     monitor = monitor_at()
     assert monitor.on_trajectory(swing(), 0.0, 0.0) is None
     measured_q, velocity = HOME + np.array(off), np.array(speeds)
-    monitor.on_state(measured_q, velocity, 0.0, 0.01)
+    for now in (0.004, 0.007, 0.01):  # several in a row, or a jump is not believed
+        monitor.on_state(measured_q, velocity, 0.0, now)
     reaction = monitor.on_trajectory("has 0 points", 0.0, 0.02)
     assert reaction is not None and reaction.stop is not None
     stop = reaction.stop
@@ -456,6 +457,38 @@ def test_a_stop_is_within_the_limits_from_any_motion(speeds: list[float], off: l
     if np.all(np.abs(stop.positions - measured_q - velocity * stop.times[0] / 2) < 1e-9):
         assert np.max(np.abs(way[2])) <= CONFIG.stop_acceleration * 1.001
     assert np.max(np.abs(way[1]) / LIMITS.speed) <= 1.2
+
+
+@pytest.mark.parametrize("lie", [{3: 1.0}, {0: 0.5}], ids=["beyond the range", "a jump"])
+def test_a_state_that_cannot_be_true_begins_no_stop_and_refuses_no_trajectory(lie: dict[int, float]) -> None:
+    """The arm rests at the end of its command; one wrong state must not become the place that a stop begins at."""
+    monitor = monitor_at()
+    assert monitor.on_trajectory(swing(), 0.0, 0.0) is None
+    resting = swing().positions[-1]
+    for now in np.arange(0.02, 1.6, 0.02):
+        assert (
+            monitor.on_state(resting if now > 1.0 else HOME + (resting - HOME) * now, REST, 0.0, now) is None
+        )
+    wrong = resting.copy()
+    for joint, value in lie.items():
+        wrong[joint] += value
+    assert monitor.on_state(wrong, REST, 0.0, 1.61) is None
+    stay = Knots(np.array([0.3]), resting[None], np.zeros((1, 7)), np.zeros((1, 7)))
+    assert monitor.on_trajectory(stay, 0.0, 1.615) is None
+    reaction = monitor.on_trajectory("has 0 points", 0.0, 1.62)
+    assert reaction is not None and reaction.stop is not None
+    assert np.max(np.abs(reaction.stop.positions[-1] - resting)) < 0.02
+
+
+def test_a_jump_is_believed_when_several_states_in_a_row_say_so() -> None:
+    """An arm that somebody moved while no state came: a stop begins where it is."""
+    monitor = monitor_at()
+    moved = HOME + np.array([0.5, 0, 0, 0, 0, 0, 0])
+    for now in (0.02, 0.04, 0.06):
+        monitor.on_state(moved, REST, 0.0, now)
+    reaction = monitor.on_trajectory("has 0 points", 0.0, 0.07)
+    assert reaction is not None and reaction.stop is not None
+    assert np.allclose(reaction.stop.positions[-1], moved)
 
 
 def test_every_wild_trajectory_is_answered_but_an_episode_begins_once() -> None:

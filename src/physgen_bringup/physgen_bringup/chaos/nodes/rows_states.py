@@ -12,6 +12,7 @@ from typing import Any
 from geometry_msgs.msg import WrenchStamped
 
 from physgen_bringup.chaos.nodes.chunks import sideways
+from physgen_bringup.chaos.nodes.probe import Said
 from physgen_bringup.chaos.nodes.rig import Rig
 from physgen_bringup.chaos.nodes.states import measured, send_state
 from physgen_bringup.chaos.row import FAKE, Measured, NotPossibleError, Row, must
@@ -89,21 +90,22 @@ NOT_BELIEVED = "was not believed"
 
 
 def lie(send: Callable[[Rig], None], words: str) -> Callable[[Rig], Measured]:
-    """One state that cannot be true: HOLD until armed again."""
+    """States that cannot be true, until they are noticed: HOLD until armed again.
+
+    States are best effort, and the newest is enough for whoever reads them: one alone may be lost.
+    """
+
+    def noticed(said: Said) -> bool:
+        stopped = said.state is SafetyState.HOLD and bool(said.faults & Fault.STATE_STALE)
+        return stopped and (words in said.detail or NOT_BELIEVED in said.detail)
 
     def inject(rig: Rig) -> Measured:
         t0 = time.monotonic()
-        send(rig)
-        detected = rig.probe.detect(
-            t0,
-            lambda said: (
-                said.state is SafetyState.HOLD
-                and said.faults & Fault.STATE_STALE
-                and (words in said.detail or NOT_BELIEVED in said.detail)
-            ),
-            f"HOLD because {words!r}",
-            5.0,
-        )
+        while not any(noticed(said) for said in rig.probe.statuses if said.time_s >= t0):
+            must(time.monotonic() < t0 + 5.0, f"no HOLD because {words!r} within 5 s: {rig.probe.said}")
+            send(rig)
+            rig.probe.spin(0.05)
+        detected = rig.probe.detect(t0, noticed, f"HOLD because {words!r}", 5.0)
         rest = rig.probe.rest(t0)
         stays_held(rig)
         return Measured(detected, rest)
