@@ -171,6 +171,8 @@ def _row(endpoints: Endpoints):
 
 def _settled(watcher, owners):
     """{process: endpoints}, once all are there and have stopped to grow for two seconds."""
+    from rclpy.node import NodeNameNonExistentError
+
     before, same = None, 0
     deadline = time.monotonic() + 120.0
     while same < 8:
@@ -181,7 +183,7 @@ def _settled(watcher, owners):
             inside = [owner, *(name for name, of in INSIDE.items() if of == owner)]
             try:
                 live[owner] = live_endpoints(watcher, owner, [name for name in inside if name in names])
-            except Exception:  # it was listed a moment ago and is not any more
+            except NodeNameNonExistentError:  # it was listed a moment ago and is not any more
                 live[owner] = {"nothing": frozenset()}
         there = all(any(found.values()) for found in live.values())
         # A policy connects when its weights are loaded.

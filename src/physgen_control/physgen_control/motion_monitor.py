@@ -40,6 +40,9 @@ _LONGEST_GAP = 0.2
 
 _SHORTEST_STOP, _LONGEST_STOP = 0.15, 5.0
 
+_SAME_MEASUREMENT = 1e-3
+"""States measured closer together than this [s] are one: ages are differences of two clocks."""
+
 _OUTSIDE, _JUMP = 0.1, 0.1
 """So far [rad] outside its range no joint is, and so far beyond its top speed none gets; noise is smaller."""
 
@@ -59,6 +62,7 @@ class Reaction:
 @dataclass(frozen=True, slots=True)
 class _State:
     at: float
+    measured: float
     positions: Float64Array
     velocities: Float64Array
 
@@ -110,7 +114,7 @@ class MotionMonitor:
         """Judge a measured state that is `age` [s] old when it arrives; numbers that are not finite are no state."""
         if not (np.isfinite(positions).all() and np.isfinite(velocities).all()):
             return None
-        state = _State(now, positions, velocities)
+        state = _State(now, now - age, positions, velocities)
         if not self._believes(state):
             return None
         self._state = state
@@ -244,8 +248,11 @@ class MotionMonitor:
         if self._state is None or self._reaches(self._state, state):
             self._doubted, self._agreeing = None, 0
             return True
-        confirmed = self._doubted is not None and self._reaches(self._doubted, state)
-        self._doubted, self._agreeing = state, self._agreeing + 1 if confirmed else 1
+        before = self._doubted
+        if before is None or not self._reaches(before, state):
+            self._doubted, self._agreeing = state, 1
+        elif state.measured > before.measured + _SAME_MEASUREMENT:  # the same one again confirms nothing
+            self._doubted, self._agreeing = state, self._agreeing + 1
         return self._agreeing >= _STATES_IN_A_ROW
 
     def _reaches(self, before: _State, after: _State) -> bool:

@@ -491,6 +491,16 @@ def test_a_jump_is_believed_when_several_states_in_a_row_say_so() -> None:
     assert np.allclose(reaction.stop.positions[-1], moved)
 
 
+def test_the_same_wrong_state_said_again_is_not_believed() -> None:
+    monitor = monitor_at()
+    wrong = HOME + np.array([0.5, 0, 0, 0, 0, 0, 0])
+    for repetition in range(5):
+        monitor.on_state(wrong, REST, 0.002 * repetition, 0.02 + 0.002 * repetition)
+    reaction = monitor.on_trajectory("has 0 points", 0.0, 0.04)
+    assert reaction is not None and reaction.stop is not None
+    assert np.allclose(reaction.stop.positions[-1], HOME)
+
+
 def test_every_wild_trajectory_is_answered_but_an_episode_begins_once() -> None:
     monitor = monitor_at()
     wild = swing(size=2.0, seconds=0.3)
