@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Package description for ament and colcon."""
 
+from glob import glob
+
 from setuptools import find_packages, setup
 
 NAME = "physgen_policy"
+CHECKPOINTS = sorted(glob("checkpoints/*/"))
 
 setup(
     name=NAME,
@@ -13,6 +16,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
+        *((f"share/{NAME}/{folder.rstrip('/')}", sorted(glob(f"{folder}*"))) for folder in CHECKPOINTS),
     ],
     install_requires=["setuptools"],
     zip_safe=False,

@@ -72,6 +72,12 @@ def static_stages(layout: Layout, *, everything: bool) -> list[Stage]:
             commands=[[python, "-P", "-c", f"import {modules}"]],
             environment={**os.environ, "PYTHONPATH": search, "LD_LIBRARY_PATH": libraries},
         ),
+        Stage(
+            name="product from the install space, the source tree out of reach",
+            commands=[[python, "-m", "physgen_checks.install_space", str(output / "install")]],
+            environment={**os.environ, "PYTHONPATH": str(ROOT / "tools")},
+            shown=True,
+        ),
     ]
 
 

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the product from a colcon install space while the source tree is out of reach.
+
+Each command runs from a scratch folder, with the installed packages alone on PYTHONPATH and AMENT_PREFIX_PATH. Where
+mount namespaces are allowed, an empty folder lies over the source tree; everywhere an audit hook notes which files are
+opened, and one of the source tree fails the check.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from physgen_setup.environment import runtime_environment
+from physgen_setup.layout import PYTHON_PACKAGES, Layout
+from physgen_setup.python_env import interpreter_tag
+
+ROOT = Path(__file__).resolve().parents[2]
+HOOK = """
+import os, sys
+
+def _note(event, arguments):
+    if event == "open" and isinstance(arguments[0], str):
+        path = os.path.abspath(arguments[0])
+        if path.startswith(os.environ["PHYSGEN_NOTED_ROOT"]):
+            handle = os.open(os.environ["PHYSGEN_NOTED_FILE"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.write(handle, (path + "\\n").encode())
+            os.close(handle)
+
+sys.addaudithook(_note)
+"""
+LAUNCH = ("launch", "episodes:=1", "max_steps:=16", "output_dir:=launched")
+COMMANDS = (
+    LAUNCH,
+    (
+        "eval",
+        "--task",
+        "PushCube-v1",
+        "--episodes",
+        "1",
+        "--max-steps",
+        "8",
+        "--workers",
+        "1",
+        "--out",
+        "evaluated",
+    ),
+    ("collect", "--task", "PushCube-v1", "--episodes", "2", "--workers", "1", "--out", "bags"),
+    ("train", "--finetune", "pushcube-tiny", "--bags", "bags", "--steps", "3", "--output", "trained"),
+    ("model-info", "trained/checkpoint"),
+    ("model-info", "pushcube-tiny"),
+)
+
+
+def installed_environment(layout: Layout, install: Path, noted: Path, hook: Path) -> dict[str, str]:
+    """The runtime's environment with the source tree's packages replaced by the installed ones."""
+    environment = runtime_environment(layout, os.environ)
+    site = [
+        str(install / name / "lib" / interpreter_tag(layout) / "site-packages") for name in PYTHON_PACKAGES
+    ]
+    messages = str(install / "physgen_msgs" / "lib" / interpreter_tag(layout) / "site-packages")
+    prefixes = [str(install / name) for name in ("physgen_msgs", *PYTHON_PACKAGES)]
+    profile = str(install / "physgen_bringup" / "share" / "physgen_bringup" / "config" / "fastdds.xml")
+    libraries = str(install / "physgen_msgs" / "lib")
+    return environment | {
+        "PYTHONPATH": os.pathsep.join([str(hook), *site, messages]),
+        "AMENT_PREFIX_PATH": os.pathsep.join([*prefixes, str(layout.venv)]),
+        "LD_LIBRARY_PATH": os.pathsep.join([libraries, environment["LD_LIBRARY_PATH"]]),
+        "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
+        "FASTDDS_DEFAULT_PROFILES_FILE": profile,
+        "PHYSGEN_NOTED_ROOT": str(ROOT / "src"),
+        "PHYSGEN_NOTED_FILE": str(noted),
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def cover() -> list[str]:
+    """What to put before a command so that it finds the source tree empty; nothing where namespaces are not allowed."""
+    source = str(ROOT / "src")
+    words = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        f'mount -t tmpfs tmpfs "{source}" && exec "$@"',
+        "sh",
+    ]
+    if shutil.which("unshare") is None:
+        return []
+    allowed = subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0
+    return words if allowed else []
+
+
+def run(command: list[str], folder: Path, environment: Mapping[str, str]) -> bool:
+    """Run one command; print its output if it failed."""
+    started = time.monotonic()
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    words = " ".join(command[command.index("physgen_bringup.cli") + 1 :])
+    print(f"   physgen {words}: status {done.returncode}, {time.monotonic() - started:.0f} s", flush=True)
+    if done.returncode:
+        print(done.stdout)
+    return done.returncode == 0
+
+
+def main(install: Path) -> int:
+    """Run every command from the install space; 1 if one fails or opens a file of the source tree."""
+    layout = Layout.of(ROOT, os.environ)
+    with tempfile.TemporaryDirectory(prefix="physgen_installed_") as name:
+        folder = Path(name)
+        hook, noted = folder / "hook", folder / "noted"
+        hook.mkdir()
+        (hook / "sitecustomize.py").write_text(HOOK)
+        environment = installed_environment(layout, install, noted, hook)
+        cli = [str(layout.python), "-m", "physgen_bringup.cli"]
+        covered = cover()
+        if not covered:
+            print("   mount namespaces are not allowed here: the source tree is only watched, not covered")
+        good = all(run([*covered, *cli, *words], folder, environment) for words in COMMANDS)
+        opened = sorted(set(noted.read_text().split("\n")) - {""}) if noted.exists() else []
+    for path in opened:
+        print(f"   a file of the source tree was opened: {path}")
+    return 0 if good and not opened else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
