@@ -19,10 +19,8 @@ OPERATOR_ENCLAVE = "/physgen/operator"
 """Enclave for a terminal: whoever holds its key may arm, hold and watch."""
 
 _COMMANDS = ("/physgen/*", "/teleop/*")
-_PARAMETER_SERVICES = (
-    *("describe_parameters", "get_parameters", "get_parameter_types"),
-    *("list_parameters", "set_parameters", "set_parameters_atomically"),
-)
+_TYPE_DESCRIPTION = "/*/get_type_description"
+"""Every node serves it, that of `ros2 service call` too, and cannot start without; it only tells of types."""
 
 
 def policy_xml(graph: Graph) -> str:
@@ -53,10 +51,10 @@ def _node_profile(enclaves: ET.Element, name: str, endpoints: Endpoints) -> None
     profile = _profile(enclaves, enclave(name), name)
     # A heart learns its participant from a topic whose name nobody else has.
     beats = (f"{HEARTBEAT}/*",) if HEARTBEAT in endpoints.publishes else ()
-    _rules(profile, "topic", "publish", (*endpoints.publishes, *beats, "/rosout", "/parameter_events"))
+    own = f"/{name}/*"  # parameters, the states of a lifecycle node
+    _rules(profile, "topic", "publish", (*endpoints.publishes, *beats, own, "/rosout", "/parameter_events"))
     _rules(profile, "topic", "subscribe", (*endpoints.subscribes, "/clock", "/parameter_events"))
-    own = (f"/{name}/{service}" for service in _PARAMETER_SERVICES)
-    _rules(profile, "service", "reply", (*endpoints.serves, *own))
+    _rules(profile, "service", "reply", (*endpoints.serves, own, _TYPE_DESCRIPTION))
     _rules(profile, "service", "request", endpoints.calls)
     _rules(profile, "action", "call", endpoints.acts)
     _rules(profile, "action", "execute", endpoints.performs)
@@ -67,6 +65,7 @@ def _operator_profile(enclaves: ET.Element, graph: Graph) -> None:
     served = {name for node in graph.nodes for name in (endpoints_of(node) or Endpoints()).serves}
     _rules(profile, "topic", "publish", ("/rosout", "/parameter_events"))
     _rules(profile, "topic", "subscribe", ("*",))
+    _rules(profile, "service", "reply", (_TYPE_DESCRIPTION,))
     _rules(profile, "service", "request", sorted(served & {*OPERATOR, *EPISODE_CALLS, "/physgen/recover"}))
 
 

@@ -5,6 +5,7 @@ import os
 import time
 import xml.etree.ElementTree as ET
 from dataclasses import replace
+from fnmatch import fnmatch
 
 import pytest
 
@@ -119,7 +120,9 @@ def live_endpoints(node, owner, names):
             listed = {entry for entry, _ in ask(name, "/")} - EVERY_NODE_HAS
             if what == "subscribes":
                 listed -= {"/clock"}
-            found[what] |= {entry for entry in listed if not entry.startswith((f"/{owner}/", f"/{name}/"))}
+            own = {entry for entry in listed if entry.startswith((f"/{owner}/", f"/{name}/"))}
+            found[what] |= listed - own
+            found["own"] = found.get("own", frozenset()) | {(what, entry) for entry in own}
     return found
 
 
@@ -152,8 +155,20 @@ def _watch(graph, used):
         runner = LocalRunner(graph, domain_id=domain, console=lambda _: None)
         try:
             runner.start()
+            text = policy_xml(graph)
             for owner, live in _settled(watcher, [node.name for node in graph.nodes]).items():
                 row = _row(TABLE[owner])
+                allowed = rules(text, f"/physgen/{owner}")
+                own = {
+                    "serves": allowed["services", "reply", "ALLOW"],
+                    "publishes": allowed["topics", "publish", "ALLOW"],
+                }
+                refused = [
+                    name
+                    for what, name in live.pop("own")
+                    if not any(fnmatch(name, rule) for rule in own[what])
+                ]
+                assert not refused, f"{owner} could not start: its policy lacks {sorted(refused)}"
                 for what, names in live.items():
                     assert names <= row[what], (
                         f"{owner} {what} what the table lacks: {sorted(names - row[what])}"

@@ -144,14 +144,14 @@ def test_the_monitor_shares_no_code_path_with_what_plans() -> None:
 class Arm:
     """Follows what a joint trajectory controller makes of a trajectory, and shows it to a monitor at 100 Hz."""
 
-    def __init__(self, planner: TrajectoryPlanner, monitor: MotionMonitor) -> None:
-        self._planner, self._monitor = planner, monitor
+    def __init__(self, planner: TrajectoryPlanner, monitor: MotionMonitor, period: float = PERIOD) -> None:
+        self._planner, self._monitor, self._period = planner, monitor, period
         self._shown_ns = START_NS
         self.reactions: list[Reaction | None] = []
 
     def until(self, now_ns: int) -> None:
         """Show states and a living controller, by what the planner itself says that it commands."""
-        step_ns = round(PERIOD * NS_PER_S)
+        step_ns = round(self._period * NS_PER_S)
         while self._shown_ns + step_ns <= now_ns:
             self._shown_ns += step_ns
             now = self._shown_ns / NS_PER_S
@@ -203,6 +203,35 @@ def test_what_the_planner_sends_is_never_stopped(
             arm.until(now_ns)
     assert [reaction.sentence for reaction in arm.reactions if reaction is not None] == []
     assert monitor.wrong == ""
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 2**32 - 1), missed=st.integers(1, 3), period=st.sampled_from([PERIOD, 0.08]))
+def test_a_monitor_that_comes_late_stops_nothing_that_was_planned(
+    seed: int, missed: int, period: float
+) -> None:
+    """It was started again, or discovered the controller late: the arm moves by trajectories that it never saw."""
+    rng = np.random.default_rng(seed)
+    planner = TrajectoryPlanner(controller(joint_speed_fraction=1.0))
+    monitor = MotionMonitor(CONFIG, LIMITS)
+    arm = Arm(planner, monitor, period)
+    now_ns, sent = START_NS, 0
+    for _ in range(missed + 4):
+        q = planner.command(now_ns)[0] if sent else HOME
+        motions = rng.uniform(-0.01, 0.01, (8, 6)).astype(np.float32)
+        try:
+            planner.plan(motions, measured(q, now_ns), now_ns)
+        except PlanRefusedError:
+            continue
+        trajectory = planner.take()
+        assert trajectory is not None
+        sent += 1
+        if sent > missed:
+            arm.send(trajectory, now_ns + 3_000_000)
+        now_ns += int(rng.integers(26, 350)) * 1_000_000
+        arm.until(now_ns)
+    assert sent > missed
+    assert [reaction.sentence for reaction in arm.reactions if reaction is not None] == []
 
 
 def test_settling_on_the_measured_joints_is_never_stopped() -> None:
