@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from physgen_control.types import Float32Array, Float64Array, Pose
@@ -17,8 +19,8 @@ def normalized(quaternion: Float64Array) -> Float64Array:
         ValueError: The quaternion is zero or not finite, so it names no rotation.
     """
     values = np.asarray(quaternion, np.float64)
-    norm = float(np.linalg.norm(values))
-    if not np.isfinite(norm) or norm < 1e-6:
+    norm = math.sqrt(float(values @ values))
+    if not math.isfinite(norm) or norm < 1e-6:
         raise ValueError(f"A quaternion must be finite and not zero, got {values.tolist()}.")
     return values / norm
 
@@ -76,20 +78,21 @@ def matrix_from_quaternion(quaternion: Float64Array) -> Float64Array:
 
 def quaternion_from_matrix(matrix: Float64Array) -> Float64Array:
     """Return the quaternion with w >= 0 of a rotation matrix (largest-component method, stable for every angle)."""
-    m = np.asarray(matrix, np.float64)
-    trace = float(np.trace(m))
-    squares = np.array([m[0, 0], m[1, 1], m[2, 2], trace])
-    largest = int(np.argmax(squares))
+    # Plain numbers: on nine of them they are several times faster than arrays.
+    m: list[list[float]] = np.asarray(matrix, np.float64).tolist()
+    trace = m[0][0] + m[1][1] + m[2][2]
+    squares = [m[0][0], m[1][1], m[2][2], trace]
+    largest = squares.index(max(squares))
+    values = [0.0] * 4
     if largest == 3:
-        values = np.array([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1.0 + trace])
+        values = [m[2][1] - m[1][2], m[0][2] - m[2][0], m[1][0] - m[0][1], 1.0 + trace]
     else:
         i, j, k = largest, (largest + 1) % 3, (largest + 2) % 3
-        values = np.empty(4)
-        values[i] = 1.0 + m[i, i] - m[j, j] - m[k, k]
-        values[j] = m[i, j] + m[j, i]
-        values[k] = m[i, k] + m[k, i]
-        values[3] = m[k, j] - m[j, k]
-    unit = normalized(values)
+        values[i] = 1.0 + m[i][i] - m[j][j] - m[k][k]
+        values[j] = m[i][j] + m[j][i]
+        values[k] = m[i][k] + m[k][i]
+        values[3] = m[k][j] - m[j][k]
+    unit = normalized(np.array(values))
     return -unit if unit[3] < 0 else unit
 
 

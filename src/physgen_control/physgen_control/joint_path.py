@@ -128,15 +128,19 @@ def quintic(
     i = np.clip(np.searchsorted(times, at, side="right") - 1, 0, len(times) - 2)
     h = (times[i + 1] - times[i])[:, None]
     u = np.clip((at - times[i])[:, None], 0.0, h)
-    d, v0, v1, a0, a1 = p[i + 1] - p[i], v[i], v[i + 1], a[i], a[i + 1]
-    c3 = (20 * d - (8 * v1 + 12 * v0) * h - (3 * a0 - a1) * h**2) / (2 * h**3)
-    c4 = (-30 * d + (14 * v1 + 16 * v0) * h + (3 * a0 - 2 * a1) * h**2) / (2 * h**4)
-    c5 = (12 * d - 6 * (v1 + v0) * h + (a1 - a0) * h**2) / (2 * h**5)
+    p0, v0, a0 = p[i], v[i], a[i]
+    # What a segment's end differs by from a constant acceleration, in units of its length.
+    rest = (p[i + 1] - p0 - h * (v0 + h * a0 / 2)) / (h * h * h)
+    slope = (v[i + 1] - v0 - h * a0) / (h * h)
+    bend = (a[i + 1] - a0) / (2 * h)
+    c3 = 10 * rest - 4 * slope + bend
+    c4 = (-15 * rest + 7 * slope - 2 * bend) / h
+    c5 = (6 * rest - 3 * slope + bend) / (h * h)
     return (
-        p[i] + v0 * u + a0 * u**2 / 2 + c3 * u**3 + c4 * u**4 + c5 * u**5,
-        v0 + a0 * u + 3 * c3 * u**2 + 4 * c4 * u**3 + 5 * c5 * u**4,
-        a0 + 6 * c3 * u + 12 * c4 * u**2 + 20 * c5 * u**3,
-        6 * c3 + 24 * c4 * u + 60 * c5 * u**2,
+        p0 + u * (v0 + u * (a0 / 2 + u * (c3 + u * (c4 + u * c5)))),
+        v0 + u * (a0 + u * (3 * c3 + u * (4 * c4 + u * 5 * c5))),
+        a0 + u * (6 * c3 + u * (12 * c4 + u * 20 * c5)),
+        6 * c3 + u * (24 * c4 + u * 60 * c5),
     )
 
 

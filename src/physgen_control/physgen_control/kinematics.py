@@ -146,7 +146,11 @@ def jacobian(positions: Float64Array) -> Float64Array:
 
 def smallest_singular_value(positions: Float64Array) -> float:
     """Return how far the arm is from a singular configuration; 0 is singular, about 0.1 is comfortable."""
-    return float(np.linalg.svd(jacobian(positions), compute_uv=False)[-1])
+    return _smallest_singular_value(_frames(positions))
+
+
+def _smallest_singular_value(frames: list[Float64Array]) -> float:
+    return float(np.linalg.svd(_jacobian(frames), compute_uv=False)[-1])
 
 
 def inverse(
@@ -190,7 +194,7 @@ def inverse(
         error = _pose_error(frames[-1], target.position, rotation)
         distance, angle = math.sqrt(error[:3] @ error[:3]), math.sqrt(error[3:] @ error[3:])
         if distance <= position_tolerance and angle <= rotation_tolerance:
-            return _checked(positions, seed, min_singular_value)
+            return _checked(positions, frames, seed, min_singular_value)
         matrix = _jacobian(frames)
         # Damping grows with the error: far away it keeps steps short, near the goal it vanishes (fast convergence).
         damping = 1e-8 + 1e-3 * float(error @ error)
@@ -224,8 +228,10 @@ def _step(matrix: Float64Array, damping: float, error: Float64Array, lean: Float
     return step
 
 
-def _checked(positions: Float64Array, seed: Float64Array, min_singular_value: float) -> Float64Array:
-    value = smallest_singular_value(positions)
+def _checked(
+    positions: Float64Array, frames: list[Float64Array], seed: Float64Array, min_singular_value: float
+) -> Float64Array:
+    value = _smallest_singular_value(frames)
     # Out of a singularity is always allowed, otherwise an arm that was left in one could never leave.
     if value < min_singular_value and value <= smallest_singular_value(seed):
         raise IKError(
