@@ -16,8 +16,7 @@ WEIGHTS = {
     "steps": 30.0, "chunk": 10.0, "teleop": 5.0, "pause": 3.0, "glitch": 3.0, "episode": 2.0, "operator": 2.0,
     "report": 2.0, "jump": 1.0, "push": 1.0, "late": 1.0, "mode": 0.3, "deadman": 2.0, "recover": 6.0, "fault": 0.2,
 }  # fmt: skip
-_NAMES = list(WEIGHTS)
-_SHARES = np.array(list(WEIGHTS.values())) / sum(WEIGHTS.values())
+"""How often each kind of event happens, compared with the others."""
 
 
 def random_world(rng: np.random.Generator, *, arm: bool) -> ControllerWorld:
@@ -30,9 +29,15 @@ def random_world(rng: np.random.Generator, *, arm: bool) -> ControllerWorld:
     )
 
 
-def random_event(world: ControllerWorld, rng: np.random.Generator, counts: Counter[str]) -> int:
+def random_event(
+    world: ControllerWorld,
+    rng: np.random.Generator,
+    counts: Counter[str],
+    weights: dict[str, float] = WEIGHTS,
+) -> int:
     """Let one thing happen; returns how many messages and clock readings that was."""
-    name = str(rng.choice(_NAMES, p=_SHARES))
+    shares = np.array(list(weights.values()))
+    name = str(rng.choice(list(weights), p=shares / shares.sum()))
     counts[name] += 1
     match name:
         case "steps":
@@ -115,4 +120,5 @@ _REPORTS: tuple[tuple[str, tuple[Any, ...]], ...] = (
     ("wrench", (0.0, 10.0, 500.0, float("nan"))),
     ("gripper", ("", "A gripper goal failed")),
     ("wall", (None,)),
+    ("silence", ((0.0, 0.0), (1.2, 0.0), (0.0, 1.2))),
 )

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from controller_events import random_event
+from controller_events import WEIGHTS, random_event
 from controller_world import ControllerWorld
 
 from physgen_control.controller_config import Execution
@@ -21,6 +21,9 @@ from physgen_control.joint_path import JointTrajectory
 from physgen_control.types import AppliedAction, ChunkAck, Source
 
 FOLDER = Path(__file__).parent / "stories"
+REPORTS = WEIGHTS | {"report": 20.0, "late": 4.0, "mode": 3.0, "pause": 6.0, "glitch": 0.5, "jump": 0.3}
+"""Watchdogs, drivers and operators have much to say."""
+
 STORIES: dict[str, dict[str, Any]] = {
     "arm": {"arm": True, "seed": 1, "events": 120},
     "arm with a deadman": {"arm": True, "seed": 2, "events": 90, "require_deadman": True, "width": 0.03},
@@ -31,6 +34,8 @@ STORIES: dict[str, dict[str, Any]] = {
         "execution": Execution.PIPELINED,
         "require_publisher": False,
     },
+    "arm reported on": {"arm": True, "seed": 6, "events": 130, "weights": REPORTS},
+    "world reported on": {"arm": False, "seed": 7, "events": 130, "weights": REPORTS},
     "world": {"arm": False, "seed": 4, "events": 120},
 }
 """Name -> which world, which seed, how many events, which settings."""
@@ -116,13 +121,13 @@ def tell(name: str) -> list[str]:
     """Return the story's lines as the code of now tells it."""
     plan = dict(STORIES[name])
     rng = np.random.default_rng(plan.pop("seed"))
-    events = plan.pop("events")
+    events, weights = plan.pop("events"), plan.pop("weights", WEIGHTS)
     world = ControllerWorld(**plan)
     told = _Told(world)
     world.core = told  # type: ignore[assignment]
     counts: Counter[str] = Counter()
     for _ in range(events):
-        random_event(world, rng, counts)
+        random_event(world, rng, counts, weights)
     return told.lines
 
 

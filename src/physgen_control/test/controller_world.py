@@ -254,6 +254,8 @@ class ControllerWorld:
                 self.core.on_gripper(value)
             case "wall":
                 self.core.on_wall(self.true_ns)
+            case "silence":
+                self.core.on_silence(*value)
             case _:
                 self.broken = True
                 self.core.internal_fault("a bug")

@@ -197,14 +197,15 @@ class ObservationGate:
             progress = self._log.last_step + 1 - self._base
             if self._in_flight:
                 return Waiting("inference is running")
-            if progress < config.execute_steps - config.lead_steps:
-                return Waiting(f"{progress} of {config.execute_steps - config.lead_steps} actions applied")
-            return self._shows(since[-1]), fresh
+            asked = config.execute_steps - config.lead_steps
+            if progress < asked:
+                return Waiting(f"{progress} of {asked} actions applied")
+            return self._shows_step(self._base + asked - 1), fresh
         own = [action for action in since if self._is_own(action)]
         if len(own) >= config.execute_steps:
             return self._shows(own[config.execute_steps - 1]), Pick.FIRST
         if own and since[-1].step - own[-1].step >= config.interrupt_steps:
-            return self._shows(since[-1]), fresh
+            return self._shows_step(own[-1].step + config.interrupt_steps), fresh
         if not own and not self._in_flight:
             unanswered = [
                 action
@@ -212,7 +213,7 @@ class ObservationGate:
                 if action.step > self._sent_after and action.stamp_ns >= self._sent_ns
             ]
             if len(unanswered) >= config.abandon_steps:
-                return self._shows(since[-1]), fresh
+                return self._shows(unanswered[config.abandon_steps - 1]), fresh
         return Waiting(f"{len(own)} of {config.execute_steps} actions of the chunk applied")
 
     def _blocked_start(self, now_ns: int) -> Waiting | None:
@@ -288,6 +289,13 @@ class ObservationGate:
         if self._config.any_session:
             return True
         return action.session_id == self._session_id and action.base_step == self._base
+
+    def _shows_step(self, step: int) -> int:
+        """Stamp from which on an image shows the first action of this step or later.
+
+        Not of the newest action: where images come later than the next action, that stamp would run away from them.
+        """
+        return self._shows(self._log.since(step)[0])
 
     def _shows(self, action: AppliedAction) -> int:
         """Stamp from which on an image shows the effect of `action`.

@@ -215,6 +215,37 @@ def test_actions_from_before_the_chunk_was_sent_do_not_count_against_it() -> Non
     assert expect(g, 14).base_step == 14
 
 
+@pytest.mark.parametrize(
+    ("why", "changes"),
+    [
+        ("the chunk never started", {"abandon_steps": 4}),
+        ("the chunk was interrupted", {"interrupt_steps": 2}),
+        ("pipelined", {"lead_steps": 2, "execute_steps": 4}),
+    ],
+)
+@pytest.mark.parametrize("late_steps", [0.0, 0.9, 1.5, 3.0])
+def test_images_that_come_later_than_the_next_action_are_taken(why, changes, late_steps: float) -> None:
+    """An arm that holds makes a step every period: what is waited for must not move on with it."""
+    g = gate(lockstep=False, **changes)
+    show(g, 0)
+    expect(g, 0.1)
+    g.chunk_sent(START)
+    shown, taken = 0, None
+    for step in range(40):
+        own = why != "the chunk never started" and step < 2
+        g.put_action(applied(step, 0, Source.POLICY if own else Source.HOLD))
+        while shown + 1 + late_steps <= step:
+            shown += 1
+            show(g, shown)
+            observation = g.take(START + step * DT)
+            if isinstance(observation, PolicyObservation):
+                taken = step
+                break
+        if taken is not None:
+            break
+    assert taken is not None and taken < 10, f"no observation within 10 steps: {g.take(START + 40 * DT)}"
+
+
 def test_failed_inference_keeps_the_context_and_asks_again() -> None:
     """The actions of the failed observation condition the next one."""
     g = gate(lockstep=False)

@@ -183,5 +183,6 @@ ROWS = (
     _row(7, "arming_without_policy", "arming while nobody publishes chunks", "preconditions of arming",
          "refused with the reason", (0.5, 1.0), arming_without_policy),
     _row(8, "flood_of_chunks", "the policy sends 1000 chunks a second and the operator asks for a hold",
-         "/physgen/hold", "HOLD until armed again", (0.6, 1.2), flood),
+         "/physgen/hold", "HOLD until armed again", (0.6, 1.2), flood,
+         may_refuse=True),  # two hundred trajectories a second: the fake driver reads some after their end
 )  # fmt: skip

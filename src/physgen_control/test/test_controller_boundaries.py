@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Limits and timeouts at their very edge: what is just allowed passes, the next number up does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from controller_rig import (
+    DOWN,
+    PERIOD_NS,
+    POSE,
+    S_NS,
+    Rig,
+    make_actions,
+    make_chunk,
+    make_config,
+    make_episode,
+    make_state,
+)
+
+from physgen_control.commanded_motion import excess
+from physgen_control.controller_config import ArmInterface, Mode, Pacing, RobotType
+from physgen_control.gate import check_shape
+from physgen_control.gripper import CLOSED, OPEN, GripperAdapter, GripperSwitch
+from physgen_control.joint_path import JointTrajectory
+from physgen_control.kinematics import HOME, forward, joint_limits
+from physgen_control.motion_planner import PlanRefusedError
+from physgen_control.trajectory import TrajectoryPlanner
+from physgen_control.types import AckResult, Fault, Pose, SafetyState
+
+ARM: dict[str, Any] = {"arm_interface": ArmInterface.JOINT_TRAJECTORY, "robot_type": RobotType.FR3}
+
+
+def arm_rig(**changes: Any) -> Rig:
+    """An FR3 at rest at home, armed and settled."""
+    rig = Rig(planner=TrajectoryPlanner(make_config(**ARM, **changes)), **ARM, **changes).begin()
+    for _ in range(12):
+        rig.step()
+    rig.core.take_trajectory()
+    return rig
+
+
+# --- watchdogs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_policy_is_late_after_policy_timeout_and_not_before() -> None:
+    rig = Rig(pacing=Pacing.STATE, policy_timeout=1.0).begin()
+    rig.core.on_wall(5)
+    rig.core.on_wall(5 + S_NS)
+    assert not rig.core.status.faults
+    rig.core.on_wall(6 + S_NS)
+    assert rig.core.status.faults == Fault.POLICY_LATE
+    assert "No valid chunk for 1 s" in rig.core.status.detail
+
+
+def test_a_robot_is_silent_after_policy_timeout_and_not_before() -> None:
+    rig = Rig(policy_timeout=1.0, require_publisher=False)
+    rig.core.on_publisher_count(0)
+    rig.observe()
+    assert rig.core.arm()[0]
+    rig.core.on_episode(make_episode())
+    rig.core.on_wall(5)
+    rig.core.on_wall(5 + S_NS)
+    assert not rig.core.status.faults
+    rig.core.on_wall(6 + S_NS)
+    assert rig.core.status.faults == Fault.STATE_STALE
+    assert "No robot state for 1 s" in rig.core.status.detail
+
+
+@pytest.mark.parametrize("how", ["a state comes", "no episode", "disarmed", "a world that waits"])
+def test_a_robots_silence_matters_only_while_it_owes_a_state(how: str) -> None:
+    pacing = Pacing.STATE if how == "a world that waits" else Pacing.TIMER
+    rig = Rig(policy_timeout=1.0, require_publisher=False, pacing=pacing)
+    rig.core.on_publisher_count(0)
+    rig.observe()
+    assert rig.core.arm()[0]
+    if how != "no episode":
+        rig.core.on_episode(make_episode())
+    if how == "disarmed":
+        rig.core.disarm()
+    for wall_ns in range(0, 5 * S_NS, S_NS // 2):
+        rig.core.on_wall(wall_ns)
+        if how == "a state comes":
+            rig.now_ns += S_NS // 2
+            rig.observe()
+    assert not rig.core.status.faults & Fault.STATE_STALE
+
+
+def test_only_a_policy_that_is_expected_can_be_late() -> None:
+    """A human moves the arm, a chunk plays, or the controller is disarmed: nobody waits for the policy."""
+    human = Rig(policy_timeout=1.0).begin()
+    playing = Rig(policy_timeout=1.0).begin()
+    playing.send(data=make_actions(64), execute_steps=64)
+    disarmed = Rig(policy_timeout=1.0).begin()
+    disarmed.core.disarm()
+    for step in range(60):
+        human.core.on_deadman(True, human.now_ns)
+        human.core.on_teleop(np.zeros(6), 0.0, human.now_ns)
+        for rig in (human, playing, disarmed):
+            rig.core.on_wall(step * PERIOD_NS)
+            rig.step()
+    for rig in (human, playing, disarmed):
+        assert not rig.core.status.faults & Fault.POLICY_LATE
+
+
+# --- fingers ------------------------------------------------------------------------------------------------------
+
+
+def test_a_first_number_within_the_dead_band_is_no_command() -> None:
+    config = make_config()
+    band = config.gripper_hysteresis
+    for value in (band, -band, 0.0):
+        switch = GripperSwitch(config)
+        assert switch.decide(value, 0.08, 0).command == OPEN and not switch.commanded
+    beyond = GripperSwitch(config)
+    assert beyond.decide(np.nextafter(-band, -1.0), 0.08, 0).command == CLOSED and beyond.commanded
+
+
+def test_a_goal_waits_for_exactly_the_minimum_interval() -> None:
+    config = make_config()
+    interval_ns = round(config.gripper_min_interval * S_NS)
+    adapter = GripperAdapter(config)
+    assert adapter.goal(-1.0, 0) is not None
+    adapter.finished(ok=True)
+    assert adapter.goal(1.0, interval_ns - 1) is None
+    assert adapter.goal(1.0, interval_ns) is not None
+
+
+def test_five_goals_in_a_row_may_fail() -> None:
+    adapter = GripperAdapter(make_config())
+    for second in range(5):
+        assert adapter.goal(-1.0, second * S_NS) is not None and not adapter.gave_up
+        adapter.finished(ok=False)
+    assert adapter.gave_up
+
+
+# --- chunks -------------------------------------------------------------------------------------------------------
+
+
+def test_a_step_period_may_be_off_by_one_percent() -> None:
+    config = make_config()
+    for period_ns in (round(1.01 * PERIOD_NS), round(0.99 * PERIOD_NS)):
+        assert check_shape(make_chunk(0, step_period_ns=period_ns), config) is None
+    for period_ns in (round(1.01 * PERIOD_NS) + 1, round(0.99 * PERIOD_NS) - 1):
+        refusal = check_shape(make_chunk(0, step_period_ns=period_ns), config)
+        assert refusal is not None and "one action every" in refusal.detail
+
+
+def test_a_quaternion_is_kept_bit_for_bit_unless_it_is_no_unit() -> None:
+    rig = Rig().begin()
+    near, far = DOWN * (1.0 + 5e-7), DOWN * (1.0 + 5e-6)
+    for quaternion, kept in ((near, near), (far, DOWN)):
+        rig.now_ns += PERIOD_NS
+        rig.observe(pose=Pose(position=POSE.position, quaternion=quaternion))
+        action = rig.tick()
+        assert action is not None
+        np.testing.assert_array_equal(action.target_pose.quaternion, kept)
+
+
+def test_out_of_reach_and_beyond_a_joint_are_told_apart() -> None:
+    far = {"workspace_min": (-2.0, -2.0, -2.0), "workspace_max": (2.0, 2.0, 2.0), "tilt_limit": 3.15}
+    planner = TrajectoryPlanner(make_config(**ARM, **far, joint_speed_fraction=1.0))
+    results = set()
+    for direction in np.vstack([np.eye(3), -np.eye(3)]):
+        rig = Rig(planner=planner, **ARM, **far, joint_speed_fraction=1.0)
+        joints = HOME.copy()
+        planner.set_shadow(False)
+        for _ in range(400):
+            motions = np.zeros((1, 6), np.float32)
+            motions[0, :3] = 0.0075 * direction
+            ack = _try(planner, motions, joints, rig.now_ns)
+            if isinstance(ack, AckResult):
+                results.add(ack)
+                break
+            joints = ack
+            planner.set_shadow(False)
+    assert {AckResult.IK, AckResult.JOINT_LIMIT} <= results
+
+
+def _try(planner: TrajectoryPlanner, motions: Any, joints: Any, now_ns: int) -> Any:
+    try:
+        [step] = planner.plan(motions, make_state(now_ns, pose=forward(joints), positions=joints), now_ns)
+    except PlanRefusedError as error:
+        return error.result
+    return step.positions
+
+
+# --- trajectories -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("joint", range(7))
+@pytest.mark.parametrize("side", [-1, 1])
+def test_a_trajectory_may_end_at_a_joints_limit_and_not_beyond(joint: int, side: int) -> None:
+    limits = joint_limits(RobotType.FR3)
+    edge = (limits.lower if side < 0 else limits.upper)[joint]
+    rest = np.zeros((1, 7))
+
+    def sentence(end: float, inside: np.ndarray | None = None) -> str:
+        start = HOME.copy()
+        start[joint] = edge - side * 0.01
+        goal = start.copy()
+        goal[joint] = end
+        trajectory = JointTrajectory(np.array([2.0]), goal[None], rest, rest, 0)
+        return excess(trajectory, (start, np.zeros(7), np.zeros(7)), limits, inside)
+
+    beyond = edge + side * 1e-6
+    assert sentence(edge) == ""
+    assert sentence(beyond) == f"joint {joint + 1} beyond its position limit"
+    at = HOME.copy()
+    at[joint] = beyond
+    assert sentence(beyond, inside=at) == ""  # where the arm is measured it may stay
+
+
+def test_a_late_trajectory_from_rest_starts_now_and_in_motion_ends_the_chunk() -> None:
+    rig = arm_rig()
+    data = np.zeros((1, 8, 7), np.float32)
+    data[..., 1], data[..., 6] = 0.0015, 1.0
+    assert rig.send(data=data).result == AckResult.ACCEPTED
+    assert rig.core.take_trajectory() is not None
+    for _ in range(3):
+        rig.now_ns += PERIOD_NS
+        positions = rig.core._planner.command(rig.now_ns)[0]  # type: ignore[union-attr]
+        rig.observe(positions=positions, pose=forward(positions))
+        rig.tick()
+    assert rig.send(data=data, chunk_seq=2, base_step=rig.core._step).result == AckResult.ACCEPTED
+    assert rig.core.take_trajectory() is not None
+    stop = rig.core.on_late_trajectory(0.2, rig.now_ns)
+    assert stop is not None and not np.any(stop.velocities[-1])
+    assert rig.core.status.faults & Fault.POLICY_LATE
+    assert "0.200 s late" in rig.core.status.detail and rig.core.state is SafetyState.HOLD
+
+
+def test_in_shadow_each_motion_from_rest_starts_at_the_measured_joints() -> None:
+    rig = arm_rig()
+    assert rig.core.set_mode(Mode.SHADOW)[0]
+    away = HOME + np.array([0.0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0])
+    for _ in range(8):
+        rig.now_ns += PERIOD_NS
+        rig.observe(positions=away, pose=forward(away))
+        rig.tick()
+    assert rig.core.arm()[0]
+    data = np.zeros((1, 8, 7), np.float32)
+    data[..., 1], data[..., 6] = 0.0015, 1.0
+    ack = rig.send(data=data, base_step=rig.core._step)
+    assert ack.result == AckResult.ACCEPTED, ack.detail
+    rig.now_ns += PERIOD_NS
+    rig.observe(positions=away, pose=forward(away))
+    action = rig.tick()
+    assert action is not None and not action.executed
+    assert np.max(np.abs(action.target_positions - away)) < 0.05
+    assert rig.core.take_trajectory() is None
+
+
+def test_a_human_s_command_tells_how_old_it_is() -> None:
+    rig = Rig().begin()
+    rig.core.on_deadman(True, rig.now_ns)
+    rig.core.on_teleop(np.full(6, 0.01), 0.0, rig.now_ns)
+    rig.now_ns += 30_000_000
+    rig.observe()
+    action = rig.tick()
+    assert action is not None and action.latency == pytest.approx(0.03)
