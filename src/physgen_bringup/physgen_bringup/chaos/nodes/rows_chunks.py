@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from physgen_bringup.chaos.nodes.rig import Rig
-from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, Row, RowFailedError, must
-from physgen_control.types import AckResult, ActionSpace, DeltaReference, Fault, GripperMode
+from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, Row, must
+from physgen_control.types import AckResult, ActionSpace, DeltaReference, GripperMode
 
 S_NS = 1_000_000_000
 Sender = Callable[[Rig], int]
@@ -26,27 +26,14 @@ def refused(sender: Sender, *results: AckResult) -> Callable[[Rig], Measured]:
         number = sender(rig)
         took = probe.answered(t0, number, results)
         t1 = time.monotonic()
-
-        def goes_on() -> None:
-            probe.wait_for(
-                lambda: any(at > t1 and ack.result is AckResult.ACCEPTED for at, ack in probe.acks),
-                "a right chunk accepted afterwards",
-                3.0,
-            )
-
-        note = ""
-        try:
-            goes_on()
-        except RowFailedError:
-            # A chunk makes no state late: this machine stood still meanwhile, and the arm held, as it must.
-            if probe.said is None or not probe.said.faults & Fault.STATE_STALE:
-                raise
-            note = f"armed again after: {probe.said.detail}"
-            rig.make_armed()
-            goes_on()
+        probe.wait_for(
+            lambda: any(at > t1 and ack.result is AckResult.ACCEPTED for at, ack in probe.acks),
+            "a right chunk accepted afterwards",
+            3.0,
+        )
         played = [a for at, a in probe.applied if at > t0 and a.source == 1 and a.chunk_seq == number]
         must(not played, f"{len(played)} actions of the refused chunk were applied")
-        return Measured(took, note=note)
+        return Measured(took)
 
     return inject
 
