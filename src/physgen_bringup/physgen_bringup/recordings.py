@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rosbags.rosbag2 import Reader
 
 from physgen_bringup.artifacts import Recording
 from physgen_control.bags.errors import BagError
-from physgen_control.bags.reader import EpisodeRecording, find_bags, read_episode
+from physgen_control.bags.find import find_bags
+from physgen_control.bags.reader import EpisodeRecording, read_episode
+from physgen_control.bags.source import DAMAGE, connections_of, open_bag, store_of
 from physgen_control.bags.topics import PREDICTED_IMAGE
-from physgen_control.bags.typestore import typestore
 from physgen_control.messages import read
 from physgen_control.types import EpisodePhase, UInt8Image
 
@@ -54,14 +54,14 @@ def _predicted(path: Path, stamps: np.ndarray, every: int) -> dict[int, UInt8Ima
     step_of = {int(stamp): index * every for index, stamp in enumerate(stamps)}
     frames: dict[int, UInt8Image] = {}
     try:
-        with Reader(path) as reader:
-            wanted = [connection for connection in reader.connections if connection.topic == PREDICTED_IMAGE]
-            for _, _, data in reader.messages(wanted):
-                message: Any = typestore().deserialize_cdr(data, "sensor_msgs/msg/Image")
+        with open_bag(path) as reader:
+            store = store_of(reader)
+            for _, _, data in reader.messages(connections_of(reader, PREDICTED_IMAGE)):
+                message: Any = store.deserialize_cdr(data, "sensor_msgs/msg/Image")
                 frame = read.image_from_msg(message)
                 if frame.stamp_ns in step_of:
                     frames[step_of[frame.stamp_ns]] = frame.rgb
-    except (OSError, ValueError) as error:
+    except DAMAGE as error:
         raise BagError(f"The imagined frames in {path} cannot be read: {error}") from error
     return frames
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +23,15 @@ from physgen_bringup.graph import build_graph
 from physgen_bringup.graph_spec import Graph
 from physgen_bringup.launch_arguments import check_arguments, parse_arguments
 from physgen_bringup.runner import LocalRunner, PrivateDomain
-from physgen_control.bags.reader import find_bags, read_episode
+from physgen_control.bags.find import find_bags
+from physgen_control.bags.reader import read_episode
 from physgen_control.types import AckResult, EpisodePhase
 from physgen_policy.commands import train
 from physgen_policy.commands.convert import main as convert
 from physgen_policy.data.dataset import Dataset
+from physgen_policy.data.demonstration import EpisodeRejectedError, read_demonstration
 from physgen_policy.data.image_choice import LATEST_STEPS
+from physgen_policy.data.lerobot_features import CAMERAS
 from physgen_policy.data.normalize import NormStats
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
@@ -98,14 +102,28 @@ class Recordings:
         return self.folder / "dataset"
 
 
+def usable(record: Callable[[Path], Path], folder: Path) -> Path:
+    """Record until the bag can be a demonstration, as a person does: cameras of a busy machine may stand still."""
+    refused = []
+    for attempt in range(3):
+        bag = record(folder / str(attempt))
+        try:
+            read_demonstration(bag, control_rate_hz=20.0, cameras=CAMERAS)
+        except EpisodeRejectedError as error:
+            refused.append(str(error))
+        else:
+            return bag
+    raise AssertionError("\n".join(refused))
+
+
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
-    """Recorded, and good enough for a dataset: a recording of a machine that stood still is repeated with the test."""
+    """One demonstrated and one corrected episode, and the dataset of both."""
     folder = tmp_path_factory.mktemp("arm")
     made = Recordings(
         folder=folder,
-        demonstrated=demonstrate(folder / "a_demonstrated"),
-        corrected=correct(folder / "b_corrected"),
+        demonstrated=usable(demonstrate, folder / "a_demonstrated"),
+        corrected=usable(correct, folder / "b_corrected"),
     )
     words = [str(made.demonstrated), str(made.corrected), "--image-size", "32", "--out", str(made.dataset)]
     assert convert(words) == 0

@@ -16,7 +16,8 @@ from physgen_bringup.collection import CollectionConfig, Collector
 from physgen_bringup.controller_setup import controller_config
 from physgen_bringup.graph import build_graph
 from physgen_bringup.launch_arguments import parse_arguments
-from physgen_control.bags.reader import find_bags, read_episode
+from physgen_control.bags.find import find_bags
+from physgen_control.bags.reader import read_episode
 from physgen_control.types import HORIZON, EpisodePhase, Limit
 from physgen_sim_bridge.experts import make_expert
 from physgen_sim_bridge.registry import make_world

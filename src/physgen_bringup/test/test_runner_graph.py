@@ -57,7 +57,8 @@ def test_the_expert_solves_the_fake_task_through_the_graph(lockstep_run):
 
 
 def test_every_episode_has_a_bag_with_all_its_steps(lockstep_run):
-    from physgen_control.bags.reader import find_bags, read_episode
+    from physgen_control.bags.find import find_bags
+    from physgen_control.bags.reader import read_episode
 
     folder, _ = lockstep_run
     evaluation = results.read(folder / "results.json")
@@ -178,7 +179,8 @@ def test_who_is_missing_is_named(tmp_path):
 def test_the_in_process_collector_records_the_same_data(lockstep_run, tmp_path):
     """`collect` may stand in for the graph only because its bags hold the same values."""
     from physgen_bringup.collection import make_collector
-    from physgen_control.bags.reader import find_bags, read_episode
+    from physgen_control.bags.find import find_bags
+    from physgen_control.bags.reader import read_episode
     from physgen_sim_bridge.disturbance import DisturbanceConfig
 
     folder, _ = lockstep_run

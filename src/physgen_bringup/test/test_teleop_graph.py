@@ -157,6 +157,11 @@ def test_the_arm_repeats_what_a_leader_does_after_the_clutch_closed(tmp_path):
             ),
             "the human in command",
         )
+        # The clutch may have closed while the arm still moved; the human brings it back to where it was then.
+        probe.wait_for(
+            lambda: probe.resting() and not np.any([action.applied[:6] for action in probe.applied[-5:]]),
+            "the arm where the clutch closed",
+        )
         arm, leader = probe.tool, kinematics.forward(probe.leader).position
         turned = probe.leader + np.array([0.0, 0.08, 0.0, 0.06, 0.0, 0.05, 0.0])
         way = kinematics.forward(turned).position - leader

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -11,8 +12,10 @@ import pytest
 from value_strategies import make_episode, make_image, write_bag
 
 from physgen_bringup.commands import view
-from physgen_control.bags.reader import BagSummary, read_episode
+from physgen_control.bags.reader import read_episode
+from physgen_control.bags.summary import BagSummary
 from physgen_control.errors import UserError
+from physgen_control.types import AppliedAction
 
 
 def test_a_bag_becomes_a_table_and_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,6 +59,7 @@ def test_the_audit_of_a_bag_is_shown() -> None:
             BagSummary(
                 path=Path("bag"),
                 task="",
+                robot="",
                 seed=0,
                 episode_id="",
                 instruction="",
@@ -71,3 +75,31 @@ def test_the_audit_of_a_bag_is_shown() -> None:
     assert "x is missing." in text(audit='{"warnings": ["x is missing."]}')
     assert text() == text(audit="not JSON") == ""
     assert "bag.partial" in text(repaired_from="bag.partial")
+
+
+def test_bags_that_cannot_be_shown_are_left_out_by_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    for seed, options in enumerate(({}, {"change_action": wide}, {"change_action": endless}, {}, {})):
+        write_bag(run / f"e{seed}", make_episode(seed=seed, episode_id=f"e{seed}"), steps=2, **options)
+    (run / "e3" / "metadata.yaml").write_text("")
+    (run / "e4" / "metadata.yaml").unlink()
+    assert view.main([str(run)]) == 0
+    text = capsys.readouterr().out
+    left_out = [line for line in text.splitlines() if line.startswith("left out")]
+    names = ("e1", "e2", "e3", "e4")
+    assert all(sum(name in line for line in left_out) == 1 for name in names)
+    assert len(left_out) == len(names)
+    assert "3 of 3 episodes succeeded." in text
+    (run / "e0").rename(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match="finite"):
+        view.main([str(run)])
+
+
+def wide(action: AppliedAction) -> AppliedAction:
+    return replace(action, raw=np.zeros(8, np.float32), applied=np.zeros(8, np.float32))
+
+
+def endless(action: AppliedAction) -> AppliedAction:
+    return replace(action, applied=np.full(7, np.inf, np.float32))

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from physgen_control.bags.errors import BagError
-from physgen_control.bags.reader import BagSummary, EpisodeRecording, find_bags, read_episode, read_summary
+from physgen_control.bags.find import find_bags
+from physgen_control.bags.reader import EpisodeRecording, read_episode
+from physgen_control.bags.summary import BagSummary, read_summary
 from physgen_control.types import ACTION_DIM, HORIZON, ActionChunk, Episode, Float32Array, Source
 
 REPLAYED_SOURCES = (Source.POLICY, Source.TELEOP)

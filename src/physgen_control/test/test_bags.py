@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 from rosbags.highlevel import AnyReader
@@ -26,8 +29,10 @@ from value_strategies import (
 from physgen_control.bags import topics
 from physgen_control.bags.cdr import header_stamp_ns
 from physgen_control.bags.errors import BagError
-from physgen_control.bags.reader import find_bags, read_episode, read_summary
+from physgen_control.bags.find import find_bags
+from physgen_control.bags.reader import read_episode
 from physgen_control.bags.serialize import BUILDER, CameraSpec, EpisodeBag, serialize
+from physgen_control.bags.summary import read_summary
 from physgen_control.bags.typestore import definition, typestore
 from physgen_control.bags.writer import BagWriter
 from physgen_control.messages import build
@@ -154,7 +159,7 @@ def test_a_bag_with_older_definitions_is_read_with_its_own(
     definition_text = definition("physgen_msgs/msg/AppliedAction")[0]
     # Our types "change": the file's text now differs from the installed one, so the file's must be used.
     monkeypatch.setattr(
-        "physgen_control.bags.reader.definition", lambda name: (definition(name)[0] + "\nuint8 new\n", "")
+        "physgen_control.bags.source.definition", lambda name: (definition(name)[0] + "\nuint8 new\n", "")
     )
     assert "uint8 new" not in definition_text
     assert len(read_episode(bag).applied) == 10
@@ -255,3 +260,29 @@ def test_actions_before_the_episode_are_no_steps_of_it() -> None:
     during = [make_action(episode, step) for step in range(6)]
     assert _of_episode([before, *during], episode.episode_id) == during
     assert _of_episode([before], episode.episode_id) == [before]
+
+
+@pytest.fixture(scope="module")
+def episode_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_bag(tmp_path_factory.mktemp("bags") / "bag")
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(-11, 10), min_size=1, max_size=30))
+def test_images_are_the_same_in_any_order(episode_bag: Path, order: list[int]) -> None:
+    """They are read from the disk when they are asked for: forwards, backwards, again."""
+    stream = read_episode(episode_bag).fixed
+    for index in order:
+        np.testing.assert_array_equal(stream.rgb(index), make_image(range(11)[index]))
+    with pytest.raises(IndexError):
+        stream.rgb(11)
+
+
+def test_a_bag_that_changed_under_its_reader_is_a_sentence(tmp_path: Path) -> None:
+    stream = read_episode(write_bag(tmp_path / "bag")).fixed
+    shutil.rmtree(tmp_path / "bag")
+    with pytest.raises(BagError, match="Image 3 of the camera 'fixed' cannot be decoded"):
+        stream.rgb(3)
+    write_bag(tmp_path / "bag", make_episode(start_ns=7 * 10**9))
+    with pytest.raises(BagError, match="has changed since it was opened"):
+        stream.rgb(3)

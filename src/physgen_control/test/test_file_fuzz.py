@@ -13,8 +13,10 @@ from file_mutants import check_reader, damaged_bytes, damaged_copy
 from rosbags.rosbag2 import Reader
 from value_strategies import write_bag
 
-from physgen_control.bags.reader import find_bags, read_episode, read_summary
+from physgen_control.bags.find import find_bags
+from physgen_control.bags.reader import read_episode
 from physgen_control.bags.repair import repair_bag
+from physgen_control.bags.summary import read_summary
 from physgen_control.bags.writer import BagWriter
 
 

@@ -24,9 +24,10 @@ from value_strategies import assert_equal, make_action, make_episode, make_image
 
 from physgen_control.bags import topics
 from physgen_control.bags.errors import BagError
-from physgen_control.bags.reader import read_episode, read_summary
+from physgen_control.bags.reader import read_episode
 from physgen_control.bags.repair import repair_bag
 from physgen_control.bags.serialize import BUILDER, serialize
+from physgen_control.bags.summary import read_summary
 from physgen_control.bags.writer import BagWriter
 from physgen_control.commands import repair as command
 from physgen_control.messages import build

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +237,8 @@ def write_bag(
     steps: int = 10,
     size: int = 16,
     late_actions: int = 0,
+    change_action: Callable[[AppliedAction], AppliedAction] = lambda action: action,
+    change_state: Callable[[RobotState], RobotState] = lambda state: state,
     **options: str,
 ) -> Path:
     """Write the bag of an episode with `steps` actions (and late ones that no world took), one more observation."""
@@ -253,8 +256,12 @@ def write_bag(
                 success=step == steps,
             )
             bag.add_observation(
-                stamp_ns, make_image(step, size), make_image(1000 + step, size), make_state(stamp_ns), state
+                stamp_ns,
+                make_image(step, size),
+                make_image(1000 + step, size),
+                change_state(make_state(stamp_ns)),
+                state,
             )
             if step < steps + late_actions:
-                bag.add_applied(make_action(episode, step))
+                bag.add_applied(change_action(make_action(episode, step)))
         return bag.finish(EpisodePhase.SUCCESS, step=steps)

@@ -15,17 +15,14 @@ from typing import overload
 import numpy as np
 
 from physgen_bringup.artifacts import Recording, write_video
-from physgen_control.bags.reader import (
-    BagSummary,
-    EpisodeRecording,
-    ImageStream,
-    find_bags,
-    read_episode,
-    read_summary,
-)
+from physgen_control.bags.errors import BagError
+from physgen_control.bags.find import search_bags
+from physgen_control.bags.images import ImageStream
+from physgen_control.bags.reader import EpisodeRecording, read_episode
+from physgen_control.bags.summary import BagSummary, read_summary
 from physgen_control.command_line import run_command
 from physgen_control.errors import UserError
-from physgen_control.types import UInt8Image
+from physgen_control.types import ACTION_DIM, UInt8Image
 
 DEFAULT_RATE_HZ = 20.0
 
@@ -52,7 +49,13 @@ class LazyImages(Sequence[UInt8Image]):
 
 
 def recording_of(episode: EpisodeRecording) -> Recording:
-    """Return what the video and the plots need of a bag."""
+    """Return what the video and the plots need of a bag; BagError where its actions cannot be drawn."""
+    for action in episode.applied:
+        if action.applied.size != ACTION_DIM or not np.isfinite([action.raw, action.applied]).all():
+            raise BagError(
+                f"{episode.path} has, in control step {action.step}, an action that is not of {ACTION_DIM} finite "
+                f"numbers: {action.applied.tolist()}"
+            )
     periods = np.diff(episode.fixed.stamps_ns)
     every = episode.picture_every
     rate_hz = float(1e9 * every / np.median(periods)) if len(periods) else DEFAULT_RATE_HZ
@@ -89,7 +92,7 @@ def bag_heading(bag: BagSummary) -> str:
         f"episode      {bag.episode_id}",
         f"task, seed   {bag.task}, {bag.seed}",
         f"instruction  {bag.instruction}",
-        f"robot        {custom.get('robot', '')} ({custom.get('source', '')})",
+        f"robot        {bag.robot} ({custom.get('source', '')})",
         f"outcome      {bag.outcome} after {bag.steps} steps, {bag.duration_ns / 1e9:.2f} s",
     ]
     if custom.get("detail"):
@@ -134,15 +137,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--no-video", action="store_true", help="print the table only")
     parser.add_argument("--rerun", action="store_true", help="open the bag in the Rerun viewer, if installed")
     options = parser.parse_args(arguments)
-    paths = find_bags(options.path)
-    bags = [read_summary(path) for path in paths]
+    bags, left_out = readable_bags(options.path)
+    print("".join(f"left out: {reason}\n" for reason in left_out), end="")
     if options.seed is not None:
         bags = [bag for bag in bags if bag.seed == options.seed]
     if not bags:
         of_seed = "" if options.seed is None else f" of seed {options.seed}"
-        raise UserError(
-            f"{options.path} holds no finished bag{of_seed}; unfinished ones: physgen repair PATH."
-        )
+        raise UserError(f"{options.path} holds no finished bag that can be read{of_seed}.")
     if len(bags) == 1:
         parts = [bag_heading(bags[0]), audit_text(bags[0]), topic_table(bags[0])]
         print("\n\n".join(part for part in parts if part))
@@ -151,14 +152,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.no_video:
         folder = options.path.resolve()
         out = options.out or folder.with_name(f"{folder.name}.mp4")
-        video = write_video(_recordings(bags[: max(1, options.limit)]), out)
+        video = write_video(_recordings(bags, max(1, options.limit)), out)
         print(f"\nVideo: {video}")
     return _open_rerun(bags[0].path) if options.rerun else 0
 
 
-def _recordings(bags: Sequence[BagSummary]) -> Iterator[Recording]:
+def readable_bags(path: Path) -> tuple[list[BagSummary], list[str]]:
+    """Return the bags at or below a path that can be read, and one sentence for each of the others."""
+    found = search_bags(path)
+    bags = []
+    left_out = [f"{bag} is not finished: recover it with `physgen repair {bag}`." for bag in found.unfinished]
+    for bag in found.finished:
+        try:
+            bags.append(read_summary(bag))
+        except BagError as error:
+            left_out.append(str(error))
+    return bags, left_out
+
+
+def _recordings(bags: Sequence[BagSummary], limit: int) -> Iterator[Recording]:
+    """Yield the first `limit` recordings that can be read; if there is none, the last BagError."""
+    shown, last = 0, None
     for bag in bags:
-        yield recording_of(read_episode(bag.path))
+        try:
+            recording = recording_of(read_episode(bag.path))
+        except BagError as error:
+            print(f"left out of the video: {error}")
+            last = error
+            continue
+        yield recording
+        shown += 1
+        if shown == limit:
+            return
+    if last is not None and not shown:
+        raise last
 
 
 def _open_rerun(bag: Path) -> int:

@@ -58,33 +58,26 @@ def _to_dataset(options: argparse.Namespace) -> int:
         rate_hz=options.rate,
         track=lambda bags: track(bags, description="converting"),
     )
-    for reason in done.left_out:
-        print(f"left out: {reason}")
-    print(f"{options.out}: {done.episodes} episodes, {done.steps} control steps")
+    print("\n".join(done.lines(options.out)))
+    done.report.check()
     return 0
 
 
 def _to_lerobot(options: argparse.Namespace) -> int:
     from rich.progress import track
 
-    from physgen_control.bags.errors import BagError
-    from physgen_policy.data.bags_to_dataset import bags_in
-    from physgen_policy.data.demonstration import EpisodeRejectedError
-    from physgen_policy.data.lerobot_episode import lerobot_episode
-    from physgen_policy.data.lerobot_writer import LerobotWriter
+    from physgen_policy.data.bags_to_lerobot import convert_bags_to_lerobot
 
-    bags = bags_in(options.bags)
-    left_out = []
-    with LerobotWriter(options.out, fps=options.rate, images=options.images) as writer:
-        for bag in track(bags, description="converting"):
-            try:
-                writer.add(lerobot_episode(bag, control_rate_hz=options.rate, image_size=options.image_size))
-            except (EpisodeRejectedError, BagError) as error:
-                left_out.append(str(error))
-        for reason in left_out:
-            print(f"left out: {reason}")
-        writer.finish()
-        print(f"{options.out}: LeRobot v3.0, {writer.episodes} episodes, {writer.frames} frames")
+    done = convert_bags_to_lerobot(
+        options.bags,
+        options.out,
+        rate_hz=options.rate,
+        images=options.images,
+        image_size=options.image_size,
+        track=lambda bags: track(bags, description="converting"),
+    )
+    print("\n".join(done.lines(options.out)))
+    done.report.check()
     return 0
 
 

@@ -129,9 +129,8 @@ def _convert(options: argparse.Namespace, out: Path) -> Path:
             rate_hz=sees.control_rate_hz,
             track=lambda paths: track(paths, description="converting"),
         )
-        for reason in done.left_out:
-            print(f"left out: {reason}")
-        print(f"{out}: {done.episodes} episodes, {done.steps} control steps")
+        print("\n".join(done.lines(out)))
+        done.report.check()
     state.wait_for_everyone()
     return out
 

@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from physgen_control.bags.content import content_sha256
 from physgen_control.bags.errors import BagError
-from physgen_control.bags.reader import find_bags, read_summary
+from physgen_control.folder_lock import folder_lock
+from physgen_policy.data.bag_choice import choose_bags
+from physgen_policy.data.conversion_report import ConversionReport
 from physgen_policy.data.convert import EpisodeRejectedError, episode_from_bag
-from physgen_policy.data.dataset import DatasetError, DatasetWriter
+from physgen_policy.data.dataset import DatasetWriter
+from physgen_policy.data.normalize import NormStats
 from physgen_policy.embodiment import Embodiment
 
 Track = Callable[[Sequence[Path]], Iterable[Path]]
@@ -18,31 +22,25 @@ Track = Callable[[Sequence[Path]], Iterable[Path]]
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What a dataset holds after the conversion, and why some bags are not in it."""
+    """What a dataset holds after the conversion (norm: None for nothing), and what became of each bag."""
 
     episodes: int
     steps: int
-    left_out: list[str]
+    norm: NormStats | None
+    report: ConversionReport
 
-
-def bags_in(folders: Sequence[Path]) -> list[Path]:
-    """Every bag under the folders.
-
-    Raises:
-        DatasetError: there is none.
-    """
-    bags = [bag for folder in folders for bag in find_bags(folder)]
-    if not bags:
-        raise DatasetError(
-            f"no bags in {', '.join(str(f) for f in folders)}; record some with `physgen collect`"
-        )
-    return bags
+    def lines(self, out: Path) -> list[str]:
+        """Return the report in words, the counts last."""
+        what = f"{out}: {self.episodes} episodes, {self.steps} control steps"
+        return [*(self.norm.lines() if self.norm else []), *self.report.lines(what)]
 
 
 def convert_bags(
     folders: Sequence[Path], out: Path, *, view: tuple[int, int], rate_hz: float, track: Track = iter
 ) -> Conversion:
-    """Add every usable bag that the dataset does not hold yet.
+    """Add every usable bag that the dataset does not hold yet; a bag is known by its content, not by its name.
+
+    What was converted before an interruption is in the dataset, and the same call goes on behind it.
 
     Args:
         folders: bags, or folders that contain bags.
@@ -51,27 +49,38 @@ def convert_bags(
         track: wraps the list of bags, for a progress bar.
 
     Raises:
-        DatasetError: there is no bag, none is usable, or the dataset was made for something else.
+        DatasetError: there is no bag, they are of several robots, or the dataset was made for something else.
+        UserError: another command writes into the folder.
     """
-    bags = bags_in(folders)
-    summaries = [read_summary(bag) for bag in bags]
+    choice = choose_bags(folders)
+    report = ConversionReport(left_out=list(choice.left_out))
     embodiment = Embodiment(
-        robot=summaries[0].custom_data.get("robot") or "unknown",
-        image_height=view[0],
-        image_width=view[1],
-        control_rate_hz=rate_hz,
-        tasks=tuple(sorted({summary.task for summary in summaries})),
+        robot=choice.robot, image_height=view[0], image_width=view[1], control_rate_hz=rate_hz
     )
-    writer = DatasetWriter(out, embodiment)
-    known, left_out = writer.sources, []
-    for bag in track(bags):
-        if bag.name in known:
-            continue
+    if not choice.bags:
+        return Conversion(0, 0, None, report)
+    with folder_lock(out):
+        writer = DatasetWriter(out, embodiment)
         try:
-            writer.add(episode_from_bag(bag, embodiment))
-        except (EpisodeRejectedError, BagError) as error:
-            left_out.append(str(error))
-    if not writer.entries and left_out:
-        raise DatasetError(f"none of the {len(bags)} bags can be used; the first: {left_out[0]}")
-    writer.finish()
-    return Conversion(len(writer.entries), sum(entry["steps"] for entry in writer.entries), left_out)
+            for bag in track(choice.bags):
+                _add(writer, bag, embodiment, report)
+        finally:
+            # Whatever ends it (Ctrl-C, a full disk): what was converted stays.
+            norm = writer.finish() if writer.entries else None
+    return Conversion(len(writer.entries), sum(entry["steps"] for entry in writer.entries), norm, report)
+
+
+def _add(writer: DatasetWriter, bag: Path, embodiment: Embodiment, report: ConversionReport) -> None:
+    """Convert one bag, or say why not."""
+    try:
+        content = content_sha256(bag)
+        if writer.holds(content, bag.name):
+            report.present += 1
+            return
+        report.read(bag)
+        record = episode_from_bag(bag, embodiment)
+    except (EpisodeRejectedError, BagError) as error:
+        report.left_out.append(str(error))
+        return
+    writer.add(record, content)
+    report.converted += 1

@@ -32,12 +32,16 @@ def episode_from_bag(path: Path, embodiment: Embodiment, slop_s: float = 0.02) -
     recording = shown.recording
     fixed, wrist = embodiment.cameras
     height, width = embodiment.image_height, embodiment.image_width
-    frames = [
-        splice_views(recording.images[fixed].rgb(first), recording.images[wrist].rgb(second), height, width)
-        for first, second in zip(shown.observations[fixed], shown.observations[wrist], strict=True)
-    ]
+    # One image at a time: those of a long bag, as the camera took them, do not fit into memory.
+    images = np.empty((len(shown.observations[fixed]), height, 2 * width, 3), np.uint8)
+    for index, (first, second) in enumerate(
+        zip(shown.observations[fixed], shown.observations[wrist], strict=True)
+    ):
+        images[index] = splice_views(
+            recording.images[fixed].rgb(first), recording.images[wrist].rgb(second), height, width
+        )
     return EpisodeRecord(
-        images=np.stack(frames),
+        images=images,
         actions=shown.values,
         labels=shown.labels,
         intervention=shown.intervention,

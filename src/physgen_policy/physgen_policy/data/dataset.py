@@ -8,9 +8,11 @@ are T + 1 images, and images[T] is what they saw at the end.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +27,12 @@ from physgen_control.types import PICTURE_INTERVALS
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.embodiment import Embodiment
 
-DATASET_FORMAT = 3
-READ_FORMATS = (2, DATASET_FORMAT)
-"""Format 2 knew no `picture_every`: it had a picture at every control step."""
+DATASET_FORMAT = 4
+READ_FORMATS = (2, 3, DATASET_FORMAT)
+"""Format 2 knew no `picture_every`: it had a picture at every control step. Format 3 knew bags by the folder's name."""
+
+SAVE_EVERY_S = 2.0
+"""The index is on the disk that often: so much work is lost when a conversion is killed."""
 
 ENTRY_TYPES: dict[str, type] = {
     "file": str,
@@ -38,7 +43,8 @@ ENTRY_TYPES: dict[str, type] = {
     "success": bool,
     "source": str,
 }
-"""What an entry of an episode says, beside `picture_every`."""
+"""What an entry of an episode says, beside `picture_every`. Since format 4 there are two hashes: `bag_sha256`, of the
+bag that it came from ("" if from none), and `sha256`, of the episode itself."""
 
 
 class DatasetError(UserError):
@@ -87,38 +93,57 @@ def count_images(steps: int, picture_every: int) -> int:
 
 
 class DatasetWriter:
-    """Appends episodes to a dataset folder; every finished episode is on disk before the next one starts."""
+    """Appends episodes to a dataset folder, which is complete after every `SAVE_EVERY_S` and after `finish`."""
 
     def __init__(self, folder: Path, embodiment: Embodiment) -> None:
         self.folder = folder
         self.embodiment = embodiment
         self.entries: list[dict[str, Any]] = []
-        (folder / "episodes").mkdir(parents=True, exist_ok=True)
-        index = folder / "dataset.json"
-        if index.exists():
+        self._shown: list[NDArray[np.float32]] = []
+        self._saved_s = time.monotonic()
+        try:
+            (folder / "episodes").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatasetError(f"{folder} cannot be used as a dataset folder: {error}") from error
+        if (folder / "dataset.json").exists():
             existing = _read_index(folder)
-            if existing.embodiment != embodiment:
-                raise DatasetError(f"{folder} was made for another embodiment; choose a new --out folder")
+            _check_same(folder, existing.embodiment, embodiment)
             self.entries = existing.episodes
+            self._shown = [
+                _read_actions(folder, entry)[_read_flags(folder, entry, "labels")] for entry in self.entries
+            ]
 
-    @property
-    def sources(self) -> set[str]:
-        """Where the episodes already present came from (bag folder names)."""
-        return {entry["source"] for entry in self.entries}
+    def holds(self, bag_sha256: str, name: str) -> bool:
+        """Whether the dataset has the episode of a bag.
 
-    def add(self, record: EpisodeRecord) -> None:
-        """Write one episode and the index."""
-        file = f"episodes/{len(self.entries):06d}.safetensors"
-        save_file(
-            {
-                # safetensors writes the memory of a strided view, not what it shows.
-                "images": np.ascontiguousarray(record.images),
-                "actions": np.ascontiguousarray(record.actions),
-                "labels": record.labels.astype(np.uint8),
-                "intervention": record.intervention.astype(np.uint8),
-            },
-            self.folder / file,
+        Args:
+            bag_sha256: hash of the bag's content.
+            name: the bag's folder, which is all that a dataset of format 3 knows.
+        """
+        return any(
+            entry["bag_sha256"] == bag_sha256 if "bag_sha256" in entry else entry["source"] == name
+            for entry in self.entries
         )
+
+    def add(self, record: EpisodeRecord, bag_sha256: str = "") -> None:
+        """Write one episode; the index follows within `SAVE_EVERY_S`, at the next call or at `finish`.
+
+        Raises:
+            DatasetError: an action is not finite or has another width, or the disk takes no more.
+        """
+        _check_actions(record, self._shown)
+        tensors: dict[str, NDArray[Any]] = {
+            # safetensors writes the memory of a strided view, not what it shows.
+            "images": np.ascontiguousarray(record.images),
+            "actions": np.ascontiguousarray(record.actions),
+            "labels": record.labels.astype(np.uint8),
+            "intervention": record.intervention.astype(np.uint8),
+        }
+        file = f"episodes/{len(self.entries):06d}.safetensors"
+        try:
+            save_file(tensors, self.folder / file)
+        except (SafetensorError, OSError) as error:
+            raise DatasetError(f"{self.folder / file} cannot be written: {error}") from error
         self.entries.append(
             {
                 "file": file,
@@ -129,27 +154,37 @@ class DatasetWriter:
                 "success": record.success,
                 "source": record.source,
                 "picture_every": record.picture_every,
+                "bag_sha256": bag_sha256,
+                "sha256": _sha256(tensors),
             }
         )
+        self._shown.append(record.actions[record.labels])
+        if time.monotonic() - self._saved_s >= SAVE_EVERY_S:
+            self.finish()
 
     def finish(self) -> NormStats:
-        """Write dataset.json with the statistics of all labelled actions; call it as often as you like."""
+        """Write dataset.json with the statistics of all labelled actions; call it as often as you like.
+
+        Raises:
+            DatasetError: there is no episode, none shows what to do, or the disk takes no more.
+        """
         if not self.entries:
             raise DatasetError("no usable episode was found, so no dataset was written")
-        shown = [
-            _read_actions(self.folder, entry)[_read_flags(self.folder, entry, "labels")]
-            for entry in self.entries
-        ]
-        norm = NormStats.fit(np.concatenate(shown))
+        norm = NormStats.fit(np.concatenate(self._shown))
+        tasks = tuple(sorted({entry["task"] for entry in self.entries}))
         index = {
             "format": DATASET_FORMAT,
-            "embodiment": self.embodiment.to_json(),
+            "embodiment": replace(self.embodiment, tasks=tasks).to_json(),
             "norm_stats": norm.to_json(),
             "episodes": self.entries,
         }
         partial = self.folder / "dataset.json.partial"
-        partial.write_text(json.dumps(index, indent=1) + "\n")
-        partial.replace(self.folder / "dataset.json")
+        try:
+            partial.write_text(json.dumps(index, indent=1) + "\n")
+            partial.replace(self.folder / "dataset.json")
+        except OSError as error:
+            raise DatasetError(f"{partial} cannot be written: {error}") from error
+        self._saved_s = time.monotonic()
         return norm
 
 
@@ -169,6 +204,13 @@ class Dataset:
     def num_frames(self) -> int:
         """Images in all episodes together."""
         return sum(count_images(entry["steps"], entry["picture_every"]) for entry in self.entries)
+
+    def episode_sha256(self, episode: int) -> str:
+        """Hash of one episode: its pictures, actions and flags."""
+        entry = self.entries[episode]
+        if "sha256" in entry:
+            return str(entry["sha256"])
+        return hashlib.sha256((self.folder / entry["file"]).read_bytes()).hexdigest()
 
     def picture_every(self, episode: int) -> int:
         """Control steps from one image of an episode to the next: image k shows step k * N."""
@@ -232,6 +274,35 @@ def _read_index(folder: Path) -> _Index:
         raise DatasetError(f"{path}: {error}; convert the bags again") from error
 
 
+def _check_same(folder: Path, existing: Embodiment, wanted: Embodiment) -> None:
+    """Raise DatasetError unless episodes of both may stand in one dataset; tasks may differ."""
+    there, here = existing.to_json(), wanted.to_json()
+    other = [
+        f"{key} {shown(there[key])}, not {shown(here[key])}"
+        for key in there
+        if key != "tasks" and there[key] != here[key]
+    ]
+    if other:
+        raise DatasetError(f"{folder} was made for {', '.join(other)}; choose a new --out folder")
+
+
+def _check_actions(record: EpisodeRecord, before: list[NDArray[np.float32]]) -> None:
+    if not np.isfinite(record.actions).all():
+        raise DatasetError(f"{record.source} holds an action that is not finite")
+    if before and record.actions.shape[1:] != before[0].shape[1:]:
+        raise DatasetError(
+            f"{record.source} has {record.actions.shape[1]} numbers per action, the dataset has {before[0].shape[1]}"
+        )
+
+
+def _sha256(tensors: dict[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256()
+    for name, values in sorted(tensors.items()):
+        digest.update(f"{name} {values.dtype} {values.shape};".encode())
+        digest.update(np.ascontiguousarray(values).data.cast("B"))
+    return digest.hexdigest()
+
+
 def _check_entry(entry: Any, where: str) -> None:
     """Raise DatasetError unless the entry says where an episode is and what it is of."""
     if not isinstance(entry, dict):
@@ -240,6 +311,9 @@ def _check_entry(entry: Any, where: str) -> None:
         raise DatasetError(f"{where} has picture_every {shown(every)}")
     for key, kind in ENTRY_TYPES.items():
         convert(kind, entry.get(key), f"{where}: {key}", DatasetError)
+    for key in ("bag_sha256", "sha256"):
+        if key in entry:
+            convert(str, entry[key], f"{where}: {key}", DatasetError)
     if entry["steps"] < 1:
         raise DatasetError(f"{where} has {entry['steps']} steps")
     if Path(entry["file"]).is_absolute() or ".." in Path(entry["file"]).parts or "\0" in entry["file"]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from physgen_control.bags.reader import EpisodeRecording, read_episode
 from physgen_control.errors import UserError
-from physgen_control.types import AppliedAction, EpisodePhase, Limit, Source
+from physgen_control.types import ACTION_DIM, ActionSpace, AppliedAction, EpisodePhase, Limit, Source
 from physgen_policy.data.image_choice import NoImagesError, choose_images
 from physgen_policy.runtime.observation import CONTEXT_SOURCES, GateConfig
 
@@ -66,7 +66,8 @@ def read_demonstration(
         slop_s: largest stamp difference of an image pair [s].
 
     Raises:
-        EpisodeRejectedError: not a success, too short, lost steps, no images for a step, or another control rate.
+        EpisodeRejectedError: not a success, too short, lost steps, no images for a step, another control rate, actions
+            of another kind, or a number that is not finite.
         BagError: the bag is damaged.
     """
     recording = read_episode(path)
@@ -81,6 +82,8 @@ def read_demonstration(
             f"{path.name} has {len(actions)} applied actions, at least {MIN_STEPS} are needed"
         )
     period_ns = round(1e9 / control_rate_hz)
+    _check_actions(recording, actions)
+    _check_measured(recording)
     _check_rate(path, actions, period_ns)
     _check_complete(recording, actions)
     labels = np.array([Limit.DISTURBANCE not in a.limits for a in actions])
@@ -108,6 +111,38 @@ def read_demonstration(
         observations=observations,
         picture_every=every,
     )
+
+
+def _check_actions(recording: EpisodeRecording, actions: list[AppliedAction]) -> None:
+    """Raise EpisodeRejectedError unless all actions are finite EE_DELTA actions in the robot's base frame."""
+    name, frames = recording.path.name, ("base", f"{recording.episode.robot}_link0")
+    for action in actions:
+        where = f"{name} has, in control step {action.step}, an action"
+        if action.action_space is not ActionSpace.EE_DELTA:
+            raise EpisodeRejectedError(f"{where} of the kind {action.action_space.name}, expected EE_DELTA")
+        if action.frame_id not in frames:
+            raise EpisodeRejectedError(
+                f"{where} in the frame {action.frame_id!r}, expected {frames[0]!r} or {frames[1]!r}"
+            )
+        if action.applied.shape != (ACTION_DIM,):
+            raise EpisodeRejectedError(f"{where} of {action.applied.size} numbers, expected {ACTION_DIM}")
+        if not np.isfinite(action.applied).all():
+            raise EpisodeRejectedError(f"{where} that is not finite: {action.applied.tolist()}")
+
+
+def _check_measured(recording: EpisodeRecording) -> None:
+    """Raise EpisodeRejectedError where the robot measured what is no number."""
+    joints, poses = recording.joints, recording.poses
+    tables = {
+        "joint state": np.column_stack([joints.positions, joints.velocities, joints.gripper_width]),
+        "TCP pose": np.column_stack([poses.positions, poses.quaternions]),
+    }
+    for what, table in tables.items():
+        bad = np.flatnonzero(~np.isfinite(table).all(axis=1))
+        if len(bad):
+            raise EpisodeRejectedError(
+                f"{recording.path.name} has {len(bad)} {what}s that are not finite, the first is number {bad[0]}"
+            )
 
 
 def _check_rate(path: Path, actions: list[AppliedAction], period_ns: int) -> None:

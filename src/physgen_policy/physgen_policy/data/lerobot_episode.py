@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from physgen_control.bags.reader import EpisodeRecording, ImageStream
+from physgen_control.bags.images import ImageStream
+from physgen_control.bags.reader import EpisodeRecording
 from physgen_control.types import UInt8Image
 from physgen_policy.data.demonstration import EpisodeRejectedError, read_demonstration
 from physgen_policy.data.lerobot_features import CAMERAS

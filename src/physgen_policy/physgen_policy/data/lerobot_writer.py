@@ -15,6 +15,7 @@ import io
 import json
 import shutil
 from collections.abc import Generator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from physgen_control.errors import UserError
+from physgen_control.folder_lock import LOCK_FILE, folder_lock
 from physgen_policy.data.dataset import DatasetError
 from physgen_policy.data.lerobot_episode import LerobotEpisode
 from physgen_policy.data.lerobot_features import ACTION_NAMES, CAMERAS, STATE_NAMES, image_key
@@ -111,6 +113,7 @@ class LerobotWriter:
 
     Raises:
         DatasetError: the folder exists, the rate is not whole, or pyarrow is not installed.
+        UserError: another command writes the same dataset.
     """
 
     def __init__(
@@ -132,10 +135,12 @@ class LerobotWriter:
             raise DatasetError(f"a LeRobot dataset has a whole number of frames per second, got {fps:g}")
         self.folder = folder
         self._root = folder.with_name(folder.name + ".partial")
-        for taken in (folder, self._root):
-            if taken.exists():
-                raise DatasetError(f"{taken} exists already: choose a new --out folder or remove it")
-        self._root.mkdir(parents=True)
+        if folder.exists():
+            raise DatasetError(f"{folder} exists already: choose a new --out folder or remove it")
+        self._owned = ExitStack()
+        self._owned.enter_context(folder_lock(self._root))
+        # Nobody owned it: what is left of a conversion that was killed has no metadata and can be of no use.
+        _clear(self._root)
         self._fps = round(fps)
         self._video = images == "video"
         self._data_limit = data_file_bytes
@@ -155,9 +160,10 @@ class LerobotWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close()
-        if self._root.exists():
-            shutil.rmtree(self._root, ignore_errors=True)
+        with self._owned:
+            self._close()
+            if self._root.exists():
+                shutil.rmtree(self._root, ignore_errors=True)
 
     @property
     def episodes(self) -> int:
@@ -227,6 +233,7 @@ class LerobotWriter:
         plain = {name: {key: v.tolist() for key, v in values.items()} for name, values in merged.items()}
         self._write_json("meta/stats.json", plain)
         self._write_json("meta/info.json", self._info())
+        (self._root / LOCK_FILE).unlink()
         self._root.rename(self.folder)
         return self.folder
 
@@ -360,6 +367,14 @@ class LerobotWriter:
                 video.close()
             except OSError as error:
                 raise UserError(f"a video of {self.folder} could not be finished: {error}") from error
+
+
+def _clear(folder: Path) -> None:
+    for item in folder.iterdir():
+        if item.is_dir():
+            shutil.rmtree(item)
+        elif item.name != LOCK_FILE:
+            item.unlink()
 
 
 def _feature(dtype: str, size: int, names: tuple[str, ...] | None = None) -> dict[str, Any]:

@@ -60,6 +60,12 @@ class NormStats:
         """Map model units [..., action_dim] to SI actions, float32; the inverse of normalize inside [-1, 1]."""
         return np.asarray(values, dtype=np.float32) * self.half_range + self.center
 
+    def lines(self) -> list[str]:
+        """Return the statistics in words, one line per number of an action that is in SI units."""
+        low, high = self.center - self.half_range, self.center + self.half_range
+        ranges = "  ".join(f"{a:+.4g} .. {b:+.4g}" for a, b in zip(low, high, strict=True))
+        return [f"action range (1 % to 99 % of {self.count} labelled actions): {ranges}"]
+
     def to_json(self) -> dict[str, Any]:
         """Plain values for norm_stats.json."""
         return {

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -42,24 +41,11 @@ def codec_fingerprint(codec: FrameCodec) -> str:
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:
-    """Hash of the dataset's index and of the size of every episode file."""
-    digest = hashlib.sha256(_index_content(dataset))
-    for entry in dataset.entries:
-        digest.update(str((dataset.folder / entry["file"]).stat().st_size).encode())
+    """Hash of every episode: latents of one picture are never used for another."""
+    digest = hashlib.sha256()
+    for episode in range(len(dataset)):
+        digest.update(f"{dataset.episode_sha256(episode)} {dataset.picture_every(episode)};".encode())
     return digest.hexdigest()
-
-
-def _index_content(dataset: Dataset) -> bytes:
-    """The text of dataset.json, as format 2 would have it: what did not change must not be encoded again."""
-    text = (dataset.folder / "dataset.json").read_bytes()
-    index = json.loads(text)
-    if index["format"] == 2:
-        return text
-    index["format"] = 2
-    for entry in index["episodes"]:
-        if entry["picture_every"] == 1:
-            del entry["picture_every"]
-    return (json.dumps(index, indent=1) + "\n").encode()
 
 
 @torch.no_grad()
