@@ -42,7 +42,7 @@ def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[s
     )
     if wants_libero and command != "setup":
         needed.add("libero")
-    if launch.get("viewer", "none") != "none" or command == "view":
+    if launch.get("viewer", "none") != "none" or (command == "view" and "--rerun" in arguments):
         needed.add("viewer")
     if "pyspacemouse" in (launch.get("teleop_device"), launch.get("device")):
         needed.add("teleop")

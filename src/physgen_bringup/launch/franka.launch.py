@@ -25,9 +25,11 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from physgen_bringup.domain import chosen_domain, refuse_second_graph
 from physgen_bringup.graph import build_graph
 from physgen_bringup.graph_spec import Graph, IncludeSpec, NodeSpec, enclave, parameter_files
 from physgen_bringup.launch_arguments import ARGUMENTS, arguments_from, check_arguments
+from physgen_control import graph_identity
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -46,7 +48,9 @@ def generate_launch_description() -> LaunchDescription:
 def _actions(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     arguments = arguments_from({a.name: context.launch_configurations.get(a.name, "") for a in ARGUMENTS})
     graph = build_graph(check_arguments(arguments))
+    refuse_second_graph(chosen_domain(os.environ) or 0, graph.environment)
     entities: list[LaunchDescriptionEntity] = [LogInfo(msg=note) for note in graph.notes]
+    entities.append(SetEnvironmentVariable(graph_identity.VARIABLE, graph_identity.new_graph()))
     # A user's own DDS profile wins, as for two machines.
     entities += [
         SetEnvironmentVariable(name, value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -122,6 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE_STATUS
 
     def run(words: list[str]) -> int:
+        from physgen_bringup.domain import chosen_domain
+
+        chosen_domain(os.environ)  # a domain that is none ends every node with a traceback
         module = importlib.import_module(command.module)
         status: int = module.main(words)
         return status

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from physgen_bringup.episode_workers import EpisodeWorkers, Job
 from physgen_bringup.evaluation_spec import EvaluationSpec
 from physgen_bringup.results import EpisodeResult, Evaluation, open_evaluation
 from physgen_bringup.tally import file_stem
-from physgen_bringup.worker_pool import Job, WorkerPool
 from physgen_control.errors import UserError
 
 __all__ = ["EvaluationSpec", "film_failures", "run_in_process", "run_specs", "video_path"]
@@ -50,7 +50,7 @@ def run_specs(
         report(spec, evaluation, None)
         jobs += [Job(spec, trial) for trial in evaluation.missing_trials(spec.trials)]
     crashes = 0
-    with WorkerPool(specs[0].workers) as pool:
+    with EpisodeWorkers(specs[0].workers) as pool:
         for done in pool.run(jobs):
             evaluation, result = evaluations[done.job.spec], done.episode
             evaluation.add(result)
@@ -83,7 +83,7 @@ def film_failures(specs: list[EvaluationSpec], evaluations: list[Evaluation], co
             paths.append(path)
             if not path.exists():
                 jobs.append(Job(replace(spec, save_actions=False), trial, path))
-    with WorkerPool(specs[0].workers) as pool:
+    with EpisodeWorkers(specs[0].workers) as pool:
         for done in pool.run(jobs):
             episode = done.episode
             if episode.crashed or episode.success:

@@ -286,6 +286,7 @@ def _recorder(arguments: LaunchArguments) -> NodeSpec:
             "use_sim_time": arguments.stepped,
             "source": "sim" if arguments.simulated else "real",
             "bag_dir": str(arguments.bag_dir),
+            "await_policy": arguments.policy != "none",
             # A simulated episode says how many steps it has, so a long wait costs nothing on a slow machine.
             "drain_s": 10.0 if arguments.simulated else 1.0,
         },

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +95,7 @@ def make_protocol(
     )
 
 
-def _weights_sha256(folder: Path) -> str:
-    with (folder / "model.safetensors").open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _weights_sha256(checkpoint: Path) -> str:
+    from physgen_policy.checkpoint import checkpoint_sha256  # brings torch
+
+    return checkpoint_sha256(checkpoint)

@@ -8,12 +8,9 @@ itself is killed.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,9 +24,9 @@ from typing import IO
 
 from physgen_bringup import guard
 from physgen_bringup.graph_spec import Graph, NodeSpec, enclave, parameter_files
+from physgen_control import graph_identity
 from physgen_control.errors import UserError
 from physgen_control.teleop.terminal import has_terminal
-from physgen_control.user_folder import user_folder
 
 POLL_S = 0.05
 # Long enough to close a bag or a simulator, short enough for a person who pressed Ctrl-C.
@@ -37,8 +34,6 @@ STOP_GRACE_S = {signal.SIGINT: 8.0, signal.SIGTERM: 2.0, signal.SIGKILL: 5.0}
 INTERRUPTED = 130
 # A closed terminal sends SIGHUP.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# Domains whose UDP ports stay below Linux' ephemeral range; the low ones are left to people.
-PRIVATE_DOMAINS = range(70, 102)
 _ROS_PREFIX = re.compile(r"^\[(?:\w+)\] \[[\d.]+\] \[[^\]]*\]: ")
 _IMPORTANT = re.compile(r"^\[(?:WARN|ERROR|FATAL)\]|^Traceback|^\w*Error: ")
 
@@ -77,6 +72,11 @@ class LocalRunner:
             raise UserError(
                 f"{typed[0]} reads keys, and there is no terminal here; start the graph in a terminal window (or over "
                 "`ssh -t`), or without it and `physgen teleop keyboard` elsewhere"
+            )
+        if os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() == "OFF":
+            raise UserError(
+                "ROS_AUTOMATIC_DISCOVERY_RANGE=OFF lets no node find another, so that the graph would wait for ever; "
+                "unset it, or set LOCALHOST or SUBNET"
             )
         self.graph = graph
         self.console = console
@@ -282,6 +282,7 @@ def _environment(graph: Graph, domain_id: int | None, extra: Mapping[str, str]) 
     environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     for name, value in graph.environment.items():
         environment.setdefault(name, value)  # a user's own DDS profile wins, as for two machines
+    environment[graph_identity.VARIABLE] = graph_identity.new_graph()
     environment["PYTHONUNBUFFERED"] = "1"
     environment["RCUTILS_COLORIZED_OUTPUT"] = "0"
     environment["ROS_LOG_DIR"] = str(graph.output_dir / "logs" / "ros")
@@ -296,52 +297,3 @@ def _send(pid: int, number: int, *, group: bool) -> None:
         (os.killpg if group else os.kill)(pid, number)
     except ProcessLookupError:
         return
-
-
-class PrivateDomain:
-    """A DDS domain that no other graph of this machine uses; hold it as a context manager.
-
-    A lock file keeps other runners out, a look at the domain's UDP port keeps everybody else's domains free.
-    """
-
-    def __init__(self) -> None:
-        self._lock: IO[str] | None = None
-
-    def __enter__(self) -> int:
-        """Choose and lock a domain.
-
-        Raises:
-            UserError: all are taken.
-        """
-        candidates = list(PRIVATE_DOMAINS)
-        folder = user_folder("domains")
-        random.Random(os.getpid()).shuffle(candidates)
-        for domain in candidates:
-            lock = (folder / f"{domain}.lock").open("w")
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                lock.close()
-                continue
-            if _domain_is_quiet(domain):
-                self._lock = lock
-                return domain
-            lock.close()
-        raise UserError(
-            "no free DDS domain was found (70 to 101); stop other graphs or set ROS_DOMAIN_ID yourself"
-        )
-
-    def __exit__(self, *_: object) -> None:
-        """Give the domain back."""
-        if self._lock is not None:
-            self._lock.close()
-
-
-def _domain_is_quiet(domain: int) -> bool:
-    # RTPS: unicast discovery port of the first participant of a domain.
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("", 7410 + 250 * domain))
-        except OSError:
-            return False
-    return True

@@ -74,16 +74,22 @@ class PolicyServer:
         """A chunk, or a sentence why there is none, for every client's request."""
         from physgen_policy.runtime.batched import BatchedPolicy, BatchItem
 
+        answers: dict[int, ActionChunk | str] = {}
+        items: dict[int, BatchItem] = {}
         try:
-            if self._policy is None:
-                self._policy = BatchedPolicy.load(self._checkpoint, self._batch)
+            policy = self._policy = self._policy or BatchedPolicy.load(self._checkpoint, self._batch)
             for client, request in requests.items():
-                if request.episode is not None:
-                    self._policy.reset(client, request.episode, request.run)
-            items = {
-                client: BatchItem(observation=request.observation, now_ns=request.now_ns)
-                for client, request in requests.items()
-            }
-            return dict(self._policy.act(items))
-        except UserError as error:
-            return dict.fromkeys(requests, str(error))
+                item = BatchItem(observation=request.observation, now_ns=request.now_ns)
+                try:
+                    if request.episode is not None:
+                        policy.reset(client, request.episode, request.run)
+                    policy.check(client, item)
+                except UserError as error:  # costs this client's episode, not the others'
+                    answers[client] = str(error)
+                else:
+                    items[client] = item
+            return answers | policy.act(items)
+        # Such as a GPU without memory: it costs these episodes, not the evaluation.
+        except Exception as error:
+            sentence = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            return answers | {client: sentence for client in requests if client not in answers}

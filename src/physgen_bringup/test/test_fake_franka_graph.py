@@ -17,9 +17,10 @@ from arm_probe import ArmProbe, sideways
 from processes import children
 
 from physgen_bringup import results
+from physgen_bringup.domain import PrivateDomain
 from physgen_bringup.graph import build_graph
 from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-from physgen_bringup.runner import LocalRunner, PrivateDomain
+from physgen_bringup.runner import LocalRunner
 from physgen_control.types import Fault, SafetyState
 
 pytestmark = pytest.mark.ros

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,9 @@ from physgen_bringup.collection import CollectionConfig, Collector
 from physgen_bringup.controller_setup import controller_config
 from physgen_bringup.graph import build_graph
 from physgen_bringup.launch_arguments import parse_arguments
+from physgen_bringup.protocol import make_protocol
 from physgen_control.errors import UserError
-from physgen_policy.checkpoint import CheckpointError, load_checkpoint
+from physgen_policy.checkpoint import CheckpointError, checkpoint_sha256, load_checkpoint
 from physgen_policy.commands import train
 from physgen_policy.data.dataset import Dataset, DatasetError
 from physgen_policy.runtime.embodiment_check import GraphDescription
@@ -58,11 +60,34 @@ def test_bags_become_a_policy_that_the_graph_loads(bags: Path, base: Path, tmp_p
     for folder in ("checkpoint", "adapter"):
         policy = load_policy(str(run / folder), graph, PolicyConfig(), "cpu")
         assert policy.checkpoint.norm.to_json() == before.norm.to_json()
+        protocol = make_protocol(
+            sim="fake",
+            task=TASK,
+            policy="physgen",
+            checkpoint=run / folder,
+            pace="lockstep",
+            execution="sync",
+            max_steps=0,
+            transport="inprocess",
+        )
+        assert protocol.checkpoint_sha256 == checkpoint_sha256(run / folder)
     with pytest.raises(CheckpointError, match="was trained for"):
         load_policy(str(base), graph, PolicyConfig(), "cpu")
     with pytest.raises(UserError, match="already holds a run"):
         train.main(options(base, run, "--bags", str(bags)))
     assert train.main(options(base, run, "--bags", str(bags), "--resume")) == 0
+
+
+def test_a_resumed_fine_tune_keeps_its_dataset(bags: Path, base: Path, tmp_path: Path) -> None:
+    """Bags that came since are not put under a run that was begun without them."""
+    some, run = tmp_path / "bags", tmp_path / "run"
+    shutil.copytree(bags, some)
+    later = sorted(path for path in some.iterdir() if path.is_dir())[0]
+    later.rename(tmp_path / "later")
+    assert train.main(options(base, run, "--bags", str(some))) == 0
+    (tmp_path / "later").rename(later)
+    assert train.main(options(base, run, "--bags", str(some), "--resume")) == 0
+    assert len(Dataset(run / "dataset")) == 2
 
 
 def test_unusable_input_is_a_sentence(bags: Path, base: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from physgen_bringup.graph_spec import Graph, NodeSpec
-from physgen_bringup.runner import LocalRunner, PrivateDomain
+from physgen_bringup.runner import LocalRunner
 from physgen_control.errors import UserError
 
 HERE = Path(__file__).parent
@@ -173,8 +173,3 @@ def test_nodes_of_a_ros_installation_are_refused_with_a_sentence(tmp_path):
     spec = NodeSpec(package="tf2_ros", executable="static_transform_publisher", name="camera_transform")
     with pytest.raises(UserError, match=r"camera_transform.*Docker"):
         LocalRunner(graph(tmp_path, spec))
-
-
-def test_private_domains_differ_and_are_given_back():
-    with PrivateDomain() as first, PrivateDomain() as second:
-        assert first != second

@@ -14,11 +14,12 @@ pytest.importorskip("physgen_msgs")
 from processes import children
 
 from physgen_bringup import results
+from physgen_bringup.domain import PrivateDomain
 from physgen_bringup.evaluation import EvaluationSpec
 from physgen_bringup.graph import build_graph
 from physgen_bringup.inprocess import make_in_process
 from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-from physgen_bringup.runner import LocalRunner, PrivateDomain
+from physgen_bringup.runner import LocalRunner
 from physgen_bringup.tally import actions_path
 
 pytestmark = pytest.mark.ros

@@ -9,10 +9,11 @@ from fnmatch import fnmatch
 
 import pytest
 
+from physgen_bringup.domain import PrivateDomain
 from physgen_bringup.endpoints import TABLE, Endpoints
 from physgen_bringup.graph import build_graph
 from physgen_bringup.launch_arguments import parse_arguments
-from physgen_bringup.runner import LocalRunner, PrivateDomain
+from physgen_bringup.runner import LocalRunner
 from physgen_bringup.sros2_policy import DRIVERS, OPERATOR_ENCLAVE, policy_xml
 
 EVERY_NODE_HAS = {"/rosout", "/parameter_events"}

@@ -19,9 +19,10 @@ from processes import children
 from terminal_user import TerminalUser
 
 from physgen_bringup import results
+from physgen_bringup.domain import PrivateDomain
 from physgen_bringup.graph import build_graph
 from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-from physgen_bringup.runner import LocalRunner, PrivateDomain
+from physgen_bringup.runner import LocalRunner
 from physgen_control import kinematics
 from physgen_control.bags.reader import read_episode
 from physgen_control.types import AckResult, EpisodePhase, SafetyState
@@ -182,7 +183,9 @@ def typing(tmp_path, *words):
     with (
         PrivateDomain() as domain,
         ArmProbe(domain) as probe,
-        TerminalUser(command, {**os.environ, "ROS_DOMAIN_ID": str(domain)}) as user,
+        TerminalUser(
+            command, {**os.environ, "ROS_DOMAIN_ID": str(domain), "XDG_CACHE_HOME": str(tmp_path)}
+        ) as user,
     ):
         probe.node.destroy_publisher(probe._chunks)  # only listens here
         probe.wait_for(lambda: user.sees("arrow keys"), "the help on the screen")

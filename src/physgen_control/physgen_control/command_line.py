@@ -1,17 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How every command ends: a bad input is one sentence and status 2, Ctrl-C is quiet, a bug keeps its traceback."""
+"""How commands end: bad input is one sentence and status 2, Ctrl-C and SIGTERM are quiet, a bug keeps its traceback."""
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from types import FrameType
 
 from physgen_control.errors import UserError
 
 USAGE_STATUS = 2
-INTERRUPT_STATUS = 130
+INTERRUPT_STATUS, TERMINATE_STATUS = 130, 143
 BROKEN_PIPE_STATUS = 141
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM asked the command to end; handled as Ctrl-C is."""
 
 
 def run_command(name: str, main: Callable[[list[str]], int], arguments: Sequence[str]) -> int:
@@ -23,6 +30,8 @@ def run_command(name: str, main: Callable[[list[str]], int], arguments: Sequence
         arguments: the arguments after the command's name.
     """
     try:
+        with suppress(ValueError):  # not the main thread: a test
+            signal.signal(signal.SIGTERM, _terminate)
         return main(list(arguments))
     except UserError as error:
         if os.environ.get("PHYSGEN_DEBUG") == "1":
@@ -30,9 +39,17 @@ def run_command(name: str, main: Callable[[list[str]], int], arguments: Sequence
         sentence = " ".join(str(error).split())
         sys.stderr.write(f"{name}: {sentence}\n")
         return USAGE_STATUS
+    except TerminatedError:
+        return TERMINATE_STATUS
     except KeyboardInterrupt:
         return INTERRUPT_STATUS
     except BrokenPipeError:
         # The reader (`| head`) went away; without this, Python complains once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE_STATUS
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
+    raise TerminatedError

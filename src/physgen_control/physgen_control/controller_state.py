@@ -87,8 +87,9 @@ class ControllerState:
         config: ControllerConfig,
         planner: MotionPlanner | None = None,
         steady: Callable[[], int] | None = None,
+        graph: str = "",
     ) -> None:
-        """`steady` returns steady time [ns]; leave it out where ROS time is simulated."""
+        """`steady` returns steady time [ns]; leave it out where ROS time is simulated. `graph`: see SessionLog."""
         self.config = config
         self._clock = ClockWatch(config.control_period_ns, steady)
         if planner is not None and config.bridge_steps:
@@ -99,7 +100,7 @@ class ControllerState:
             planner.set_shadow(config.mode is Mode.SHADOW)
         self._player = ChunkPlayer(config.execution, config.bridge_steps)
         self._gripper = GripperSwitch(config)
-        self._sessions = gate.SessionLog()
+        self._sessions = gate.SessionLog(graph)
         # Operator's will and faults; the safety state follows from them.
         self._armed = False
         self._auto_armed = False

@@ -21,6 +21,7 @@ from physgen_control.controller_config import (
     Pacing,
     seconds_to_ns,
 )
+from physgen_control.graph_identity import is_foreign
 from physgen_control.limits import ROUNDING, box_excess, step_excess
 from physgen_control.types import (
     ACTION_DIM,
@@ -48,9 +49,14 @@ class Refusal:
 
 
 class SessionLog:
-    """Which sessions and sequence numbers were accepted: a session that was replaced never comes back."""
+    """Which sessions and sequence numbers were accepted: a session that was replaced never comes back.
 
-    def __init__(self) -> None:
+    Args:
+        graph: The controller's graph; sessions that name another one are refused. Empty: none is.
+    """
+
+    def __init__(self, graph: str = "") -> None:
+        self._graph = graph
         self._current = ""
         self._last_seq: int | None = None
         self._retired: deque[str] = deque(maxlen=_KNOWN_SESSIONS)
@@ -67,7 +73,13 @@ class SessionLog:
         self._current, self._last_seq = chunk.session_id, chunk.chunk_seq
 
     def check(self, chunk: ActionChunk) -> Refusal | None:
-        """Refuse chunks that do not come after the accepted ones."""
+        """Refuse chunks of another graph, and those that do not come after the accepted ones."""
+        if is_foreign(chunk.session_id, self._graph):
+            return Refusal(
+                AckResult.OUT_OF_ORDER,
+                f"Session {chunk.session_id!r} belongs to another graph in the same DDS domain: give each graph a "
+                "ROS_DOMAIN_ID of its own.",
+            )
         if chunk.session_id in self._retired:
             return Refusal(
                 AckResult.OUT_OF_ORDER,

@@ -7,6 +7,7 @@ of ours can hold.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import reprlib
@@ -14,7 +15,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from physgen_control.errors import UserError
 
@@ -61,29 +63,51 @@ def read_json_object(path: Path, error: type[UserError] = UserError) -> dict[str
 
 
 def read_yaml(path: Path, error: type[UserError] = UserError) -> Any:
-    """Return what a YAML file holds, by the safe loader.
+    """Return what a YAML file holds; see `parse_yaml`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as cause:
+        raise error(f"{path} cannot be read: {cause}") from cause
+    return parse_yaml(text, str(path), error)
+
+
+def parse_yaml(text: str, where: str, error: type[UserError] = UserError) -> Any:
+    """Return what a YAML text holds, by the rules of YAML 1.2: 1e-4 is a number, yes and no are texts.
 
     Raises:
-        UserError: of the type `error`: it cannot be read, is no YAML, or stands for more than a configuration can.
+        UserError: of the type `error`: it is no YAML, gives a key twice, or stands for more than a configuration can.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as cause:
-        raise error(f"{path} cannot be read: {cause}") from cause
+        values = _yaml().load(text)
     # The others are a constructor's: a date that is none, a key that has no hash, an alias within itself.
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError, LookupError, AttributeError) as cause:
-        raise error(f"{path} is not valid YAML: {cause}") from cause
+    except (YAMLError, ValueError, RecursionError, TypeError, LookupError, AttributeError) as cause:
+        raise error(f"{where} is not valid YAML: {cause}") from cause
     left = MAX_YAML_VALUES
     waiting = [(values, 0)]
     while waiting:
         value, depth = waiting.pop()
         left -= 1
         if depth > MAX_DEPTH or left < 0:
-            raise error(f"{path} is nested deeper or holds more values than a configuration can")
+            raise error(f"{where} is nested deeper or holds more values than a configuration can")
         if isinstance(value, dict | list):
             items = value.values() if isinstance(value, dict) else value
             waiting.extend((item, depth + 1) for item in items)
     return values
+
+
+def yaml_text(values: Any) -> str:
+    """Return plain values as YAML that `parse_yaml` reads back, keys in their order."""
+    stream = io.StringIO()
+    _yaml().dump(values, stream)
+    return stream.getvalue()
+
+
+def _yaml() -> YAML:
+    # The loader in Python is the only one of YAML 1.2; as safe as the other.
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # annotated None by the package
+    return yaml
 
 
 def read_yaml_mapping(path: Path, error: type[UserError] = UserError) -> dict[str, Any]:

@@ -6,12 +6,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from physgen_control.errors import UserError
+from physgen_control.graph_identity import new_id
 from physgen_control.types import AppliedAction, Episode, EpisodePhase, Float32Array
 from physgen_sim_bridge.clock import EpisodeClock
 from physgen_sim_bridge.pacing import ActionMailbox, hold_action
@@ -101,7 +101,7 @@ class EpisodeLoop:
 
     def request(self, *, task: str, seed: int, init_state: int, max_steps: int) -> str:
         """Queue an episode and give up the running one; return the new episode's id."""
-        episode_id = uuid.uuid4().hex
+        episode_id = new_id()
         self._requests.put(
             EpisodeRequest(
                 episode_id=episode_id, task=task, seed=seed, init_state=init_state, max_steps=max_steps

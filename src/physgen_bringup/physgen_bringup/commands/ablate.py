@@ -94,12 +94,11 @@ def _train_all(configs: Sequence[Mapping[str, Any]], out: Path, processes: int, 
 
 def _train(config: Mapping[str, Any], out: Path, processes: int, jobs: int = 1) -> None:
     """Train in a process of its own, unless the run is complete; one that was interrupted is resumed."""
-    import yaml
-
     from physgen_control.errors import UserError
+    from physgen_control.plain_values import yaml_text
 
     name, path = config["name"], out / f"{config['name']}.yaml"
-    text = yaml.safe_dump(dict(config), sort_keys=False)
+    text = yaml_text(dict(config))
     if path.is_file() and path.read_text(encoding="utf-8") != text:
         raise UserError(f"{path} holds another configuration of {name}; choose another --out")
     path.write_text(text, encoding="utf-8")

@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
-import signal
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from physgen_bringup.collection import CollectedEpisode
+    from physgen_bringup.collection_workers import CollectorOptions
 
+EPISODE_TIMEOUT_S = 900.0
+MAX_CONSECUTIVE_CRASHES = 5
 FIRST_SEED = 10_000
 """Demonstrations start here by default, so that evaluations from seed 0 never see a demonstrated episode."""
 
@@ -92,10 +93,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record in worker processes; status 1 if any episode crashed."""
     options = build_parser().parse_args(arguments)
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    from physgen_bringup.collection import CollectionConfig, bag_name, flat_name
+    from physgen_bringup.collection import CollectionConfig, flat_name
     from physgen_control.errors import UserError
+    from physgen_control.folder_lock import folder_lock
     from physgen_sim_bridge.registry import check_task, resolve_suite
 
     if options.episodes < 1 or options.seed < 0 or options.workers < 0:
@@ -108,22 +108,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.suite, options.task = resolve_suite(options.suite, options.task)
     check_task(options.suite, options.task)
     folder: Path = options.out or Path("bags") / flat_name(options.task)
-    folder.mkdir(parents=True, exist_ok=True)
+    with folder_lock(folder):
+        return _collect(options, folder)
+
+
+def _collect(options: argparse.Namespace, folder: Path) -> int:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from physgen_bringup.collection import bag_name, flat_name
+    from physgen_control.errors import UserError
+
     wanted = range(options.seed, options.seed + options.episodes)
     seeds = [seed for seed in wanted if not (folder / bag_name(options.task, seed)).exists()]
     for kept in set_aside(folder, [bag_name(options.task, seed) for seed in seeds]):
         print(f"kept {kept}, which an interrupted collection left; its seed is recorded anew")
     workers = min(options.workers or os.cpu_count() or 1, max(1, len(seeds)))
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    successes = crashes = 0
+    successes = crashes = in_a_row = 0
     with Progress(*columns, TextColumn("{task.fields[info]}")) as progress:
         bar = progress.add_task(options.task, total=len(wanted), completed=len(wanted) - len(seeds), info="")
         for result in _record(options, folder, seeds, workers):
             if isinstance(result, str):
-                crashes += 1
+                crashes, in_a_row = crashes + 1, in_a_row + 1
                 progress.console.print(result)
+                if in_a_row == MAX_CONSECUTIVE_CRASHES:
+                    raise UserError(f"{in_a_row} episodes crashed in a row; the last one: {result}")
             else:
-                successes += result.success
+                successes, in_a_row = successes + result.success, 0
             progress.update(bar, advance=1, info=f"{successes} succeeded, {crashes} crashed")
     recorded = len(seeds) - crashes
     print(f"{folder}: {recorded} episodes recorded, {successes} succeeded, {crashes} crashed")
@@ -149,50 +160,34 @@ def _record(
     options: argparse.Namespace, folder: Path, seeds: list[int], workers: int
 ) -> Iterator[CollectedEpisode | str]:
     """Yield the result of every seed as it comes; a sentence for one whose simulator crashed."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(
-        workers, mp_context=context, initializer=_prepare, initargs=(options, os.getpid())
-    ) as pool:
-        futures = {pool.submit(_collect_one, seed, folder): seed for seed in seeds}
-        for future in as_completed(futures):
-            try:
-                yield future.result()
-            except Exception as error:
-                yield f"seed {futures[future]} crashed: {error}"
+    from physgen_bringup.collection_workers import CollectionJob, record_episodes
+    from physgen_bringup.process_pool import Lost, ProcessPool
+
+    jobs = deque(CollectionJob(_collector_options(options), seed, folder) for seed in seeds)
+    with ProcessPool[CollectionJob](workers, record_episodes, job_timeout_s=EPISODE_TIMEOUT_S) as pool:
+        for job, answer in pool.run(jobs):
+            lost = isinstance(answer, Lost)
+            yield f"seed {job.seed} crashed: {answer.sentence}" if lost else answer
 
 
-_collector = None
-
-
-def _prepare(options: argparse.Namespace, parent: int) -> None:
-    """Build this worker's world once; a worker never outlives the command."""
-    global _collector
-    from physgen_bringup import guard
-    from physgen_bringup.collection import make_collector
+def _collector_options(options: argparse.Namespace) -> CollectorOptions:
+    from physgen_bringup.collection_workers import CollectorOptions
     from physgen_sim_bridge.disturbance import DisturbanceConfig
 
-    guard.die_with(parent, signal.SIGKILL)
-    os.environ.setdefault("LP_NUM_THREADS", "1")
-    disturbance = DisturbanceConfig(
-        probability=options.disturbance,
-        longest=options.push_steps,
-        size=options.push_size,
-        start_steps=options.start_steps,
-    )
-    _collector = make_collector(
-        options.suite,
-        options.task,
+    return CollectorOptions(
+        suite=options.suite,
+        task=options.task,
         tail_steps=options.tail_steps,
-        disturbance=disturbance,
+        disturbance=DisturbanceConfig(
+            probability=options.disturbance,
+            longest=options.push_steps,
+            size=options.push_size,
+            start_steps=options.start_steps,
+        ),
         leader=options.leader,
         led_chunks=options.led_chunks,
         picture_every=options.picture_every,
     )
-
-
-def _collect_one(seed: int, folder: Path) -> CollectedEpisode:
-    assert _collector is not None
-    return _collector.collect(seed, folder)
 
 
 if __name__ == "__main__":

@@ -34,9 +34,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; the status is that of the graph."""
     options = build_parser().parse_args(arguments)
+    from physgen_bringup.domain import PrivateDomain
     from physgen_bringup.graph import build_graph
     from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-    from physgen_bringup.runner import LocalRunner, PrivateDomain
+    from physgen_bringup.runner import LocalRunner
+    from physgen_control.folder_lock import folder_lock
 
     words = [
         f"sim:={options.sim}",
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{checked.task}, policy {checked.policy}, seeds {options.seed} to {last}, into {checked.output_dir}"
     )
     graph = build_graph(checked).with_parameters("recorder_node", predicted=True)
-    with PrivateDomain() as domain:
+    with folder_lock(checked.output_dir), PrivateDomain(checked.output_dir) as domain:
         status = LocalRunner(graph, domain_id=domain, console=_say).run()
     if (checked.output_dir / "results.json").is_file() and checked.bag_dir.is_dir():
         for path in render(checked.output_dir, checked.bag_dir):

@@ -136,6 +136,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _check(options)
     if options.libero_assets:
         os.environ["PHYSGEN_LIBERO_ASSETS"] = str(Path(options.libero_assets).expanduser().resolve())
+    from physgen_bringup.shards import parse_shard, shard_folder
+    from physgen_control.folder_lock import folder_lock
+
+    out = Path(options.out).expanduser().resolve()
+    with folder_lock(shard_folder(out, parse_shard(options.shard)) if options.shard else out):
+        return _evaluate(options, preset, words)
+
+
+def _evaluate(options: argparse.Namespace, preset: Preset | None, words: list[str]) -> int:
     from physgen_bringup.presets import header
     from physgen_bringup.selection import select_tasks
     from physgen_control.errors import UserError
@@ -321,10 +330,11 @@ def _peer_folder(options: argparse.Namespace) -> Path | None:
 def _through_ros(
     options: argparse.Namespace, preset: Preset | None, sim: str, task: str, num_tasks: int
 ) -> int:
+    from physgen_bringup.domain import PrivateDomain
     from physgen_bringup.graph import build_graph
     from physgen_bringup.launch_arguments import check_arguments, parse_arguments
     from physgen_bringup.presets import header
-    from physgen_bringup.runner import LocalRunner, PrivateDomain
+    from physgen_bringup.runner import LocalRunner
     from physgen_bringup.suite_report import task_folder
     from physgen_control.errors import UserError
 

@@ -9,6 +9,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 
+LOST_RECORDING_STATUS = 3
 EPILOG = """arguments (name:=value, in any order; [default]):
 {table}
 
@@ -19,7 +20,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Start the graph and return its exit status."""
+    """Start the graph and return its exit status; 3 where it was to record and a recording is lost or empty."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if any(word in {"-h", "--help"} for word in words):
         return _show_help()
@@ -28,12 +29,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checked = check_arguments(parse_arguments(words))
     if has_ros() and _in_ros_workspace():
         os.execvp("ros2", ["ros2", "launch", "physgen_bringup", "franka.launch.py", *words])
+    from physgen_bringup.domain import graph_domain
     from physgen_bringup.graph import build_graph
+    from physgen_bringup.recording_check import bags_in, check_recordings
     from physgen_bringup.runner import LocalRunner
+    from physgen_control.folder_lock import folder_lock
 
-    runner = LocalRunner(build_graph(checked), console=_say)
-    status = runner.run()
+    graph = build_graph(checked)
+    before = bags_in(checked.bag_dir)
+    with (
+        folder_lock(checked.output_dir),
+        graph_domain(checked.output_dir, graph.environment, _say) as domain,
+    ):
+        status = LocalRunner(graph, domain_id=domain, console=_say).run()
     _say(f"Results and logs are in {checked.output_dir}")
+    if checked.record:
+        recordings = check_recordings(checked.bag_dir, before)
+        _say(recordings.line())
+        status = status if recordings.good else LOST_RECORDING_STATUS
     return status
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -15,8 +16,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line; standard library only, so that --help works before set-up."""
     parser = argparse.ArgumentParser(
         prog="physgen teleop",
-        description="Teleoperate a running graph of the same ROS domain. `physgen launch teleop:=DEVICE` starts graph "
-        "and device together.",
+        description="Teleoperate the graph that runs on this computer, or the one of ROS_DOMAIN_ID. `physgen launch "
+        "teleop:=DEVICE` starts graph and device together.",
         epilog="Parameters follow as name:=value, for example key_speed:=0.05; docs/real_robot/teleoperation.md lists "
         "them.",
     )
@@ -32,6 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bad = [word for word in options.parameters if ":=" not in word]
     if bad:
         parser.error(f"{bad[0]!r} is not a parameter; write name:=value")
+    from physgen_bringup.domain import VARIABLE, join_running_graph
+
+    domain = join_running_graph(os.environ)
+    if domain is not None:
+        os.environ[VARIABLE] = str(domain)
     module = importlib.import_module(f"physgen_control.nodes.{options.device}_teleop_node")
     words = [word for parameter in options.parameters for word in ("-p", parameter)]
     sys.argv = [f"{options.device}_teleop_node", *(["--ros-args", *words] if words else [])]

@@ -25,10 +25,11 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState, Joy
 
+from physgen_bringup.domain import PrivateDomain
 from physgen_bringup.graph import build_graph
 from physgen_bringup.graph_spec import Graph
 from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-from physgen_bringup.runner import LocalRunner, PrivateDomain
+from physgen_bringup.runner import LocalRunner
 from physgen_control.bags import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (

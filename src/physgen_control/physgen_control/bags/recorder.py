@@ -20,6 +20,7 @@ from physgen_control.bags import topics
 from physgen_control.bags.audit import Audit, audit_episode
 from physgen_control.bags.cdr import header_stamp_ns
 from physgen_control.bags.errors import BagError
+from physgen_control.bags.foreign_messages import ForeignMessages
 from physgen_control.bags.serialize import episode_custom_data
 from physgen_control.bags.topics import RecordedTopic
 from physgen_control.bags.typestore import typestore
@@ -122,6 +123,7 @@ class EpisodeRecorder:
         recorded: Topics to expect.
         report: Called with every new status.
         custom_data: More texts for each bag's metadata.
+        graph: The recorder's graph; episodes and sessions that name another one are not recorded. Empty: all are.
     """
 
     def __init__(
@@ -130,8 +132,10 @@ class EpisodeRecorder:
         recorded: tuple[RecordedTopic, ...],
         report: Callable[[RecorderStatus], None],
         custom_data: Mapping[str, str] | None = None,
+        graph: str = "",
     ) -> None:
         self.config = config
+        self._foreign = ForeignMessages(graph, lambda sentence: self._say("error", sentence))
         self.audits: list[Audit] = []
         self._recorded = {topic.name: topic for topic in recorded}
         self._report = report
@@ -188,6 +192,8 @@ class EpisodeRecorder:
             self._report(RecorderStatus(state="error", detail=f"A message on {topic} was dropped: {error}"))
             return
         item = _Item(topic, data, stamp or now_ns, now_ns or stamp, mono_ns)
+        if self._foreign.holds(topic, self._recorded[topic].type, data):
+            return
         if topic == topics.EPISODE_INFO:
             self._on_episode(item)
             return

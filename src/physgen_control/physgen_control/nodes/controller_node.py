@@ -27,6 +27,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from physgen_control.bags import topics
 from physgen_control.controller_config import ArmInterface, ControllerConfig, Pacing
 from physgen_control.controller_core import ControllerCore, SafetySnapshot
+from physgen_control.graph_identity import own_graph
 from physgen_control.nodes import qos
 from physgen_control.nodes.arm_driver import ArmDriver
 from physgen_control.nodes.conversions import (
@@ -90,7 +91,8 @@ class ControllerNode(GuardedNode):
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         simulated = self.get_parameter("use_sim_time").value
         planner = TrajectoryPlanner(self.config) if joints else None
-        self.core = ControllerCore(self.config, planner, None if simulated else self._steady_ns)
+        steady = None if simulated else self._steady_ns
+        self.core = ControllerCore(self.config, planner, steady, own_graph())
         self._lockstep = self.config.pacing is Pacing.STATE
         self._joints: JointState | None = None
         self._pose: PoseStamped | None = None

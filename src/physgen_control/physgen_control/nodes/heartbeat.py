@@ -23,7 +23,7 @@ TOPIC = "/physgen/heartbeat"
 PERIOD_S = 0.25
 TIMEOUT_S = 1.0
 _MOST_PARTICIPANTS = 64
-_BEATS = QoSProfile(
+BEATS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=10,
     reliability=ReliabilityPolicy.BEST_EFFORT,
@@ -48,8 +48,8 @@ class Heartbeat:
         self._participant = participant_of(node)
         self._heard_s: dict[str, float] = {}
         self._beats_s: dict[str, float] = {}
-        self._publisher = node.create_publisher(String, TOPIC, _BEATS)
-        node.create_subscription(String, TOPIC, self._on_beat, _BEATS)
+        self._publisher = node.create_publisher(String, TOPIC, BEATS)
+        node.create_subscription(String, TOPIC, self._on_beat, BEATS)
         # Steady, because a silent node shows although simulated time stands still.
         node.create_timer(PERIOD_S, self._beat, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -94,7 +94,7 @@ class Heartbeat:
 def participant_of(node: Node) -> str:
     """The participant of this process, read off a publisher whose name nobody else has."""
     topic = f"{TOPIC}/participant_{uuid.uuid4().hex}"
-    publisher = node.create_publisher(String, topic, _BEATS)
+    publisher = node.create_publisher(String, topic, BEATS)
     try:
         listed = node.get_publishers_info_by_topic(topic)
         return _participant(listed[0]) if listed else ""

@@ -35,6 +35,7 @@ from physgen_control.bags.health import Health, HealthMonitor, promised_rates
 from physgen_control.bags.pipeline import RecordingPipeline
 from physgen_control.bags.recorder import EpisodeRecorder, RecorderConfig, RecorderStatus
 from physgen_control.bags.status_board import StatusBoard
+from physgen_control.graph_identity import own_graph
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import episode_to_msg
 from physgen_control.nodes.guarded_node import GuardedNode
@@ -62,6 +63,9 @@ class RecorderNodeConfig(RecorderConfig):
         choices=("auto", "sim", "real"),
     )
     robot: str = parameter("fr3", description="Robot name in the episodes that this node starts")
+    await_policy: bool = parameter(
+        False, description="In a simulation: not ready before a policy is found, whose first chunks count"
+    )
 
 
 class RecorderNode(GuardedNode):
@@ -98,7 +102,7 @@ class RecorderNode(GuardedNode):
         self._board = StatusBoard(
             RecorderStatus(state="starting", detail="Waiting for the topics."), self._publish
         )
-        self.recorder = EpisodeRecorder(self.config, recorded, self._report)
+        self.recorder = EpisodeRecorder(self.config, recorded, self._report, graph=own_graph())
         self.pipeline = RecordingPipeline(
             self.recorder,
             limit_bytes=int(self.config.queue_mb * 1e6),
@@ -108,6 +112,8 @@ class RecorderNode(GuardedNode):
         # Topics whose publisher is still awaited: a simulated episode may be over before a late match.
         source_of = {target: source for source, target in self._encoded.items()}
         self._awaited = {source_of.get(t.name, t.name) for t in recorded if t.required and self.simulated}
+        if self.simulated and self.config.await_policy:
+            self._awaited.add(topics.ACTION_CHUNK)
         for topic in recorded:
             self._subscribe(topic, source_of.get(topic.name, topic.name))
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, qos.COMMAND)

@@ -8,13 +8,13 @@ state of the episode and each further one at the first state after the chunk bef
 from __future__ import annotations
 
 import sys
-import uuid
 from dataclasses import dataclass
 
 from sensor_msgs.msg import JointState
 
 from physgen_control.bags import topics
 from physgen_control.errors import UserError
+from physgen_control.graph_identity import new_id
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
     action_chunk_to_msg,
@@ -81,7 +81,7 @@ class ReplayNode(GuardedNode):
         if episode.episode_id == self._episode_id:
             return
         self._episode_id = episode.episode_id
-        self._session_id = uuid.uuid4().hex
+        self._session_id = new_id()
         self._sent, self._remaining, self._step, self._used_ns = 0, 0, -1, -1
         self._player = None
         try:

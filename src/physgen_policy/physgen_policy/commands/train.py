@@ -101,7 +101,11 @@ def _finetune_config(options: argparse.Namespace) -> TrainConfig:
     if (run / "config.yaml").exists() and not options.resume:
         raise UserError(f"{run} already holds a run; pass --resume to continue it or choose another output")
     options.init_from = options.finetune
-    if options.bags:
+    if options.bags and options.resume and (run / "run.json").exists():
+        # What is trained on must not change under a run; a new one takes new bags.
+        print(f"resumed with the episodes in {run / 'dataset'}; the bags are not converted again")
+        options.dataset = [str(run / "dataset")]
+    elif options.bags:
         options.dataset = [str(_convert(options, run / "dataset"))]
     overrides, policy = _overrides(options)
     if options.config is not None:

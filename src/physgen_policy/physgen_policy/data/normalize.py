@@ -64,7 +64,17 @@ class NormStats:
         """Return the statistics in words, one line per number of an action that is in SI units."""
         low, high = self.center - self.half_range, self.center + self.half_range
         ranges = "  ".join(f"{a:+.4g} .. {b:+.4g}" for a, b in zip(low, high, strict=True))
-        return [f"action range (1 % to 99 % of {self.count} labelled actions): {ranges}"]
+        lines = [f"action range (1 % to 99 % of {self.count} labelled actions): {ranges}"]
+        if self.action_dim == len(MIN_HALF_RANGE):
+            still = [
+                i for i, least in enumerate(MIN_HALF_RANGE[:6]) if self.half_range[i] <= np.float32(least)
+            ]
+            if still:
+                lines.append(
+                    f"numbers {', '.join(map(str, still))} of an action hardly move in the data: they get the smallest "
+                    "range, so that noise does not become motion"
+                )
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for norm_stats.json."""
@@ -94,11 +104,17 @@ class NormStats:
 
     @staticmethod
     def fit(actions: ArrayLike, gripper_index: int | None = 6) -> NormStats:
-        """Quantile statistics of SI actions [n, action_dim]; the gripper dimension stays as it is."""
+        """Quantile statistics of SI actions [n, action_dim]; the gripper dimension stays as it is.
+
+        The actions are those that show what to do (labels): a deliberate disturbance must not set the policy's scale.
+
+        Raises:
+            UserError: there is no action.
+        """
         values = np.asarray(actions, dtype=np.float32)
         if values.ndim != 2 or len(values) == 0:
-            raise ValueError(
-                f"statistics need actions of shape [n, action_dim] with n > 0, got {values.shape}"
+            raise UserError(
+                f"action statistics need at least one labelled action, [n, action_dim], got {list(values.shape)}"
             )
         low, high = np.quantile(values, [0.01, 0.99], axis=0)
         center, half_range = (high + low) / 2, (high - low) / 2

@@ -11,10 +11,8 @@ from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from typing import Any, Literal
 
-import yaml
-
 from physgen_control.errors import UserError
-from physgen_control.plain_values import build
+from physgen_control.plain_values import build, parse_yaml
 
 MAX_SIZE = 1 << 20
 """Largest size of a configuration, twenty times the largest vocabulary in use: a file may name any number."""
@@ -305,7 +303,7 @@ def load_preset(name: str, changes: Mapping[str, Any] | None = None) -> ModelCon
     if name not in preset_names():
         raise ConfigError(f"there is no model preset {name!r}; presets are {', '.join(preset_names())}")
     text = resources.files("physgen_policy").joinpath(f"config/model/{name}.yaml").read_text()
-    return ModelConfig.from_dict(changed(yaml.safe_load(text), changes or {}))
+    return ModelConfig.from_dict(changed(parse_yaml(text, f"preset {name}", ConfigError), changes or {}))
 
 
 def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

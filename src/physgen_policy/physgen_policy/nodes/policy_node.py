@@ -38,6 +38,7 @@ from physgen_control.types import ActionChunk, CameraFrame, UInt8Image
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction, EpisodeInfo, PolicyStatus
 from physgen_msgs.srv import SetInstruction
+from physgen_policy.nodes.image_pairs import ImagePairs, uses_message_filters
 from physgen_policy.nodes.policy_parameters import PolicyNodeConfig
 from physgen_policy.nodes.policy_status import status_message
 from physgen_policy.runtime.embodiment_check import GraphDescription, find_mismatches
@@ -66,6 +67,8 @@ class PolicyNode(Guarded, LifecycleNode):
         )
         self._policy: PhysGenPolicy | None = None
         self._session: PolicySession | None = None
+        self._pairs: ImagePairs | None = None
+        self._episode_start_ns = 0
         self._missing = ["configuration"]
         self._alive = True
         self._checked: set[str] = set()
@@ -84,6 +87,7 @@ class PolicyNode(Guarded, LifecycleNode):
         self.failure = ""
         config = self.config
         try:
+            self._pairs = self._image_pairs()
             policy = load_policy(config.checkpoint, self._graph, config.policy(), config.device)
             policy.warm_up(imagine=config.predict_frames)
         except UserError as error:
@@ -108,8 +112,9 @@ class PolicyNode(Guarded, LifecycleNode):
         self._session = PolicySession(self._policy, self.config.gate(), tuple(CAMERAS), events, self._now_ns)
         self._alive = True
         reader = qos.LOCKSTEP_READER if self.config.lockstep else qos.SENSOR_READER
+        on_image = self._on_image if self._pairs is None else self._pairs.put
         for name, topic in CAMERAS.items():
-            self._subscribe(Image, topic, partial(self._on_image, name), reader)
+            self._subscribe(Image, topic, partial(on_image, name), reader)
         self._subscribe(AppliedAction, "/physgen/applied_action", self._on_applied, qos.COMMAND)
         self._subscribe(EpisodeInfo, "/physgen/episode_info", self._on_episode, qos.LATCHED)
         service = self.create_service(SetInstruction, "/physgen/set_instruction", self._on_set_instruction)
@@ -155,6 +160,15 @@ class PolicyNode(Guarded, LifecycleNode):
         self._connections.clear()
         self._session, self._missing = None, ["activation"]
 
+    def _image_pairs(self) -> ImagePairs | None:
+        """The synchronizer of message_filters; None where images go to the session one by one."""
+        config = self.config
+        if not uses_message_filters(config.synchronizer):
+            return None
+        return ImagePairs(
+            tuple(CAMERAS), slop_s=config.sync_slop, queue_size=config.sync_queue, on_image=self._on_image
+        )
+
     # ---- in
 
     def _on_image(self, stream: str, message: Image) -> None:
@@ -171,8 +185,12 @@ class PolicyNode(Guarded, LifecycleNode):
 
     def _on_episode(self, message: EpisodeInfo) -> None:
         episode = self._read(episode_from_msg, message)
-        if episode is not None and self._session is not None:
-            self._session.put_episode(episode)
+        if episode is None or self._session is None:
+            return
+        if self._pairs is not None and episode.start_ns < self._episode_start_ns:
+            self._pairs.restart()
+        self._episode_start_ns = episode.start_ns
+        self._session.put_episode(episode)
 
     def _read(self, convert: Callable[[Any], ValueT], message: Any, who: str = "") -> ValueT | None:
         """The message's value, or None after a complaint."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from physgen_control.parameter_field import ParameterError, parameter
 from physgen_control.types import HORIZON
+from physgen_policy.nodes.image_pairs import SYNCHRONIZERS
 from physgen_policy.runtime.context import WindowPolicy
 from physgen_policy.runtime.engine_options import CAPTURES, EngineOptions
 from physgen_policy.runtime.observation import GateConfig
@@ -95,6 +96,11 @@ class PolicyNodeConfig:
         le=1.0,
     )
     sync_queue: int = parameter(8, description="Images kept per camera.", ge=2, le=100)
+    synchronizer: str = parameter(
+        "auto",
+        description="What pairs the images of the cameras; auto: message_filters where it is installed.",
+        choices=SYNCHRONIZERS,
+    )
     predict_frames: bool = parameter(
         False, description="Imagine the next frame after every chunk, not only when somebody subscribes."
     )

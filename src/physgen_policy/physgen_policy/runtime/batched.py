@@ -79,6 +79,10 @@ class BatchedPolicy:
         row.state.begin(episode)
         row.packs = []
 
+    def check(self, client: int, item: BatchItem) -> None:
+        """Raise PolicyError unless `act` could begin with a client's request; changes nothing."""
+        self._row(client, item).state.image(item.observation)
+
     def act(self, items: Mapping[int, BatchItem]) -> dict[int, ActionChunk]:
         """A chunk for every client; see PhysGenPolicy.act.
 

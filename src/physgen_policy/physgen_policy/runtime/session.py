@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from physgen_control.graph_identity import new_id
 from physgen_control.types import ActionChunk, AppliedAction, CameraFrame, Episode, EpisodePhase, UInt8Image
 from physgen_policy.runtime.observation import GateConfig, ObservationGate, PolicyObservation
 from physgen_policy.runtime.policy import PhysGenPolicy
@@ -125,7 +125,7 @@ class PolicySession:
             same = current is not None and current.episode_id == episode.episode_id
             if episode.phase is EpisodePhase.RUNNING and not same:
                 self._end(f"episode {episode.episode_id} is running")
-                self._session_id = str(uuid.uuid4())
+                self._session_id = new_id()
                 self._instruction = episode.instruction or self._instruction
                 self._latency = LatencyRecord()
                 self._views.restart()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pixel_unshuffle
 
+from physgen_control.errors import UserError
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.training.config import CodecStage
 from physgen_policy.training.optim import learning_rate_at
@@ -78,7 +79,7 @@ def codec_loss(
     """
     posterior = vae.encode(pixels).latent_dist
     mean, logvar = posterior.mean.float(), posterior.logvar.float()
-    noise = torch.randn(mean.shape, generator=generator)
+    noise = torch.randn(mean.shape, generator=generator).to(mean.device)
     decoded = vae.decode(mean + torch.exp(0.5 * logvar) * noise).sample.float()
     error = (decoded - pixels).abs()
     saliency = 1.0 + 4.0 * (pixels - pixels.mean((2, 3), keepdim=True)).abs().amax(1, keepdim=True).clamp(
@@ -106,14 +107,19 @@ def train_codec(
     stage: CodecStage,
     *,
     seed: int,
+    device: torch.device,
     autocast_dtype: torch.dtype | None,
     progress: CodecProgress,
 ) -> float:
-    """Train in place; returns the scaling factor that gives the latents unit standard deviation."""
+    """Train in place on a device; returns the scaling factor that gives the latents unit standard deviation.
+
+    Raises:
+        UserError: the loss is not finite.
+    """
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
-    vae.train().to(memory_format=torch.channels_last)
-    readout = colour_readout(vae) if stage.readout_weight > 0.0 else None
+    vae.train().to(device=device, memory_format=torch.channels_last)
+    readout = colour_readout(vae).to(device) if stage.readout_weight > 0.0 else None
     trained = [*vae.parameters(), *(readout.parameters() if readout is not None else ())]
     optimizer = torch.optim.AdamW(trained, lr=stage.learning_rate, weight_decay=1e-4)
     for step in range(stage.steps):
@@ -128,14 +134,18 @@ def train_codec(
             if whole
             else pool.draw(stage.batch_size, rng, stage.crop)
         )
-        pixels = pixels.to(memory_format=torch.channels_last)
+        pixels = pixels.to(device=device, memory_format=torch.channels_last)
         with torch.autocast(
-            "cpu", dtype=autocast_dtype or torch.bfloat16, enabled=autocast_dtype is not None
+            device.type, dtype=autocast_dtype or torch.bfloat16, enabled=autocast_dtype is not None
         ):
             losses = codec_loss(vae, pixels, stage, generator, readout)
         optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        if not torch.isfinite(norm):
+            raise UserError(
+                f"the codec's gradient is not finite at step {step + 1}; lower codec.learning_rate"
+            )
         optimizer.step()
         progress(step + 1, {key: float(value.detach()) for key, value in losses.items()} | {"lr": lr})
     if stage.whiten:
@@ -152,7 +162,8 @@ def whiten(vae: AutoencoderKL, pool: FramePool, rng: np.random.Generator) -> Non
     directions: without this their spread may be a hundred times that of others, and what follows is slow to see those.
     """
     vae.eval()
-    posteriors = [vae.encode(pool.draw(32, rng)).latent_dist for _ in range(8)]
+    device = next(vae.parameters()).device
+    posteriors = [vae.encode(pool.draw(32, rng).to(device)).latent_dist for _ in range(8)]
     means = torch.cat([p.mean.flatten(2).transpose(1, 2).flatten(0, 1) for p in posteriors]).double()
     centre, covariance = means.mean(0), torch.cov(means.T)
     values, vectors = torch.linalg.eigh(covariance)
@@ -176,5 +187,6 @@ def whiten(vae: AutoencoderKL, pool: FramePool, rng: np.random.Generator) -> Non
 def measure_scale(vae: AutoencoderKL, pool: FramePool, rng: np.random.Generator) -> float:
     """1 / standard deviation of the posterior means over 256 random frames."""
     vae.eval()
-    means = [vae.encode(pool.draw(32, rng)).latent_dist.mean for _ in range(8)]
+    device = next(vae.parameters()).device
+    means = [vae.encode(pool.draw(32, rng).to(device)).latent_dist.mean for _ in range(8)]
     return float(1.0 / torch.cat(means).std())

@@ -113,6 +113,8 @@ class TrainConfig:
     dataset: folders made by `convert`. output: run folder (checkpoints, logs). model: preset name, or "checkpoint" for
     the architecture of policy.init_from. architecture: nested keys of the model that differ from the preset's.
     cache: folder for latents, so that runs on the same data with the same codec share them; empty = the run folder.
+    validation_share: share of episodes that is never trained on, chosen by the episode alone; validation_episodes: how
+    many of them are looked at (0: none is held out).
     precision "auto" = bf16 where the processor or GPU multiplies bf16 matrices fast, else fp32.
     """
 
@@ -126,6 +128,7 @@ class TrainConfig:
     device: str = "auto"
     num_threads: int = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    validation_share: float = 0.05
     validation_episodes: int = 16
     validate_every: int = 500
     save_every: int = 500
@@ -135,16 +138,9 @@ class TrainConfig:
     policy: PolicyStage = field(default_factory=PolicyStage)
 
     def __post_init__(self) -> None:
+        _check_ranges(self)
         if not self.dataset:
             raise TrainConfigError("`dataset` needs at least one folder made by `physgen convert`")
-        for stage, name in ((self.codec, "codec"), (self.policy, "policy")):
-            if stage.steps < 0 or stage.batch_size < 1:
-                raise TrainConfigError(f"`{name}.steps` must be >= 0 and `{name}.batch_size` >= 1")
-        if self.policy.single_batch_size < 0 or not 0.0 <= self.policy.single_fraction <= 1.0:
-            raise TrainConfigError(
-                "`policy.single_batch_size` must be >= 0 and `policy.single_fraction` in [0, 1], got "
-                f"{self.policy.single_batch_size} and {self.policy.single_fraction}"
-            )
         if self.policy.single_batch_size and self.policy.objective == "video":
             raise TrainConfigError(
                 "`policy.objective: video` has only the frame loss, which windows of one pack leave out; set "
@@ -188,8 +184,6 @@ class TrainConfig:
             raise TrainConfigError(
                 "`policy.train_text_encoder: false` needs a trained one; name `policy.init_from`"
             )
-        if min(self.policy.lora_rank, self.policy.lora_alpha) < 0:
-            raise TrainConfigError("`policy.lora_rank` and `policy.lora_alpha` must not be negative")
         if self.codec.whiten and self.policy.init_from and not fitting:
             raise TrainConfigError(
                 "`codec.whiten` changes what every latent means, which the networks of `policy.init_from` do not know; "
@@ -207,6 +201,36 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in the YAML file."""
         return asdict(self)
+
+
+RANGES: dict[str, tuple[float, float]] = {
+    "validation_share": (0.0, 0.9),
+    "policy.single_fraction": (0.0, 1.0),
+    "policy.aligned_fraction": (0.0, 1.0),
+    "policy.ema_decay": (0.0, 1.0),
+    "codec.whole_fraction": (0.0, 1.0),
+}
+"""Numbers that are shares."""
+POSITIVE = frozenset(
+    {"validate_every", "save_every", "log_every", "codec.batch_size"}
+    | {"policy.batch_size", "policy.obs_loss_every", "policy.clip_norm"}
+)
+"""Numbers that must be above zero; all others must not be below it."""
+
+
+def _check_ranges(config: TrainConfig) -> None:
+    """Raise TrainConfigError for a number that cannot be, with its key."""
+    for prefix, stage in (("", config), ("codec.", config.codec), ("policy.", config.policy)):
+        for entry in fields(stage):
+            key, value = prefix + entry.name, getattr(stage, entry.name)
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                continue
+            low, high = RANGES.get(key, (0.0, float("inf")))
+            if not low <= value <= high or (value == 0 and key in POSITIVE):
+                wanted = (
+                    f"in [{low:g}, {high:g}]" if key in RANGES else "above 0" if key in POSITIVE else ">= 0"
+                )
+                raise TrainConfigError(f"`{key}` must be {wanted}, got {value}")
 
 
 def load_config(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -36,7 +37,12 @@ from physgen_policy.training.validation import validate
 from physgen_policy.training.waypoints import WaypointHead
 
 STATE_PREFIXES = ("optimizer", "muon")  # of the moments in the resume file, in the order of build_optimizers
-PolicyProgress = Callable[[int, dict[str, float]], None]
+MOST_LEFT_OUT = 8
+"""So many steps in a row without a finite gradient are no accident of low precision."""
+
+
+class DivergedError(UserError):
+    """Training has left the range of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ class PolicyData:
 
 
 class PolicyTrainer:
-    """Owns the optimiser, the average and the random states of one run; `state` is the number of finished steps."""
+    """Owns the optimiser, the average and the random states of one run; `step` is the number of finished steps."""
 
     def __init__(
         self,
@@ -140,9 +146,12 @@ class PolicyTrainer:
         self.idle = idle_action(data.norm)
         self.trained = Trained.of(self.module)
         self.step = 0
+        self._left_out = 0  # steps in a row
 
     def train_step(self) -> dict[str, float]:
         """One optimiser step: the losses and windows of the whole batch, lr, grad_norm, this process's model FLOPs.
+
+        A step whose loss or gradient is not finite changes nothing and is reported with `left_out` = 1.
 
         What window i of the batch is, and what it draws, depends on (seed, step, i) alone: a resumed run repeats it
         exactly, and several processes that share a batch compute what one would.
@@ -169,18 +178,27 @@ class PolicyTrainer:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         self.accelerator.backward(total)
-        norm = self.accelerator.clip_grad_norm_(self.module.parameters(), stage.clip_norm)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        self.average.update()
+        norm = float(self.accelerator.clip_grad_norm_(self.module.parameters(), stage.clip_norm))
+        # Both are of the whole batch, so that all processes leave a step out together.
+        finite = bool(np.isfinite(norm) and np.isfinite(report["total"]))
+        if finite:
+            for optimizer in self.optimizers:
+                optimizer.step()
+            self.average.update()
         self.step += 1
-        if not np.isfinite(report["total"]):
-            raise FloatingPointError(
-                f"the loss became {report['total']} at step {self.step}; lower the learning rate"
-            )
+        self._check_left_out(finite, report["total"], norm)
         work = step_flops(self.config, StepShape.of(batch, frames, self.config), self.trained)
         counts = {"windows": float(windows), "flops": sum(work.values())}
-        return report | {"lr": lr, "grad_norm": float(norm)} | counts
+        return report | {"lr": lr, "grad_norm": norm, "left_out": float(not finite)} | counts
+
+    def _check_left_out(self, finite: bool, loss: float, norm: float) -> None:
+        """Raise DivergedError when one step after another had no finite gradient; a single one may."""
+        self._left_out = 0 if finite else self._left_out + 1
+        if self._left_out == MOST_LEFT_OUT:
+            raise DivergedError(
+                f"the last {MOST_LEFT_OUT} steps before step {self.step} had a loss of {loss} and a gradient of length "
+                f"{norm}, and were left out; go on from the last saved state with --resume and a lower learning_rate"
+            )
 
     def _groups(self) -> Iterator[dict[str, Any]]:
         for optimizer in self.optimizers:
@@ -286,7 +304,13 @@ class PolicyTrainer:
 
     def load_state(self, folder: Path) -> None:
         """Continue from save_state's file."""
-        tensors = load_file(folder / "state.safetensors")
+        path = folder / "state.safetensors"
+        try:
+            tensors = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise UserError(
+                f"{path} is damaged ({error}); delete it to train the policy again from its first step"
+            ) from error
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One training run from configuration to checkpoint folder: codec stage, latent cache, policy stage; resumable.
 
-Run folder: config.yaml, start.json (the checkpoint it began with, if any), codec/ (trained codec),
+Run folder: config.yaml, run.json (data, environment, changes), start.json (the checkpoint it began with), codec/,
 latents-*.safetensors and text-*.safetensors (caches), policy/state.safetensors (resume), checkpoint/ (averaged
 weights, ready to deploy), adapter/ (what a low-rank fine-tune changed), samples/ (predicted frames), tensorboard/,
 metrics.jsonl.
@@ -10,6 +10,7 @@ metrics.jsonl.
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 import torch
-import yaml
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from rich.console import Console
 from rich.progress import (
@@ -32,6 +32,7 @@ from safetensors.torch import save_file
 from torch.utils.tensorboard import SummaryWriter
 
 from physgen_control.errors import UserError
+from physgen_control.folder_lock import folder_lock
 from physgen_control.types import UInt8Image
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.data.normalize import NormStats
@@ -41,12 +42,15 @@ from physgen_policy.model.frame_codec import AutoencoderKlCodec, FrameCodec, bui
 from physgen_policy.training.batches import EpisodeTensors, shown_starts
 from physgen_policy.training.codec_stage import FramePool, train_codec
 from physgen_policy.training.config import TrainConfig
-from physgen_policy.training.latents import dataset_latents, latent_dtype
+from physgen_policy.training.held_out import episode_position, split_episodes
+from physgen_policy.training.latents import dataset_fingerprint, dataset_latents, latent_dtype
 from physgen_policy.training.meter import Meter
 from physgen_policy.training.networks import Networks, new_networks, started_networks
 from physgen_policy.training.peak import device_peak
 from physgen_policy.training.policy_stage import PolicyData, PolicyTrainer
 from physgen_policy.training.precision import choose_device, choose_precision
+from physgen_policy.training.prepared import main_process_prepares
+from physgen_policy.training.resume import begin_run, environment_of, plain
 from physgen_policy.training.samples import prediction_sample
 from physgen_policy.training.start import (
     CLIPPED_WARNING,
@@ -80,40 +84,65 @@ class TrainingRun:
             raise UserError(
                 f"{self.folder} already holds a run; pass --resume to continue it or choose another output"
             )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if self.is_main:
-            (self.folder / "config.yaml").write_text(
-                yaml.safe_dump(_plain(config.to_dict()), sort_keys=False)
-            )
         self.console = Console(quiet=not self.is_main)
-        self.writer = SummaryWriter(str(self.folder / "tensorboard")) if self.is_main else None
+        self.writer: SummaryWriter | None = None
         self.autocast_dtype = torch.bfloat16 if mixed == "bf16" else None
         if config.num_threads > 0:
             torch.set_num_threads(config.num_threads)
 
     def fit(self) -> Path:
-        """Train what is missing and return the checkpoint folder."""
+        """Train what is missing and return the checkpoint folder.
+
+        Raises:
+            UserError: the data or the start do not fit, the folder belongs to another run or command, the disk is full,
+                or training diverged.
+        """
+        with folder_lock(self.folder) if self.is_main else nullcontext():
+            try:
+                return self._fit()
+            except OSError as error:
+                raise UserError(
+                    f"{self.folder} cannot be written: {error}; what was finished is kept, --resume goes on with it"
+                ) from error
+            finally:
+                if self.writer is not None:
+                    self.writer.close()
+
+    def _fit(self) -> Path:
         datasets = [Dataset(Path(folder)) for folder in self.config.dataset]
         embodiment, fitted = _merge(datasets)
+        if self.is_main:
+            self._begin(datasets)
         # What one process computes and leaves on disk, the others read.
-        with self.accelerator.main_process_first():
+        with main_process_prepares(self.accelerator, self.folder):
             networks = self._networks(datasets, embodiment, fitted)
             _check_pictures(datasets, networks.config.action.horizon)
             _check_instructions(datasets, networks)
             episodes = self._episodes(datasets, networks.codec.to(self.device), networks.norm)
             self._check_starts(episodes, networks.config.action.horizon)
-        order = np.random.default_rng(self.config.seed).permutation(len(episodes))
-        held_out = set(order[: min(self.config.validation_episodes, len(episodes) // 5)].tolist())
+        positions = [episode_position(d.actions(i)) for d in datasets for i in range(len(d))]
+        split = split_episodes(positions, self.config.validation_share, self.config.validation_episodes)
         data = PolicyData(
-            train=[e for i, e in enumerate(episodes) if i not in held_out],
-            validation=[e for i, e in enumerate(episodes) if i in held_out],
+            train=[episodes[i] for i in split.train],
+            validation=[episodes[i] for i in split.validation],
             norm=networks.norm,
         )
+        self.console.print(f"{len(data.train)} episodes to train on, {len(data.validation)} to validate with")
+        for line in networks.norm.lines():
+            self.console.print(line, soft_wrap=True)
         folder = self._policy(networks, data, embodiment)
-        if self.writer is not None:
-            self.writer.close()
         self.accelerator.wait_for_everyone()
         return folder
+
+    def _begin(self, datasets: list[Dataset]) -> None:
+        """Open the run folder, or refuse to go on in it."""
+        environment = environment_of(
+            self.device, self.accelerator.num_processes, str(self.accelerator.mixed_precision)
+        )
+        data = tuple(dataset_fingerprint(dataset) for dataset in datasets)
+        for change in begin_run(self.folder, self.config, data, environment):
+            self.console.print(f"changed since the run began: {change}", soft_wrap=True)
+        self.writer = SummaryWriter(str(self.folder / "tensorboard"))
 
     def _networks(self, datasets: list[Dataset], embodiment: Embodiment, fitted: NormStats) -> Networks:
         """The networks at step 0."""
@@ -181,7 +210,7 @@ class TrainingRun:
     ) -> tuple[ModelConfig, FrameCodec]:
         """The codec of the run and the architecture with its scale; `taken` is the one of the start."""
         stage, folder = self.config.codec, self.folder / "codec"
-        if (folder / "codec.safetensors").is_file():
+        if folder.is_dir():
             return load_start_codec(folder, config)
         if taken is None and stage.init_from:
             config, taken = load_start_codec(stage.init_from, config)
@@ -207,14 +236,13 @@ class TrainingRun:
                 pool,
                 self.config.codec,
                 seed=self.config.seed,
+                device=self.device,
                 autocast_dtype=self.autocast_dtype,
                 progress=report,
             )
         if taken is not None and not self.config.codec.whiten:
             scale = config.vae.scaling_factor  # what follows the codec is used to it
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({k: v.contiguous() for k, v in codec.state_dict().items()}, folder / "codec.safetensors")
-        (folder / "codec.json").write_text(json.dumps({"scaling_factor": scale}) + "\n")
+        _save_codec(codec, scale, folder)
         return load_start_codec(folder, config)
 
     def _episodes(self, datasets: list[Dataset], codec: FrameCodec, norm: NormStats) -> list[EpisodeTensors]:
@@ -259,7 +287,7 @@ class TrainingRun:
         if (self.folder / "policy" / "state.safetensors").is_file():
             trainer.load_state(self.folder / "policy")
             self.console.print(f"policy: resumed at step {trainer.step}")
-        best: dict[str, float] = {}
+        latest: dict[str, float] = {}
         peak = device_peak(self.device, self.autocast_dtype or torch.float32)
         self.console.print(f"MFU is of {peak.flops_per_s / 1e12:.3g} TFLOP/s: {peak.source}")
         meter = Meter(self.device, peak)
@@ -276,20 +304,20 @@ class TrainingRun:
                     continue
                 last = step == stage.steps
                 if step % self.config.validate_every == 0 or last:
-                    best = trainer.validate()
-                    self._log("validation", step, best)
-                    errors = ", ".join(f"{k} {v:.4f}" for k, v in best.items())
+                    latest = trainer.validate()
+                    self._log("validation", step, latest)
+                    errors = ", ".join(f"{k} {v:.4f}" for k, v in latest.items())
                     self.console.print(f"step {step}: {errors or losses}; {meter.text()}")
-                    if best.get("instruction_effect") == 0.0:
+                    if latest.get("instruction_effect") == 0.0:
                         self.console.print(
                             "warning: another instruction changes nothing; the policy acts by the pictures alone"
                         )
                 if step % self.config.save_every == 0 or last:
                     trainer.save_state(self.folder / "policy")
-                    self._save(trainer, networks, embodiment, best, last=last)
+                    self._save(trainer, networks, embodiment, latest, last=last)
         folder = self.folder / "checkpoint"
         if self.is_main and not folder.is_dir():
-            self._save(trainer, networks, embodiment, best, last=True)
+            self._save(trainer, networks, embodiment, latest, last=True)
         return folder
 
     def _save(
@@ -302,7 +330,7 @@ class TrainingRun:
         last: bool,
     ) -> None:
         training = {
-            "config": _plain(self.config.to_dict()),
+            "config": plain(self.config.to_dict()),
             "step": trainer.step,
             "validation": metrics,
             "episodes": len(trainer.data.train),
@@ -365,14 +393,24 @@ class _Bar:
         self.progress.stop()
 
 
+def _save_codec(codec: FrameCodec, scale: float, folder: Path) -> None:
+    """Write a trained codec; the folder is complete or not there."""
+    partial = folder.with_name(folder.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    tensors = {key: value.cpu().contiguous() for key, value in codec.state_dict().items()}
+    save_file(tensors, partial / "codec.safetensors")
+    (partial / "codec.json").write_text(json.dumps({"scaling_factor": scale}) + "\n")
+    partial.rename(folder)
+
+
 def _merge(datasets: list[Dataset]) -> tuple[Embodiment, NormStats]:
-    """One embodiment for all datasets (tasks united) and statistics over all their actions."""
+    """One embodiment for all datasets (tasks united) and statistics over all their labelled actions."""
     tasks = sorted({task for d in datasets for task in d.embodiment.tasks})
     merged = [replace(d.embodiment, tasks=tuple(tasks)) for d in datasets]
     if any(embodiment != merged[0] for embodiment in merged):
         raise UserError("the datasets have different embodiments (cameras, image size, action space or rate)")
-    actions = np.concatenate([d.actions(i) for d in datasets for i in range(len(d))])
-    return merged[0], NormStats.fit(actions)
+    shown = [d.actions(i)[d.labels(i)] for d in datasets for i in range(len(d))]
+    return merged[0], NormStats.fit(np.concatenate(shown))
 
 
 def _instructions(datasets: list[Dataset]) -> list[str]:
@@ -398,11 +436,3 @@ def _check_pictures(datasets: list[Dataset], horizon: int) -> None:
                     f"{dataset.folder} has episodes with one picture per {every} control steps, which miss the borders "
                     f"of this model's chunks of {horizon}"
                 )
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Tuples as lists, for YAML and JSON."""
-    return {
-        k: _plain(v) if isinstance(v, dict) else list(v) if isinstance(v, tuple) else v
-        for k, v in values.items()
-    }

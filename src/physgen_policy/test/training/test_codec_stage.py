@@ -70,7 +70,13 @@ def test_the_readout_teaches_the_encoder_colours(vae: AutoencoderKL, pool: Frame
         steps=30, batch_size=4, crop=0, readout_weight=4.0, learning_rate=5e-3, whole_fraction=0.0
     )
     train_codec(
-        vae, pool, stage, seed=0, autocast_dtype=None, progress=lambda _s, v: seen.append(v["readout"])
+        vae,
+        pool,
+        stage,
+        seed=0,
+        device=torch.device("cpu"),
+        autocast_dtype=None,
+        progress=lambda _s, v: seen.append(v["readout"]),
     )
     assert np.mean(seen[-5:]) < 0.7 * np.mean(seen[:5])
     assert set(vae.state_dict()) == names

@@ -24,10 +24,12 @@ from physgen_policy.adapters import (
     write_adapter,
 )
 from physgen_policy.checkpoint import CheckpointError, load_checkpoint, resolve_checkpoint
+from physgen_policy.data.dataset import Dataset
 from physgen_policy.model.config import LoraConfig, load_preset
 from physgen_policy.model.nova import Nova
 from physgen_policy.training import run as training_run
 from physgen_policy.training.config import PolicyStage, TrainConfig, TrainConfigError, parse_config
+from physgen_policy.training.held_out import episode_position
 from physgen_policy.training.tuning import TRAINED_WHOLE, freeze_all_but_adapters
 
 
@@ -182,10 +184,17 @@ def test_an_interrupted_fine_tune_ends_like_a_whole_one(
         load_file(resumed / "model.safetensors"),
     )
     assert all(torch.equal(expected[key], found[key]) for key in expected)
-    with pytest.raises(ValueError, match="keep tuning and model as they were"):
+    with pytest.raises(ValueError, match=r"policy\.tuning was 'lora' and is 'full'"):
         training_run.TrainingRun(
             replace(parts, policy=replace(parts.policy, tuning="full")), resume=True
         ).fit()
+
+
+def between_the_first_two(folders: tuple[str, ...]) -> float:
+    """The share by which exactly one episode is held out."""
+    datasets = [Dataset(Path(folder)) for folder in folders]
+    positions = sorted(episode_position(d.actions(i)) for d in datasets for i in range(len(d)))
+    return (positions[0] + positions[1]) / 2
 
 
 @pytest.fixture
@@ -205,7 +214,7 @@ def test_bf16_keeps_the_frozen_weights_of_the_checkpoint_exact(
         config,
         output=str(tmp_path / "run"),
         precision="bf16",
-        dataset=config.dataset * 3,  # enough episodes for one to be held out
+        validation_share=between_the_first_two(config.dataset),
         validation_episodes=1,
     )
     folder = training_run.TrainingRun(rounded, resume=False).fit()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run starts from exactly the checkpoint it is given: weights, codec, units; or it refuses with a sentence."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,9 +111,15 @@ def test_another_architecture_is_refused_and_names_the_key(
 
 
 def test_a_resumed_run_insists_on_its_start(config: TrainConfig, tmp_path: Path) -> None:
+    base = write_tiny_checkpoint(tmp_path / "base")
+    config = replace(config, policy=replace(config.policy, init_from=str(base)))
     training_run.TrainingRun(config, resume=False).fit()
     other = write_tiny_checkpoint(tmp_path / "other", seed=1)
-    config = replace(config, policy=replace(config.policy, init_from=str(other)))
+    elsewhere = replace(config, policy=replace(config.policy, init_from=str(other)))
+    with pytest.raises(ValueError, match=r"policy\.init_from was"):
+        training_run.TrainingRun(elsewhere, resume=True).fit()
+    shutil.rmtree(base)
+    other.rename(base)
     with pytest.raises(ValueError, match="bring the old one back"):
         training_run.TrainingRun(config, resume=True).fit()
 

@@ -9,22 +9,15 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from mini_run import mini_config_of_a_run, write_episodes
 from model_windows import mini_config
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from physgen_control.errors import UserError
-from physgen_policy.data.dataset import DatasetWriter, EpisodeRecord
-from physgen_policy.embodiment import Embodiment
 from physgen_policy.training import optim
 from physgen_policy.training import run as training_run
-from physgen_policy.training.config import (
-    CodecStage,
-    PolicyStage,
-    TrainConfig,
-    TrainConfigError,
-    parse_config,
-)
+from physgen_policy.training.config import TrainConfig, TrainConfigError, parse_config
 
 
 @pytest.fixture(scope="module")
@@ -32,61 +25,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_episodes(tmp_path_factory.mktemp("dataset"), 3)
 
 
-def write_episodes(
-    folder: Path,
-    count: int,
-    picture_every: int = 1,
-    pushed: int = 0,
-    instructions: tuple[str, ...] = ("push",),
-) -> Path:
-    """Short episodes whose images and actions say where they are in the episode; their first steps may be no labels."""
-    height, width = mini_config().nova.image_size
-    writer = DatasetWriter(
-        folder, Embodiment(robot="panda", image_height=height, image_width=width // 2, tasks=("FakePush-v0",))
-    )
-    rng = np.random.default_rng(0)
-    for seed in range(count):
-        images = np.zeros((13, height, width, 3), np.uint8)
-        images[:] = (20 * np.arange(13, dtype=np.uint8))[:, None, None, None]
-        actions = rng.normal(0, 0.02, (12, 7)).astype(np.float32)
-        actions[:, 6] = -1.0
-        writer.add(
-            EpisodeRecord(
-                images=images[::picture_every],
-                actions=actions,
-                labels=np.arange(12) >= pushed,
-                intervention=np.zeros(12, bool),
-                task="FakePush-v0",
-                seed=seed,
-                instruction=instructions[seed % len(instructions)],
-                success=True,
-                source=str(seed),
-                picture_every=picture_every,
-            )
-        )
-    writer.finish()
-    return folder
-
-
 @pytest.fixture
 def config(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainConfig:
-    monkeypatch.setattr(training_run, "load_preset", lambda _name, _changes: mini_config())
-    return TrainConfig(
-        name="mini",
-        model="mini",
-        dataset=(str(dataset),),
-        output=str(tmp_path / "run"),
-        device="cpu",
-        precision="fp32",
-        num_threads=1,
-        validation_episodes=0,
-        validate_every=2,
-        save_every=2,
-        log_every=1,
-        store_dtype="float32",
-        codec=CodecStage(steps=2, batch_size=2, crop=16),
-        policy=PolicyStage(steps=4, batch_size=2, warmup_steps=1),
-    )
+    return mini_config_of_a_run(dataset, tmp_path / "run", monkeypatch)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +87,9 @@ def test_a_run_is_not_overwritten_and_logs_its_metrics(config: TrainConfig) -> N
 def test_a_run_without_shown_starts_says_so_and_validation_looks_at_the_first_chunk(
     config: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = replace(config, policy=replace(config.policy, steps=1), validation_episodes=1)
+    config = replace(
+        config, policy=replace(config.policy, steps=1), validation_episodes=1, validation_share=0.5
+    )
     seen = {}
     for name, pushed in (("free", 0), ("pushed", 9)):
         data = write_episodes(tmp_path / name, 5, pushed=pushed)
@@ -171,7 +114,11 @@ def test_what_the_model_imagines_is_shown(config: TrainConfig, tmp_path: Path) -
     """The same picture as a file and in TensorBoard: real frames above imagined ones, a column per pack."""
     data = write_episodes(tmp_path / "five", 5)
     config = replace(
-        config, dataset=(str(data),), validation_episodes=1, policy=replace(config.policy, steps=1)
+        config,
+        dataset=(str(data),),
+        validation_episodes=1,
+        validation_share=0.5,
+        policy=replace(config.policy, steps=1),
     )
     training_run.TrainingRun(config, resume=False).fit()
     (picture,) = (Path(config.output) / "samples").iterdir()

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import dataclass, replace
 
 from physgen_control.errors import UserError
+from physgen_control.graph_identity import new_id
 from physgen_control.types import AppliedAction, Episode, EpisodePhase
 from physgen_sim_bridge.fake_franka.robot import FakeFranka
 from physgen_sim_bridge.fake_franka.table import TASKS, Table
@@ -44,7 +44,7 @@ class Episodes:
         if request.seed < 0:
             raise UserError(f"A seed must not be negative, but it is {request.seed}.")
         self._robot.home()
-        episode_id = uuid.uuid4().hex
+        episode_id = new_id()
         self._next = (episode_id, request)
         return episode_id
 

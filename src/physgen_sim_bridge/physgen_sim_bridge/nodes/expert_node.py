@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import sys
-import uuid
 from dataclasses import dataclass
 
 from physgen_control.bags import topics
 from physgen_control.errors import UserError
+from physgen_control.graph_identity import new_id
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
     action_chunk_to_msg,
@@ -84,7 +84,7 @@ class ExpertNode(GuardedNode):
             self._publish_status(str(error), ready=False)
             return
         self._episode = episode
-        self._session_id = uuid.uuid4().hex
+        self._session_id = new_id()
         self._sent, self._next_step, self._newest_ns = 0, 0, -1
         self._expert.reset()
         self._publish_status(f"Acting in episode {episode.episode_id}.")

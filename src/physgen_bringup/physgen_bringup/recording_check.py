@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a graph that was to record left on the disk: said at its end, because nobody looks before bags are needed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from physgen_control.bags.errors import BagError
+from physgen_control.bags.find import FoundBags, search_bags
+from physgen_control.bags.summary import read_summary
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingCheck:
+    """lost: one sentence per bag that is unfinished, damaged or lacks a topic; bags: finished ones, all together."""
+
+    folder: Path
+    bags: int
+    lost: tuple[str, ...]
+
+    @property
+    def good(self) -> bool:
+        """Something was recorded, and nothing was lost."""
+        return self.bags > 0 and not self.lost
+
+    def line(self) -> str:
+        """Return one line for the end of a command."""
+        if self.lost:
+            return f"RECORDING LOST: {'; '.join(self.lost)} ({self.bags} bags in {self.folder})"
+        if not self.bags:
+            return f"NOTHING WAS RECORDED: record:=true, and {self.folder} got no bag; did an episode run?"
+        return f"Recorded {self.bags} bags into {self.folder}"
+
+
+def bags_in(folder: Path) -> FoundBags:
+    """Return the bags of a folder that may not exist yet."""
+    return search_bags(folder) if folder.is_dir() else FoundBags((), ())
+
+
+def check_recordings(folder: Path, before: FoundBags) -> RecordingCheck:
+    """Return what has come into a folder since `before`."""
+    now = bags_in(folder)
+    lost = [
+        f"{bag} is not finished, `physgen repair {bag}` recovers it"
+        for bag in now.unfinished
+        if bag not in before.unfinished
+    ]
+    finished = [bag for bag in now.finished if bag not in before.finished]
+    for bag in finished:
+        lost += _missing(bag)
+    return RecordingCheck(folder, len(finished), tuple(lost))
+
+
+def _missing(bag: Path) -> list[str]:
+    """What the recorder missed altogether in a bag; gaps are no loss."""
+    try:
+        audit = json.loads(read_summary(bag).custom_data.get("audit", "{}"))
+        warnings = [str(warning) for warning in audit.get("warnings", [])]
+    except (BagError, ValueError, AttributeError, TypeError) as error:
+        return [f"{bag} is damaged ({error})"]
+    return [f"{bag}: {warning}" for warning in warnings if warning.endswith(" is missing.")]
