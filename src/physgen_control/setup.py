@@ -29,6 +29,7 @@ setup(
             "motion_monitor_node = physgen_control.nodes.motion_monitor_node:main",
             "recorder_node = physgen_control.nodes.recorder_node:main",
             "replay_node = physgen_control.nodes.replay_node:main",
+            "rollout_node = physgen_control.nodes.rollout_node:main",
             "spacemouse_teleop_node = physgen_control.nodes.spacemouse_teleop_node:main",
         ],
     },

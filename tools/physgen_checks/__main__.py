@@ -91,17 +91,24 @@ def _shell_files() -> list[str]:
     return [*SHELL_FILES, *scripts]
 
 
-def pytest_command(layout: Layout, options: argparse.Namespace) -> list[str]:
-    """Return the pytest call for the parsed options."""
+def pytest_commands(layout: Layout, options: argparse.Namespace) -> list[list[str]]:
+    """Return the pytest calls for the parsed options.
+
+    Whole runs are two: what starts no ROS nodes, a process per core; then the nodes, one after the other, because they
+    are judged by when they answer.
+    """
     markers = "not hardware" if options.all else "not hardware and not slow"
-    return [
+    common = [
         *(str(layout.python), "-m", "pytest"),
-        *("-m", markers),
         *("-o", f"cache_dir={layout.home / 'cache' / 'pytest'}"),
         "--color=no",
-        *(["-k", options.k] if options.k else []),
-        *(["-x"] if options.x else []),
-        *options.paths,
+    ]
+    if options.k or options.x or options.paths:
+        chosen = [*(["-k", options.k] if options.k else []), *(["-x"] if options.x else []), *options.paths]
+        return [[*common, "-m", markers, *chosen]]
+    return [
+        [*common, "-m", f"{markers} and not ros", "-n", "auto", "--dist", "loadfile"],
+        [*common, "-m", f"{markers} and ros"],
     ]
 
 
@@ -131,7 +138,7 @@ def main(arguments: Sequence[str]) -> int:
 
     sys.stdout.write(f"== pytest (ROS_DOMAIN_ID {environment['ROS_DOMAIN_ID']})\n")
     sys.stdout.flush()
-    status = run_streamed(pytest_command(layout, options), ROOT, environment, table)
+    status = run_streamed(pytest_commands(layout, options), ROOT, environment, table)
     return status or (0 if all(outcome.passed for outcome in outcomes) else 1)
 
 

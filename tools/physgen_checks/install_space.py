@@ -119,6 +119,26 @@ def run(command: list[str], folder: Path, environment: Mapping[str, str]) -> boo
     return done.returncode == 0
 
 
+def not_installed(install: Path) -> list[str]:
+    """Files that a package may open at run time and that its setup file does not install, relative to the source tree.
+
+    All files in its modules' folders and beside them in config, launch and checkpoints; same name and same size count.
+    """
+    missing = []
+    for name in PYTHON_PACKAGES:
+        there = {(path.name, path.stat().st_size) for path in (install / name).rglob("*") if path.is_file()}
+        package = ROOT / "src" / name
+        for folder in (name, "config", "launch", "checkpoints"):
+            missing += [
+                str(path.relative_to(ROOT))
+                for path in sorted((package / folder).rglob("*"))
+                if path.is_file()
+                and "__pycache__" not in path.parts
+                and (path.name, path.stat().st_size) not in there
+            ]
+    return missing
+
+
 def main(install: Path) -> int:
     """Run every command from the install space; 1 if one fails or opens a file of the source tree."""
     layout = Layout.of(ROOT, os.environ)
@@ -136,7 +156,10 @@ def main(install: Path) -> int:
         opened = sorted(set(noted.read_text().split("\n")) - {""}) if noted.exists() else []
     for path in opened:
         print(f"   a file of the source tree was opened: {path}")
-    return 0 if good and not opened else 1
+    missing = not_installed(install)
+    for path in missing:
+        print(f"   a file is not installed: {path}")
+    return 0 if good and not opened and not missing else 1
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -68,15 +69,49 @@ def run_stage(stage: Stage, root: Path) -> Outcome:
 
 
 def run_streamed(
-    command: Sequence[str], root: Path, environment: Mapping[str, str], before_last: Callable[[int], str]
+    commands: Sequence[Sequence[str]],
+    root: Path,
+    environment: Mapping[str, str],
+    before_last: Callable[[int], str],
 ) -> int:
-    """Run a command with its output passed on as it comes, but with a text put before its last line.
+    """Run pytest commands one after the other, their output passed on as it comes, and return the worst exit status.
 
-    So pytest's own summary stays the very last line, after the table of all stages.
+    The very last line is one summary of all, in pytest's words, after the text of `before_last`.
 
     Args:
         before_last: takes the exit status, returns the text.
     """
+    status, summaries = 0, []
+    for command in commands:
+        code, last = _stream(command, root, environment)
+        status = status or code
+        summaries.append(last)
+    _say(before_last(status))
+    _say(merged_summary(summaries))
+    return status
+
+
+def merged_summary(lines: Sequence[str]) -> str:
+    """Return one summary line for several of pytest's, such as "== 3 passed, 1 skipped in 2.00s =="."""
+    if len(lines) == 1:
+        return lines[0].rstrip("\n")
+    counts: dict[str, int] = {}
+    seconds = 0.0
+    for line in lines:
+        for count, word in re.findall(r"(\d+) (\w+)", line.split(" in ")[0]):
+            word = word if word == "passed" or not word.endswith("s") else word[:-1]
+            counts[word] = counts.get(word, 0) + int(count)
+        found = re.search(r" in ([\d.]+)s", line)
+        seconds += float(found.group(1)) if found else 0.0
+    words = [
+        f"{count} {word}{'s' if word in ('warning', 'error') and count != 1 else ''}"
+        for word, count in counts.items()
+    ]
+    return f"=== {', '.join(words)} in {seconds:.2f}s ==="
+
+
+def _stream(command: Sequence[str], root: Path, environment: Mapping[str, str]) -> tuple[int, str]:
+    """Run a command and print its lines but for the last one, which is returned with the exit status."""
     process = subprocess.Popen(
         command,
         cwd=root,
@@ -100,7 +135,4 @@ def run_streamed(
         process.terminate()
         process.wait()
         raise
-    _say(before_last(status))
-    sys.stdout.write(held or "")
-    sys.stdout.flush()
-    return status
+    return status, held or ""

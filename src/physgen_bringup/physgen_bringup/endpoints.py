@@ -16,6 +16,7 @@ IMAGES = tuple(topics.image_topic(camera) for camera in CAMERAS)
 INFOS = tuple(topics.camera_info_topic(camera) for camera in CAMERAS)
 HEARTBEAT = "/physgen/heartbeat"
 RECORDER_STATUS = "/physgen/recorder_status"
+RUN_POLICY = "/physgen/run_policy"
 OPERATOR = ("/physgen/set_armed", "/physgen/hold", "/physgen/clear_fault")
 EPISODE_CALLS = ("/physgen/reset_env", "/physgen/start_episode", "/physgen/stop_episode")
 
@@ -117,6 +118,15 @@ TABLE = {
             )
         ),
         serves=("/physgen/start_episode", "/physgen/stop_episode"),
+    ),
+    "rollout_node": Endpoints(
+        publishes=(topics.EPISODE_INFO,),
+        subscribes=(
+            *(topics.EPISODE_INFO, topics.SAFETY_STATUS, topics.POLICY_STATUS),
+            *(topics.APPLIED_ACTION, topics.CHUNK_ACK),
+        ),
+        calls=(*EPISODE_CALLS, "/physgen/hold", "/physgen/set_instruction"),
+        performs=(RUN_POLICY,),
     ),
     "episode_runner_node": Endpoints(
         subscribes=(

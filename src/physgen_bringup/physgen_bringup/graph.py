@@ -38,7 +38,9 @@ def _simulated_graph(arguments: LaunchArguments) -> Graph:
     nodes = [_world(arguments), *ours, *_policies(arguments), *_teleop(arguments)]
     ends = arguments.teleop in ("keyboard", "script")
     ends_with: str | None = f"{arguments.teleop}_teleop_node" if ends else None
-    if arguments.policy != "none":  # else the person at the device starts episodes
+    if arguments.rollout:
+        nodes.append(_rollout(arguments))
+    elif arguments.policy != "none":  # else the person at the device starts episodes
         nodes.append(_episode_runner(arguments))
         ends_with = "episode_runner_node"
     return Graph(
@@ -54,6 +56,7 @@ def _real_graph(arguments: LaunchArguments) -> Graph:
     # The arm's controller first, then what commands it, last the policy, whose chunks need both.
     ours = [*_monitors(arguments), _controller(arguments), *recorder]
     ours += [*_policies(arguments), *_teleop(arguments)]
+    ours += [_rollout(arguments)] if arguments.rollout else []
     ordered = [replace(node, starts_after=SPAWNER) for node in ours]
     rviz = [_rviz()] if arguments.rviz else []
     nodes = [_spawner(), *_static_transforms(arguments), *rviz, *ordered]
@@ -291,6 +294,23 @@ def _recorder(arguments: LaunchArguments) -> NodeSpec:
             "drain_s": 10.0 if arguments.simulated else 1.0,
         },
         override_files=_user_files(arguments),
+    )
+
+
+def _rollout(arguments: LaunchArguments) -> NodeSpec:
+    return NodeSpec(
+        package="physgen_control",
+        executable="rollout_node",
+        name="rollout_node",
+        module="physgen_control.nodes.rollout_node",
+        parameters={
+            "simulated": arguments.simulated,
+            "robot": arguments.robot_type,
+            "task": arguments.task,
+        },
+        override_files=_user_files(arguments),
+        # Nobody else would end the episode that it began.
+        required=True,
     )
 
 

@@ -102,6 +102,7 @@ ARGUMENTS: tuple[Argument, ...] = (
         name="max_steps", kind="count", default="0", help="control steps per episode; 0: the task's own limit"
     ),
     Argument(name="output_dir", kind="text", default="", help="results and logs; default runs/<stamp>"),
+    Argument(name="rollout", kind="bool", default="false", help="episodes by the action /physgen/run_policy"),
     Argument(name="record", kind="bool", default="false", help="record one MCAP bag per episode"),
     Argument(
         name="bag_dir",
@@ -214,6 +215,7 @@ class LaunchArguments:
     seed: int
     max_steps: int
     output_dir: Path
+    rollout: bool
     record: bool
     bag_dir: Path
     save_actions: bool

@@ -9,7 +9,7 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 
-from physgen_bringup.endpoints import EPISODE_CALLS, HEARTBEAT, OPERATOR, Endpoints, endpoints_of
+from physgen_bringup.endpoints import EPISODE_CALLS, HEARTBEAT, OPERATOR, RUN_POLICY, Endpoints, endpoints_of
 from physgen_bringup.graph_spec import Graph, enclave
 
 DRIVERS = "/"
@@ -67,6 +67,8 @@ def _operator_profile(enclaves: ET.Element, graph: Graph) -> None:
     _rules(profile, "topic", "subscribe", ("*",))
     _rules(profile, "service", "reply", (_TYPE_DESCRIPTION,))
     _rules(profile, "service", "request", sorted(served & {*OPERATOR, *EPISODE_CALLS, "/physgen/recover"}))
+    performed = {name for node in graph.nodes for name in (endpoints_of(node) or Endpoints()).performs}
+    _rules(profile, "action", "call", sorted(performed & {RUN_POLICY}))
 
 
 def _drivers_profile(enclaves: ET.Element) -> None:
