@@ -11,7 +11,9 @@ def test_counts_and_times_add_up() -> None:
         "=== 2 failed, 1000 passed, 10 skipped, 1 warning, 1 error in 100.50s (0:01:40) ===\n",
         "= 700 passed, 11 skipped, 2 warnings in 600.10s (0:10:00) =\n",
     ]
-    assert merged_summary(lines) == "=== 2 failed, 1700 passed, 21 skipped, 3 warnings, 1 error in 700.60s ==="
+    assert (
+        merged_summary(lines) == "=== 2 failed, 1700 passed, 21 skipped, 3 warnings, 1 error in 700.60s ==="
+    )
 
 
 def test_one_summary_stays_as_it_is() -> None:

@@ -120,7 +120,9 @@ def test_a_cancelled_rollout_holds_the_arm_until_somebody_arms_it(tmp_path: Path
         client.run_when_ready(seed=1, max_steps=1)
         handle = client.ask(seed=1, record=True)
         assert handle.accepted
-        probe.wait_for(lambda: any(f.step > 5 for f in client.feedback), "steps", 60.0)
+        early = handle.get_result_async()
+        probe.wait_for(lambda: early.done() or any(f.step > 5 for f in client.feedback), "steps", 60.0)
+        assert not early.done(), early.result().result.message
         assert not client.ask(seed=2).accepted  # one at a time
         client.cancel(handle)
         result = client.result(handle)

@@ -63,6 +63,8 @@ class Rollout:
         if episode.episode_id == self.episode_id:
             if episode.phase > EpisodePhase.RUNNING:
                 self.ended = episode
+                # The controller may answer the last observation before it hears of the end; nobody took that step.
+                self.steps = min(self.steps, episode.step) if episode.step else self.steps
         elif episode.phase is EpisodePhase.RUNNING:
             self._replaced = True
 

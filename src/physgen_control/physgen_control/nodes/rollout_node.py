@@ -15,6 +15,7 @@ from typing import Any
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.publisher import Publisher
 from rclpy.task import Future
 from std_srvs.srv import Trigger
@@ -43,6 +44,8 @@ ACTION = "/physgen/run_policy"
 TICK_S = 0.1
 ANSWER_S = 30.0
 """A simulation that is started anew takes seconds."""
+READY_S = 10.0
+"""Nodes that were started together find each other within seconds."""
 SILENT = "no answer."
 WORDS = {
     Termination.STEP_LIMIT: "The step limit is reached.",
@@ -71,10 +74,13 @@ class RolloutNode(GuardedNode):
         self._policy = "no policy has said anything yet"  # why it is not ready; empty: it is
         self._rollout: Rollout | None = None
         self._busy = False
+        self._steps = 0  # of the last rollout
         self._over: Future | None = None
         self._handle: Any = None
-        self._own: tuple[Publisher, Episode] | None = None
+        self._announcer: Publisher | None = None
+        self._announced: Episode | None = None  # the running episode of this node's own
         self._waiting: list[tuple[Future, float]] = []
+        self._gathering: tuple[Any, Future, float] | None = None
         self._reset = self.create_client(ResetEnv, "/physgen/reset_env")
         self._start = self.create_client(StartEpisode, "/physgen/start_episode")
         self._stop = self.create_client(StopEpisode, "/physgen/stop_episode")
@@ -110,6 +116,7 @@ class RolloutNode(GuardedNode):
     def _on_applied(self, message: AppliedAction) -> None:
         if self._rollout is not None:
             self._rollout.on_applied(applied_action_from_msg(message))
+            self._steps = self._rollout.steps
 
     def _on_ack(self, message: ChunkAck) -> None:
         if self._rollout is not None:
@@ -121,6 +128,12 @@ class RolloutNode(GuardedNode):
             if not answered.done() and time.monotonic() > deadline_s:
                 answered.set_result(None)
         self._waiting = [entry for entry in self._waiting if not entry[0].done()]
+        if self._gathering is not None:
+            goal, gathered, deadline_s = self._gathering
+            missing = self._missing(goal)
+            if not missing or time.monotonic() > deadline_s:
+                self._gathering = None
+                gathered.set_result(missing)
         rollout, over = self._rollout, self._over
         if rollout is None or over is None or over.done():
             return
@@ -187,13 +200,10 @@ class RolloutNode(GuardedNode):
 
     async def _begin(self, goal: Any) -> tuple[str, str, str]:
         """Start an episode: (its id, its bag as far as known, why there is none)."""
+        missing = await self._others(goal)
+        if missing:
+            return "", "", missing
         recorder = self._start.service_is_ready()
-        if goal.record and not recorder:
-            return "", "", "record is asked for and there is no recorder: launch with record:=true."
-        if not self._hold.service_is_ready():
-            return "", "", "There is no controller, so nobody could hold the arm."
-        if self._policy:
-            return "", "", f"The policy is not ready: {self._policy}."
         if goal.instruction and self._instruct.service_is_ready():
             answer = await self._asked(self._instruct, SetInstruction.Request(instruction=goal.instruction))
             if answer is None or not answer.success:
@@ -214,9 +224,24 @@ class RolloutNode(GuardedNode):
             return answer.episode_id, answer.message, ""
         return self._announce(goal), "", ""
 
+    def _missing(self, goal: Any) -> str:
+        """Who is not there, in a sentence; empty if everybody is."""
+        if not self._hold.service_is_ready():
+            return "There is no controller, so nobody could hold the arm."
+        if self._policy:
+            return f"The policy is not ready: {self._policy}."
+        if self.config.simulated and not self._reset.service_is_ready():
+            return "The simulation does not answer on /physgen/reset_env."
+        if goal.record and not self._start.service_is_ready():
+            return "record is asked for and there is no recorder: launch with record:=true."
+        return ""
+
+    def _others(self, goal: Any) -> Future:
+        """Wait until everybody is there; the future ends with "", or after READY_S with who is missing."""
+        self._gathering = (goal, Future(executor=self.executor), time.monotonic() + READY_S)
+        return self._gathering[1]
+
     async def _begin_simulated(self, goal: Any) -> tuple[str, str, str]:
-        if not self._reset.service_is_ready():
-            return "", "", "The simulation does not answer on /physgen/reset_env."
         request = ResetEnv.Request(seed=goal.seed, init_state=-1, max_steps=goal.max_steps)
         answer = await self._asked(self._reset, request)
         if answer is None or not answer.success:
@@ -225,8 +250,6 @@ class RolloutNode(GuardedNode):
 
     def _announce(self, goal: Any) -> str:
         """Begin an episode of this node's own, where nobody records."""
-        publisher = self._own[0] if self._own else None
-        publisher = publisher or self.create_publisher(EpisodeInfo, topics.EPISODE_INFO, qos.LATCHED)
         episode = Episode(
             episode_id=new_id(),
             task=self.config.task,
@@ -237,19 +260,27 @@ class RolloutNode(GuardedNode):
             robot=self.config.robot,
             source="real",
         )
-        self._own = (publisher, episode)
-        publisher.publish(episode_to_msg(episode))
+        self._announced = episode
+        self._say_episode(episode)
         return episode.episode_id
+
+    def _say_episode(self, episode: Episode) -> None:
+        if self._announcer is None:
+            self._announcer = self.create_publisher(EpisodeInfo, topics.EPISODE_INFO, qos.LATCHED)
+        self._announcer.publish(episode_to_msg(episode))
+
+    def _end_announced(self, detail: str, steps: int) -> None:
+        """End the episode of this node's own, if one runs."""
+        episode, self._announced = self._announced, None
+        if episode is not None:
+            self._say_episode(replace(episode, phase=EpisodePhase.FAILURE, step=steps, detail=detail))
 
     async def _end(self, rollout: Rollout, termination: Termination) -> None:
         """End the episode where nobody else does: the policy acts for as long as it runs."""
         if self.config.simulated or rollout.ended is not None:
             return
-        if self._own is not None and self._own[1].episode_id == rollout.episode_id:
-            publisher, episode = self._own
-            detail = WORDS.get(termination, "")
-            ended = replace(episode, phase=EpisodePhase.FAILURE, step=rollout.steps, detail=detail)
-            publisher.publish(episode_to_msg(ended))
+        if self._announced is not None:
+            self._end_announced(WORDS.get(termination, ""), rollout.steps)
         elif self._stop.service_is_ready():
             await self._asked(self._stop, StopEpisode.Request(outcome=int(EpisodePhase.FAILURE)))
 
@@ -267,11 +298,9 @@ class RolloutNode(GuardedNode):
 
     def close(self) -> None:
         """Give everything back; an episode of this node's own ends with it, so that nobody acts for it any more."""
-        if self._rollout is not None and self._own is not None:
-            publisher, episode = self._own
-            if episode.episode_id == self._rollout.episode_id:
-                ended = replace(episode, phase=EpisodePhase.FAILURE, detail="The rollout node was stopped.")
-                publisher.publish(episode_to_msg(ended))
+        self._end_announced("The rollout node was stopped.", self._steps)
+        if self._announcer is not None:
+            self._announcer.wait_for_all_acked(Duration(seconds=1))
         self._server.destroy()
         self.destroy_node()
 

@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rollout node of a real arm, as a process: without a recorder it owns the episode, whatever ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+pytest.importorskip("physgen_msgs")
+
+from rclpy.action import ActionClient  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+from value_strategies import make_action  # noqa: E402
+
+from physgen_control.bags import topics  # noqa: E402
+from physgen_control.nodes import conversions, qos  # noqa: E402
+from physgen_control.types import Episode, EpisodePhase, SafetyState  # noqa: E402
+from physgen_msgs.action import RunPolicy  # noqa: E402
+from physgen_msgs.msg import AppliedAction, EpisodeInfo, PolicyStatus, SafetyStatus  # noqa: E402
+
+pytestmark = pytest.mark.ros
+DOMAIN = 40 + os.getpid() % 20
+
+
+class Arm:
+    """What the node hears and asks: safety and policy status, control steps, /physgen/hold."""
+
+    def __init__(self) -> None:
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, domain_id=DOMAIN)
+        self.node = rclpy.create_node("arm", context=self.context, enable_rosout=False)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.safety = self.node.create_publisher(SafetyStatus, topics.SAFETY_STATUS, qos.LATCHED)
+        self.policy = self.node.create_publisher(PolicyStatus, topics.POLICY_STATUS, qos.LATCHED)
+        self.applied = self.node.create_publisher(AppliedAction, topics.APPLIED_ACTION, qos.COMMAND)
+        self.episodes: list[Episode] = []
+        self.holds = 0
+        self.feedback: list[Any] = []
+        self.node.create_subscription(
+            EpisodeInfo,
+            topics.EPISODE_INFO,
+            lambda message: self.episodes.append(conversions.episode_from_msg(message)),
+            qos.LATCHED,
+        )
+        self.node.create_service(Trigger, "/physgen/hold", self._on_hold)
+        self.client = ActionClient(self.node, RunPolicy, "/physgen/run_policy")
+        self.say(SafetyState.ARMED)
+        self.policy.publish(PolicyStatus(ready=True))
+
+    def _on_hold(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        del request
+        self.holds += 1
+        response.success = True
+        return response
+
+    def say(self, state: SafetyState) -> None:
+        self.safety.publish(SafetyStatus(state=int(state)))
+
+    def wait(self, condition: Callable[[], Any], what: str) -> None:
+        end_s = time.monotonic() + 60.0
+        while not condition():
+            self.executor.spin_once(timeout_sec=0.05)
+            assert time.monotonic() < end_s, f"waited for {what}"
+
+    def ask(self, **goal: Any) -> Any:
+        self.wait(self.client.server_is_ready, "the server")
+        self.feedback.clear()
+        sent = self.client.send_goal_async(
+            RunPolicy.Goal(**goal), feedback_callback=lambda message: self.feedback.append(message.feedback)
+        )
+        self.wait(sent.done, "the answer")
+        return sent.result()
+
+    def result(self, handle: Any) -> RunPolicy.Result:
+        future = handle.get_result_async()
+        self.wait(future.done, "the result")
+        return future.result().result
+
+    def ready(self, **goal: Any) -> Any:
+        """Ask until the node has heard of controller and policy; the handle of a goal that runs."""
+        while True:
+            handle = self.ask(**goal)
+            future = handle.get_result_async()
+            self.wait(lambda future=future: future.done() or self.feedback, "a beginning")
+            if not future.done():
+                return handle
+            message = future.result().result.message
+            assert "controller" in message or "not ready" in message, message
+
+    def step(self, count: int) -> None:
+        episode = replace(self.episodes[-1], seed=0)
+        for number in range(count):
+            self.applied.publish(conversions.applied_action_to_msg(make_action(episode, number)))
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self.context)
+
+
+@pytest.fixture
+def arm() -> Iterator[Arm]:
+    arm = Arm()
+    yield arm
+    arm.close()
+
+
+@pytest.fixture
+def node() -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "physgen_control.nodes.rollout_node", "--ros-args", "-p", "robot:=fr3"],
+        env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "OMP_NUM_THREADS": "1"},
+        text=True,
+    )
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_a_rollout_without_a_recorder_begins_and_ends_its_episode(
+    arm: Arm, node: subprocess.Popen[str]
+) -> None:
+    handle = arm.ready(instruction="push the cube", max_steps=5)
+    began = arm.episodes[-1]
+    assert (began.phase, began.instruction, began.robot) == (EpisodePhase.RUNNING, "push the cube", "fr3")
+    arm.wait(lambda: arm.applied.get_subscription_count(), "its subscription")
+    arm.step(5)
+    result = arm.result(handle)
+    assert (result.termination, result.steps) == (RunPolicy.Result.STEP_LIMIT, 5)
+    arm.wait(lambda: arm.episodes[-1].phase is EpisodePhase.FAILURE, "the end of the episode")
+    assert arm.episodes[-1].episode_id == began.episode_id
+    assert arm.holds == 0
+
+
+def test_a_cancelled_rollout_asks_for_hold_and_ends_its_episode(
+    arm: Arm, node: subprocess.Popen[str]
+) -> None:
+    handle = arm.ready(instruction="push")
+    future = handle.cancel_goal_async()
+    arm.wait(future.done, "the answer to a cancel")
+    assert arm.result(handle).termination == RunPolicy.Result.CANCELLED
+    assert arm.holds == 1
+    arm.wait(lambda: arm.episodes[-1].phase is EpisodePhase.FAILURE, "the end of the episode")
+
+
+def test_a_node_that_is_stopped_ends_its_episode(arm: Arm, node: subprocess.Popen[str]) -> None:
+    """Else the policy would go on with nobody to end it."""
+    arm.ready(instruction="push")
+    node.send_signal(signal.SIGINT)
+    arm.wait(lambda: arm.episodes[-1].phase is EpisodePhase.FAILURE, "the end of the episode")
+    assert node.wait(30) == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "goal", "sentence"),
+    [
+        (SafetyState.DISARMED, {"instruction": "push"}, "The controller is DISARMED"),
+        (SafetyState.ARMED, {"instruction": " "}, "needs an instruction"),
+        (SafetyState.ARMED, {"instruction": "push", "record": True}, "launch with record:=true"),
+    ],
+)
+def test_what_cannot_run_is_refused_with_a_sentence(
+    arm: Arm, node: subprocess.Popen[str], state: SafetyState, goal: dict[str, Any], sentence: str
+) -> None:
+    handle = arm.ready(instruction="push")  # everybody knows everybody
+    arm.wait(handle.cancel_goal_async().done, "the answer to a cancel")
+    arm.result(handle)
+    arm.say(state)
+    result = arm.result(arm.ask(**goal))
+    if state is not SafetyState.ARMED:  # the node may hear of it a moment later
+        while sentence not in result.message and result.termination != RunPolicy.Result.ABORTED:
+            result = arm.result(arm.ask(**goal))
+    assert result.termination == RunPolicy.Result.ABORTED
+    assert sentence in result.message
+    assert replace(arm.episodes[-1], phase=EpisodePhase.RUNNING).instruction == "push"
