@@ -21,9 +21,20 @@ DEFAULT_PERIOD_NS = 50_000_000
 
 
 def load_recordings(folder: Path) -> list[Recording]:
-    """Every finished episode below `folder`, ordered by seed; pixels are decoded."""
-    episodes = [(path, read_episode(path)) for path in find_bags(folder)]
-    return sorted((to_recording(episode, path) for path, episode in episodes), key=lambda r: r.seed)
+    """Every finished episode below `folder` that can be read, ordered by seed; pixels are decoded.
+
+    Raises:
+        BagError: There are bags, and none can be read.
+    """
+    recordings, last = [], None
+    for path in find_bags(folder):
+        try:
+            recordings.append(to_recording(read_episode(path), path))
+        except BagError as error:
+            last = error
+    if last is not None and not recordings:
+        raise last
+    return sorted(recordings, key=lambda recording: recording.seed)
 
 
 def to_recording(episode: EpisodeRecording, path: Path) -> Recording:

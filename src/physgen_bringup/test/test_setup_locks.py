@@ -19,6 +19,7 @@ NAMES = ("base", "dev", "lerobot", "libero", "peer", "viewer")
 DISTRIBUTIONS = {
     "PIL": "pillow",
     "backports": "backports-zstd",
+    "ruamel": "ruamel-yaml",
     "yaml": "pyyaml",
     "cv2": "opencv-python",
     "rclpy": "ros-rclpy",

@@ -19,24 +19,33 @@ REPLAYED_SOURCES = (Source.POLICY, Source.TELEOP)
 
 @dataclass(frozen=True, slots=True)
 class BagIndex:
-    """The bags of a folder, from their metadata only."""
+    """The bags of a folder, from their metadata only. left_out: one sentence per bag that cannot be read."""
 
     folder: Path
     bags: tuple[BagSummary, ...]
+    left_out: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, folder: Path | str) -> BagIndex:
         """Return the index of a bag or a folder of bags.
 
         Raises:
-            BagError: The folder does not exist or holds no bag.
+            BagError: The folder does not exist or holds no bag that can be read.
         """
         paths = find_bags(folder)
         if not paths:
             raise BagError(
                 f"{folder} holds no finished bag: record some (record:=true) or give another folder."
             )
-        return cls(Path(folder), tuple(read_summary(path) for path in paths))
+        bags, left_out = [], []
+        for path in paths:
+            try:
+                bags.append(read_summary(path))
+            except BagError as error:
+                left_out.append(str(error))
+        if not bags:
+            raise BagError(f"None of the {len(paths)} bags in {folder} can be read; the first: {left_out[0]}")
+        return cls(Path(folder), tuple(bags), tuple(left_out))
 
     def find(self, task: str, seed: int) -> BagSummary:
         """Return the bag of a task and seed, a successful one where there are several.
@@ -48,7 +57,8 @@ class BagIndex:
         if not fitting:
             seeds = sorted({bag.seed for bag in self.bags if bag.task == task})
             there = f"its seeds for this task are {seeds}" if seeds else "it has no bag of this task"
-            raise BagError(f"{self.folder} has no bag for task {task!r} and seed {seed}: {there}.")
+            unread = f" {len(self.left_out)} bags cannot be read: {self.left_out[0]}" if self.left_out else ""
+            raise BagError(f"{self.folder} has no bag for task {task!r} and seed {seed}: {there}.{unread}")
         return next((bag for bag in fitting if bag.outcome == "SUCCESS"), fitting[0])
 
 

@@ -36,6 +36,7 @@ from physgen_control.bags.summary import read_summary
 from physgen_control.bags.typestore import definition, typestore
 from physgen_control.bags.writer import BagWriter
 from physgen_control.messages import build
+from physgen_control.replay import BagIndex
 from physgen_control.types import EpisodePhase
 
 
@@ -286,3 +287,16 @@ def test_a_bag_that_changed_under_its_reader_is_a_sentence(tmp_path: Path) -> No
     write_bag(tmp_path / "bag", make_episode(start_ns=7 * 10**9))
     with pytest.raises(BagError, match="has changed since it was opened"):
         stream.rgb(3)
+
+
+def test_a_damaged_bag_is_left_out_of_a_replay(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        write_bag(tmp_path / f"e{seed}", make_episode(seed=seed))
+    (tmp_path / "e2" / "metadata.yaml").write_text("")
+    index = BagIndex.of(tmp_path)
+    assert [bag.seed for bag in index.bags] == [1]
+    with pytest.raises(BagError, match=r"no bag for task .* seed 2.* 1 bags cannot be read: .*e2"):
+        index.find("PickCube-v1", 2)
+    (tmp_path / "e1" / "metadata.yaml").write_text("")
+    with pytest.raises(BagError, match="None of the 2 bags"):
+        BagIndex.of(tmp_path)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from physgen_control.commanded_motion import excess
 from physgen_control.controller_config import ArmInterface, Mode, Pacing, RobotType
 from physgen_control.gate import check_shape
 from physgen_control.gripper import CLOSED, OPEN, GripperAdapter, GripperSwitch
-from physgen_control.joint_path import JointTrajectory
+from physgen_control.joint_path import JointTrajectory, sample_quintic
 from physgen_control.kinematics import HOME, forward, joint_limits
 from physgen_control.motion_planner import PlanRefusedError
 from physgen_control.trajectory import TrajectoryPlanner
@@ -119,8 +120,8 @@ def test_a_first_number_within_the_dead_band_is_no_command() -> None:
 
 
 def test_a_goal_waits_for_exactly_the_minimum_interval() -> None:
-    config = make_config()
-    interval_ns = round(config.gripper_min_interval * S_NS)
+    config = make_config(gripper_min_interval=0.5)
+    interval_ns = S_NS // 2
     adapter = GripperAdapter(config)
     assert adapter.goal(-1.0, 0) is not None
     adapter.finished(ok=True)
@@ -261,3 +262,50 @@ def test_a_human_s_command_tells_how_old_it_is() -> None:
     rig.observe()
     action = rig.tick()
     assert action is not None and action.latency == pytest.approx(0.03)
+
+
+# --- the planned path ---------------------------------------------------------------------------------------------
+
+
+def forward_motions(size: float) -> np.ndarray:
+    return np.tile(np.array([size, 0, 0, 0, 0, 0], np.float32), (8, 1))
+
+
+def test_a_motion_is_judged_by_where_it_leads() -> None:
+    """At the wall of the workspace: out of it is refused, back into it is not."""
+    wall = float(forward(HOME).position[0])
+    config = make_config(**ARM, workspace_max=(wall, 0.45, 0.70), gross_workspace=0.002, max_clipped_steps=8)
+    state = make_state(S_NS, forward(HOME), positions=HOME)
+    with pytest.raises(PlanRefusedError, match="outside the workspace box") as caught:
+        TrajectoryPlanner(config).plan(forward_motions(0.01), state, S_NS)
+    assert caught.value.result is AckResult.WORKSPACE
+    steps = TrajectoryPlanner(config).plan(forward_motions(-0.01), state, S_NS)
+    assert steps[-1].target_pose.position[0] < wall - 0.02
+
+
+def test_an_arm_that_settled_is_compared_with_its_command_alone() -> None:
+    """While it settles it may already be at the end of its path; in a chunk it may not."""
+    planner = TrajectoryPlanner(make_config(**ARM))
+    planner.plan(forward_motions(0.008), make_state(S_NS, forward(HOME), positions=HOME), S_NS)
+    trajectory = planner.take()
+    assert trajectory is not None
+    amid_ns = S_NS + 4 * PERIOD_NS
+    end = trajectory.positions[-1]
+    ahead = np.max(np.abs(end - planner.command(amid_ns)[0]))
+    assert ahead > 0.02
+    assert planner.tracking_error(make_state(amid_ns, forward(end), positions=end)) == pytest.approx(ahead)
+
+
+def test_samples_of_a_path_are_derivatives_of_each_other() -> None:
+    planner = TrajectoryPlanner(make_config(**ARM))
+    planner.plan(forward_motions(0.008), make_state(S_NS, forward(HOME), positions=HOME), S_NS)
+    trajectory = planner.take()
+    assert trajectory is not None
+    period = 1e-5
+    parts = sample_quintic(trajectory, (HOME, np.zeros(7), np.zeros(7)), period)
+    # Within one polynomial; the jerk jumps between two.
+    inside = slice(round(trajectory.times[1] / period) + 5, round(trajectory.times[2] / period) - 5)
+    for values, derivative in itertools.pairwise(parts):
+        differences = np.diff(values[inside], axis=0) / period
+        middle = (derivative[inside][1:] + derivative[inside][:-1]) / 2
+        np.testing.assert_allclose(differences, middle, atol=1e-5 * np.max(np.abs(derivative)) + 1e-4)

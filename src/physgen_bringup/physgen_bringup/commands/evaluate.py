@@ -136,15 +136,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _check(options)
     if options.libero_assets:
         os.environ["PHYSGEN_LIBERO_ASSETS"] = str(Path(options.libero_assets).expanduser().resolve())
-    from physgen_bringup.shards import parse_shard, shard_folder
-    from physgen_control.folder_lock import folder_lock
-
-    out = Path(options.out).expanduser().resolve()
-    with folder_lock(shard_folder(out, parse_shard(options.shard)) if options.shard else out):
-        return _evaluate(options, preset, words)
-
-
-def _evaluate(options: argparse.Namespace, preset: Preset | None, words: list[str]) -> int:
     from physgen_bringup.presets import header
     from physgen_bringup.selection import select_tasks
     from physgen_control.errors import UserError
@@ -166,9 +157,13 @@ def _evaluate(options: argparse.Namespace, preset: Preset | None, words: list[st
     specs = [_spec(options, preset, sim, task, len(tasks)) for task in tasks]
     if options.delays and len(specs) > 1:
         raise UserError("--delays sweeps one task; name it with --task")
+    from physgen_bringup.shards import shard_folder
+    from physgen_control.folder_lock import folder_lock
+
     for spec in specs:
         _say(header(spec, preset))
-    return _sweep(options, specs[0]) if options.delays else _in_process(options, specs)
+    with folder_lock(shard_folder(Path(options.out).expanduser().resolve(), specs[0].shard)):
+        return _sweep(options, specs[0]) if options.delays else _in_process(options, specs)
 
 
 def _apply_preset(options: argparse.Namespace) -> Preset | None:
@@ -337,6 +332,7 @@ def _through_ros(
     from physgen_bringup.runner import LocalRunner
     from physgen_bringup.suite_report import task_folder
     from physgen_control.errors import UserError
+    from physgen_control.folder_lock import folder_lock
 
     if preset is not None and preset.init_states:
         raise UserError("stored initial states are evaluated in-process; drop --through-ros or --protocol")
@@ -345,7 +341,7 @@ def _through_ros(
     checked = check_arguments(parse_arguments(words))
     spec = _spec(options, preset, sim, task, num_tasks)
     _say(header(spec, preset, "ros"))
-    with PrivateDomain() as domain:
+    with folder_lock(checked.output_dir), PrivateDomain(checked.output_dir) as domain:
         status = LocalRunner(build_graph(checked), domain_id=domain, console=_say).run()
     _say(f"Results are in {checked.output_dir}")
     return status

@@ -53,6 +53,8 @@ class ReplayNode(GuardedNode):
         if not self.config.bag_dir:
             raise UserError("The parameter bag_dir must name a recorded bag or a folder of bags.")
         self.index = BagIndex.of(self.config.bag_dir)
+        for reason in self.index.left_out:
+            self.get_logger().warning(f"left out: {reason}")
         self._period_ns = round(self.config.step_period * 1e9)
         self._player: ReplayPlayer | None = None
         self._episode_id = ""

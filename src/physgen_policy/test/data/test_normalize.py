@@ -56,7 +56,7 @@ def test_json_round_trip_and_missing_key() -> None:
 
 def test_refuses_empty_and_nonfinite() -> None:
     """No statistics from nothing, none with NaN."""
-    with pytest.raises(ValueError, match="n > 0"):
+    with pytest.raises(ValueError, match="at least one labelled action"):
         NormStats.fit(np.zeros((0, 7), np.float32))
     with pytest.raises(ValueError, match="finite"):
         NormStats(np.array([np.nan], np.float32), np.array([1.0], np.float32), 1)
