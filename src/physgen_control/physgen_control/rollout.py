@@ -47,8 +47,8 @@ class Rollout:
         self._replaced = False
 
     def on_applied(self, action: AppliedAction) -> None:
-        """Count a control step in which the policy was in command; those of other episodes change nothing."""
-        if action.episode_id == self.episode_id:
+        """Count a control step; those of other episodes, and one that comes after the end, change nothing."""
+        if action.episode_id == self.episode_id and self.ended is None:
             self.steps = max(self.steps, action.step + 1)
             if action.source is Source.POLICY:
                 self.latency_s = action.latency

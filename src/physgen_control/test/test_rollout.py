@@ -68,3 +68,16 @@ def test_latency_is_the_policys() -> None:
     run.on_applied(replace(make_action(EPISODE, 0), latency=0.25))
     run.on_applied(replace(make_action(EPISODE, 1), latency=0.0, source=Source.HOLD))
     assert run.latency_s == 0.25
+
+
+@given(st.permutations([0, 1, 2, "end"]))
+def test_a_step_that_nobody_took_is_not_counted_whenever_it_is_heard_of(order: list[object]) -> None:
+    """The controller answers the last observation before it hears that the episode is over."""
+    run = rollout()
+    for event in order:
+        if event == "end":
+            run.on_episode(replace(EPISODE, phase=EpisodePhase.FAILURE, step=2))
+        else:
+            run.on_applied(make_action(EPISODE, int(str(event))))
+    assert run.steps <= 2
+    assert run.verdict(100.0) is Termination.COMPLETED
