@@ -107,7 +107,8 @@ def pytest_commands(layout: Layout, options: argparse.Namespace) -> list[list[st
         chosen = [*(["-k", options.k] if options.k else []), *(["-x"] if options.x else []), *options.paths]
         return [[*common, "-m", markers, *chosen]]
     return [
-        [*common, "-m", f"{markers} and not ros", "-n", "auto", "--dist", "loadfile"],
+        # Each process loads torch: a machine of many cores must not run out of memory.
+        [*common, "-m", f"{markers} and not ros", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"],
         [*common, "-m", f"{markers} and ros"],
     ]
 
