@@ -47,6 +47,7 @@ ANSWER_S = 30.0
 READY_S = 10.0
 """Nodes that were started together find each other within seconds."""
 SILENT = "no answer."
+NOT_HELD = "Cancelled, but the controller did not say that it holds: use the user stop."
 WORDS = {
     Termination.STEP_LIMIT: "The step limit is reached.",
     Termination.TIMEOUT: "The time is over.",
@@ -97,7 +98,7 @@ class RolloutNode(GuardedNode):
             RunPolicy,
             ACTION,
             execute_callback=self._execute,
-            goal_callback=lambda _goal: GoalResponse.REJECT if self._busy else GoalResponse.ACCEPT,
+            goal_callback=self._on_goal,
             cancel_callback=lambda _handle: CancelResponse.ACCEPT,
         )
 
@@ -156,9 +157,16 @@ class RolloutNode(GuardedNode):
 
     # ---- the action
 
+    def _on_goal(self, goal: Any) -> GoalResponse:
+        """Take one goal at a time; busy from here on, so that two that come together are not both begun."""
+        del goal
+        if self._busy:
+            return GoalResponse.REJECT
+        self._busy = True
+        return GoalResponse.ACCEPT
+
     async def _execute(self, handle: Any) -> RunPolicy.Result:
         """Begin an episode, wait for its end, answer."""
-        self._busy = True
         try:
             return await self._run(handle)
         finally:
@@ -166,6 +174,15 @@ class RolloutNode(GuardedNode):
 
     async def _run(self, handle: Any) -> RunPolicy.Result:
         goal = handle.request
+        missing = await self._others(goal)
+        if handle.is_cancel_requested:
+            handle.canceled()
+            return RunPolicy.Result(
+                termination=int(Termination.CANCELLED), message="Cancelled before it began."
+            )
+        if missing:
+            handle.abort()
+            return RunPolicy.Result(termination=int(Termination.ABORTED), message=missing)
         episode_id, bag_path, refusal = await self._begin(goal)
         if refusal:
             handle.abort()
@@ -178,17 +195,21 @@ class RolloutNode(GuardedNode):
         rollout = Rollout(episode_id, limits, time.monotonic())
         self._handle, self._over, self._rollout = handle, Future(executor=self.executor), rollout
         termination: Termination = await self._over
-        if termination is Termination.CANCELLED:
-            await self._asked(self._hold, Trigger.Request())
+        # Asked for both at once: neither waits for one that does not answer.
+        hold = self._asked(self._hold, Trigger.Request()) if termination is Termination.CANCELLED else None
         await self._end(rollout, termination)
+        held = await hold if hold is not None else None
         phase = rollout.ended.phase if rollout.ended is not None else None
         detail = rollout.ended.detail if rollout.ended is not None else ""
+        said = WORDS.get(termination) or detail or (phase.name if phase is not None else "")
+        if hold is not None and not (held and held.success):
+            said = NOT_HELD
         result = RunPolicy.Result(
             success=phase is EpisodePhase.SUCCESS,
             steps=rollout.steps,
             termination=int(termination),
             bag_path=bag_path or (rollout.ended.bag_path if rollout.ended is not None else ""),
-            message=WORDS.get(termination) or detail or (phase.name if phase is not None else ""),
+            message=said,
         )
         if termination is Termination.CANCELLED:
             handle.canceled()
@@ -200,9 +221,6 @@ class RolloutNode(GuardedNode):
 
     async def _begin(self, goal: Any) -> tuple[str, str, str]:
         """Start an episode: (its id, its bag as far as known, why there is none)."""
-        missing = await self._others(goal)
-        if missing:
-            return "", "", missing
         recorder = self._start.service_is_ready()
         if goal.instruction and self._instruct.service_is_ready():
             answer = await self._asked(self._instruct, SetInstruction.Request(instruction=goal.instruction))
