@@ -11,16 +11,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from physgen_checks.stages import Outcome, Stage, run_stage, run_streamed
+from physgen_checks.stages import Outcome, Stage, run_lanes, run_streamed
 from physgen_setup.environment import build_environment
 from physgen_setup.layout import PYTHON_PACKAGES, Layout
+from physgen_setup.python_env import site_packages_of
 from physgen_setup.workspace import colcon_build_command
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELL_FILES = ("physgen", ".ci/run")
-# Domains above 101 map to ports that Linux also hands out to clients; tests of their own use the lower ones.
-DOMAINS = range(60, 100)
+# The domains below are those of single test files, the ones above those of private graphs.
+DOMAINS = range(60, 70)
 INTERRUPT_STATUS = 130
+PROCESSES = str(max(2, min(4, os.cpu_count() or 1)))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,33 +40,40 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def static_stages(layout: Layout, *, everything: bool) -> list[Stage]:
-    """Return the checks that run before the tests; the dependency audit only with everything."""
+def static_lanes(layout: Layout, *, everything: bool) -> list[list[Stage]]:
+    """Return the checks that run before the tests, in lanes that go side by side.
+
+    With everything: the dependency audit too, and physgen_msgs is built anew. Else it is the one that set-up built from
+    the same sources, also with colcon: compiling it takes over a minute.
+    """
     tools = layout.venv / "bin"
     cache = layout.home / "cache"
     python = str(layout.python)
     output = layout.home / "colcon-test"
+    install = output / "install"
     built = build_environment(layout)
+    messages = install / "physgen_msgs" if everything else layout.messages
     modules = ", ".join(("physgen_msgs.msg", "physgen_bringup.cli", *PYTHON_PACKAGES))
-    search = os.pathsep.join(_installed_site(output, name) for name in ("physgen_msgs", *PYTHON_PACKAGES))
-    libraries = (
-        f"{output / 'install' / 'physgen_msgs' / 'lib'}{os.pathsep}{os.environ.get('LD_LIBRARY_PATH', '')}"
-    )
+    prefixes = (messages, *(install / name for name in PYTHON_PACKAGES))
+    search = os.pathsep.join(str(site_packages_of(layout, prefix)) for prefix in prefixes)
+    libraries = f"{messages / 'lib'}{os.pathsep}{os.environ.get('LD_LIBRARY_PATH', '')}"
     ruff_cache = ("--cache-dir", str(cache / "ruff"))
     audit = Stage(
         name="dependency audit",
         commands=[[python, str(ROOT / "tools" / "physgen_checks" / "audit.py")]],
         shown=True,
     )
-    return [
+    text = [
         *([audit] if everything else []),
         Stage(name="ruff check", commands=[[str(tools / "ruff"), "check", *ruff_cache, "."]]),
         Stage(name="ruff format", commands=[[str(tools / "ruff"), "format", "--check", *ruff_cache, "."]]),
-        Stage(name="mypy", commands=[[str(tools / "mypy"), "--cache-dir", str(cache / "mypy")]]),
         Stage(name="bash -n", commands=[["bash", "-n", name] for name in _shell_files()]),
+        Stage(name="mypy", commands=[[str(tools / "mypy"), "--cache-dir", str(cache / "mypy")]]),
+    ]
+    product = [
         Stage(
             name="colcon build of all packages",
-            commands=[colcon_build_command(layout, output)],
+            commands=[colcon_build_command(layout, output, () if everything else PYTHON_PACKAGES)],
             environment={**os.environ, **built},
         ),
         Stage(
@@ -74,16 +83,12 @@ def static_stages(layout: Layout, *, everything: bool) -> list[Stage]:
         ),
         Stage(
             name="product from the install space, the source tree out of reach",
-            commands=[[python, "-m", "physgen_checks.install_space", str(output / "install")]],
+            commands=[[python, "-m", "physgen_checks.install_space", str(install), str(messages)]],
             environment={**os.environ, "PYTHONPATH": str(ROOT / "tools")},
             shown=True,
         ),
     ]
-
-
-def _installed_site(output: Path, package: str) -> str:
-    tag = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    return str(output / "install" / package / "lib" / tag / "site-packages")
+    return [text, product]
 
 
 def _shell_files() -> list[str]:
@@ -94,8 +99,8 @@ def _shell_files() -> list[str]:
 def pytest_commands(layout: Layout, options: argparse.Namespace) -> list[list[str]]:
     """Return the pytest calls for the parsed options.
 
-    Whole runs are two: what starts no ROS nodes, a process per core; then the nodes, one after the other, because they
-    are judged by when they answer.
+    Whole runs are two: everything that may share the processor, several files at a time; then the arms that run in real
+    time, one after the other.
     """
     markers = "not hardware" if options.all else "not hardware and not slow"
     common = [
@@ -108,8 +113,8 @@ def pytest_commands(layout: Layout, options: argparse.Namespace) -> list[list[st
         return [[*common, "-m", markers, *chosen]]
     return [
         # Each process loads torch: a machine of many cores must not run out of memory.
-        [*common, "-m", f"{markers} and not ros", "-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"],
-        [*common, "-m", f"{markers} and ros"],
+        [*common, "-m", f"{markers} and not realtime", "-n", PROCESSES, "--dist", "loadfile"],
+        [*common, "-m", f"{markers} and realtime"],
     ]
 
 
@@ -119,11 +124,8 @@ def main(arguments: Sequence[str]) -> int:
     layout = Layout.of(ROOT, os.environ)
     options.paths = [str(Path(path).resolve()) if Path(path).exists() else path for path in options.paths]
     only_tests = bool(options.k or options.x or options.paths)
-    outcomes: list[Outcome] = (
-        []
-        if only_tests
-        else [run_stage(stage, ROOT) for stage in static_stages(layout, everything=options.all)]
-    )
+    lanes = [] if only_tests else static_lanes(layout, everything=options.all)
+    outcomes: list[Outcome] = run_lanes(lanes, ROOT)
     environment = {
         **os.environ,
         "ROS_DOMAIN_ID": str(random.SystemRandom().choice(DOMAINS)),

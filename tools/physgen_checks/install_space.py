@@ -14,12 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from physgen_setup.environment import runtime_environment
 from physgen_setup.layout import PYTHON_PACKAGES, Layout
-from physgen_setup.python_env import interpreter_tag
+from physgen_setup.python_env import site_packages_of
 
 ROOT = Path(__file__).resolve().parents[2]
 HOOK = """
@@ -35,9 +36,8 @@ def _note(event, arguments):
 
 sys.addaudithook(_note)
 """
-LAUNCH = ("launch", "episodes:=1", "max_steps:=16", "output_dir:=launched")
-COMMANDS = (
-    LAUNCH,
+ACT = (
+    ("launch", "episodes:=1", "max_steps:=16", "output_dir:=launched"),
     (
         "eval",
         "--task",
@@ -51,27 +51,35 @@ COMMANDS = (
         "--out",
         "evaluated",
     ),
+    ("model-info", "pushcube-tiny"),
+)
+LEARN = (
     ("collect", "--task", "PushCube-v1", "--episodes", "2", "--workers", "1", "--out", "bags"),
     ("train", "--finetune", "pushcube-tiny", "--bags", "bags", "--steps", "3", "--output", "trained"),
     ("model-info", "trained/checkpoint"),
-    ("model-info", "pushcube-tiny"),
 )
 
 
-def installed_environment(layout: Layout, install: Path, noted: Path, hook: Path) -> dict[str, str]:
-    """The runtime's environment with the source tree's packages replaced by the installed ones."""
+def installed_environment(
+    layout: Layout, install: Path, messages: Path, noted: Path, hook: Path
+) -> dict[str, str]:
+    """The runtime's environment with the source tree's packages replaced by the installed ones.
+
+    Args:
+        install: colcon's install folder of the Python packages.
+        messages: The prefix of physgen_msgs.
+        noted: The file in which opened files of the source tree are noted.
+        hook: The folder of the audit hook that notes them.
+    """
     environment = runtime_environment(layout, os.environ)
-    site = [
-        str(install / name / "lib" / interpreter_tag(layout) / "site-packages") for name in PYTHON_PACKAGES
-    ]
-    messages = str(install / "physgen_msgs" / "lib" / interpreter_tag(layout) / "site-packages")
-    prefixes = [str(install / name) for name in ("physgen_msgs", *PYTHON_PACKAGES)]
+    prefixes = [messages, *(install / name for name in PYTHON_PACKAGES)]
     profile = str(install / "physgen_bringup" / "share" / "physgen_bringup" / "config" / "fastdds.xml")
-    libraries = str(install / "physgen_msgs" / "lib")
     return environment | {
-        "PYTHONPATH": os.pathsep.join([str(hook), *site, messages]),
-        "AMENT_PREFIX_PATH": os.pathsep.join([*prefixes, str(layout.venv)]),
-        "LD_LIBRARY_PATH": os.pathsep.join([libraries, environment["LD_LIBRARY_PATH"]]),
+        "PYTHONPATH": os.pathsep.join(
+            map(str, [hook, *(site_packages_of(layout, prefix) for prefix in prefixes)])
+        ),
+        "AMENT_PREFIX_PATH": os.pathsep.join(map(str, [*prefixes, layout.venv])),
+        "LD_LIBRARY_PATH": os.pathsep.join([str(messages / "lib"), environment["LD_LIBRARY_PATH"]]),
         "FASTRTPS_DEFAULT_PROFILES_FILE": profile,
         "FASTDDS_DEFAULT_PROFILES_FILE": profile,
         "PHYSGEN_NOTED_ROOT": str(ROOT / "src"),
@@ -139,20 +147,30 @@ def not_installed(install: Path) -> list[str]:
     return missing
 
 
-def main(install: Path) -> int:
-    """Run every command from the install space; 1 if one fails or opens a file of the source tree."""
+def main(install: Path, messages: Path) -> int:
+    """Run every command from the install space; 1 if one fails or opens a file of the source tree.
+
+    Args:
+        install: colcon's install folder.
+        messages: The prefix of physgen_msgs, which may have been built before.
+    """
     layout = Layout.of(ROOT, os.environ)
     with tempfile.TemporaryDirectory(prefix="physgen_installed_") as name:
         folder = Path(name)
         hook, noted = folder / "hook", folder / "noted"
         hook.mkdir()
         (hook / "sitecustomize.py").write_text(HOOK)
-        environment = installed_environment(layout, install, noted, hook)
+        environment = installed_environment(layout, install, messages, noted, hook)
         cli = [str(layout.python), "-m", "physgen_bringup.cli"]
         covered = cover()
         if not covered:
             print("   mount namespaces are not allowed here: the source tree is only watched, not covered")
-        good = all(run([*covered, *cli, *words], folder, environment) for words in COMMANDS)
+
+        def run_all(commands: Sequence[Sequence[str]]) -> bool:
+            return all(run([*covered, *cli, *words], folder, environment) for words in commands)
+
+        with ThreadPoolExecutor() as pool:
+            good = all(pool.map(run_all, (ACT, LEARN)))
         opened = sorted(set(noted.read_text().split("\n")) - {""}) if noted.exists() else []
     for path in opened:
         print(f"   a file of the source tree was opened: {path}")
@@ -163,4 +181,4 @@ def main(install: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(*map(Path, sys.argv[1:])))

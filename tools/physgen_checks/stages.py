@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,9 +45,9 @@ def _say(text: str) -> None:
 
 
 def run_stage(stage: Stage, root: Path) -> Outcome:
-    """Run a stage's commands until one fails; their output is shown only then, unless the stage is `shown`."""
-    _say(f"== {stage.name}")
+    """Run a stage's commands until one fails; their output is shown at the end, if it fails or is `shown`."""
     started = time.monotonic()
+    lines = []
     for command in stage.commands:
         result = subprocess.run(
             command,
@@ -60,12 +61,22 @@ def run_stage(stage: Stage, root: Path) -> Outcome:
             check=False,
         )
         if result.returncode != 0 or stage.shown:
-            _say(result.stdout.rstrip())
+            lines.append(result.stdout.rstrip() + "\n")
         if result.returncode != 0:
             break
     outcome = Outcome(name=stage.name, passed=result.returncode == 0, seconds=time.monotonic() - started)
-    _say(f"== {stage.name}: {'ok' if outcome.passed else 'FAILED'}, {outcome.seconds:.1f} s\n")
+    lines.append(f"== {stage.name}: {'ok' if outcome.passed else 'FAILED'}, {outcome.seconds:.1f} s")
+    _say("".join(lines))  # at once: stages run side by side
     return outcome
+
+
+def run_lanes(lanes: Sequence[Sequence[Stage]], root: Path) -> list[Outcome]:
+    """Run lanes of stages side by side, the stages of a lane one after the other, all of them whatever fails."""
+    for lane in lanes:
+        _say(f"== {', then '.join(stage.name for stage in lane)}")
+    with ThreadPoolExecutor(max(1, len(lanes))) as pool:
+        done = pool.map(lambda lane: [run_stage(stage, root) for stage in lane], lanes)
+        return [outcome for outcomes in done for outcome in outcomes]
 
 
 def run_streamed(

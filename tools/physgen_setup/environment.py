@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from physgen_setup.layout import Layout
-from physgen_setup.python_env import interpreter_tag, site_packages
+from physgen_setup.python_env import site_packages, site_packages_of
 
 
 def _joined(*parts: str) -> str:
@@ -72,7 +72,7 @@ def runtime_environment(layout: Layout, inherited: Mapping[str, str]) -> dict[st
         "_ROS_WHEELS_BOOTSTRAP_COMPLETE": "1",
         "PYTHONPATH": _joined(
             *map(str, layout.source_packages),
-            str(messages / "lib" / interpreter_tag(layout) / "site-packages"),
+            str(site_packages_of(layout, messages)),
         ),
         "PYTHONNOUSERSITE": "1",
     }

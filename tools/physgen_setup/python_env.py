@@ -107,8 +107,8 @@ def site_packages(layout: Layout) -> Path:
     raise FileNotFoundError(layout.venv)
 
 
-def interpreter_tag(layout: Layout) -> str:
-    """Return the environment's library folder name, for example `python3.11`."""
+def site_packages_of(layout: Layout, prefix: Path) -> Path:
+    """Return where a colcon prefix holds its Python modules: the environment's library folder name, below `prefix`."""
     tag = site_packages(layout).parent.name
     assert re.fullmatch(r"python3\.\d+", tag), tag
-    return tag
+    return prefix / "lib" / tag / "site-packages"

@@ -20,21 +20,15 @@ from physgen_control.types import EpisodePhase, UInt8Image
 DEFAULT_PERIOD_NS = 50_000_000
 
 
-def load_recordings(folder: Path) -> list[Recording]:
-    """Every finished episode below `folder` that can be read, ordered by seed; pixels are decoded.
-
-    Raises:
-        BagError: There are bags, and none can be read.
-    """
-    recordings, last = [], None
+def load_recordings(folder: Path) -> tuple[list[Recording], list[str]]:
+    """Return the finished episodes below `folder`, by seed and with decoded pixels, and why others were left out."""
+    recordings, left_out = [], []
     for path in find_bags(folder):
         try:
             recordings.append(to_recording(read_episode(path), path))
         except BagError as error:
-            last = error
-    if last is not None and not recordings:
-        raise last
-    return sorted(recordings, key=lambda recording: recording.seed)
+            left_out.append(f"left out: {error}")
+    return sorted(recordings, key=lambda recording: recording.seed), left_out
 
 
 def to_recording(episode: EpisodeRecording, path: Path) -> Recording:

@@ -35,7 +35,7 @@ from physgen_policy.data.image_choice import LATEST_STEPS
 from physgen_policy.data.lerobot_features import CAMERAS
 from physgen_policy.data.normalize import NormStats
 
-pytestmark = [pytest.mark.ros, pytest.mark.slow]
+pytestmark = [pytest.mark.ros, pytest.mark.realtime, pytest.mark.slow]
 
 PICK, PUSH = "FrankaPick-v0", "FrankaPush-v0"
 # Small pictures, because every process shares two cores; faster than the control rate, as a dataset needs them.

@@ -142,6 +142,7 @@ def test_a_row_that_is_not_there_is_named():
 
 
 @pytest.mark.ros
+@pytest.mark.realtime
 def test_three_rows_pass_on_the_fake_franka(tmp_path, capsys):
     pytest.importorskip("rclpy")
     pytest.importorskip("physgen_msgs")

@@ -23,7 +23,8 @@ def test_one_episode_leaves_everything_that_people_look_at(tmp_path):
     assert demo.main(["--episodes", "1", "--output-dir", str(out)]) == 0
     episode = json.loads((out / "results.json").read_text())["episodes"][0]
     assert not episode["crashed"] and episode["stale_steps"] == 0
-    (recording,) = load_recordings(out / "bags")
+    ((recording,), left_out) = load_recordings(out / "bags")
+    assert left_out == []
     assert len(recording.fixed) == len(recording.wrist) == episode["steps"] + 1
     # Imagined once per chunk; the last one may have been overtaken by the end of the episode.
     assert set(recording.predicted) <= set(range(0, episode["steps"] + 1, 8)) and 0 in recording.predicted

@@ -23,7 +23,7 @@ from physgen_bringup.launch_arguments import check_arguments, parse_arguments
 from physgen_bringup.runner import LocalRunner
 from physgen_control.types import Fault, SafetyState
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.realtime]
 
 CAMERA = "camera_profile:=96x64x5"
 HAVE_DRIVER_TYPES = all(

@@ -29,7 +29,7 @@ from physgen_control.nodes import qos
 from physgen_control.types import AckResult, EpisodePhase, Fault, SafetyState
 from physgen_msgs.msg import EpisodeInfo
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.realtime]
 
 # Offered to every kind of reader: reliable, and kept for those who ask for that.
 EVERY_READER = QoSProfile(

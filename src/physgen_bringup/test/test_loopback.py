@@ -20,7 +20,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 pytestmark = pytest.mark.ros
 
-DOMAIN = 77
+DOMAIN = 49
 NEAR, FAR = "10.213.77.1", "10.213.77.2"
 LOCALHOST = {
     "ROS_DOMAIN_ID": str(DOMAIN),

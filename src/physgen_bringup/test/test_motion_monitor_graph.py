@@ -27,7 +27,7 @@ from physgen_control.nodes import qos
 from physgen_control.types import SafetyState
 
 # As for the other graphs with the fake arm: it moves in wall time, and a busy machine proves nothing.
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.realtime]
 
 NAME = "motion_monitor_node: motion"
 # Most of these graphs have no controller that could be heard.

@@ -27,7 +27,7 @@ from physgen_control import kinematics
 from physgen_control.bags.reader import read_episode
 from physgen_control.types import AckResult, EpisodePhase, SafetyState
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.realtime]
 
 CAMERA = "camera_profile:=96x64x5"
 # A slow state rate leaves a loaded machine time for the rest.

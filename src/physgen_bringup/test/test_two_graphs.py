@@ -24,14 +24,18 @@ from physgen_control.types import EpisodePhase
 
 pytestmark = pytest.mark.ros
 
-REFUSED = "physgen launch: another graph runs in DDS domain"
+EVAL = ("eval", "--through-ros", "--sim", "fake", "--policy", "expert", "--episodes", "1")
+REFUSED = "another graph runs in DDS domain"
 
 
 def launch(folder: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
-    arguments = ["sim:=fake", "policy:=expert", f"output_dir:={folder}", *words]
+    return start("launch", "sim:=fake", "policy:=expert", f"output_dir:={folder}", *words, **environment)
+
+
+def start(*arguments: str, **environment: str) -> subprocess.Popen[str]:
     given = {key: value for key, value in os.environ.items() if key != "ROS_DOMAIN_ID"} | environment
     return subprocess.Popen(
-        [sys.executable, "-m", "physgen_bringup.cli", "launch", *arguments],
+        [sys.executable, "-m", "physgen_bringup.cli", *arguments],
         env=given,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -84,6 +88,12 @@ def test_a_second_graph_in_the_same_domain_is_refused(tmp_path: Path) -> None:
         with graph_in(domain, tmp_path / "first", XDG_CACHE_HOME=caches[0]):
             for cache in caches:
                 second = launch(tmp_path / "second", ROS_DOMAIN_ID=str(domain), XDG_CACHE_HOME=cache)
-                output, _ = second.communicate(timeout=60)
-                assert second.returncode == 2, output
-                assert output.strip().splitlines()[-1].startswith(f"{REFUSED} {domain}"), output
+                assert_refused(second, domain)
+            for command in (("demo", "--sim", "fake", "--policy", "expert"), EVAL):
+                assert_refused(start(*command, ROS_DOMAIN_ID=str(domain), XDG_CACHE_HOME=caches[0]), domain)
+
+
+def assert_refused(second: subprocess.Popen[str], domain: int) -> None:
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 2, output
+    assert f"{REFUSED} {domain}" in output.strip().splitlines()[-1], output

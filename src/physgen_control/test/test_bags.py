@@ -30,6 +30,7 @@ from physgen_control.bags import topics
 from physgen_control.bags.cdr import header_stamp_ns
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.find import find_bags
+from physgen_control.bags.images import ImageStream
 from physgen_control.bags.reader import read_episode
 from physgen_control.bags.serialize import BUILDER, CameraSpec, EpisodeBag, serialize
 from physgen_control.bags.summary import read_summary
@@ -264,15 +265,14 @@ def test_actions_before_the_episode_are_no_steps_of_it() -> None:
 
 
 @pytest.fixture(scope="module")
-def episode_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_bag(tmp_path_factory.mktemp("bags") / "bag")
+def stream(tmp_path_factory: pytest.TempPathFactory) -> ImageStream:
+    return read_episode(write_bag(tmp_path_factory.mktemp("bags") / "bag")).fixed
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(-11, 10), min_size=1, max_size=30))
-def test_images_are_the_same_in_any_order(episode_bag: Path, order: list[int]) -> None:
+def test_images_are_the_same_in_any_order(stream: ImageStream, order: list[int]) -> None:
     """They are read from the disk when they are asked for: forwards, backwards, again."""
-    stream = read_episode(episode_bag).fixed
     for index in order:
         np.testing.assert_array_equal(stream.rgb(index), make_image(range(11)[index]))
     with pytest.raises(IndexError):

@@ -36,7 +36,7 @@ from physgen_msgs.msg import EpisodeInfo, SafetyStatus
 
 pytestmark = pytest.mark.ros
 
-DOMAIN = 74
+DOMAIN = 44
 WAIT_S = 20.0
 # As in simulation: a busy machine is late, not unsafe.
 PARAMETERS: dict[str, object] = {

@@ -28,7 +28,7 @@ from physgen_control.nodes.guarded_node import GuardedNode
 
 pytestmark = pytest.mark.ros
 
-DOMAIN = 76
+DOMAIN = 45
 WAIT_S = 20.0
 
 

@@ -22,7 +22,7 @@ from physgen_msgs.msg import ActionChunk
 
 pytestmark = pytest.mark.ros
 
-DOMAIN = 79
+DOMAIN = 46
 POLICY = f"""
 import rclpy
 from physgen_control.bags import topics

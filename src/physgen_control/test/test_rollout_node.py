@@ -29,7 +29,7 @@ from physgen_msgs.action import RunPolicy  # noqa: E402
 from physgen_msgs.msg import AppliedAction, EpisodeInfo, PolicyStatus, SafetyStatus  # noqa: E402
 
 pytestmark = pytest.mark.ros
-DOMAIN = 40 + os.getpid() % 20
+DOMAIN = 43
 
 
 class Arm:
@@ -46,6 +46,7 @@ class Arm:
         self.applied = self.node.create_publisher(AppliedAction, topics.APPLIED_ACTION, qos.COMMAND)
         self.episodes: list[Episode] = []
         self.holds = 0
+        self.can_hold = True
         self.feedback: list[Any] = []
         self.node.create_subscription(
             EpisodeInfo,
@@ -53,7 +54,7 @@ class Arm:
             lambda message: self.episodes.append(conversions.episode_from_msg(message)),
             qos.LATCHED,
         )
-        self.node.create_service(Trigger, "/physgen/hold", self._on_hold)
+        self.hold = self.node.create_service(Trigger, "/physgen/hold", self._on_hold)
         self.client = ActionClient(self.node, RunPolicy, "/physgen/run_policy")
         self.say(SafetyState.ARMED)
         self.policy.publish(PolicyStatus(ready=True))
@@ -61,7 +62,7 @@ class Arm:
     def _on_hold(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         del request
         self.holds += 1
-        response.success = True
+        response.success = self.can_hold
         return response
 
     def say(self, state: SafetyState) -> None:
@@ -152,6 +153,45 @@ def test_a_cancelled_rollout_asks_for_hold_and_ends_its_episode(
     assert arm.result(handle).termination == RunPolicy.Result.CANCELLED
     assert arm.holds == 1
     arm.wait(lambda: arm.episodes[-1].phase is EpisodePhase.FAILURE, "the end of the episode")
+
+
+def test_a_hold_that_nobody_confirms_is_not_claimed(arm: Arm, node: subprocess.Popen[str]) -> None:
+    handle = arm.ready(instruction="push")
+    arm.can_hold = False
+    arm.wait(handle.cancel_goal_async().done, "the answer to a cancel")
+    result = arm.result(handle)
+    assert result.termination == RunPolicy.Result.CANCELLED
+    assert "use the user stop" in result.message
+
+
+def test_a_cancelled_rollout_ends_its_episode_before_anybody_holds(
+    arm: Arm, node: subprocess.Popen[str]
+) -> None:
+    handle = arm.ready(instruction="push")
+    arm.node.destroy_service(arm.hold)  # a controller that died
+    result = handle.get_result_async()
+    arm.wait(handle.cancel_goal_async().done, "the answer to a cancel")
+    arm.wait(lambda: arm.episodes[-1].phase is EpisodePhase.FAILURE, "the end of the episode")
+    assert not result.done()  # it waits for the controller still
+
+
+def test_a_goal_that_is_cancelled_before_the_policy_is_ready_begins_nothing(
+    arm: Arm, node: subprocess.Popen[str]
+) -> None:
+    arm.policy.publish(PolicyStatus(ready=False, detail="it loads"))
+    handle = arm.ask(instruction="push")
+    arm.wait(handle.cancel_goal_async().done, "the answer to a cancel")
+    result = arm.result(handle)
+    assert result.termination == RunPolicy.Result.CANCELLED
+    assert result.message == "Cancelled before it began."
+    assert not arm.episodes
+
+
+def test_of_two_goals_at_once_one_is_taken(arm: Arm, node: subprocess.Popen[str]) -> None:
+    arm.wait(arm.client.server_is_ready, "the server")
+    sent = [arm.client.send_goal_async(RunPolicy.Goal(instruction=name)) for name in ("push", "pick")]
+    arm.wait(lambda: all(future.done() for future in sent), "both answers")
+    assert sorted(future.result().accepted for future in sent) == [False, True]
 
 
 def test_a_node_that_is_stopped_ends_its_episode(arm: Arm, node: subprocess.Popen[str]) -> None:

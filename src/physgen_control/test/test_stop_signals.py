@@ -16,7 +16,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 pytestmark = pytest.mark.ros
 
-DOMAIN = 78
+DOMAIN = 48
 WAIT_S = 60.0
 SCRIPT = Path(__file__).with_name("chatty_node.py")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

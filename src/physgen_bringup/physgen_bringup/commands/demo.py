@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; the status is that of the graph."""
     options = build_parser().parse_args(arguments)
-    from physgen_bringup.domain import PrivateDomain
+    from physgen_bringup.domain import graph_domain
     from physgen_bringup.graph import build_graph
     from physgen_bringup.launch_arguments import check_arguments, parse_arguments
     from physgen_bringup.runner import LocalRunner
@@ -55,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"{checked.task}, policy {checked.policy}, seeds {options.seed} to {last}, into {checked.output_dir}"
     )
     graph = build_graph(checked).with_parameters("recorder_node", predicted=True)
-    with folder_lock(checked.output_dir), PrivateDomain(checked.output_dir) as domain:
+    with (
+        folder_lock(checked.output_dir),
+        graph_domain(checked.output_dir, graph.environment, _say) as domain,
+    ):
         status = LocalRunner(graph, domain_id=domain, console=_say).run()
     if (checked.output_dir / "results.json").is_file() and checked.bag_dir.is_dir():
         for path in render(checked.output_dir, checked.bag_dir):
@@ -68,7 +71,9 @@ def render(output_dir: Path, bag_dir: Path) -> list[Path]:
     from physgen_bringup import artifacts, results
     from physgen_bringup.recordings import load_recordings
 
-    recordings = load_recordings(bag_dir)
+    recordings, left_out = load_recordings(bag_dir)
+    for sentence in left_out:
+        _say(sentence)
     if not recordings:
         return []
     evaluation = results.read(output_dir / results.FILE_NAME)

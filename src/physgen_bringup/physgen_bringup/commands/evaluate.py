@@ -325,7 +325,7 @@ def _peer_folder(options: argparse.Namespace) -> Path | None:
 def _through_ros(
     options: argparse.Namespace, preset: Preset | None, sim: str, task: str, num_tasks: int
 ) -> int:
-    from physgen_bringup.domain import PrivateDomain
+    from physgen_bringup.domain import graph_domain
     from physgen_bringup.graph import build_graph
     from physgen_bringup.launch_arguments import check_arguments, parse_arguments
     from physgen_bringup.presets import header
@@ -341,8 +341,12 @@ def _through_ros(
     checked = check_arguments(parse_arguments(words))
     spec = _spec(options, preset, sim, task, num_tasks)
     _say(header(spec, preset, "ros"))
-    with folder_lock(checked.output_dir), PrivateDomain(checked.output_dir) as domain:
-        status = LocalRunner(build_graph(checked), domain_id=domain, console=_say).run()
+    graph = build_graph(checked)
+    with (
+        folder_lock(checked.output_dir),
+        graph_domain(checked.output_dir, graph.environment, _say) as domain,
+    ):
+        status = LocalRunner(graph, domain_id=domain, console=_say).run()
     _say(f"Results are in {checked.output_dir}")
     return status
 

@@ -130,9 +130,9 @@ class RolloutNode(GuardedNode):
                 answered.set_result(None)
         self._waiting = [entry for entry in self._waiting if not entry[0].done()]
         if self._gathering is not None:
-            goal, gathered, deadline_s = self._gathering
-            missing = self._missing(goal)
-            if not missing or time.monotonic() > deadline_s:
+            handle, gathered, deadline_s = self._gathering
+            missing = self._missing(handle.request)
+            if not missing or handle.is_cancel_requested or time.monotonic() > deadline_s:
                 self._gathering = None
                 gathered.set_result(missing)
         rollout, over = self._rollout, self._over
@@ -174,7 +174,7 @@ class RolloutNode(GuardedNode):
 
     async def _run(self, handle: Any) -> RunPolicy.Result:
         goal = handle.request
-        missing = await self._others(goal)
+        missing = await self._others(handle)
         if handle.is_cancel_requested:
             handle.canceled()
             return RunPolicy.Result(
@@ -254,9 +254,9 @@ class RolloutNode(GuardedNode):
             return "record is asked for and there is no recorder: launch with record:=true."
         return ""
 
-    def _others(self, goal: Any) -> Future:
-        """Wait until everybody is there; the future ends with "", or after READY_S with who is missing."""
-        self._gathering = (goal, Future(executor=self.executor), time.monotonic() + READY_S)
+    def _others(self, handle: Any) -> Future:
+        """Wait until everybody is there; the future ends with "", or with who is missing after READY_S or a cancel."""
+        self._gathering = (handle, Future(executor=self.executor), time.monotonic() + READY_S)
         return self._gathering[1]
 
     async def _begin_simulated(self, goal: Any) -> tuple[str, str, str]:
