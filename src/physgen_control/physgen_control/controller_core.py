@@ -88,7 +88,7 @@ class ControllerCore(ControllerSteps):
             self._detail = sentence
             return
         newest = self._robot
-        stepped_back = newest is not None and state.stamp_ns < newest.stamp_ns - NS_PER_S
+        stepped_back = newest is not None and state.stamp_ns <= newest.stamp_ns - NS_PER_S
         if stepped_back and self.config.pacing is Pacing.TIMER:
             self._distrust(
                 f"A robot state is stamped {(now_ns - state.stamp_ns) / NS_PER_S:.3f} s before now."
@@ -103,8 +103,7 @@ class ControllerCore(ControllerSteps):
         if newest is not None and newest.stamp_ns - NS_PER_S < state.stamp_ns < newest.stamp_ns:
             return
         if newest is not None and state.stamp_ns < newest.stamp_ns:
-            self._drop_chunk()  # time went back by more than reordering explains
-            self._last_tick = None
+            self._drop_chunk()  # a world that waits went back by more than reordering explains
         quaternion = normalized(state.tcp_pose.quaternion)
         # The value itself is kept bit for bit when it is a unit quaternion already.
         if abs(float(np.linalg.norm(state.tcp_pose.quaternion)) - 1.0) > 1e-6:

@@ -262,7 +262,7 @@ class ControllerState:
             self._gripper.reset()
         self._faults &= ~Fault.POLICY_LATE
         self._expect_chunk()
-        if self._armed and not self._latched and not self._stop:
+        if self._may_move():
             self._detail = f"{self.state.name}: " + (
                 "waiting for a chunk." if episode else "between episodes."
             )

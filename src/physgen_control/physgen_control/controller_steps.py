@@ -147,7 +147,7 @@ class ControllerSteps(ControllerReports):
         chunk = self._player.chunk
         assert chunk is not None
         self._played_chunk = self._progress = True
-        planned = self._planned.get(played.chunk_index * chunk.data.shape[1] + played.step_index)
+        planned = self._planned.get(played.step_index)  # lookahead is never planned
         if planned is None and self._planner is not None:
             raise RuntimeError("An action of an accepted chunk was not planned.")
         if planned is None:
@@ -172,6 +172,8 @@ class ControllerSteps(ControllerReports):
         )
 
     def _emit_teleop(self, robot: RobotState) -> AppliedAction:
+        twisted = self._twisted
+        assert twisted is not None
         raw = np.empty(ACTION_DIM, np.float32)
         raw[:6] = np.clip(self._twist * self.config.control_period, -1e3, 1e3)
         keeps = not np.isfinite(self._twist_gripper) or self._twist_gripper == 0
@@ -194,7 +196,7 @@ class ControllerSteps(ControllerReports):
                 flag = Limit.SINGULARITY if error.result is AckResult.IK else Limit.JOINT
                 rest = np.zeros(6, np.float32)
                 step = replace(step, motion=rest, target_pose=robot.tcp_pose, limits=flag)
-        latency = 0.0 if self._twisted is None else (self._now_ns - self._twisted.ros_ns) / NS_PER_S
+        latency = (self._now_ns - twisted.ros_ns) / NS_PER_S
         return self._emit(robot, Source.TELEOP, raw, step, asks_gripper=not keeps, latency=latency)
 
     def _emit_hold(self, robot: RobotState) -> AppliedAction:

@@ -54,16 +54,12 @@ class RawPath:
     def continued(self, now_ns: int, keep: float, times: Float64Array, positions: Float64Array) -> RawPath:
         """Return the path cut at `now_ns` and continued with knots `times` [s after now]; keeps `keep` s of history."""
         now = (now_ns - self.anchor_ns) / NS_PER_S
-        past = (self.times > now - keep) & (self.times < now)
         start = max(now - keep, float(self.times[0]))
+        past = (self.times > start) & (self.times < now)
         head_times = [start] if start < now else []
-        new_times = (
-            np.concatenate([head_times, self.times[past & (self.times > start)], [now], now + times]) - now
-        )
+        new_times = np.concatenate([head_times, self.times[past], [now], now + times]) - now
         head = [self.at(start)] if head_times else []
-        new_positions = np.vstack(
-            [*head, self.positions[past & (self.times > start)], self.at(now), positions]
-        )
+        new_positions = np.vstack([*head, self.positions[past], self.at(now), positions])
         return RawPath(now_ns, new_times, new_positions)
 
 

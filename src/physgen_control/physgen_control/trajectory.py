@@ -240,7 +240,6 @@ class TrajectoryPlanner:
 
     def _current_path(self, state: RobotState, now_ns: int) -> RawPath:
         if self._path is None or (self._shadow and not self.active(now_ns)):
-            self._path = None
             self._motion.forget()
             return RawPath(now_ns, np.array([0.0]), np.array([state.positions], np.float64))
         if now_ns < self._settled_ns:

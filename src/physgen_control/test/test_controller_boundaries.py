@@ -24,7 +24,7 @@ from physgen_control.commanded_motion import excess
 from physgen_control.controller_config import ArmInterface, Mode, Pacing, RobotType
 from physgen_control.gate import check_shape
 from physgen_control.gripper import CLOSED, OPEN, GripperAdapter, GripperSwitch
-from physgen_control.joint_path import JointTrajectory, sample_quintic
+from physgen_control.joint_path import JointTrajectory, RawPath, quintic, sample_quintic
 from physgen_control.kinematics import HOME, forward, joint_limits
 from physgen_control.motion_planner import PlanRefusedError
 from physgen_control.trajectory import TrajectoryPlanner
@@ -127,6 +127,17 @@ def test_a_goal_waits_for_exactly_the_minimum_interval() -> None:
     adapter.finished(ok=True)
     assert adapter.goal(1.0, interval_ns - 1) is None
     assert adapter.goal(1.0, interval_ns) is not None
+
+
+def test_two_goals_are_never_sent_at_the_same_instant() -> None:
+    """Not even when the first one ended in it."""
+    adapter = GripperAdapter(make_config(gripper_min_interval=0.5))
+    assert adapter.goal(-1.0, S_NS) is not None
+    adapter.finished(ok=True)
+    assert adapter.goal(1.0, S_NS) is None
+    assert (
+        adapter.goal(1.0, S_NS - 1) is not None
+    )  # a clock that was set back does not keep the fingers waiting
 
 
 def test_five_goals_in_a_row_may_fail() -> None:
@@ -294,6 +305,45 @@ def test_an_arm_that_settled_is_compared_with_its_command_alone() -> None:
     ahead = np.max(np.abs(end - planner.command(amid_ns)[0]))
     assert ahead > 0.02
     assert planner.tracking_error(make_state(amid_ns, forward(end), positions=end)) == pytest.approx(ahead)
+
+
+def test_arming_settles_an_arm_that_is_farther_than_a_hundredth_rad_from_its_command() -> None:
+    planner = TrajectoryPlanner(make_config(**ARM))
+    planner.restart(make_state(S_NS, forward(HOME), positions=HOME), S_NS)
+    assert planner.take() is not None  # its controller's command is unknown
+    now_ns = 2 * S_NS
+    for away, settles in ((0.01, False), (float(np.nextafter(0.01, 1.0)), True)):
+        joints = HOME + np.array([away, 0, 0, 0, 0, 0, 0])
+        planner.restart(make_state(now_ns, forward(joints), positions=joints), now_ns)
+        assert (planner.take() is not None) is settles
+
+
+def test_a_path_that_is_continued_at_a_waypoint_has_it_once() -> None:
+    waypoints = np.outer(np.arange(9.0), np.ones(7))
+    path = RawPath(0, np.arange(9) * 0.125, waypoints)
+    longer = path.continued(S_NS // 2, 0.25, np.array([0.125, 0.25]), waypoints[1:3])
+    np.testing.assert_array_equal(longer.times, [-0.25, -0.125, 0.0, 0.125, 0.25])
+    np.testing.assert_array_equal(longer.positions[:, 0], [2.0, 3.0, 4.0, 1.0, 2.0])
+
+
+def test_each_part_of_any_quintic_is_the_derivative_of_the_one_before() -> None:
+    rng = np.random.default_rng(3)
+    knots = tuple(rng.uniform(-1.0, 1.0, (4, 7)) for _ in range(3))
+    period = 1e-4
+    for start in (0.0, 0.4, 0.7):
+        at = start + np.arange(0.01, 0.19, period)
+        parts = quintic(np.array([0.0, 0.4, 0.7, 1.5]), knots, at)  # type: ignore[arg-type]
+        for values, derivative in itertools.pairwise(parts):
+            middle = (derivative[1:] + derivative[:-1]) / 2
+            np.testing.assert_allclose(np.diff(values, axis=0) / period, middle, rtol=1e-4, atol=1e-2)
+
+
+@pytest.mark.parametrize("length", [0.25, 0.2504, 0.2506, 0.2509])
+def test_samples_reach_to_half_a_period_from_the_end(length: float) -> None:
+    rest = np.zeros((1, 7))
+    trajectory = JointTrajectory(np.array([length]), rest + 0.1, rest, rest)
+    samples = sample_quintic(trajectory, (np.zeros(7), np.zeros(7), np.zeros(7)), 0.001)
+    assert len(samples[0]) == round(length / 0.001) + 1
 
 
 def test_samples_of_a_path_are_derivatives_of_each_other() -> None:

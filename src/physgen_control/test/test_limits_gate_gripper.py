@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from physgen_control.controller_config import Execution, Pacing
 from physgen_control.gate import check_motion
 from physgen_control.geometry import moved, tilt
 from physgen_control.gripper import CLOSED, MAX_TRIES, OPEN, GripperAdapter, GripperSwitch
@@ -65,6 +66,17 @@ def test_motion_ends_at_the_wall_of_the_box() -> None:
     limited = limit_motion(motion(0.01, 0.005, 0, 0, 0, 0), at(0.745, 0.0, 0.3), CONFIG)
     assert limited.limits == Limit.WORKSPACE
     np.testing.assert_allclose(limited.motion[:3], [0.005, 0.005, 0.0], atol=1e-8)
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_rounding_leads_no_motion_through_the_wall(side: int) -> None:
+    """Motions are float32, walls are not."""
+    corner = np.array(CONFIG.workspace_max if side > 0 else CONFIG.workspace_min)
+    for gap in np.linspace(0.001, 0.0069, 40):
+        position = corner - side * gap
+        limited = limit_motion(motion(*[side * 0.007] * 3, 0, 0, 0), at(*position), CONFIG)
+        left = np.abs(corner - position) - np.abs(limited.motion[:3].astype(np.float64))
+        assert np.all(left >= 0.0) and np.all(left < 1e-9)
 
 
 def test_from_outside_the_box_only_the_way_back_is_open() -> None:
@@ -147,6 +159,18 @@ def test_only_actions_that_will_be_played_are_judged() -> None:
     data = make_actions(8, chunks=2)
     data[0, 6:, 0] = data[1, :, 0] = 1.0
     assert check_motion(make_chunk(0, data=data, execute_steps=6), 0, POSE, CONFIG) is None
+
+
+def test_the_workspace_is_judged_where_there_is_a_pose_and_an_action() -> None:
+    """A world that waits may show its first state after the first chunk."""
+    data = make_actions()
+    assert check_motion(make_chunk(0, data=data), 0, None, CONFIG) is None
+    pipelined = make_config(execution=Execution.PIPELINED)
+    assert check_motion(make_chunk(0, data=data), 8, POSE, pipelined) is None
+    rig = Rig(pacing=Pacing.STATE, arm_without_state=True)
+    rig.core.on_publisher_count(1)
+    assert rig.core.arm()[0]
+    assert rig.send(episode_id="").result == AckResult.ACCEPTED
 
 
 # --- gripper ------------------------------------------------------------------------------------------------------

@@ -4,11 +4,12 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from controller_rig import make_state
 
 from physgen_control import kinematics
 from physgen_control.controller_config import ArmInterface, ControllerConfig, RobotType
-from physgen_control.state_belief import CONFIRMATIONS, StateBelief
+from physgen_control.state_belief import CONFIRMATIONS, StateBelief, impossible_sentence
 
 PERIOD_NS = 10_000_000
 CONFIG = ControllerConfig(arm_interface=ArmInterface.JOINT_TRAJECTORY, robot_type=RobotType.FR3)
@@ -58,3 +59,11 @@ def test_after_a_gap_only_a_state_where_the_arm_was_left_is_believed_at_once():
     belief = believing()
     assert "was not believed" in belief.doubt(state(gap_ns, 0.5))
     assert belief.doubt(state(gap_ns + PERIOD_NS, 0.0)) == ""  # the wrong one is forgotten
+
+
+@pytest.mark.parametrize(("size", "usable"), [(1e-6, False), (2e-6, True), (9e5, True), (1e6, False)])
+def test_a_quaternion_is_a_rotation_unless_it_is_zero_or_huge(size, usable):
+    measured = state(0)
+    turned = replace(measured.tcp_pose, quaternion=np.array([0.0, size, 0.0, 0.0]))
+    sentence = impossible_sentence(replace(measured, tcp_pose=turned))
+    assert ("zero or huge" in sentence) is not usable and bool(sentence) is not usable

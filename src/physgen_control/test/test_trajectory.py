@@ -323,3 +323,90 @@ def test_out_of_a_singularity_is_allowed_and_farther_in_is_not() -> None:
             assert kinematics.smallest_singular_value(step.positions) >= kinematics.smallest_singular_value(q)
     assert 0 < len(refusals) < 6
     assert all("singular" in refusal for refusal in refusals)
+
+
+# --- what is forgotten and what goes on ---------------------------------------------------------------------------
+
+
+def settling(away: float = 0.1) -> tuple[TrajectoryPlanner, np.ndarray, int]:
+    """A planner that moved, rested, and settles since `now` on an elbow that was pushed."""
+    planner = TrajectoryPlanner(config())
+    planner.plan(forward_motion(0.002), state(), START_NS)
+    now_ns = START_NS + 2 * NS_PER_S
+    pushed = planner.command(now_ns)[0].copy()
+    pushed[3] += away
+    planner.restart(state(pushed, now_ns), now_ns)
+    planner.take()
+    return planner, pushed, now_ns
+
+
+def test_after_a_stop_while_settling_chunks_go_on_from_where_the_arm_stopped_as_soon_as_it_rests() -> None:
+    planner, pushed, began_ns = settling()
+    now_ns = began_ns + 2 * PERIOD_NS
+    planner.stop(None, now_ns)
+    stop = planner.take()
+    assert stop is not None and now_ns + stop.times[-1] * NS_PER_S < began_ns + 0.6 * NS_PER_S
+    end = stop.positions[-1]
+    assert np.abs(end - pushed).max() > 0.05
+    rest_ns = now_ns + round(stop.times[-1] * NS_PER_S)
+    with pytest.raises(PlanRefusedError, match="settles"):
+        planner.plan(forward_motion(0.002), state(end, rest_ns - 1), rest_ns - 1)
+    step = planner.plan(forward_motion(0.002), state(end, rest_ns), rest_ns)[0]
+    assert np.abs(step.positions - end).max() < 0.02
+
+
+def test_each_knot_has_a_position_a_velocity_and_an_acceleration() -> None:
+    arming, chunk, (stop, _, began_ns) = TrajectoryPlanner(config()), TrajectoryPlanner(config()), settling()
+    arming.restart(state(), START_NS)
+    chunk.plan(forward_motion(), state(), START_NS)
+    stop.stop(None, began_ns + 2 * PERIOD_NS)
+    for planner in (arming, chunk, stop):
+        trajectory = planner.take()
+        assert trajectory is not None
+        shape = (len(trajectory.times), 7)
+        for values in (trajectory.positions, trajectory.velocities, trajectory.accelerations):
+            assert values.shape == shape
+
+
+def test_a_withdrawn_trajectory_leaves_no_trace() -> None:
+    """The arm stops where it would have stopped if the chunk had never come, and goes on from there."""
+    now_ns = START_NS + 4 * PERIOD_NS
+    plain, withdrawn = TrajectoryPlanner(config()), TrajectoryPlanner(config())
+    for planner in (plain, withdrawn):
+        planner.plan(forward_motion(0.004), state(), START_NS)
+    command = withdrawn.command(now_ns)[0]
+    withdrawn.plan(-forward_motion(0.004), state(command, now_ns), now_ns)
+    later_ns = now_ns + 2 * PERIOD_NS
+    withdrawn.withdraw(None, later_ns)
+    plain.stop(None, later_ns)
+    stops = [planner.take() for planner in (plain, withdrawn)]
+    assert stops[0] is not None and stops[1] is not None
+    np.testing.assert_array_equal(stops[0].positions, stops[1].positions)
+    np.testing.assert_array_equal(stops[0].times, stops[1].times)
+
+
+def test_a_postponed_trajectory_that_is_withdrawn_leaves_the_arm_at_rest() -> None:
+    """Its first version, which would have begun earlier, was not sent either."""
+    planner = TrajectoryPlanner(config())
+    planner.restart(state(), START_NS)
+    now_ns = START_NS + NS_PER_S
+    planner.plan(forward_motion(), state(stamp_ns=now_ns), now_ns)
+    assert planner.postpone(now_ns + PERIOD_NS) is not None
+    planner.withdraw(None, now_ns + 2 * PERIOD_NS)
+    for periods in range(2, 20):
+        np.testing.assert_array_equal(planner.command(now_ns + periods * PERIOD_NS)[0], HOME)
+    assert planner.take() is None and not planner.active(now_ns + 2 * PERIOD_NS)
+
+
+def test_a_refusal_says_by_its_code_whether_a_joints_range_ends() -> None:
+    wide = {"workspace_max": (2, 2, 2), "workspace_min": (-2, -2, -2), "tilt_limit": 3.15}
+    stretched = np.array([0.0, 0.3, 0.0, -0.5226, 0.0, 1.8, np.pi / 4])  # the elbow at its margin
+    aside = np.array([1.31, -0.04, -1.40, -2.66, -0.09, 2.65, 0.61])  # the shoulder nearly singular
+    for joints, margin, words, result in (
+        (stretched, 0.1, "beyond its position limit", AckResult.JOINT_LIMIT),
+        (aside, 0.0, "singular", AckResult.IK),
+    ):
+        planner = TrajectoryPlanner(config(joint_margin=margin, **wide))
+        with pytest.raises(PlanRefusedError, match=words) as caught:
+            planner.plan(forward_motion(0.005), state(joints), START_NS)
+        assert caught.value.result is result
