@@ -117,7 +117,7 @@ class ControllerCore(ControllerSteps):
         if fresh and self._faults & Fault.STATE_STALE:
             # An arm may have been moved, or its driver started anew, while nothing was heard: only arming goes on.
             if self._planner is None:
-                self._faults &= ~Fault.STATE_STALE
+                self._end(Fault.STATE_STALE)
                 self._clock_jumped = False
             elif self._clock_jumped:
                 self._end_jump()

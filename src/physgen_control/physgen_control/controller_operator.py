@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from physgen_control import gate
 from physgen_control.controller_config import Mode, Pacing
-from physgen_control.controller_state import STICKY, STOPPING, ControllerState, guarded
+from physgen_control.controller_state import (
+    DEADMAN_RELEASED,
+    STICKY,
+    STOPPING,
+    ControllerState,
+    guarded,
+)
 from physgen_control.motion_planner import PlanRefusedError
 from physgen_control.types import (
     Fault,
@@ -49,7 +55,10 @@ class ControllerOperator(ControllerState):
             self._faults &= ~Fault.STATE_STALE
             self._clock_jumped = False
         self._expect_chunk()
-        self._detail = f"{self.state.name}: waiting for a chunk."
+        if self._faults & Fault.DEADMAN:
+            self._detail = DEADMAN_RELEASED
+        elif self._may_move():
+            self._detail = f"{self.state.name}: waiting for a chunk."
         return True, f"The controller is {self.state.name}."
 
     def auto_arm(self) -> bool:

@@ -35,7 +35,7 @@ class ControllerReports(ControllerOperator):
                 self._halt()
             self._raise(Fault.MULTIPLE_PUBLISHERS, f"{count} nodes publish action chunks: stop all but one.")
         else:
-            self._faults &= ~Fault.MULTIPLE_PUBLISHERS
+            self._end(Fault.MULTIPLE_PUBLISHERS)
 
     @guarded
     def on_wall(self, now_steady_ns: int) -> None:

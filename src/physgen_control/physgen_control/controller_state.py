@@ -48,6 +48,7 @@ STOPPING = (
 )
 # Ended only by an operator: the arm may have been moved or blocked.
 STICKY = Fault.TRACKING | Fault.WRENCH | Fault.ROBOT_MODE
+DEADMAN_RELEASED = "The deadman is released: press it and send a new chunk."
 _KNOWN_EPISODES = 64
 
 
@@ -305,6 +306,13 @@ class ControllerState:
         self._faults |= fault
         self._detail = self._causes[fault] = sentence
 
+    def _end(self, fault: Fault) -> None:
+        """A cause of a hold is over by itself."""
+        if self._faults & fault:
+            self._faults &= ~fault
+            if self._may_move():
+                self._detail = f"{self.state.name}: waiting for a chunk."
+
     def _watch_inputs(self) -> None:
         if self._clock_jumped and not self._recent(self._heard, self.config.max_state_age):
             self._clock_jumped = False  # a gap as well: only arming goes on
@@ -313,10 +321,10 @@ class ControllerState:
         ):
             self._end_teleop()
         if not self.config.require_deadman or self._deadman_pressed():
-            self._faults &= ~Fault.DEADMAN
+            self._end(Fault.DEADMAN)
         elif self._armed and not self._faults & Fault.DEADMAN:
             self._halt()
-            self._raise(Fault.DEADMAN, "The deadman is released: press it and send a new chunk.")
+            self._raise(Fault.DEADMAN, DEADMAN_RELEASED)
 
     def _watch_tracking(self, robot: RobotState) -> None:
         if self._planner is None or self._mode is Mode.SHADOW or self._faults & Fault.TRACKING:
