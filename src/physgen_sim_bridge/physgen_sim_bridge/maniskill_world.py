@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -205,6 +206,8 @@ def make_native_env(
     torch.set_num_threads(1)
     # Two warnings per start-up tell of the re-used uid: intended.
     logger.setLevel("ERROR")
+    # SAPIEN asks pinocchio for a joint by its old name.
+    warnings.filterwarnings("ignore", "Deprecated member", module="sapien")
     import mani_skill.envs  # noqa: F401  (registers the tasks)
 
     class LitePandaWristCam(Panda):
