@@ -44,6 +44,7 @@ class Rollout:
         self.latency_s = 0.0
         self.ack: ChunkAck | None = None
         self.ended: Episode | None = None
+        self._announced = False
         self._replaced = False
 
     def on_applied(self, action: AppliedAction) -> None:
@@ -61,12 +62,19 @@ class Rollout:
     def on_episode(self, episode: Episode) -> None:
         """Notice the end of the episode, or that another one has begun instead."""
         if episode.episode_id == self.episode_id:
+            self._announced = True
             if episode.phase > EpisodePhase.RUNNING:
                 self.ended = episode
-                # The controller may answer the last observation before it hears of the end; nobody took that step.
-                self.steps = min(self.steps, episode.step) if episode.step else self.steps
+                # Who counts steps knows best: some may not have been heard of yet, and the controller may answer the
+                # last observation before it hears of the end.
+                self.steps = episode.step or self.steps
         elif episode.phase is EpisodePhase.RUNNING:
             self._replaced = True
+
+    def on_early_episode(self, episode: Episode) -> None:
+        """As `on_episode`, for what was heard while the episode began: others than it may have come before it."""
+        if self._announced or episode.episode_id == self.episode_id:
+            self.on_episode(episode)
 
     def verdict(self, now_s: float) -> Termination | None:
         """Return why the rollout is over at a steady time [s]; None while it goes on."""

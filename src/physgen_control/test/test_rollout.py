@@ -71,13 +71,23 @@ def test_latency_is_the_policys() -> None:
 
 
 @given(st.permutations([0, 1, 2, "end"]))
-def test_a_step_that_nobody_took_is_not_counted_whenever_it_is_heard_of(order: list[object]) -> None:
-    """The controller answers the last observation before it hears that the episode is over."""
+def test_the_steps_are_those_that_the_world_took_whenever_they_are_heard_of(order: list[object]) -> None:
+    """The controller answers the last observation too, and steps may be heard of after the end."""
     run = rollout()
     for event in order:
         if event == "end":
             run.on_episode(replace(EPISODE, phase=EpisodePhase.FAILURE, step=2))
         else:
             run.on_applied(make_action(EPISODE, int(str(event))))
-    assert run.steps <= 2
+    assert run.steps == 2
     assert run.verdict(100.0) is Termination.COMPLETED
+
+
+def test_an_episode_before_it_does_not_replace_it_and_one_after_it_does() -> None:
+    other = replace(EPISODE, episode_id="other")
+    run = rollout()
+    run.on_early_episode(other)
+    assert run.verdict(0.0) is None
+    run.on_early_episode(EPISODE)
+    run.on_early_episode(other)
+    assert run.verdict(0.0) is Termination.ABORTED

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -18,15 +19,17 @@ rclpy = pytest.importorskip("rclpy")
 pytest.importorskip("physgen_msgs")
 
 from rclpy.action import ActionClient  # noqa: E402
+from rclpy.duration import Duration  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
-from value_strategies import make_action  # noqa: E402
+from value_strategies import make_action, make_episode  # noqa: E402
 
 from physgen_control.bags import topics  # noqa: E402
 from physgen_control.nodes import conversions, qos  # noqa: E402
 from physgen_control.types import Episode, EpisodePhase, SafetyState  # noqa: E402
 from physgen_msgs.action import RunPolicy  # noqa: E402
 from physgen_msgs.msg import AppliedAction, EpisodeInfo, PolicyStatus, SafetyStatus  # noqa: E402
+from physgen_msgs.srv import ResetEnv  # noqa: E402
 
 pytestmark = pytest.mark.ros
 DOMAIN = 43
@@ -117,16 +120,25 @@ def arm() -> Iterator[Arm]:
     arm.close()
 
 
-@pytest.fixture
-def node() -> Iterator[subprocess.Popen[str]]:
+@contextmanager
+def started(*parameters: str) -> Iterator[subprocess.Popen[str]]:
+    words = [word for parameter in parameters for word in ("-p", parameter)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "physgen_control.nodes.rollout_node", "--ros-args", "-p", "robot:=fr3"],
+        [sys.executable, "-m", "physgen_control.nodes.rollout_node", "--ros-args", *words],
         env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "OMP_NUM_THREADS": "1"},
         text=True,
     )
-    yield process
-    process.kill()
-    process.wait()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def node() -> Iterator[subprocess.Popen[str]]:
+    with started("robot:=fr3") as process:
+        yield process
 
 
 def test_a_rollout_without_a_recorder_begins_and_ends_its_episode(
@@ -224,3 +236,24 @@ def test_what_cannot_run_is_refused_with_a_sentence(
     assert result.termination == RunPolicy.Result.ABORTED
     assert sentence in result.message
     assert replace(arm.episodes[-1], phase=EpisodePhase.RUNNING).instruction == "push"
+
+
+def test_a_simulation_that_is_over_before_its_answer_was_heard_is_counted(arm: Arm) -> None:
+    episodes = arm.node.create_publisher(EpisodeInfo, topics.EPISODE_INFO, qos.LATCHED)
+
+    def reset(request: ResetEnv.Request, response: ResetEnv.Response) -> ResetEnv.Response:
+        del request
+        episode = make_episode()
+        episodes.publish(conversions.episode_to_msg(episode))
+        for number in range(5):
+            arm.applied.publish(conversions.applied_action_to_msg(make_action(episode, number)))
+        episodes.publish(conversions.episode_to_msg(replace(episode, phase=EpisodePhase.SUCCESS, step=5)))
+        assert arm.applied.wait_for_all_acked(Duration(seconds=10))
+        response.success, response.episode_id = True, episode.episode_id
+        return response
+
+    arm.node.create_service(ResetEnv, "/physgen/reset_env", reset)
+    with started("simulated:=true"):
+        arm.wait(lambda: arm.applied.get_subscription_count(), "its subscription")
+        result = arm.result(arm.ask(instruction=""))
+    assert (result.success, result.steps) == (True, 5)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,6 +45,7 @@ ACTION = "/physgen/run_policy"
 TICK_S = 0.1
 ANSWER_S = 30.0
 """A simulation that is started anew takes seconds."""
+MOST_EARLY = 10_000
 READY_S = 10.0
 """Nodes that were started together find each other within seconds."""
 SILENT = "no answer."
@@ -74,6 +76,7 @@ class RolloutNode(GuardedNode):
         self._safety: SafetyState | None = None
         self._policy = "no policy has said anything yet"  # why it is not ready; empty: it is
         self._rollout: Rollout | None = None
+        self._early: list[Callable[[Rollout], None]] = []
         self._busy = False
         self._steps = 0  # of the last rollout
         self._over: Future | None = None
@@ -104,9 +107,24 @@ class RolloutNode(GuardedNode):
 
     # ---- topics
 
-    def _on_episode(self, message: EpisodeInfo) -> None:
+    def _tell(self, say: Callable[[Rollout], None]) -> None:
+        """Tell the rollout what was heard.
+
+        While its episode begins, what is heard waits: a fast simulation may have taken its steps, and ended, before its
+        answer names the episode.
+        """
         if self._rollout is not None:
-            self._rollout.on_episode(episode_from_msg(message))
+            say(self._rollout)
+            self._steps = self._rollout.steps
+        elif self._busy and len(self._early) < MOST_EARLY:
+            self._early.append(say)
+
+    def _on_episode(self, message: EpisodeInfo) -> None:
+        episode = episode_from_msg(message)
+        began = self._rollout is not None
+        self._tell(
+            lambda rollout: rollout.on_episode(episode) if began else rollout.on_early_episode(episode)
+        )
 
     def _on_safety(self, message: SafetyStatus) -> None:
         self._safety = SafetyState(int(message.state))
@@ -115,13 +133,12 @@ class RolloutNode(GuardedNode):
         self._policy = "" if message.ready else message.detail or "it says nothing more"
 
     def _on_applied(self, message: AppliedAction) -> None:
-        if self._rollout is not None:
-            self._rollout.on_applied(applied_action_from_msg(message))
-            self._steps = self._rollout.steps
+        action = applied_action_from_msg(message)
+        self._tell(lambda rollout: rollout.on_applied(action))
 
     def _on_ack(self, message: ChunkAck) -> None:
-        if self._rollout is not None:
-            self._rollout.on_ack(chunk_ack_from_msg(message))
+        ack = chunk_ack_from_msg(message)
+        self._tell(lambda rollout: rollout.on_ack(ack))
 
     def _on_tick(self) -> None:
         """Tell the client how far the rollout is, and end it where it is over."""
@@ -171,6 +188,7 @@ class RolloutNode(GuardedNode):
             return await self._run(handle)
         finally:
             self._busy, self._rollout, self._over, self._handle = False, None, None, None
+            self._early.clear()
 
     async def _run(self, handle: Any) -> RunPolicy.Result:
         goal = handle.request
@@ -194,6 +212,8 @@ class RolloutNode(GuardedNode):
         )
         rollout = Rollout(episode_id, limits, time.monotonic())
         self._handle, self._over, self._rollout = handle, Future(executor=self.executor), rollout
+        for say in self._early:
+            say(rollout)
         termination: Termination = await self._over
         # Asked for both at once: neither waits for one that does not answer.
         hold = self._asked(self._hold, Trigger.Request()) if termination is Termination.CANCELLED else None
