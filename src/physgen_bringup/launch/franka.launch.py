@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns the graph description of physgen_bringup.graph into launch_ros actions and adds nothing."""
+"""Turns the graph description of physgen_bringup.graph.describe into launch_ros actions and adds nothing."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from physgen_bringup.domain import chosen_domain, refuse_second_graph
-from physgen_bringup.graph import build_graph
-from physgen_bringup.graph_spec import Graph, IncludeSpec, NodeSpec, enclave, parameter_files
-from physgen_bringup.launch_arguments import ARGUMENTS, arguments_from, check_arguments
+from physgen_bringup.graph.arguments import ARGUMENTS, arguments_from, check_arguments
+from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.graph.domain import chosen_domain, refuse_second_graph
+from physgen_bringup.graph.spec import Graph, IncludeSpec, NodeSpec, enclave, parameter_files
 from physgen_control import graph_identity
 
 

@@ -123,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE_STATUS
 
     def run(words: list[str]) -> int:
-        from physgen_bringup.domain import chosen_domain
+        from physgen_bringup.graph.domain import chosen_domain
 
         chosen_domain(os.environ)  # a domain that is none ends every node with a traceback
         module = importlib.import_module(command.module)

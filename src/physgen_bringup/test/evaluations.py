@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results of an evaluation that never ran, for tests of what is computed from results."""
 
-from physgen_bringup.results import EpisodeResult, Evaluation, Protocol
+from physgen_bringup.results.results import EpisodeResult, Evaluation, Protocol
 
 
 def evaluation_of(successes, *, crashed=(), first=0, **changes):

@@ -8,7 +8,7 @@ import signal
 import time
 from multiprocessing.connection import Connection
 
-from physgen_bringup.process_pool import Done
+from physgen_bringup.processes.process_pool import Done
 
 
 def obey(connection: Connection) -> None:

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from evaluations import evaluation_of
 
-from physgen_bringup.ablation import parse_ablation, table, variant_config, video_config
 from physgen_bringup.commands import ablate
+from physgen_bringup.evaluation.ablation import parse_ablation, table, variant_config, video_config
 from physgen_bringup.paths import config_file
 from physgen_control.errors import UserError
 from physgen_policy.model.config import changed as changed_values

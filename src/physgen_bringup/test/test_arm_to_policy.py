@@ -18,12 +18,12 @@ from lerobot_package import load_with_lerobot
 from processes import children
 from tiny_checkpoint import write_tiny_checkpoint
 
-from physgen_bringup import results
-from physgen_bringup.domain import PrivateDomain
-from physgen_bringup.graph import build_graph
-from physgen_bringup.graph_spec import Graph
-from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-from physgen_bringup.runner import LocalRunner
+from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.graph.domain import PrivateDomain
+from physgen_bringup.graph.spec import Graph
+from physgen_bringup.processes.runner import LocalRunner
+from physgen_bringup.results import results
 from physgen_control.bags.find import find_bags
 from physgen_control.bags.reader import read_episode
 from physgen_control.types import AckResult, EpisodePhase

@@ -4,8 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from physgen_bringup import artifacts
-from physgen_bringup.artifacts import Recording
+from physgen_bringup.pictures import pictures as artifacts
+from physgen_bringup.pictures.pictures import Recording
 from physgen_control.errors import UserError
 from physgen_control.types import AppliedAction, Limit, Pose, Source
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from physgen_bringup import bench_evaluation
-from physgen_bringup.bench_evaluation import steps_per_second
+from physgen_bringup.bench import evaluation as bench_evaluation
+from physgen_bringup.bench.evaluation import steps_per_second
 from physgen_control.errors import UserError
 
 

@@ -11,11 +11,11 @@ import time
 
 import pytest
 
-from physgen_bringup.chunk_sources import RandomSource
-from physgen_bringup.collection import CollectionConfig, Collector
-from physgen_bringup.controller_setup import controller_config
-from physgen_bringup.graph import build_graph
-from physgen_bringup.launch_arguments import parse_arguments
+from physgen_bringup.collection.run import CollectionConfig, Collector
+from physgen_bringup.episode.sources import RandomSource
+from physgen_bringup.graph.arguments import parse_arguments
+from physgen_bringup.graph.controller_setup import controller_config
+from physgen_bringup.graph.describe import build_graph
 from physgen_control.bags.find import find_bags
 from physgen_control.bags.reader import read_episode
 from physgen_control.types import HORIZON, EpisodePhase, Limit

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, multinomial
 
 from physgen_bringup.commands import evaluate
-from physgen_bringup.comparison import PairedCounts, compare, difference_interval, mcnemar_p, pair
-from physgen_bringup.results import ResultsError
+from physgen_bringup.results.comparison import PairedCounts, compare, difference_interval, mcnemar_p, pair
+from physgen_bringup.results.results import ResultsError
 
 counts = st.builds(
     PairedCounts,

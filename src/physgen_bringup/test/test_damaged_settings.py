@@ -12,13 +12,13 @@ import pytest
 from evaluations import evaluation_of
 from file_mutants import check_reader, damaged_copy
 
-from physgen_bringup import results
-from physgen_bringup.ablation import parse_ablation
-from physgen_bringup.calibration import read_calibration
-from physgen_bringup.controller_setup import controller_config
-from physgen_bringup.graph import build_graph
-from physgen_bringup.launch_arguments import check_arguments, parse_arguments
+from physgen_bringup.evaluation.ablation import parse_ablation
+from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.calibration import read_calibration
+from physgen_bringup.graph.controller_setup import controller_config
+from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.paths import config_file
+from physgen_bringup.results import results
 from physgen_control.plain_values import read_yaml
 
 

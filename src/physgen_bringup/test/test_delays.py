@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from tiny_checkpoint import write_tiny_checkpoint
 
-from physgen_bringup.delays import (
+from physgen_bringup.episode.evaluation_spec import EvaluationSpec
+from physgen_bringup.episode.inprocess import Stage
+from physgen_bringup.evaluation.delays import (
     DelayPoint,
     delay_steps,
     delayed,
@@ -16,9 +18,7 @@ from physgen_bringup.delays import (
     sweep_specs,
     write_sweep,
 )
-from physgen_bringup.evaluation_spec import EvaluationSpec
-from physgen_bringup.inprocess import Stage
-from physgen_bringup.results import EpisodeResult, Evaluation
+from physgen_bringup.results.results import EpisodeResult, Evaluation
 from physgen_control.errors import UserError
 from physgen_control.types import Source
 
@@ -100,7 +100,7 @@ def test_a_slow_machine_changes_nothing(stage, spec, tmp_path, execution, monkey
     _, _, quick = sources_of(stage, late, seed=1)
     session = stage.session(late)
     clock = iter(range(10**6))
-    monkeypatch.setattr("physgen_bringup.inprocess.time.monotonic", lambda: 3600.0 * next(clock))
+    monkeypatch.setattr("physgen_bringup.episode.inprocess.time.monotonic", lambda: 3600.0 * next(clock))
     session.run_episode(1)
     for ours, theirs in zip(quick, session.actions, strict=True):
         np.testing.assert_array_equal(ours.applied, theirs.applied)

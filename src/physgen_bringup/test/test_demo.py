@@ -9,9 +9,9 @@ pytest.importorskip("rclpy")
 pytest.importorskip("physgen_msgs")
 pytest.importorskip("mani_skill", reason="the simulator is not installed")
 
-from physgen_bringup.artifacts import PANEL_PX, VIEW_PX
 from physgen_bringup.commands import demo
-from physgen_bringup.recordings import load_recordings
+from physgen_bringup.pictures.pictures import PANEL_PX, VIEW_PX
+from physgen_bringup.pictures.recordings import load_recordings
 
 pytestmark = pytest.mark.ros
 

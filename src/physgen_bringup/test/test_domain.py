@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physgen_bringup.domain import (
+from physgen_bringup.graph.domain import (
     LAST_DOMAIN,
     PrivateDomain,
     chosen_domain,

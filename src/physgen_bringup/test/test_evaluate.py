@@ -12,12 +12,12 @@ import pytest
 from processes import children
 from tiny_checkpoint import write_tiny_checkpoint
 
-from physgen_bringup import results
 from physgen_bringup.commands import evaluate
-from physgen_bringup.evaluation import EvaluationSpec, film_failures, run_in_process
-from physgen_bringup.inprocess import make_in_process
-from physgen_bringup.results import ResultsError
-from physgen_bringup.tally import actions_path
+from physgen_bringup.episode.inprocess import make_in_process
+from physgen_bringup.episode.tally import actions_path
+from physgen_bringup.evaluation.run import EvaluationSpec, film_failures, run_in_process
+from physgen_bringup.results import results
+from physgen_bringup.results.results import ResultsError
 
 
 def spec_of(tmp_path, **changes):

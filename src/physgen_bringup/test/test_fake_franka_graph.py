@@ -16,11 +16,11 @@ pytest.importorskip("physgen_msgs")
 from arm_probe import ArmProbe, sideways
 from processes import children
 
-from physgen_bringup import results
-from physgen_bringup.domain import PrivateDomain
-from physgen_bringup.graph import build_graph
-from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-from physgen_bringup.runner import LocalRunner
+from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.graph.domain import PrivateDomain
+from physgen_bringup.processes.runner import LocalRunner
+from physgen_bringup.results import results
 from physgen_control.types import Fault, SafetyState
 
 pytestmark = [pytest.mark.ros, pytest.mark.realtime]

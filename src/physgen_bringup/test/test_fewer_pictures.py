@@ -12,7 +12,7 @@ import pytest
 import yaml
 from tiny_checkpoint import write_tiny_checkpoint
 
-from physgen_bringup.collection import Collector, make_collector
+from physgen_bringup.collection.run import Collector, make_collector
 from physgen_bringup.commands import collect, view
 from physgen_control.bags.reader import EpisodeRecording, read_episode
 from physgen_control.errors import UserError

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from tiny_checkpoint import write_tiny_checkpoint
 
-from physgen_bringup.collection import CollectionConfig, Collector
-from physgen_bringup.controller_setup import controller_config
-from physgen_bringup.graph import build_graph
-from physgen_bringup.launch_arguments import parse_arguments
-from physgen_bringup.protocol import make_protocol
+from physgen_bringup.collection.run import CollectionConfig, Collector
+from physgen_bringup.graph.arguments import parse_arguments
+from physgen_bringup.graph.controller_setup import controller_config
+from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.results.rules import make_protocol
 from physgen_control.errors import UserError
 from physgen_policy.checkpoint import CheckpointError, checkpoint_sha256, load_checkpoint
 from physgen_policy.commands import train

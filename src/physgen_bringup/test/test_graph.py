@@ -6,10 +6,10 @@ from dataclasses import fields, replace
 import pytest
 import yaml
 
-from physgen_bringup.calibration import read_calibration
-from physgen_bringup.graph import SPAWNER, build_graph
-from physgen_bringup.graph_spec import parameter_files
-from physgen_bringup.launch_arguments import parse_arguments
+from physgen_bringup.graph.arguments import parse_arguments
+from physgen_bringup.graph.calibration import read_calibration
+from physgen_bringup.graph.describe import SPAWNER, build_graph
+from physgen_bringup.graph.spec import parameter_files
 from physgen_bringup.paths import share_folder
 from physgen_control.errors import UserError
 from physgen_policy.embodiment import Embodiment

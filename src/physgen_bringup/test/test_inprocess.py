@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from tiny_checkpoint import write_tiny_checkpoint
 
-from physgen_bringup.chunk_sources import PolicySource
-from physgen_bringup.controller_setup import controller_config
-from physgen_bringup.evaluation import EvaluationSpec
-from physgen_bringup.graph import build_graph
-from physgen_bringup.inprocess import InProcess, make_in_process
-from physgen_bringup.launch_arguments import parse_arguments
+from physgen_bringup.episode.inprocess import InProcess, make_in_process
+from physgen_bringup.episode.sources import PolicySource
+from physgen_bringup.evaluation.run import EvaluationSpec
+from physgen_bringup.graph.arguments import parse_arguments
+from physgen_bringup.graph.controller_setup import controller_config
+from physgen_bringup.graph.describe import build_graph
 from physgen_control.controller_core import ControllerCore
 from physgen_control.errors import UserError
 from physgen_sim_bridge.fake_world import FakeWorld

@@ -4,7 +4,7 @@ import importlib.util
 import pytest
 
 from physgen_bringup.commands import evaluate, launch
-from physgen_bringup.launch_arguments import (
+from physgen_bringup.graph.arguments import (
     ARGUMENTS,
     LaunchArguments,
     argument_table,

@@ -29,10 +29,10 @@ from launch.utilities import perform_substitutions
 from launch_ros.actions import Node
 
 from launch import LaunchContext
-from physgen_bringup.graph import SPAWNER, build_graph
-from physgen_bringup.launch_arguments import ARGUMENTS, arguments_from, check_arguments
+from physgen_bringup.graph.arguments import ARGUMENTS, arguments_from, check_arguments
+from physgen_bringup.graph.describe import SPAWNER, build_graph
 from physgen_bringup.paths import share_folder
-from physgen_bringup.runner import node_command
+from physgen_bringup.processes.runner import node_command
 from physgen_control.errors import UserError
 
 # Values that change what is started; texts and numbers only travel through.
@@ -106,7 +106,7 @@ def shares(monkeypatch, launch_file, tmp_path):
 @pytest.fixture
 def on_ros(monkeypatch):
     """The drivers count as installed."""
-    monkeypatch.setattr("physgen_bringup.launch_arguments.has_ros", lambda: True)
+    monkeypatch.setattr("physgen_bringup.graph.arguments.has_ros", lambda: True)
 
 
 def combinations(values):

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from physgen_bringup import results
 from physgen_bringup.commands import collect, evaluate
+from physgen_bringup.results import results
 from physgen_control.errors import UserError
 from physgen_policy.commands.convert import main as convert
 from physgen_policy.commands.peer_train import main as peer_train

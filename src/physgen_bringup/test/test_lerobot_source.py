@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from physgen_bringup.commands import evaluate
-from physgen_bringup.controller_setup import controller_config
-from physgen_bringup.graph import build_graph
-from physgen_bringup.inprocess import InProcess
-from physgen_bringup.launch_arguments import parse_arguments
-from physgen_bringup.lerobot_source import LerobotSource, random_seed, rest_after
+from physgen_bringup.episode.inprocess import InProcess
+from physgen_bringup.episode.lerobot_source import LerobotSource, random_seed, rest_after
+from physgen_bringup.graph.arguments import parse_arguments
+from physgen_bringup.graph.controller_setup import controller_config
+from physgen_bringup.graph.describe import build_graph
 from physgen_control.controller_core import ControllerCore
 from physgen_control.errors import UserError
 from physgen_policy.peer.description import LerobotDescription

@@ -18,10 +18,10 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from processes import children
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from physgen_bringup.domain import PrivateDomain
-from physgen_bringup.graph import build_graph
-from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-from physgen_bringup.runner import LocalRunner
+from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.graph.domain import PrivateDomain
+from physgen_bringup.processes.runner import LocalRunner
 from physgen_control.bags import topics
 from physgen_control.nodes import qos
 from physgen_control.types import SafetyState

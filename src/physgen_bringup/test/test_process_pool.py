@@ -10,7 +10,7 @@ import pytest
 from pool_workers import obey
 from processes import children
 
-from physgen_bringup.process_pool import CLOSE_GRACE_S, Lost, ProcessPool
+from physgen_bringup.processes.process_pool import CLOSE_GRACE_S, Lost, ProcessPool
 
 
 def words(answers: list[tuple[str, object]]) -> Counter[str]:

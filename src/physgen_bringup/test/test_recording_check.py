@@ -8,7 +8,7 @@ from pathlib import Path
 
 from value_strategies import write_bag
 
-from physgen_bringup.recording_check import bags_in, check_recordings
+from physgen_bringup.results.recording_check import bags_in, check_recordings
 from physgen_control.bags.audit import Audit
 
 

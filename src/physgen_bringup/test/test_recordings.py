@@ -5,7 +5,7 @@ from pathlib import Path
 
 from value_strategies import make_episode, write_bag
 
-from physgen_bringup.recordings import load_recordings
+from physgen_bringup.pictures.recordings import load_recordings
 
 
 def test_bags_that_can_be_read_are_drawn_and_the_others_are_named(tmp_path: Path) -> None:

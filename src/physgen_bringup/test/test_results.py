@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physgen_bringup import results
-from physgen_bringup.results import EpisodeResult, Evaluation, Protocol, ResultsError
+from physgen_bringup.results import results
+from physgen_bringup.results.results import EpisodeResult, Evaluation, Protocol, ResultsError
 
 PROTOCOL = Protocol(
     suite="fake",

@@ -19,10 +19,10 @@ from processes import children
 from rclpy.action import ActionClient
 from std_srvs.srv import SetBool
 
-from physgen_bringup.domain import PrivateDomain
-from physgen_bringup.graph import build_graph
-from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-from physgen_bringup.runner import LocalRunner
+from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.graph.domain import PrivateDomain
+from physgen_bringup.processes.runner import LocalRunner
 from physgen_control.bags.find import find_bags
 from physgen_control.types import SafetyState
 from physgen_msgs.action import RunPolicy

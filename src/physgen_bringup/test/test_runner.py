@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from physgen_bringup.graph_spec import Graph, NodeSpec
-from physgen_bringup.runner import LocalRunner
+from physgen_bringup.graph.spec import Graph, NodeSpec
+from physgen_bringup.processes.runner import LocalRunner
 from physgen_control.errors import UserError
 
 HERE = Path(__file__).parent
@@ -98,7 +98,9 @@ def test_nodes_stop_in_reverse_order(tmp_path):
 
 
 def test_a_node_that_ignores_signals_and_its_children_are_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("physgen_bringup.runner.STOP_GRACE_S", {signal.SIGINT: 0.2, signal.SIGKILL: 5.0})
+    monkeypatch.setattr(
+        "physgen_bringup.processes.runner.STOP_GRACE_S", {signal.SIGINT: 0.2, signal.SIGKILL: 5.0}
+    )
     runner = make_runner(
         graph(tmp_path, node(tmp_path, "stubborn", "stubborn"), node(tmp_path, "parent", "parent")), []
     )

@@ -13,14 +13,14 @@ pytest.importorskip("physgen_msgs")
 
 from processes import children
 
-from physgen_bringup import results
-from physgen_bringup.domain import PrivateDomain
-from physgen_bringup.evaluation import EvaluationSpec
-from physgen_bringup.graph import build_graph
-from physgen_bringup.inprocess import make_in_process
-from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-from physgen_bringup.runner import LocalRunner
-from physgen_bringup.tally import actions_path
+from physgen_bringup.episode.inprocess import make_in_process
+from physgen_bringup.episode.tally import actions_path
+from physgen_bringup.evaluation.run import EvaluationSpec
+from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.graph.domain import PrivateDomain
+from physgen_bringup.processes.runner import LocalRunner
+from physgen_bringup.results import results
 
 pytestmark = pytest.mark.ros
 
@@ -179,7 +179,7 @@ def test_who_is_missing_is_named(tmp_path):
 
 def test_the_in_process_collector_records_the_same_data(lockstep_run, tmp_path):
     """`collect` may stand in for the graph only because its bags hold the same values."""
-    from physgen_bringup.collection import make_collector
+    from physgen_bringup.collection.run import make_collector
     from physgen_control.bags.find import find_bags
     from physgen_control.bags.reader import read_episode
     from physgen_sim_bridge.disturbance import DisturbanceConfig

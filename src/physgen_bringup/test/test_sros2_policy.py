@@ -9,12 +9,12 @@ from fnmatch import fnmatch
 
 import pytest
 
-from physgen_bringup.domain import PrivateDomain
-from physgen_bringup.endpoints import TABLE, Endpoints
-from physgen_bringup.graph import build_graph
-from physgen_bringup.launch_arguments import parse_arguments
-from physgen_bringup.runner import LocalRunner
-from physgen_bringup.sros2_policy import DRIVERS, OPERATOR_ENCLAVE, policy_xml
+from physgen_bringup.graph.arguments import parse_arguments
+from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.graph.domain import PrivateDomain
+from physgen_bringup.graph.endpoints import TABLE, Endpoints
+from physgen_bringup.graph.sros2_policy import DRIVERS, OPERATOR_ENCLAVE, policy_xml
+from physgen_bringup.processes.runner import LocalRunner
 
 EVERY_NODE_HAS = {"/rosout", "/parameter_events"}
 INSIDE = {"fake_joint_trajectory_controller": "fake_franka_node"}

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physgen_bringup import results
 from physgen_bringup.commands import evaluate
-from physgen_bringup.evaluation_spec import EvaluationSpec
-from physgen_bringup.presets import PRESETS, find_preset, header
-from physgen_bringup.ray_shards import read_files, run_shard, write_files
-from physgen_bringup.results import EpisodeResult, Evaluation, Trial
-from physgen_bringup.selection import select_tasks
-from physgen_bringup.shards import merge_shards, parse_shard, shard_folder
+from physgen_bringup.episode.evaluation_spec import EvaluationSpec
+from physgen_bringup.evaluation.presets import PRESETS, find_preset, header
+from physgen_bringup.evaluation.ray_shards import read_files, run_shard, write_files
+from physgen_bringup.evaluation.selection import select_tasks
+from physgen_bringup.evaluation.shards import merge_shards, parse_shard, shard_folder
+from physgen_bringup.results import results
+from physgen_bringup.results.results import EpisodeResult, Evaluation, Trial
 from physgen_control.errors import UserError
 
 SPEC = EvaluationSpec(

@@ -18,11 +18,11 @@ from human_probe import CLOSE, DEADMAN, HOLD, POLICY, TELEOP, HumanProbe
 from processes import children
 from terminal_user import TerminalUser
 
-from physgen_bringup import results
-from physgen_bringup.domain import PrivateDomain
-from physgen_bringup.graph import build_graph
-from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-from physgen_bringup.runner import LocalRunner
+from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.graph.domain import PrivateDomain
+from physgen_bringup.processes.runner import LocalRunner
+from physgen_bringup.results import results
 from physgen_control import kinematics
 from physgen_control.bags.reader import read_episode
 from physgen_control.types import AckResult, EpisodePhase, SafetyState

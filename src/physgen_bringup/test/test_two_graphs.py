@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("rclpy")
 pytest.importorskip("physgen_msgs")
 
-from physgen_bringup.domain import PrivateDomain
+from physgen_bringup.graph.domain import PrivateDomain
 from physgen_control.bags.find import find_bags
 from physgen_control.bags.reader import read_episode
 from physgen_control.types import EpisodePhase

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from physgen_bringup.ablation import Ablation, Variant
-    from physgen_bringup.results import Evaluation
+    from physgen_bringup.evaluation.ablation import Ablation, Variant
+    from physgen_bringup.results.results import Evaluation
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,7 +51,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the ablation. Raises UserError for an unusable file or a training that failed."""
     options = build_parser().parse_args(arguments)
-    from physgen_bringup.ablation import parse_ablation, table, variant_config, video_config
+    from physgen_bringup.evaluation.ablation import parse_ablation, table, variant_config, video_config
     from physgen_control.errors import UserError
     from physgen_control.plain_values import read_yaml
 
@@ -144,7 +144,7 @@ def _complete(description: Path) -> bool:
 
 def _evaluate(ablation: Ablation, variant: Variant, out: Path, options: argparse.Namespace) -> Evaluation:
     from physgen_bringup.commands import evaluate
-    from physgen_bringup.results import FILE_NAME, read
+    from physgen_bringup.results.results import FILE_NAME, read
     from physgen_control.errors import UserError
 
     folder = out / f"{variant.name}-eval"

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Sequence
 
 TARGETS = {
-    "sim": "physgen_bringup.bench_sim",
-    "eval": "physgen_bringup.bench_evaluation",
-    "recorder": "physgen_bringup.bench_recorder",
+    "sim": "physgen_bringup.bench.sim",
+    "eval": "physgen_bringup.bench.evaluation",
+    "recorder": "physgen_bringup.bench.recorder",
     "policy": "physgen_policy.commands.bench_policy",
 }
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from physgen_bringup.collection import CollectedEpisode
-    from physgen_bringup.collection_workers import CollectorOptions
+    from physgen_bringup.collection.run import CollectedEpisode
+    from physgen_bringup.collection.workers import CollectorOptions
 
 EPISODE_TIMEOUT_S = 900.0
 MAX_CONSECUTIVE_CRASHES = 5
@@ -93,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record in worker processes; status 1 if any episode crashed."""
     options = build_parser().parse_args(arguments)
-    from physgen_bringup.collection import CollectionConfig, flat_name
+    from physgen_bringup.collection.run import CollectionConfig, flat_name
     from physgen_control.errors import UserError
     from physgen_control.folder_lock import folder_lock
     from physgen_sim_bridge.registry import check_task, resolve_suite
@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _collect(options: argparse.Namespace, folder: Path) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from physgen_bringup.collection import bag_name, flat_name
+    from physgen_bringup.collection.run import bag_name, flat_name
     from physgen_control.errors import UserError
 
     wanted = range(options.seed, options.seed + options.episodes)
@@ -160,8 +160,8 @@ def _record(
     options: argparse.Namespace, folder: Path, seeds: list[int], workers: int
 ) -> Iterator[CollectedEpisode | str]:
     """Yield the result of every seed as it comes; a sentence for one whose simulator crashed."""
-    from physgen_bringup.collection_workers import CollectionJob, record_episodes
-    from physgen_bringup.process_pool import Lost, ProcessPool
+    from physgen_bringup.collection.workers import CollectionJob, record_episodes
+    from physgen_bringup.processes.process_pool import Lost, ProcessPool
 
     jobs = deque(CollectionJob(_collector_options(options), seed, folder) for seed in seeds)
     with ProcessPool[CollectionJob](workers, record_episodes, job_timeout_s=EPISODE_TIMEOUT_S) as pool:
@@ -171,7 +171,7 @@ def _record(
 
 
 def _collector_options(options: argparse.Namespace) -> CollectorOptions:
-    from physgen_bringup.collection_workers import CollectorOptions
+    from physgen_bringup.collection.workers import CollectorOptions
     from physgen_sim_bridge.disturbance import DisturbanceConfig
 
     return CollectorOptions(

@@ -34,10 +34,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; the status is that of the graph."""
     options = build_parser().parse_args(arguments)
-    from physgen_bringup.domain import graph_domain
-    from physgen_bringup.graph import build_graph
-    from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-    from physgen_bringup.runner import LocalRunner
+    from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+    from physgen_bringup.graph.describe import build_graph
+    from physgen_bringup.graph.domain import graph_domain
+    from physgen_bringup.processes.runner import LocalRunner
     from physgen_control.folder_lock import folder_lock
 
     words = [
@@ -68,8 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def render(output_dir: Path, bag_dir: Path) -> list[Path]:
     """Write video and plots of recorded episodes; returns what was written."""
-    from physgen_bringup import artifacts, results
-    from physgen_bringup.recordings import load_recordings
+    from physgen_bringup.pictures import pictures as artifacts
+    from physgen_bringup.pictures.recordings import load_recordings
+    from physgen_bringup.results import results
 
     recordings, left_out = load_recordings(bag_dir)
     for sentence in left_out:

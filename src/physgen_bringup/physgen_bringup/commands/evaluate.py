@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from physgen_bringup.evaluation_spec import EvaluationSpec
-    from physgen_bringup.presets import Preset
+    from physgen_bringup.episode.evaluation_spec import EvaluationSpec
+    from physgen_bringup.evaluation.presets import Preset
 
 MAX_WORKERS = 64
 DEFAULT_EPISODES = 25
@@ -136,8 +136,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _check(options)
     if options.libero_assets:
         os.environ["PHYSGEN_LIBERO_ASSETS"] = str(Path(options.libero_assets).expanduser().resolve())
-    from physgen_bringup.presets import header
-    from physgen_bringup.selection import select_tasks
+    from physgen_bringup.evaluation.presets import header
+    from physgen_bringup.evaluation.selection import select_tasks
     from physgen_control.errors import UserError
     from physgen_sim_bridge.registry import runs_by_itself
 
@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     specs = [_spec(options, preset, sim, task, len(tasks)) for task in tasks]
     if options.delays and len(specs) > 1:
         raise UserError("--delays sweeps one task; name it with --task")
-    from physgen_bringup.shards import shard_folder
+    from physgen_bringup.evaluation.shards import shard_folder
     from physgen_control.folder_lock import folder_lock
 
     for spec in specs:
@@ -170,7 +170,7 @@ def _apply_preset(options: argparse.Namespace) -> Preset | None:
     """Fill in what was not given."""
     preset = None
     if options.protocol:
-        from physgen_bringup.presets import find_preset
+        from physgen_bringup.evaluation.presets import find_preset
 
         preset = find_preset(options.protocol, options.suite)
         options.suite = options.suite or preset.suite
@@ -184,7 +184,7 @@ def _apply_preset(options: argparse.Namespace) -> Preset | None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from physgen_bringup.delays import EXECUTIONS
+    from physgen_bringup.evaluation.delays import EXECUTIONS
     from physgen_control.errors import UserError
 
     if options.episodes < 1 or options.seed < 0 or (options.max_steps or 0) < 0 or options.runs < 1:
@@ -270,11 +270,11 @@ def _launch_words(options: argparse.Namespace, sim: str, task: str, max_steps: i
 def _spec(
     options: argparse.Namespace, preset: Preset | None, sim: str, task: str, num_tasks: int
 ) -> EvaluationSpec:
-    from physgen_bringup.delays import delayed, parse_delays
-    from physgen_bringup.evaluation_spec import EvaluationSpec
-    from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-    from physgen_bringup.shards import parse_shard, shard_folder
-    from physgen_bringup.suite_report import task_folder
+    from physgen_bringup.episode.evaluation_spec import EvaluationSpec
+    from physgen_bringup.evaluation.delays import delayed, parse_delays
+    from physgen_bringup.evaluation.shards import parse_shard, shard_folder
+    from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+    from physgen_bringup.results.suite_report import task_folder
 
     shard = parse_shard(options.shard) if options.shard else (1, 1)
     out = task_folder(shard_folder(Path(options.out), shard), task, num_tasks)
@@ -325,12 +325,12 @@ def _peer_folder(options: argparse.Namespace) -> Path | None:
 def _through_ros(
     options: argparse.Namespace, preset: Preset | None, sim: str, task: str, num_tasks: int
 ) -> int:
-    from physgen_bringup.domain import graph_domain
-    from physgen_bringup.graph import build_graph
-    from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-    from physgen_bringup.presets import header
-    from physgen_bringup.runner import LocalRunner
-    from physgen_bringup.suite_report import task_folder
+    from physgen_bringup.evaluation.presets import header
+    from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+    from physgen_bringup.graph.describe import build_graph
+    from physgen_bringup.graph.domain import graph_domain
+    from physgen_bringup.processes.runner import LocalRunner
+    from physgen_bringup.results.suite_report import task_folder
     from physgen_control.errors import UserError
     from physgen_control.folder_lock import folder_lock
 
@@ -353,8 +353,8 @@ def _through_ros(
 
 def _suite_of_files(options: argparse.Namespace, tasks: list[str]) -> str:
     """Write and return the table of all tasks from their results files."""
-    from physgen_bringup.results import FILE_NAME, read
-    from physgen_bringup.suite_report import task_folder, write_suite
+    from physgen_bringup.results.results import FILE_NAME, read
+    from physgen_bringup.results.suite_report import task_folder, write_suite
 
     out = Path(options.out).expanduser().resolve()
     folders = [task_folder(out, task, len(tasks)) for task in tasks]
@@ -363,10 +363,10 @@ def _suite_of_files(options: argparse.Namespace, tasks: list[str]) -> str:
 
 def _in_process(options: argparse.Namespace, specs: list[EvaluationSpec]) -> int:
     from physgen_bringup.commands.evaluation_progress import run_with_progress
-    from physgen_bringup.evaluation import film_failures
-    from physgen_bringup.results import markdown, summarize
-    from physgen_bringup.shards import shard_folder
-    from physgen_bringup.suite_report import write_suite
+    from physgen_bringup.evaluation.run import film_failures
+    from physgen_bringup.evaluation.shards import shard_folder
+    from physgen_bringup.results.results import markdown, summarize
+    from physgen_bringup.results.suite_report import write_suite
 
     evaluations = run_with_progress(specs)
     for evaluation in evaluations:
@@ -385,8 +385,8 @@ def _sweep(options: argparse.Namespace, spec: EvaluationSpec) -> int:
     from dataclasses import replace
 
     from physgen_bringup.commands.evaluation_progress import run_with_progress
-    from physgen_bringup.delays import DelayPoint, parse_delays, sweep_specs, write_sweep
-    from physgen_bringup.results import summarize
+    from physgen_bringup.evaluation.delays import DelayPoint, parse_delays, sweep_specs, write_sweep
+    from physgen_bringup.results.results import summarize
 
     specs = sweep_specs(
         replace(spec, shard=(1, 1)),
@@ -406,7 +406,7 @@ def _sweep(options: argparse.Namespace, spec: EvaluationSpec) -> int:
 
 def _on_ray(options: argparse.Namespace, words: list[str]) -> int:
     from physgen_bringup.commands.merge_results import main as merge
-    from physgen_bringup.ray_shards import run_on_ray
+    from physgen_bringup.evaluation.ray_shards import run_on_ray
 
     out = Path(options.out).expanduser().resolve()
     run_on_ray(without_options(words, "--out", "--ray", "--shards"), options.shards, out, options.ray, _say)

@@ -6,12 +6,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from physgen_bringup.evaluation_spec import EvaluationSpec
-    from physgen_bringup.results import EpisodeResult, Evaluation
+    from physgen_bringup.episode.evaluation_spec import EvaluationSpec
+    from physgen_bringup.results.results import EpisodeResult, Evaluation
 
 
 def run_with_progress(specs: list[EvaluationSpec]) -> list[Evaluation]:
-    """See physgen_bringup.evaluation.run_specs."""
+    """See physgen_bringup.evaluation.run.run_specs."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -21,8 +21,8 @@ def run_with_progress(specs: list[EvaluationSpec]) -> list[Evaluation]:
         TimeRemainingColumn,
     )
 
-    from physgen_bringup.evaluation import run_specs
-    from physgen_bringup.results import outcome, summarize, trial_text
+    from physgen_bringup.evaluation.run import run_specs
+    from physgen_bringup.results.results import outcome, summarize, trial_text
 
     columns = (
         TextColumn("episodes"),

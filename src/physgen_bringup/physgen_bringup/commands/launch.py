@@ -24,15 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if any(word in {"-h", "--help"} for word in words):
         return _show_help()
-    from physgen_bringup.launch_arguments import check_arguments, has_ros, parse_arguments
+    from physgen_bringup.graph.arguments import check_arguments, has_ros, parse_arguments
 
     checked = check_arguments(parse_arguments(words))
     if has_ros() and _in_ros_workspace():
         os.execvp("ros2", ["ros2", "launch", "physgen_bringup", "franka.launch.py", *words])
-    from physgen_bringup.domain import graph_domain
-    from physgen_bringup.graph import build_graph
-    from physgen_bringup.recording_check import bags_in, check_recordings
-    from physgen_bringup.runner import LocalRunner
+    from physgen_bringup.graph.describe import build_graph
+    from physgen_bringup.graph.domain import graph_domain
+    from physgen_bringup.processes.runner import LocalRunner
+    from physgen_bringup.results.recording_check import bags_in, check_recordings
     from physgen_control.folder_lock import folder_lock
 
     graph = build_graph(checked)
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show_help() -> int:
-    from physgen_bringup.launch_arguments import argument_table
+    from physgen_bringup.graph.arguments import argument_table
 
     _say("usage: physgen launch [name:=value ...]\n\n" + EPILOG.format(table=argument_table()))
     return 0

@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Merge and print the table."""
     options = build_parser().parse_args(arguments)
-    from physgen_bringup.shards import merge_shards
+    from physgen_bringup.evaluation.shards import merge_shards
     from physgen_control.errors import UserError
 
     if options.out is None and len(options.shards) > 1:

@@ -24,10 +24,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Build the graph, write its policy."""
     options = build_parser().parse_args(arguments)
-    from physgen_bringup.graph import build_graph
-    from physgen_bringup.launch_arguments import parse_arguments
-    from physgen_bringup.results import write_atomically
-    from physgen_bringup.sros2_policy import policy_xml
+    from physgen_bringup.graph.arguments import parse_arguments
+    from physgen_bringup.graph.describe import build_graph
+    from physgen_bringup.graph.sros2_policy import policy_xml
+    from physgen_bringup.results.results import write_atomically
     from physgen_control.errors import UserError
 
     text = policy_xml(build_graph(parse_arguments(options.words)))

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bad = [word for word in options.parameters if ":=" not in word]
     if bad:
         parser.error(f"{bad[0]!r} is not a parameter; write name:=value")
-    from physgen_bringup.domain import VARIABLE, join_running_graph
+    from physgen_bringup.graph.domain import VARIABLE, join_running_graph
 
     domain = join_running_graph(os.environ)
     if domain is not None:

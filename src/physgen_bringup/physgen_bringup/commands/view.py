@@ -14,7 +14,7 @@ from typing import overload
 
 import numpy as np
 
-from physgen_bringup.artifacts import Recording, write_video
+from physgen_bringup.pictures.pictures import Recording, write_video
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.find import search_bags
 from physgen_control.bags.images import ImageStream

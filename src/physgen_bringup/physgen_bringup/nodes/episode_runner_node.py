@@ -16,9 +16,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
-from physgen_bringup import results
-from physgen_bringup.protocol import make_protocol
-from physgen_bringup.tally import EpisodeTally, actions_path, crashed_result
+from physgen_bringup.episode.tally import EpisodeTally, actions_path, crashed_result
+from physgen_bringup.results import results
+from physgen_bringup.results.rules import make_protocol
 from physgen_control.errors import UserError
 from physgen_control.messages.read import json_object_from_msg
 from physgen_control.nodes import qos

@@ -13,7 +13,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import String
 
-from physgen_bringup.domain import HEARD_STATUS
+from physgen_bringup.graph.domain import HEARD_STATUS
 from physgen_control.nodes.heartbeat import BEATS, TIMEOUT_S, TOPIC
 
 LISTEN_S = TIMEOUT_S + 0.5

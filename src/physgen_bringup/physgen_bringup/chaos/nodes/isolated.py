@@ -16,11 +16,11 @@ from pathlib import Path
 
 import psutil
 
-from physgen_bringup import guard
 from physgen_bringup.chaos.nodes import rows_messages, rows_policy
 from physgen_bringup.chaos.nodes.rig import open_rig
 from physgen_bringup.chaos.row import FAKE, Measured, RowFailedError, must
 from physgen_bringup.paths import config_file
+from physgen_bringup.processes import guard
 
 SHARED = Path("/dev/shm")
 SIZE_MB = 400

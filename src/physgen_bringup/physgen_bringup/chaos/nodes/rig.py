@@ -16,11 +16,11 @@ import psutil
 from physgen_bringup.chaos.nodes import helper
 from physgen_bringup.chaos.nodes.probe import MOVING, ChaosProbe
 from physgen_bringup.chaos.row import FAKE, LEARNED, MANISKILL, RowFailedError
-from physgen_bringup.domain import PrivateDomain
-from physgen_bringup.graph import build_graph
-from physgen_bringup.graph_spec import Graph, NodeSpec
-from physgen_bringup.launch_arguments import check_arguments, parse_arguments
-from physgen_bringup.runner import LocalRunner
+from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.graph.domain import PrivateDomain
+from physgen_bringup.graph.spec import Graph, NodeSpec
+from physgen_bringup.processes.runner import LocalRunner
 from physgen_control.bags import topics
 from physgen_control.controller_config import ControllerConfig
 from physgen_control.nodes.dds_profile import without_shared_memory

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How much of the simulator's native speed is left through the bridge in lockstep, with a policy that answers at once.
+
+Native is gymnasium's own step() with the same two cameras; the bridge runs as in a graph: simulator process, bridge
+process, and this process in the role of the controller. Both are measured in alternation, each with a warm-up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from physgen_control.errors import UserError
+
+WARM_UP_STEPS = 10
+START_TIMEOUT_S = 180.0
+STEP_TIMEOUT_S = 60.0
+BRIDGE = "physgen_sim_bridge.nodes.bridge_node"
+INSTANT_POLICY = "physgen_bringup.bench.nodes.instant_policy_node"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimBenchmark:
+    """The result; steps/s are medians over the rounds, ratio is bridge / native."""
+
+    sim: str
+    task: str
+    image_size: int
+    steps: int
+    rounds: int
+    native_steps_per_s: float
+    world_steps_per_s: float
+    bridge_steps_per_s: float
+    ratio: float
+    native_rounds: list[float]
+    world_rounds: list[float]
+    bridge_rounds: list[float]
+
+
+def run(
+    *,
+    sim: str = "maniskill",
+    task: str = "PushCube-v1",
+    image_size: int = 128,
+    steps: int = 60,
+    rounds: int = 3,
+) -> SimBenchmark:
+    """Measure native, world-in-process and bridge speed, in alternation so that a busy machine hurts all alike."""
+    from physgen_sim_bridge.registry import check_task
+
+    check_task(sim, task, image_size)
+    if steps < 1 or rounds < 1:
+        raise UserError(f"steps and rounds must be at least 1, but they are {steps} and {rounds}.")
+    native: list[float] = []
+    world: list[float] = []
+    bridge: list[float] = []
+    for _ in range(rounds):
+        native.append(measure_in_subprocess("native", sim, task, image_size, steps))
+        world.append(measure_in_subprocess("world", sim, task, image_size, steps))
+        bridge.append(measure_in_subprocess("bridge", sim, task, image_size, steps))
+    middle = statistics.median
+    return SimBenchmark(
+        sim=sim,
+        task=task,
+        image_size=image_size,
+        steps=steps,
+        rounds=rounds,
+        native_steps_per_s=middle(native),
+        world_steps_per_s=middle(world),
+        bridge_steps_per_s=middle(bridge),
+        ratio=middle(bridge) / middle(native),
+        native_rounds=native,
+        world_rounds=world,
+        bridge_rounds=bridge,
+    )
+
+
+def table(result: SimBenchmark) -> str:
+    """The result for people."""
+    return "\n".join(
+        [
+            f"{result.sim} {result.task}, two cameras {result.image_size} px, "
+            f"median of {result.rounds} rounds of {result.steps} steps",
+            f"  native step()            {result.native_steps_per_s:8.1f} steps/s",
+            f"  World in one process     {result.world_steps_per_s:8.1f} steps/s",
+            f"  bridge over ROS, lockstep{result.bridge_steps_per_s:8.1f} steps/s",
+            f"  bridge / native          {result.ratio:8.2f}",
+        ]
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line: prints the table, writes JSON if asked to."""
+    parser = argparse.ArgumentParser(prog="physgen bench sim", description=__doc__)
+    parser.add_argument("--sim", default="maniskill")
+    parser.add_argument("--task", default="PushCube-v1")
+    parser.add_argument("--image-size", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--measure", choices=("native", "world", "bridge"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    try:
+        if options.measure:
+            measure = {"native": _native, "world": _world, "bridge": _bridge}[options.measure]
+            rate = measure(options.sim, options.task, options.image_size, options.steps)
+            sys.stdout.write(json.dumps({"steps_per_s": rate}) + "\n")
+            return 0
+        result = run(
+            sim=options.sim,
+            task=options.task,
+            image_size=options.image_size,
+            steps=options.steps,
+            rounds=options.rounds,
+        )
+    except UserError as error:
+        sys.stderr.write(f"bench sim: {error}\n")
+        return 2
+    sys.stdout.write(table(result) + "\n")
+    if options.json:
+        options.json.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def measure_in_subprocess(what: str, sim: str, task: str, image_size: int, steps: int) -> float:
+    """Each measurement in a fresh process: the simulator keeps global state."""
+    command = [
+        sys.executable,
+        "-m",
+        "physgen_bringup.bench.sim",
+        "--measure",
+        what,
+        "--sim",
+        sim,
+        "--task",
+        task,
+    ]
+    command += ["--image-size", str(image_size), "--steps", str(steps)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=600)
+    if done.returncode != 0:
+        raise UserError(f"The {what} measurement of {task} ended with exit status {done.returncode}.")
+    rate: float = json.loads(done.stdout.strip().splitlines()[-1])["steps_per_s"]
+    return rate
+
+
+def _actions(steps: int) -> list[Any]:
+    """Small motions to and fro, the same for every measurement."""
+    result = []
+    for step in range(steps):
+        action = np.zeros(7, dtype=np.float32)
+        action[:3] = 0.01 * np.array([np.sin(step / 5), np.cos(step / 7), np.sin(step / 3)])
+        action[6] = 1.0
+        result.append(action)
+    return result
+
+
+def _native(sim: str, task: str, image_size: int, steps: int) -> float:
+    """The environment's own step() with observations of both cameras; the fake world has no other step()."""
+    if sim != "maniskill":
+        return _world(sim, task, image_size, steps)
+    from physgen_sim_bridge.canonical_action import maniskill_action
+    from physgen_sim_bridge.maniskill_world import TASKS, make_native_env
+
+    env = make_native_env(task, TASKS[task], image_size, obs_mode="rgb")
+    env.reset(seed=0)
+    actions = [maniskill_action(action) for action in _actions(WARM_UP_STEPS + steps)]
+    for action in actions[:WARM_UP_STEPS]:
+        env.step(action)
+    begin = time.perf_counter()
+    for action in actions[WARM_UP_STEPS:]:
+        observation = env.step(action)[0]
+        # Lazily rendered pictures would not be counted otherwise.
+        for camera in ("base_camera", "hand_camera"):
+            observation["sensor_data"][camera]["rgb"].numpy()
+    rate = steps / (time.perf_counter() - begin)
+    env.close()
+    return rate
+
+
+def _world(sim: str, task: str, image_size: int, steps: int) -> float:
+    from physgen_sim_bridge.registry import make_world
+
+    world = make_world(sim, task, image_size=image_size)
+    world.reset(0)
+    actions = _actions(WARM_UP_STEPS + steps)
+    for action in actions[:WARM_UP_STEPS]:
+        world.step(action)
+    begin = time.perf_counter()
+    for action in actions[WARM_UP_STEPS:]:
+        world.step(action)
+    rate = steps / (time.perf_counter() - begin)
+    world.close()
+    return rate
+
+
+def _bridge(sim: str, task: str, image_size: int, steps: int) -> float:
+    """Start bridge and instant policy in a private domain; the policy process measures and prints the rate."""
+    environment = {**os.environ, "ROS_DOMAIN_ID": str(20 + os.getpid() % 10)}
+    words = ["-p", f"sim:={sim}", "-p", f"task:={task}", "-p", f"image_size:={image_size}"]
+    bridge = subprocess.Popen([sys.executable, "-m", BRIDGE, "--ros-args", *words], env=environment)
+    try:
+        command = [
+            sys.executable,
+            "-m",
+            INSTANT_POLICY,
+            "--warm-up",
+            str(WARM_UP_STEPS),
+            "--steps",
+            str(steps),
+        ]
+        policy = subprocess.run(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=START_TIMEOUT_S * 2,
+        )
+    finally:
+        if bridge.poll() is None:
+            bridge.send_signal(signal.SIGINT)
+        try:
+            bridge.wait(20)
+        except subprocess.TimeoutExpired:
+            bridge.kill()
+            bridge.wait()
+    if policy.returncode != 0:
+        raise UserError(f"The bridge did not run {task} to the end: see the messages above.")
+    return float(policy.stdout.strip().splitlines()[-1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,445 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launch arguments of the graph as data, their parser, and every check before a process starts.
+
+One table serves `physgen launch`, `franka.launch.py` and the documentation; nothing here knows ROS.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from physgen_control.errors import UserError
+
+Kind = Literal["choice", "text", "bool", "count", "profile"]
+
+DEFAULT_TASKS = {
+    "maniskill": "PushCube-v1",
+    "libero": "libero_object/0",
+    "fake": "FakePush-v0",
+    "none": "real",
+}
+
+
+class ArgumentError(UserError):
+    """A launch argument cannot be used; the text is one sentence that says what to change."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """One row of the argument table; the default is written as the user would write it."""
+
+    name: str
+    kind: Kind
+    default: str
+    help: str
+    choices: tuple[str, ...] = ()
+    minimum: int = 0
+
+
+ARGUMENTS: tuple[Argument, ...] = (
+    Argument(
+        name="sim",
+        kind="choice",
+        choices=("maniskill", "libero", "fake", "none"),
+        default="maniskill",
+        help="simulated world; `none` is the real arm and needs robot_ip",
+    ),
+    Argument(
+        name="task",
+        kind="text",
+        default="",
+        help="environment id (PushCube-v1) or suite/index (libero_object/3); empty: the sim's first task",
+    ),
+    Argument(
+        name="policy",
+        kind="choice",
+        choices=("physgen", "expert", "replay", "none"),
+        default="physgen",
+        help="who acts: learned policy, scripted expert (sim), recorded bags, or nobody (with teleop)",
+    ),
+    Argument(
+        name="checkpoint",
+        kind="text",
+        default="",
+        help="checkpoint name or folder; empty: the one shipped for the task",
+    ),
+    Argument(
+        name="pace",
+        kind="choice",
+        choices=("lockstep", "realtime"),
+        default="",
+        help="lockstep: the world waits for the policy; realtime: it does not; default lockstep, and realtime where "
+        "the arm has its own clock (real arm and fake Franka) and with teleop",
+    ),
+    Argument(
+        name="execution",
+        kind="choice",
+        choices=("sync", "pipelined"),
+        default="sync",
+        help="sync: execute a chunk, then observe; pipelined: request the next chunk early",
+    ),
+    Argument(
+        name="mode",
+        kind="choice",
+        choices=("armed", "shadow"),
+        default="",
+        help="armed moves the arm, shadow publishes everything except arm commands; default armed in sim, "
+        "shadow on the real arm",
+    ),
+    Argument(name="episodes", kind="count", default="1", minimum=1, help="episodes to run in simulation"),
+    Argument(
+        name="seed", kind="count", default="0", help="seed of the first episode; episode i has seed + i"
+    ),
+    Argument(
+        name="max_steps", kind="count", default="0", help="control steps per episode; 0: the task's own limit"
+    ),
+    Argument(name="output_dir", kind="text", default="", help="results and logs; default runs/<stamp>"),
+    Argument(name="rollout", kind="bool", default="false", help="episodes by the action /physgen/run_policy"),
+    Argument(name="record", kind="bool", default="false", help="record one MCAP bag per episode"),
+    Argument(
+        name="bag_dir",
+        kind="text",
+        default="",
+        help="folder of bags: written by record (default output_dir/bags), read by policy:=replay",
+    ),
+    Argument(
+        name="save_actions",
+        kind="bool",
+        default="false",
+        help="write the applied actions of each episode as .npz",
+    ),
+    Argument(
+        name="teleop",
+        kind="choice",
+        choices=("none", "keyboard", "spacemouse", "gello", "joy", "script"),
+        default="none",
+        help="teleoperation device; with a policy it takes over while its deadman is down; script: the scripted expert "
+        "plays the person (sim)",
+    ),
+    Argument(
+        name="teleop_device",
+        kind="text",
+        default="",
+        help="teleop:=joy: joystick device such as /dev/input/js0 (empty: topic /joy); teleop:=spacemouse: "
+        "pyspacemouse (empty: topics of spacenav)",
+    ),
+    Argument(
+        name="instruction",
+        kind="text",
+        default="",
+        help="what the demonstrations show, for episodes that an operator starts on the real arm",
+    ),
+    Argument(name="operator", kind="text", default="", help="who demonstrates, for the recording"),
+    Argument(
+        name="viewer",
+        kind="choice",
+        choices=("none", "rerun", "rerun_web"),
+        default="none",
+        help="live viewer",
+    ),
+    Argument(name="robot_ip", kind="text", default="", help="address of the real arm (sim:=none)"),
+    Argument(
+        name="robot_type",
+        kind="choice",
+        choices=("fr3",),
+        default="fr3",
+        help="robot type for franka_bringup",
+    ),
+    Argument(name="load_gripper", kind="bool", default="true", help="the Franka hand is mounted"),
+    Argument(
+        name="use_fake_hardware",
+        kind="bool",
+        default="false",
+        help="mock hardware instead of the arm (sim:=none)",
+    ),
+    Argument(
+        name="fixed_camera_serial",
+        kind="text",
+        default="",
+        help="serial number of the fixed RealSense camera",
+    ),
+    Argument(
+        name="wrist_camera_serial",
+        kind="text",
+        default="",
+        help="serial number of the wrist RealSense camera",
+    ),
+    Argument(
+        name="camera_profile", kind="profile", default="640x480x30", help="colour profile, WIDTHxHEIGHTxFPS"
+    ),
+    Argument(
+        name="calibration_file",
+        kind="text",
+        default="",
+        help="YAML with the poses of the cameras (sim:=none); default: the nominal set-up in camera_extrinsics.yaml",
+    ),
+    Argument(
+        name="rviz",
+        kind="bool",
+        default="false",
+        help="start RViz with the robot, cameras and poses (sim:=none)",
+    ),
+    Argument(
+        name="motion_monitor",
+        kind="bool",
+        default="true",
+        help="a second look at every motion of an arm, which stops it (real arm and fake Franka)",
+    ),
+    Argument(
+        name="params_file", kind="text", default="", help="ROS parameter YAML loaded last by every node"
+    ),
+)
+_BY_NAME = {argument.name: argument for argument in ARGUMENTS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchArguments:
+    """The parsed values; field names are the argument names. Derived defaults are already filled in."""
+
+    sim: str
+    task: str
+    policy: str
+    checkpoint: str
+    pace: str
+    execution: str
+    mode: str
+    episodes: int
+    seed: int
+    max_steps: int
+    output_dir: Path
+    rollout: bool
+    record: bool
+    bag_dir: Path
+    save_actions: bool
+    teleop: str
+    teleop_device: str
+    instruction: str
+    operator: str
+    viewer: str
+    robot_ip: str
+    robot_type: str
+    load_gripper: bool
+    use_fake_hardware: bool
+    fixed_camera_serial: str
+    wrist_camera_serial: str
+    camera_profile: str
+    calibration_file: str
+    rviz: bool
+    motion_monitor: bool
+    params_file: str
+
+    @property
+    def simulated(self) -> bool:
+        """True when a world is simulated, False on the (real or mocked) Franka driver."""
+        return self.sim != "none"
+
+    @property
+    def fake_franka(self) -> bool:
+        """True for the fake arm with the driver's topics, which runs by itself and takes joint trajectories."""
+        from physgen_sim_bridge.registry import runs_by_itself
+
+        return runs_by_itself(self.sim, self.task)
+
+    @property
+    def stepped(self) -> bool:
+        """True when a world is stepped by applied actions and writes the clock."""
+        return self.simulated and not self.fake_franka
+
+
+def parse_arguments(strings: Sequence[str]) -> LaunchArguments:
+    """Parse `name:=value` strings; missing ones take their defaults.
+
+    Raises:
+        ArgumentError: syntax, an unknown name or a value of the wrong kind; one sentence.
+    """
+    given: dict[str, str] = {}
+    for string in strings:
+        name, separator, value = string.partition(":=")
+        if not separator:
+            raise ArgumentError(
+                f"{string!r} is not a launch argument; write name:=value, for example task:=PushCube-v1"
+            )
+        if name in given:
+            raise ArgumentError(f"launch argument {name!r} is given twice; give it once")
+        given[name] = value
+    return arguments_from(given)
+
+
+def arguments_from(given: dict[str, str]) -> LaunchArguments:
+    """As parse_arguments, from a dictionary of texts (what launch_ros hands over)."""
+    for name in given:
+        if name not in _BY_NAME:
+            close = difflib.get_close_matches(name, _BY_NAME, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_BY_NAME)}"
+            raise ArgumentError(f"there is no launch argument {name!r}; {hint}")
+    values: dict[str, Any] = {
+        argument.name: _parse_value(argument, given.get(argument.name, "") or argument.default)
+        for argument in ARGUMENTS
+    }
+    sim = values["sim"]
+    values["task"] = values["task"] or DEFAULT_TASKS[sim]
+    values["mode"] = values["mode"] or ("shadow" if sim == "none" else "armed")
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    values["output_dir"] = Path(values["output_dir"] or f"runs/{stamp}").expanduser().resolve()
+    bag_dir = values["bag_dir"]
+    values["bag_dir"] = Path(bag_dir).expanduser().resolve() if bag_dir else values["output_dir"] / "bags"
+    if values["policy"] == "replay" and not bag_dir:
+        raise ArgumentError("policy:=replay needs recorded bags; give their folder with bag_dir:=FOLDER")
+    given_pace, values["pace"] = values["pace"], values["pace"] or "lockstep"
+    arguments = LaunchArguments(**{field.name: values[field.name] for field in fields(LaunchArguments)})
+    waits = arguments.stepped and arguments.teleop == "none"
+    return arguments if given_pace or waits else replace(arguments, pace="realtime")
+
+
+def _parse_value(argument: Argument, text: str) -> Any:
+    match argument.kind:
+        case "choice":
+            if text and text not in argument.choices:
+                close = difflib.get_close_matches(text, argument.choices, n=1)
+                hint = f" (did you mean {close[0]!r}?)" if close else ""
+                raise ArgumentError(
+                    f"{argument.name}:={text} is not possible; choose of {', '.join(argument.choices)}{hint}"
+                )
+            return text
+        case "bool":
+            if text.lower() not in ("true", "false"):
+                raise ArgumentError(f"{argument.name}:={text} is not possible; write true or false")
+            return text.lower() == "true"
+        case "count":
+            if not re.fullmatch(r"\d{1,18}", text) or int(text) < argument.minimum:
+                raise ArgumentError(
+                    f"{argument.name}:={text} is not possible; write a whole number >= {argument.minimum}"
+                )
+            return int(text)
+        case "profile":
+            if not re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", text):
+                raise ArgumentError(
+                    f"{argument.name}:={text} is not possible; write WIDTHxHEIGHTxFPS, as 640x480x30"
+                )
+            return text
+        case "text":
+            return text
+
+
+def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None) -> LaunchArguments:
+    """Refuse combinations that cannot run on this machine, before any process starts.
+
+    Returns the arguments with the checkpoint resolved to its folder.
+
+    Args:
+        arguments: what parse_arguments returned.
+        have_ros: a full ROS 2 installation is there (None: look for it).
+
+    Raises:
+        UserError: one sentence that says what to change.
+    """
+    _check_not_yet_available(arguments)
+    from physgen_bringup.graph.checks import check_real_arm, check_teleop  # which imports this module
+
+    check_teleop(arguments)
+    if arguments.params_file and not Path(arguments.params_file).expanduser().is_file():
+        raise ArgumentError(
+            f"params_file:={arguments.params_file} does not exist; give a ROS parameter YAML file"
+        )
+    if arguments.policy == "replay" and not arguments.bag_dir.is_dir():
+        raise ArgumentError(f"bag_dir:={arguments.bag_dir} is not a folder; give the folder of recorded bags")
+    if arguments.policy == "replay" and arguments.record:
+        raise ArgumentError(
+            "policy:=replay with record:=true would write bags into the folder it reads; drop one"
+        )
+    if arguments.simulated:
+        _check_simulation(arguments)
+    else:
+        check_real_arm(arguments, have_ros=has_ros() if have_ros is None else have_ros)
+    if arguments.policy == "physgen":
+        # Imported here: it loads torch, which no other policy needs.
+        from physgen_policy.checkpoint import resolve_checkpoint
+
+        folder = resolve_checkpoint(arguments.checkpoint, arguments.task).resolve()
+        return replace(arguments, checkpoint=str(folder))
+    if arguments.checkpoint:
+        raise ArgumentError(
+            f"checkpoint:={arguments.checkpoint} has no meaning with policy:={arguments.policy}; drop it or "
+            "use policy:=physgen"
+        )
+    return arguments
+
+
+def has_ros() -> bool:
+    """True when a full ROS 2 installation (ros2 command and launch_ros) is on this machine."""
+    return shutil.which("ros2") is not None and importlib.util.find_spec("launch_ros") is not None
+
+
+def _check_not_yet_available(arguments: LaunchArguments) -> None:
+    if arguments.viewer != "none":
+        raise ArgumentError(
+            f"viewer:={arguments.viewer} is not available yet; use viewer:=none, and record:=true to look later"
+        )
+
+
+def _check_simulation(arguments: LaunchArguments) -> None:
+    real_only = ("robot_ip", "fixed_camera_serial", "wrist_camera_serial", "calibration_file")
+    for name in real_only:
+        if getattr(arguments, name):
+            raise ArgumentError(
+                f"{name} belongs to the real arm; drop it or use sim:=none (now sim:={arguments.sim})"
+            )
+    if arguments.use_fake_hardware:
+        raise ArgumentError(
+            f"use_fake_hardware is for the Franka driver; drop it or use sim:=none (now sim:={arguments.sim})"
+        )
+    if arguments.rviz:
+        raise ArgumentError(
+            "rviz:=true needs the robot's description from the driver; drop it or use sim:=none "
+            f"(now sim:={arguments.sim})"
+        )
+    if arguments.fake_franka and arguments.pace == "lockstep":
+        raise ArgumentError(
+            f"{arguments.task} runs on the fake Franka, which does not wait; drop pace:=lockstep or use FakePush-v0"
+        )
+    if arguments.mode == "shadow" and arguments.pace == "lockstep":
+        raise ArgumentError(
+            "mode:=shadow never moves the arm, so a world in lockstep would wait for ever; add pace:=realtime"
+        )
+    if arguments.execution == "pipelined" and arguments.pace == "lockstep":
+        raise ArgumentError(
+            "execution:=pipelined overlaps inference with motion, but this world waits; add pace:=realtime"
+        )
+    package = {"maniskill": "mani_skill", "libero": "libero"}.get(arguments.sim)
+    if package and importlib.util.find_spec(package) is None:
+        raise ArgumentError(
+            f"sim:={arguments.sim} needs the Python package {package!r}, which is not installed; run "
+            f"`physgen setup --sim {arguments.sim}`"
+        )
+    check_task(arguments.sim, arguments.task)
+    if arguments.sim == "libero":
+        from physgen_sim_bridge.libero.assets import find_assets
+
+        find_assets()
+
+
+def check_task(sim: str, task: str) -> None:
+    """Refuse a task that the simulator does not know; does not import the simulator."""
+    from physgen_sim_bridge.registry import check_task as check
+
+    check(sim, task)
+
+
+def argument_table() -> str:
+    """The table as text for `physgen launch --help`."""
+    lines = []
+    for argument in ARGUMENTS:
+        values = "|".join(argument.choices) or {"bool": "true|false", "count": "N", "profile": "WxHxF"}.get(
+            argument.kind, "TEXT"
+        )
+        default = f" [{argument.default}]" if argument.default else ""
+        lines.append(f"  {argument.name}:={values}{default}\n      {argument.help}")
+    return "\n".join(lines)
