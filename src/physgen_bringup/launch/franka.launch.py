@@ -29,7 +29,7 @@ from physgen_bringup.graph.arguments import ARGUMENTS, arguments_from, check_arg
 from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.graph.domain import chosen_domain, refuse_second_graph
 from physgen_bringup.graph.spec import Graph, IncludeSpec, NodeSpec, enclave, parameter_files
-from physgen_control import graph_identity
+from physgen_control.messages import graph_identity
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from physgen_control.command_line import USAGE_STATUS, run_command
+from physgen_control.program.command_line import USAGE_STATUS, run_command
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import action_chunk_to_msg, chunk_ack_from_msg, sim_state_from_msg
 from physgen_control.types import AckResult, ActionChunk, Fault, SafetyState

@@ -6,7 +6,7 @@ from arm_probe import ArmProbe
 from geometry_msgs.msg import Twist
 from sensor_msgs.msg import JointState, Joy
 
-from physgen_control import kinematics
+from physgen_control.motion import kinematics
 from physgen_control.nodes import qos
 from physgen_control.types import Source
 

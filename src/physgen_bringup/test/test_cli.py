@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from physgen_bringup import cli
-from physgen_control.command_line import run_command
 from physgen_control.errors import UserError
+from physgen_control.program.command_line import run_command
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -19,7 +19,7 @@ from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.paths import config_file
 from physgen_bringup.results import results
-from physgen_control.plain_values import read_yaml
+from physgen_control.program.plain_values import read_yaml
 
 
 def read_parameters(path: Path) -> None:

@@ -280,7 +280,7 @@ def test_every_parameter_is_one_that_its_node_declares(tmp_path):
     pytest.importorskip("rclpy")
     from physgen_bringup.nodes.episode_runner_node import EpisodeRunnerConfig
     from physgen_control.controller_config import ControllerConfig
-    from physgen_control.motion_monitor_config import MotionMonitorConfig
+    from physgen_control.monitor.config import MotionMonitorConfig
     from physgen_policy.nodes.policy_parameters import PolicyNodeConfig
 
     configs = {

@@ -13,7 +13,7 @@ from physgen_bringup.evaluation.run import EvaluationSpec
 from physgen_bringup.graph.arguments import parse_arguments
 from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.describe import build_graph
-from physgen_control.controller_core import ControllerCore
+from physgen_control.controller.core import ControllerCore
 from physgen_control.errors import UserError
 from physgen_sim_bridge.fake_world import FakeWorld
 

@@ -24,7 +24,7 @@ from physgen_bringup.graph.arguments import check_arguments, parse_arguments
 from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.graph.domain import PrivateDomain
 from physgen_bringup.processes.runner import LocalRunner
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.types import AckResult, EpisodePhase, Fault, SafetyState
 from physgen_msgs.msg import EpisodeInfo

@@ -9,7 +9,7 @@ from pathlib import Path
 from value_strategies import write_bag
 
 from physgen_bringup.results.recording_check import bags_in, check_recordings
-from physgen_control.bags.audit import Audit
+from physgen_control.recording.audit import Audit
 
 
 def test_new_bags_are_counted_and_old_ones_are_not(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.graph.domain import PrivateDomain
 from physgen_bringup.processes.runner import LocalRunner
 from physgen_bringup.results import results
-from physgen_control import kinematics
 from physgen_control.bags.reader import read_episode
+from physgen_control.motion import kinematics
 from physgen_control.types import AckResult, EpisodePhase, SafetyState
 
 pytestmark = [pytest.mark.ros, pytest.mark.realtime]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from physgen_control.errors import UserError
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 
 
 class Mode(Enum):

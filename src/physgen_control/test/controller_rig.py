@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from physgen_control.controller.core import ControllerCore, MotionPlanner
 from physgen_control.controller_config import ArmInterface, ControllerConfig, Mode, Pacing, RobotType
-from physgen_control.controller_core import ControllerCore, MotionPlanner
-from physgen_control.kinematics import HOME, forward
+from physgen_control.motion.kinematics import HOME, forward
 from physgen_control.types import (
     ActionChunk,
     AppliedAction,

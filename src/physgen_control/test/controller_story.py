@@ -17,7 +17,7 @@ from controller_events import WEIGHTS, random_event
 from controller_world import ControllerWorld
 
 from physgen_control.controller_config import Execution
-from physgen_control.joint_path import JointTrajectory
+from physgen_control.motion.joint_path import JointTrajectory
 from physgen_control.types import AppliedAction, ChunkAck, Source
 
 FOLDER = Path(__file__).parent / "stories"

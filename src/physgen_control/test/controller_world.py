@@ -18,11 +18,11 @@ import numpy as np
 from controller_rig import PERIOD_NS, POSE, S_NS, START_NS, make_chunk, make_config, make_episode, make_state
 from motion_audit import MotionAudit
 
+from physgen_control.controller.core import ControllerCore
+from physgen_control.controller.state import STOPPING
 from physgen_control.controller_config import ArmInterface, Mode, RobotType
-from physgen_control.controller_core import ControllerCore
-from physgen_control.controller_state import STOPPING
-from physgen_control.kinematics import HOME, forward
-from physgen_control.trajectory import TrajectoryPlanner
+from physgen_control.motion.kinematics import HOME, forward
+from physgen_control.motion.trajectory import TrajectoryPlanner
 from physgen_control.types import (
     AckResult,
     AppliedAction,

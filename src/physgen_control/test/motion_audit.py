@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from physgen_control.joint_path import JointTrajectory, quintic
-from physgen_control.kinematics import JointLimits
+from physgen_control.motion.joint_path import JointTrajectory, quintic
+from physgen_control.motion.kinematics import JointLimits
 
 MS = 1_000_000
 SLACK = 1.0 + 1e-3

@@ -21,9 +21,9 @@ from controller_rig import (
 
 from physgen_control.controller_config import ArmInterface, ControllerConfig, RobotType
 from physgen_control.errors import UserError
-from physgen_control.joint_path import JointTrajectory, quintic, with_start
-from physgen_control.kinematics import HOME, forward
-from physgen_control.trajectory import TrajectoryPlanner
+from physgen_control.motion.joint_path import JointTrajectory, quintic, with_start
+from physgen_control.motion.kinematics import HOME, forward
+from physgen_control.motion.trajectory import TrajectoryPlanner
 from physgen_control.types import AckResult, EpisodePhase, Fault, SafetyState, Source
 
 

@@ -26,18 +26,17 @@ from value_strategies import (
     write_bag,
 )
 
-from physgen_control.bags import topics
 from physgen_control.bags.cdr import header_stamp_ns
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.find import find_bags
 from physgen_control.bags.images import ImageStream
 from physgen_control.bags.reader import read_episode
+from physgen_control.bags.replay import BagIndex
 from physgen_control.bags.serialize import BUILDER, CameraSpec, EpisodeBag, serialize
 from physgen_control.bags.summary import read_summary
 from physgen_control.bags.typestore import definition, typestore
 from physgen_control.bags.writer import BagWriter
-from physgen_control.messages import build
-from physgen_control.replay import BagIndex
+from physgen_control.messages import build, topics
 from physgen_control.types import EpisodePhase
 
 

@@ -20,14 +20,14 @@ from controller_rig import (
     make_state,
 )
 
-from physgen_control.commanded_motion import excess
+from physgen_control.controller.gate import check_shape
+from physgen_control.controller.gripper import CLOSED, OPEN, GripperAdapter, GripperSwitch
 from physgen_control.controller_config import ArmInterface, Mode, Pacing, RobotType
-from physgen_control.gate import check_shape
-from physgen_control.gripper import CLOSED, OPEN, GripperAdapter, GripperSwitch
-from physgen_control.joint_path import JointTrajectory, RawPath, quintic, sample_quintic
-from physgen_control.kinematics import HOME, forward, joint_limits
-from physgen_control.motion_planner import PlanRefusedError
-from physgen_control.trajectory import TrajectoryPlanner
+from physgen_control.motion.commanded_motion import excess
+from physgen_control.motion.joint_path import JointTrajectory, RawPath, quintic, sample_quintic
+from physgen_control.motion.kinematics import HOME, forward, joint_limits
+from physgen_control.motion.motion_planner import PlanRefusedError
+from physgen_control.motion.trajectory import TrajectoryPlanner
 from physgen_control.types import AckResult, Fault, Pose, SafetyState
 
 ARM: dict[str, Any] = {"arm_interface": ArmInterface.JOINT_TRAJECTORY, "robot_type": RobotType.FR3}

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from physgen_control.controller.core import ControllerCore
 from physgen_control.controller_config import Mode, Pacing
-from physgen_control.controller_core import ControllerCore
 from physgen_control.types import AckResult, Fault, Limit, SafetyState, Source
 
 

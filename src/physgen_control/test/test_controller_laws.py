@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from physgen_control.controller_config import Execution, Pacing
-from physgen_control.limits import box_excess
+from physgen_control.motion.limits import box_excess
 from physgen_control.types import AppliedAction, EpisodePhase, Fault, Pose, SafetyState, Source
 
 ROUNDING = 1 + 2e-6

@@ -25,7 +25,7 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.messages.read import applied_action_from_msg
 from physgen_control.nodes import conversions, heartbeat, qos
 from physgen_control.types import AckResult, AppliedAction, ChunkAck, EpisodePhase, Fault, SafetyState, Source

@@ -18,9 +18,9 @@ from controller_rig import (
 )
 
 from physgen_control.controller_config import ArmInterface, Pacing, RobotType
-from physgen_control.kinematics import HOME, forward
-from physgen_control.motion_planner import PlanRefusedError
-from physgen_control.trajectory import TrajectoryPlanner
+from physgen_control.motion.kinematics import HOME, forward
+from physgen_control.motion.motion_planner import PlanRefusedError
+from physgen_control.motion.trajectory import TrajectoryPlanner
 from physgen_control.types import AckResult, EpisodePhase, Fault, Limit, RobotState, SafetyState, Source
 
 ARM: dict[str, Any] = {"arm_interface": ArmInterface.JOINT_TRAJECTORY, "robot_type": RobotType.FR3}

@@ -10,13 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from value_strategies import make_action, make_episode
 
-from physgen_control import graph_identity
-from physgen_control.bags import topics
 from physgen_control.bags.foreign_messages import ForeignMessages
 from physgen_control.bags.serialize import BUILDER, serialize
-from physgen_control.gate import SessionLog
-from physgen_control.graph_identity import is_foreign, new_graph, new_id
-from physgen_control.messages import build
+from physgen_control.controller.gate import SessionLog
+from physgen_control.messages import build, graph_identity, topics
+from physgen_control.messages.graph_identity import is_foreign, new_graph, new_id
 from physgen_control.types import AckResult
 
 GRAPHS = st.text("0123456789abcdef", min_size=1, max_size=8)

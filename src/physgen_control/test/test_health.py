@@ -6,8 +6,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from physgen_control.bags import topics
-from physgen_control.bags.health import Health, HealthMonitor, promised_rates
+from physgen_control.messages import topics
+from physgen_control.recording.health import Health, HealthMonitor, promised_rates
 
 CAMERA = topics.image_topic("fixed")
 RATES = promised_rates(topics.recorded_topics(sim=False), camera_hz=30.0, state_hz=100.0)

@@ -15,7 +15,7 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_msgs.msg import ActionChunk

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from physgen_control.bags.topics import recorded_topics
-from physgen_control.parameter_field import field_table
+from physgen_control.messages.topics import recorded_topics
+from physgen_control.program.parameter_field import field_table
 
 PAGE = Path(__file__).parents[3] / "docs" / "interfaces.md"
 
@@ -27,7 +27,7 @@ def test_every_recorded_topic_is_on_the_page_with_its_type() -> None:
 
 def test_the_parameter_tables_are_those_of_the_code() -> None:
     pytest.importorskip("rclpy", reason="rclpy is not installed")
-    from physgen_control.motion_monitor_config import MotionMonitorConfig
+    from physgen_control.monitor.config import MotionMonitorConfig
     from physgen_control.nodes.recorder_node import RecorderNodeConfig
     from physgen_control.nodes.replay_node import ReplayConfig
 

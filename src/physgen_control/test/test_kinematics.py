@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from physgen_control import kinematics
 from physgen_control.controller_config import RobotType
 from physgen_control.geometry import delta_between, matrix_from_quaternion, moved
-from physgen_control.kinematics import (
+from physgen_control.motion import kinematics
+from physgen_control.motion.kinematics import (
     HOME,
     IKError,
     forward,

@@ -12,7 +12,7 @@ import pinocchio
 
 from physgen_control.controller_config import RobotType
 from physgen_control.geometry import matrix_from_quaternion, quaternion_from_matrix
-from physgen_control.kinematics import IKError, forward, inverse, jacobian, joint_limits
+from physgen_control.motion.kinematics import IKError, forward, inverse, jacobian, joint_limits
 from physgen_control.types import Pose
 
 # xyz [m] and rpy [rad] of each joint's origin, axis z: franka_description, robots/fr3 and common.

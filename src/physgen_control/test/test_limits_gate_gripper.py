@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from physgen_control.controller.gate import check_motion
+from physgen_control.controller.gripper import CLOSED, MAX_TRIES, OPEN, GripperAdapter, GripperSwitch
 from physgen_control.controller_config import Execution, Pacing
-from physgen_control.gate import check_motion
 from physgen_control.geometry import moved, tilt
-from physgen_control.gripper import CLOSED, MAX_TRIES, OPEN, GripperAdapter, GripperSwitch
-from physgen_control.limits import ROUNDING, box_excess, limit_motion, step_excess
+from physgen_control.motion.limits import ROUNDING, box_excess, limit_motion, step_excess
 from physgen_control.types import AckResult, Limit, Pose
 
 CONFIG = make_config()

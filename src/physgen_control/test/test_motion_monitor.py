@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 import physgen_control
 from physgen_control.controller_config import NS_PER_S, ArmInterface, ControllerConfig, RobotType
-from physgen_control.joint_path import JointTrajectory, quintic
-from physgen_control.kinematics import HOME, forward, joint_range, joint_top_speed
-from physgen_control.motion_monitor import MotionMonitor, Reaction
-from physgen_control.motion_monitor_config import ArmLimits, MotionMonitorConfig
-from physgen_control.motion_planner import PlanRefusedError
-from physgen_control.motion_segments import Knots, Segments, UnreadableTrajectoryError, read_knots
-from physgen_control.trajectory import TrajectoryPlanner
+from physgen_control.monitor.config import ArmLimits, MotionMonitorConfig
+from physgen_control.monitor.monitor import MotionMonitor, Reaction
+from physgen_control.motion.joint_path import JointTrajectory, quintic
+from physgen_control.motion.kinematics import HOME, forward, joint_range, joint_top_speed
+from physgen_control.motion.motion_planner import PlanRefusedError
+from physgen_control.motion.segments import Knots, Segments, UnreadableTrajectoryError, read_knots
+from physgen_control.motion.trajectory import TrajectoryPlanner
 from physgen_control.types import RobotState
 
 LIMITS = ArmLimits(*joint_range(RobotType.FR3), joint_top_speed(RobotType.FR3))

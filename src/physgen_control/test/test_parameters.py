@@ -16,7 +16,7 @@ import rclpy
 from rclpy.parameter import Parameter
 
 from physgen_control.nodes.parameters import ParameterError, declare_from, field_table
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 
 
 class Pace(Enum):

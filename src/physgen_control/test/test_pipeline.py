@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 from value_strategies import POSE, START_NS, make_episode, make_image
 
-from physgen_control.bags import topics
 from physgen_control.bags.errors import BagError
-from physgen_control.bags.jpeg import jpeg_from_image
-from physgen_control.bags.pipeline import RecordingPipeline
 from physgen_control.bags.reader import read_episode
-from physgen_control.bags.recorder import EpisodeRecorder, RecorderConfig
 from physgen_control.bags.serialize import BUILDER, serialize
-from physgen_control.bags.topics import RecordedTopic
-from physgen_control.messages import build
+from physgen_control.messages import build, topics
+from physgen_control.messages.topics import RecordedTopic
+from physgen_control.recording.jpeg import jpeg_from_image
+from physgen_control.recording.pipeline import RecordingPipeline
+from physgen_control.recording.recorder import EpisodeRecorder, RecorderConfig
 from physgen_control.types import EpisodePhase
 
 COUNT = 20

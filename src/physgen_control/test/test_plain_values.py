@@ -12,7 +12,7 @@ import pytest
 from physgen_control.bags.bounded_path import BoundedPath
 from physgen_control.errors import UserError
 from physgen_control.messages.read import ConversionError, json_object_from_msg
-from physgen_control.plain_values import build, read_json, read_json_object, read_yaml, shown
+from physgen_control.program.plain_values import build, read_json, read_json_object, read_yaml, shown
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,12 +14,11 @@ import numpy as np
 import pytest
 from value_strategies import PERIOD_NS, POSE, START_NS, make_action, make_episode, make_image, make_state
 
-from physgen_control.bags import topics
 from physgen_control.bags.reader import read_episode
-from physgen_control.bags.recorder import EpisodeRecorder, RecorderConfig, RecorderStatus
 from physgen_control.bags.serialize import BUILDER, serialize
 from physgen_control.bags.summary import read_summary
-from physgen_control.messages import build
+from physgen_control.messages import build, topics
+from physgen_control.recording.recorder import EpisodeRecorder, RecorderConfig, RecorderStatus
 from physgen_control.types import Episode, EpisodePhase, SimState
 
 STEPS = 4

@@ -36,9 +36,9 @@ from value_strategies import (
     write_bag,
 )
 
-from physgen_control.bags import topics
 from physgen_control.bags.reader import read_episode
 from physgen_control.bags.repair import repair_bag
+from physgen_control.messages import topics
 from physgen_control.nodes import conversions, images, qos
 from physgen_control.types import Episode, EpisodePhase, SimState, Source
 from physgen_msgs.msg import ActionChunk, AppliedAction, EpisodeInfo, PolicyStatus

@@ -22,7 +22,6 @@ from mcap.records import Chunk, Message
 from mcap.stream_reader import breakup_chunk
 from value_strategies import assert_equal, make_action, make_episode, make_image, make_state, write_bag
 
-from physgen_control.bags import topics
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.reader import read_episode
 from physgen_control.bags.repair import repair_bag
@@ -30,7 +29,7 @@ from physgen_control.bags.serialize import BUILDER, serialize
 from physgen_control.bags.summary import read_summary
 from physgen_control.bags.writer import BagWriter
 from physgen_control.commands import repair as command
-from physgen_control.messages import build
+from physgen_control.messages import build, topics
 from physgen_control.types import EpisodePhase
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from value_strategies import make_action, make_episode
 
-from physgen_control.rollout import Limits, Rollout, Termination
+from physgen_control.controller.rollout import Limits, Rollout, Termination
 from physgen_control.types import EpisodePhase, Source
 
 EPISODE = make_episode()

@@ -24,7 +24,7 @@ from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 from value_strategies import make_action, make_episode  # noqa: E402
 
-from physgen_control.bags import topics  # noqa: E402
+from physgen_control.messages import topics  # noqa: E402
 from physgen_control.nodes import conversions, qos  # noqa: E402
 from physgen_control.types import Episode, EpisodePhase, SafetyState  # noqa: E402
 from physgen_msgs.action import RunPolicy  # noqa: E402

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from physgen_control.controller_config import ControllerConfig
-from physgen_control.parameter_field import field_table
+from physgen_control.program.parameter_field import field_table
 
 SOURCES = Path(__file__).parents[2]
 PAGE = SOURCES.parent / "docs" / "safety.md"
@@ -26,5 +26,5 @@ def test_every_named_test_exists() -> None:
 
 
 def test_the_limits_are_those_of_the_code() -> None:
-    """Regenerate with physgen_control.parameter_field.field_table(ControllerConfig)."""
+    """Regenerate with physgen_control.program.parameter_field.field_table(ControllerConfig)."""
     assert field_table(ControllerConfig) in PAGE.read_text(encoding="utf-8")

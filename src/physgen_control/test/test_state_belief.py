@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from controller_rig import make_state
 
-from physgen_control import kinematics
+from physgen_control.controller.state_belief import CONFIRMATIONS, StateBelief, impossible_sentence
 from physgen_control.controller_config import ArmInterface, ControllerConfig, RobotType
-from physgen_control.state_belief import CONFIRMATIONS, StateBelief, impossible_sentence
+from physgen_control.motion import kinematics
 
 PERIOD_NS = 10_000_000
 CONFIG = ControllerConfig(arm_interface=ArmInterface.JOINT_TRAJECTORY, robot_type=RobotType.FR3)

@@ -3,8 +3,8 @@
 
 import threading
 
-from physgen_control.bags.recorder import RecorderStatus
-from physgen_control.bags.status_board import StatusBoard
+from physgen_control.recording.recorder import RecorderStatus
+from physgen_control.recording.status_board import StatusBoard
 
 STARTING = RecorderStatus(state="starting", detail="")
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from physgen_control import kinematics
 from physgen_control.errors import UserError
 from physgen_control.geometry import delta_between, moved
+from physgen_control.motion import kinematics
 from physgen_control.teleop.command import Button
 from physgen_control.teleop.leader import Leader, LeaderConfig
 from physgen_control.types import Float64Array, Pose

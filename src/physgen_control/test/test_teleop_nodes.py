@@ -24,8 +24,8 @@ from geometry_msgs.msg import TwistStamped
 from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import Joy
 
-from physgen_control.bags import topics
 from physgen_control.bags.reader import read_episode
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import episode_from_msg
 from physgen_control.types import Episode, EpisodePhase

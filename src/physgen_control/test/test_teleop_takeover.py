@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from physgen_control.controller_config import NS_PER_S, ArmInterface, RobotType
-from physgen_control.joint_path import JointTrajectory, quintic, with_start
-from physgen_control.kinematics import HOME, forward
-from physgen_control.trajectory import TrajectoryPlanner
+from physgen_control.motion.joint_path import JointTrajectory, quintic, with_start
+from physgen_control.motion.kinematics import HOME, forward
+from physgen_control.motion.trajectory import TrajectoryPlanner
 from physgen_control.types import AckResult, AppliedAction, Float64Array, Limit, Source
 
 MS_NS = 1_000_000

@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 from controller_rig import PERIOD_NS, START_NS, Rig, make_actions, make_config, make_state
 
-from physgen_control import kinematics
-from physgen_control.commanded_motion import excess
+from physgen_control.controller.core import PlanRefusedError
 from physgen_control.controller_config import NS_PER_S, ArmInterface, ControllerConfig, Mode, RobotType
-from physgen_control.controller_core import PlanRefusedError
-from physgen_control.kinematics import HOME, forward
-from physgen_control.trajectory import SAMPLE_PERIOD, JointTrajectory, TrajectoryPlanner, sample_quintic
+from physgen_control.motion import kinematics
+from physgen_control.motion.commanded_motion import excess
+from physgen_control.motion.kinematics import HOME, forward
+from physgen_control.motion.trajectory import (
+    SAMPLE_PERIOD,
+    JointTrajectory,
+    TrajectoryPlanner,
+    sample_quintic,
+)
 from physgen_control.types import AckResult, Fault, Limit, RobotState, SafetyState, Source
 
 SLACK = 1 + 1e-5

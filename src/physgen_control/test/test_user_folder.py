@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from physgen_control.errors import UserError
-from physgen_control.user_folder import user_folder
+from physgen_control.program.user_folder import user_folder
 
 
 def test_the_folder_is_the_users_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

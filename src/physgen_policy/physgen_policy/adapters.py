@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from physgen_control.errors import UserError
-from physgen_control.plain_values import convert, read_json_object
+from physgen_control.program.plain_values import convert, read_json_object
 from physgen_policy.model.config import LoraConfig
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from physgen_control.errors import UserError
-from physgen_control.plain_values import build
+from physgen_control.program.plain_values import build
 
 MAX_SIZE = 1 << 16
 """Largest side of an image and longest chunk that a file may name."""

@@ -30,8 +30,8 @@ from physgen_control.nodes.conversions import (
     make_header,
 )
 from physgen_control.nodes.images import image_to_msg
+from physgen_control.program.user_folder import user_folder
 from physgen_control.types import ActionChunk, AppliedAction, CameraFrame, Episode, EpisodePhase, Pose, Source
-from physgen_control.user_folder import user_folder
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction as AppliedActionMsg
 from physgen_msgs.msg import EpisodeInfo, PolicyStatus

@@ -20,7 +20,7 @@ from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import applied_action_to_msg, stamp_to_ns
 from physgen_control.types import AppliedAction, Pose, Source

@@ -9,7 +9,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 from bridge_probe import Probe, start_node, stop_node
 
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes.conversions import stamp_to_ns
 from physgen_control.types import EpisodePhase
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from physgen_control import commanded_motion
 from physgen_control.controller_config import ArmInterface, ControllerConfig, Mode
 from physgen_control.errors import UserError
-from physgen_control.kinematics import HOME, forward
-from physgen_control.motion_planner import PlanRefusedError
-from physgen_control.trajectory import TrajectoryPlanner
+from physgen_control.motion import commanded_motion
+from physgen_control.motion.kinematics import HOME, forward
+from physgen_control.motion.motion_planner import PlanRefusedError
+from physgen_control.motion.trajectory import TrajectoryPlanner
 from physgen_control.types import EpisodePhase
 from physgen_sim_bridge.fake_franka import audit as audit_module
 from physgen_sim_bridge.fake_franka.arm import RobotMode, SimulatedArm

@@ -23,9 +23,9 @@ import numpy as np
 import psutil
 from mcap.reader import make_reader
 
-from physgen_control.bags import topics
 from physgen_control.bags.cdr import header_stamp_ns
 from physgen_control.errors import UserError
+from physgen_control.messages import topics
 
 RECORDER = "physgen_control.nodes.recorder_node"
 LOAD = "physgen_bringup.bench.nodes.camera_load_node"

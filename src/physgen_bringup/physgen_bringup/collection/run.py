@@ -21,8 +21,8 @@ from physgen_bringup.graph.arguments import parse_arguments
 from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.describe import build_graph
 from physgen_control.bags.serialize import PICTURE_EVERY, CameraSpec, EpisodeBag
+from physgen_control.controller.core import ControllerCore
 from physgen_control.controller_config import ControllerConfig
-from physgen_control.controller_core import ControllerCore
 from physgen_control.errors import UserError
 from physgen_control.geometry import moved
 from physgen_control.types import (

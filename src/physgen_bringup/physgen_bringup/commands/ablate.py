@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     from physgen_bringup.evaluation.ablation import parse_ablation, table, variant_config, video_config
     from physgen_control.errors import UserError
-    from physgen_control.plain_values import read_yaml
+    from physgen_control.program.plain_values import read_yaml
 
     counts = (options.episodes, options.processes, options.jobs, options.steps or 1)
     if min(counts) < 1 or options.seed < 0:
@@ -95,7 +95,7 @@ def _train_all(configs: Sequence[Mapping[str, Any]], out: Path, processes: int, 
 def _train(config: Mapping[str, Any], out: Path, processes: int, jobs: int = 1) -> None:
     """Train in a process of its own, unless the run is complete; one that was interrupted is resumed."""
     from physgen_control.errors import UserError
-    from physgen_control.plain_values import yaml_text
+    from physgen_control.program.plain_values import yaml_text
 
     name, path = config["name"], out / f"{config['name']}.yaml"
     text = yaml_text(dict(config))

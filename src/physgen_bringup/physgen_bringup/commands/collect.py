@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     from physgen_bringup.collection.run import CollectionConfig, flat_name
     from physgen_control.errors import UserError
-    from physgen_control.folder_lock import folder_lock
+    from physgen_control.program.folder_lock import folder_lock
     from physgen_sim_bridge.registry import check_task, resolve_suite
 
     if options.episodes < 1 or options.seed < 0 or options.workers < 0:

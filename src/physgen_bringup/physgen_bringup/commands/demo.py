@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_bringup.graph.describe import build_graph
     from physgen_bringup.graph.domain import graph_domain
     from physgen_bringup.processes.runner import LocalRunner
-    from physgen_control.folder_lock import folder_lock
+    from physgen_control.program.folder_lock import folder_lock
 
     words = [
         f"sim:={options.sim}",

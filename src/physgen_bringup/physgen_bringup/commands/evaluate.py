@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.delays and len(specs) > 1:
         raise UserError("--delays sweeps one task; name it with --task")
     from physgen_bringup.evaluation.shards import shard_folder
-    from physgen_control.folder_lock import folder_lock
+    from physgen_control.program.folder_lock import folder_lock
 
     for spec in specs:
         _say(header(spec, preset))
@@ -332,7 +332,7 @@ def _through_ros(
     from physgen_bringup.processes.runner import LocalRunner
     from physgen_bringup.results.suite_report import task_folder
     from physgen_control.errors import UserError
-    from physgen_control.folder_lock import folder_lock
+    from physgen_control.program.folder_lock import folder_lock
 
     if preset is not None and preset.init_states:
         raise UserError("stored initial states are evaluated in-process; drop --through-ros or --protocol")

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_bringup.graph.domain import graph_domain
     from physgen_bringup.processes.runner import LocalRunner
     from physgen_bringup.results.recording_check import bags_in, check_recordings
-    from physgen_control.folder_lock import folder_lock
+    from physgen_control.program.folder_lock import folder_lock
 
     graph = build_graph(checked)
     before = bags_in(checked.bag_dir)

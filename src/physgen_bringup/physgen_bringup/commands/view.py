@@ -20,8 +20,8 @@ from physgen_control.bags.find import search_bags
 from physgen_control.bags.images import ImageStream
 from physgen_control.bags.reader import EpisodeRecording, read_episode
 from physgen_control.bags.summary import BagSummary, read_summary
-from physgen_control.command_line import run_command
 from physgen_control.errors import UserError
+from physgen_control.program.command_line import run_command
 from physgen_control.types import ACTION_DIM, UInt8Image
 
 DEFAULT_RATE_HZ = 20.0

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from physgen_bringup.episode.stamped_observation import StampedObservation
+from physgen_control.bags.replay import BagIndex, ReplayPlayer
 from physgen_control.controller_config import ControllerConfig
 from physgen_control.errors import UserError
-from physgen_control.replay import BagIndex, ReplayPlayer
 from physgen_control.types import (
     ACTION_DIM,
     HORIZON,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from physgen_control.errors import UserError
-from physgen_control.plain_values import read_yaml, shown
+from physgen_control.program.plain_values import read_yaml, shown
 
 CAMERAS = ("fixed_camera", "wrist_camera")
 _UNIT = 1e-3

@@ -11,8 +11,8 @@ from typing import Any
 from physgen_bringup.graph.spec import NodeSpec
 from physgen_control.controller_config import ControllerConfig
 from physgen_control.errors import UserError
-from physgen_control.parameter_field import coerce
-from physgen_control.plain_values import read_yaml, shown
+from physgen_control.program.parameter_field import coerce
+from physgen_control.program.plain_values import read_yaml, shown
 
 
 def controller_config(node: NodeSpec) -> ControllerConfig:

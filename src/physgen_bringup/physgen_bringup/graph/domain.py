@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from physgen_control.errors import UserError
-from physgen_control.user_folder import user_folder
+from physgen_control.program.user_folder import user_folder
 
 VARIABLE = "ROS_DOMAIN_ID"
 HEARD_STATUS = 3

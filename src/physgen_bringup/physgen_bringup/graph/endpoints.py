@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from physgen_bringup.graph.spec import NodeSpec
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 
 CAMERAS = ("fixed", "wrist")
 IMAGES = tuple(topics.image_topic(camera) for camera in CAMERAS)

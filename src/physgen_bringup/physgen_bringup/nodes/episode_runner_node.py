@@ -32,7 +32,7 @@ from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.nodes.stop_signals import StopSignals
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 from physgen_control.types import Episode, EpisodePhase
 from physgen_msgs.msg import ActionChunk, AppliedAction, EpisodeInfo, PolicyStatus, SafetyStatus
 from physgen_msgs.srv import ResetEnv

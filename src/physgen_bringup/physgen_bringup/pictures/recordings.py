@@ -13,8 +13,8 @@ from physgen_control.bags.errors import BagError
 from physgen_control.bags.find import find_bags
 from physgen_control.bags.reader import EpisodeRecording, read_episode
 from physgen_control.bags.source import DAMAGE, connections_of, open_bag, store_of
-from physgen_control.bags.topics import PREDICTED_IMAGE
 from physgen_control.messages import read
+from physgen_control.messages.topics import PREDICTED_IMAGE
 from physgen_control.types import EpisodePhase, UInt8Image
 
 DEFAULT_PERIOD_NS = 50_000_000

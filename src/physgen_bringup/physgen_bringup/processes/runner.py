@@ -24,8 +24,8 @@ from typing import IO
 
 from physgen_bringup.graph.spec import Graph, NodeSpec, enclave, parameter_files
 from physgen_bringup.processes import guard
-from physgen_control import graph_identity
 from physgen_control.errors import UserError
+from physgen_control.messages import graph_identity
 from physgen_control.teleop.terminal import has_terminal
 
 POLL_S = 0.05

@@ -15,7 +15,7 @@ import numpy as np
 
 from physgen_bringup.results.provenance import describe_environment
 from physgen_control.errors import UserError
-from physgen_control.plain_values import build, convert, read_json_object
+from physgen_control.program.plain_values import build, convert, read_json_object
 
 FORMAT = 1
 FILE_NAME = "results.json"

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from physgen_control.bags import topics
 from physgen_control.bags.typestore import typestore
-from physgen_control.graph_identity import is_foreign
+from physgen_control.messages import topics
+from physgen_control.messages.graph_identity import is_foreign
 
 NAMES: dict[str, tuple[str, ...]] = {
     topics.EPISODE_INFO: ("episode_id",),

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from physgen_control.bags import topics
 from physgen_control.bags.cdr import header_stamp_ns
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.images import ImageStream
 from physgen_control.bags.serialize import PICTURE_EVERY
 from physgen_control.bags.source import DAMAGE, open_bag, read_metadata, store_of
-from physgen_control.messages import read
+from physgen_control.messages import read, topics
 from physgen_control.types import (
     PICTURE_INTERVALS,
     ActionChunk,

@@ -21,10 +21,10 @@ from mcap.opcode import Opcode
 from mcap.records import Channel, Chunk, Message, Metadata, Schema
 from rosbags.serde import SerdeError
 
-from physgen_control.bags import topics
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.typestore import typestore
 from physgen_control.bags.writer import METADATA_RECORD, PARTIAL_SUFFIX, BagWriter
+from physgen_control.messages import topics
 from physgen_control.types import EpisodePhase
 
 MAGIC = b"\x89MCAP0\r\n"

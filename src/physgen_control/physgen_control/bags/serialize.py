@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from PIL import Image as PilImage
 
-from physgen_control.bags import topics
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.typestore import typestore
 from physgen_control.bags.writer import BagWriter
-from physgen_control.messages import build
+from physgen_control.messages import build, topics
 from physgen_control.types import (
     ActionChunk,
     AppliedAction,

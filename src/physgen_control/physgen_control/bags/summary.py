@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from physgen_control.bags import topics
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.source import DAMAGE, connections_of, open_bag, read_metadata, store_of
-from physgen_control.messages import read
+from physgen_control.messages import read, topics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from physgen_control.bags.repair import repair_bag
-from physgen_control.command_line import run_command
+from physgen_control.program.command_line import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

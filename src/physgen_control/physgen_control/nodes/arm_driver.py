@@ -16,13 +16,13 @@ from rclpy.action import ActionClient
 from rclpy.clock import Clock, ClockType
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from physgen_control.bags import topics
+from physgen_control.controller.core import ControllerCore
+from physgen_control.controller.gripper import MAX_TRIES, GripperAdapter, GripperGoal
+from physgen_control.controller.robot_mode import mode_obstacle
 from physgen_control.controller_config import ControllerConfig, GripperInterface, seconds_to_ns
-from physgen_control.controller_core import ControllerCore
-from physgen_control.gripper import MAX_TRIES, GripperAdapter, GripperGoal
+from physgen_control.messages import topics
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.heartbeat import Heartbeat
-from physgen_control.robot_mode import mode_obstacle
 
 GRIPPER = "/franka_gripper"
 HARDWARE = "FrankaHardwareInterface"

@@ -24,10 +24,11 @@ from sensor_msgs.msg import JointState, Joy
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from physgen_control.bags import topics
+from physgen_control.controller.core import ControllerCore, SafetySnapshot
 from physgen_control.controller_config import ArmInterface, ControllerConfig, Pacing
-from physgen_control.controller_core import ControllerCore, SafetySnapshot
-from physgen_control.graph_identity import own_graph
+from physgen_control.messages import topics
+from physgen_control.messages.graph_identity import own_graph
+from physgen_control.motion.trajectory import TrajectoryPlanner
 from physgen_control.nodes import qos
 from physgen_control.nodes.arm_driver import ArmDriver
 from physgen_control.nodes.conversions import (
@@ -47,7 +48,6 @@ from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.trajectory import TrajectoryPlanner
 from physgen_control.types import AckResult
 from physgen_msgs.msg import ActionChunk, AppliedAction, ChunkAck, EpisodeInfo, SafetyStatus
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from rclpy.client import Client
 
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import episode_from_msg
 from physgen_control.nodes.guarded_node import GuardedNode
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.command import Button
 from physgen_control.teleop.episode_buttons import OUTCOMES, EpisodeButtons
 from physgen_control.types import EpisodePhase

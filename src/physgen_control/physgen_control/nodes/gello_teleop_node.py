@@ -12,13 +12,13 @@ from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Float32
 from std_srvs.srv import SetBool
 
-from physgen_control.bags import topics
 from physgen_control.errors import UserError
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import ConversionError, applied_action_from_msg, pose_from_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.command import EPISODE_BUTTONS, RELEASED, TeleopCommand
 from physgen_control.teleop.gamepad import Gamepad, GamepadConfig
 from physgen_control.teleop.leader import NUM_JOINTS, Leader, LeaderConfig

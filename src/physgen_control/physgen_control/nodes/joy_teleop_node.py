@@ -13,7 +13,7 @@ from physgen_control.errors import UserError
 from physgen_control.nodes import qos
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.command import RELEASED, TeleopCommand
 from physgen_control.teleop.gamepad import Gamepad, GamepadConfig
 from physgen_control.teleop.joystick import JoystickState

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from rclpy.executors import ExternalShutdownException
 
-from physgen_control.bags import topics
 from physgen_control.errors import UserError
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode

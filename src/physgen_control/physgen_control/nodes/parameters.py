@@ -15,7 +15,7 @@ from rclpy.exceptions import (
 )
 from rclpy.node import Node
 
-from physgen_control.parameter_field import (
+from physgen_control.program.parameter_field import (
     ParameterError,
     coerce,
     default_of,

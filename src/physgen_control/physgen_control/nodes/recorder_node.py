@@ -28,20 +28,20 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.serialization import serialize_message
 from std_msgs.msg import String
 
-from physgen_control.bags import topics
 from physgen_control.bags.cdr import header_stamp_ns
 from physgen_control.bags.errors import BagError
-from physgen_control.bags.health import Health, HealthMonitor, promised_rates
-from physgen_control.bags.pipeline import RecordingPipeline
-from physgen_control.bags.recorder import EpisodeRecorder, RecorderConfig, RecorderStatus
-from physgen_control.bags.status_board import StatusBoard
-from physgen_control.graph_identity import own_graph
+from physgen_control.messages import topics
+from physgen_control.messages.graph_identity import own_graph
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import episode_to_msg
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
+from physgen_control.recording.health import Health, HealthMonitor, promised_rates
+from physgen_control.recording.pipeline import RecordingPipeline
+from physgen_control.recording.recorder import EpisodeRecorder, RecorderConfig, RecorderStatus
+from physgen_control.recording.status_board import StatusBoard
 from physgen_control.types import Episode, EpisodePhase
 from physgen_msgs.msg import EpisodeInfo
 from physgen_msgs.srv import StartEpisode, StopEpisode

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 from sensor_msgs.msg import JointState
 
-from physgen_control.bags import topics
+from physgen_control.bags.replay import REPLAYED_SOURCES, BagIndex, ReplayPlayer
 from physgen_control.errors import UserError
-from physgen_control.graph_identity import new_id
+from physgen_control.messages import topics
+from physgen_control.messages.graph_identity import new_id
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
     action_chunk_to_msg,
@@ -28,8 +29,7 @@ from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.parameter_field import parameter
-from physgen_control.replay import REPLAYED_SOURCES, BagIndex, ReplayPlayer
+from physgen_control.program.parameter_field import parameter
 from physgen_control.types import AckResult, EpisodePhase
 from physgen_msgs.msg import ActionChunk, AppliedAction, ChunkAck, EpisodeInfo, PolicyStatus
 

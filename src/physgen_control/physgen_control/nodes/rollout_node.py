@@ -21,8 +21,9 @@ from rclpy.publisher import Publisher
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
-from physgen_control.bags import topics
-from physgen_control.graph_identity import new_id
+from physgen_control.controller.rollout import Limits, Rollout, Termination
+from physgen_control.messages import topics
+from physgen_control.messages.graph_identity import new_id
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
     applied_action_from_msg,
@@ -33,8 +34,7 @@ from physgen_control.nodes.conversions import (
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.parameter_field import parameter
-from physgen_control.rollout import Limits, Rollout, Termination
+from physgen_control.program.parameter_field import parameter
 from physgen_control.types import Episode, EpisodePhase, SafetyState
 from physgen_msgs.action import RunPolicy
 from physgen_msgs.msg import AppliedAction, ChunkAck, EpisodeInfo, PolicyStatus, SafetyStatus

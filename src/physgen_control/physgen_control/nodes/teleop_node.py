@@ -15,13 +15,13 @@ from geometry_msgs.msg import TwistStamped, Vector3
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import Joy
 
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import make_header
 from physgen_control.nodes.episode_client import EpisodeClient, EpisodeConfig
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.command import TeleopCommand
 
 

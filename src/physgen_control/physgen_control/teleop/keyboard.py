@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.command import EPISODE_BUTTONS, Button, TeleopCommand
 from physgen_control.teleop.keys import KEYS, Motion, Special
 from physgen_control.types import Float64Array

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physgen_control import kinematics
 from physgen_control.errors import UserError
 from physgen_control.geometry import delta_between, moved, normalized
-from physgen_control.parameter_field import parameter
+from physgen_control.motion import kinematics
+from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.command import Button, TeleopCommand
 from physgen_control.types import Float64Array, Pose
 

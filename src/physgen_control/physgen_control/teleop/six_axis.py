@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen_control.errors import UserError
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.axes import AxisMap, twist_of, without_dead_zone
 from physgen_control.teleop.command import Button, TeleopCommand
 from physgen_control.types import Float64Array

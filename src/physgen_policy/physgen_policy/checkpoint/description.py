@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from physgen_control.plain_values import convert
+from physgen_control.program.plain_values import convert
 from physgen_policy.checkpoint.folder import (
     FORMAT_VERSION,
     TOKENIZER,

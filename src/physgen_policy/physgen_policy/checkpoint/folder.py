@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from physgen_control.errors import UserError
-from physgen_control.plain_values import read_json_object
+from physgen_control.program.plain_values import read_json_object
 from physgen_policy import adapters
 
 FORMAT_VERSION = "1"

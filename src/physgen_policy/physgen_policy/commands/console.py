@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 
-from physgen_control.command_line import run_command
+from physgen_control.program.command_line import run_command
 
 
 def train() -> int:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from physgen_control.errors import UserError
-from physgen_control.plain_values import read_json_object
+from physgen_control.program.plain_values import read_json_object
 from physgen_policy.model.config import ModelConfig, load_preset, preset_names
 from physgen_policy.model.frame_codec import build_frame_codec
 from physgen_policy.model.physgen import PhysGen

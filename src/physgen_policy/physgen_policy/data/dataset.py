@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from physgen_control.errors import UserError
-from physgen_control.plain_values import convert, read_json_object, shown
+from physgen_control.program.plain_values import convert, read_json_object, shown
 from physgen_control.types import PICTURE_INTERVALS
 from physgen_policy.data.normalize import NormStats
 from physgen_policy.embodiment import Embodiment

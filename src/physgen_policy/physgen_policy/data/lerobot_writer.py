@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from physgen_control.errors import UserError
-from physgen_control.folder_lock import LOCK_FILE, folder_lock
+from physgen_control.program.folder_lock import LOCK_FILE, folder_lock
 from physgen_policy.data.dataset import DatasetError
 from physgen_policy.data.lerobot_episode import LerobotEpisode
 from physgen_policy.data.lerobot_features import ACTION_NAMES, CAMERAS, STATE_NAMES, image_key

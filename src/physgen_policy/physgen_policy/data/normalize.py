@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from physgen_control.errors import UserError
-from physgen_control.plain_values import convert, read_json
+from physgen_control.program.plain_values import convert, read_json
 
 Float32Array = NDArray[np.float32]
 

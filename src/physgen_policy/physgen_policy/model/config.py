@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any, Literal
 
 from physgen_control.errors import UserError
-from physgen_control.plain_values import build, parse_yaml
+from physgen_control.program.plain_values import build, parse_yaml
 
 MAX_SIZE = 1 << 20
 """Largest size of a configuration, twenty times the largest vocabulary in use: a file may name any number."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from physgen_control.parameter_field import ParameterError, parameter
+from physgen_control.program.parameter_field import ParameterError, parameter
 from physgen_control.types import HORIZON
 from physgen_policy.nodes.image_pairs import SYNCHRONIZERS
 from physgen_policy.runtime.context import WindowPolicy

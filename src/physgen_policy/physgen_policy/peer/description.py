@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from physgen_control.errors import UserError
-from physgen_control.plain_values import read_json_object, shown
+from physgen_control.program.plain_values import read_json_object, shown
 from physgen_control.types import ACTION_DIM, HORIZON
 from physgen_policy.data.lerobot_features import ACTION_KEY, CAMERAS, STATE_KEY, STATE_NAMES, image_key
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from physgen_control.graph_identity import new_id
+from physgen_control.messages.graph_identity import new_id
 from physgen_control.types import ActionChunk, AppliedAction, CameraFrame, Episode, EpisodePhase, UInt8Image
 from physgen_policy.runtime.observation import GateConfig, ObservationGate, PolicyObservation
 from physgen_policy.runtime.policy import PhysGenPolicy

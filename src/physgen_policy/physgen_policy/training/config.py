@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from physgen_control.errors import UserError
-from physgen_control.plain_values import build, convert, read_yaml_mapping, shown
+from physgen_control.program.plain_values import build, convert, read_yaml_mapping, shown
 
 NormSource = Literal["checkpoint", "dataset"]
 Tuning = Literal["full", "lora"]

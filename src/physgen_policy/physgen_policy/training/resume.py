@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from physgen_control.errors import UserError
-from physgen_control.plain_values import build, read_json_object, shown, yaml_text
+from physgen_control.program.plain_values import build, read_json_object, shown, yaml_text
 from physgen_policy.training.config import TrainConfig, load_config
 
 CONFIG_FILE, RECORD_FILE, STATE_FILE = "config.yaml", "run.json", "policy/state.safetensors"

@@ -32,7 +32,7 @@ from safetensors.torch import save_file
 from torch.utils.tensorboard import SummaryWriter
 
 from physgen_control.errors import UserError
-from physgen_control.folder_lock import folder_lock
+from physgen_control.program.folder_lock import folder_lock
 from physgen_control.types import UInt8Image
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.data.normalize import NormStats

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from physgen_control.errors import UserError
-from physgen_control.plain_values import convert, read_json_object
+from physgen_control.program.plain_values import convert, read_json_object
 from physgen_policy.checkpoint import (
     checkpoint_sha256,
     checkpoint_tensors,

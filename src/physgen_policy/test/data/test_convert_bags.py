@@ -15,7 +15,7 @@ from value_strategies import make_episode, write_bag
 
 from physgen_control.bags.typestore import typestore
 from physgen_control.errors import UserError
-from physgen_control.folder_lock import folder_lock
+from physgen_control.program.folder_lock import folder_lock
 from physgen_control.types import ActionSpace, AppliedAction, Pose, RobotState
 from physgen_policy.commands import convert
 from physgen_policy.data.bags_to_dataset import convert_bags

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from physgen_control.parameter_field import ParameterError, coerce, field_table
+from physgen_control.program.parameter_field import ParameterError, coerce, field_table
 from physgen_policy.nodes.policy_parameters import PolicyNodeConfig
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ def test_every_shipped_override_is_a_parameter_and_valid() -> None:
 
 
 def test_readme_table_is_generated() -> None:
-    """Regenerate with physgen_control.parameter_field.field_table(PolicyNodeConfig)."""
+    """Regenerate with physgen_control.program.parameter_field.field_table(PolicyNodeConfig)."""
     assert field_table(PolicyNodeConfig) in (PACKAGE / "README.md").read_text()
 
 

@@ -15,7 +15,7 @@ from mini_run import mini_config_of_a_run, write_episodes
 from safetensors.torch import load_file
 
 from physgen_control.errors import UserError
-from physgen_control.folder_lock import folder_lock
+from physgen_control.program.folder_lock import folder_lock
 from physgen_policy.training.config import TrainConfig, load_config
 from physgen_policy.training.policy_stage import MOST_LEFT_OUT, PolicyTrainer
 from physgen_policy.training.run import TrainingRun

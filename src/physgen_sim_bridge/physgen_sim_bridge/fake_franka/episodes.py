@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from physgen_control.errors import UserError
-from physgen_control.graph_identity import new_id
+from physgen_control.messages.graph_identity import new_id
 from physgen_control.types import AppliedAction, Episode, EpisodePhase
 from physgen_sim_bridge.fake_franka.robot import FakeFranka
 from physgen_sim_bridge.fake_franka.table import TASKS, Table

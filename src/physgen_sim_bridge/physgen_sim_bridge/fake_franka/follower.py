@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physgen_control.joint_path import quintic
+from physgen_control.motion.joint_path import quintic
 from physgen_control.types import Float64Array
 
 NUM_JOINTS = 7

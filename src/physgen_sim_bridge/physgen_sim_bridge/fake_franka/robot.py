@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen_control.errors import UserError
-from physgen_control.joint_path import quintic
-from physgen_control.kinematics import HOME, forward
-from physgen_control.parameter_field import parameter
+from physgen_control.motion.joint_path import quintic
+from physgen_control.motion.kinematics import HOME, forward
+from physgen_control.program.parameter_field import parameter
 from physgen_control.types import Float64Array, Pose
 from physgen_sim_bridge.fake_franka.arm import STEP, RobotMode, SimulatedArm
 from physgen_sim_bridge.fake_franka.follower import (

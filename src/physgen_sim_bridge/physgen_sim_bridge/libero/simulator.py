@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from physgen_control.errors import UserError
-from physgen_control.user_folder import user_folder
+from physgen_control.program.user_folder import user_folder
 from physgen_sim_bridge.libero.tasks import LiberoTask
 
 CAMERAS = ("agentview", "robot0_eye_in_hand")

@@ -15,8 +15,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
-from physgen_control.bags import topics
 from physgen_control.errors import UserError
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
     ConversionError,
@@ -31,7 +31,7 @@ from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 from physgen_control.types import Episode, RobotState, SimState
 from physgen_msgs.msg import AppliedAction, EpisodeInfo
 from physgen_msgs.msg import SimState as SimStateMsg

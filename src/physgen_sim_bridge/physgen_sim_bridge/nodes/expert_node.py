@@ -6,9 +6,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
-from physgen_control.bags import topics
 from physgen_control.errors import UserError
-from physgen_control.graph_identity import new_id
+from physgen_control.messages import topics
+from physgen_control.messages.graph_identity import new_id
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
     action_chunk_to_msg,
@@ -21,7 +21,7 @@ from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 from physgen_control.types import ActionChunk, AppliedAction, Episode, EpisodePhase, SimState
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction as AppliedActionMsg

@@ -24,8 +24,8 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from physgen_control.bags import topics
 from physgen_control.errors import UserError
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
     applied_action_from_msg,
@@ -39,7 +39,7 @@ from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 from physgen_control.types import Pose, RobotState, SimState
 from physgen_msgs.msg import AppliedAction, EpisodeInfo
 from physgen_msgs.msg import SimState as SimStateMsg

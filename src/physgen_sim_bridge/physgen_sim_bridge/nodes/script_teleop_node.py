@@ -13,13 +13,13 @@ import numpy as np
 from rclpy.executors import ExternalShutdownException
 from std_msgs.msg import String
 
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.messages.read import json_object_from_msg
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import episode_from_msg, sim_state_from_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.command import RELEASED, Button, TeleopCommand
 from physgen_control.types import EpisodePhase, SafetyState
 from physgen_msgs.msg import EpisodeInfo, SafetyStatus

@@ -21,7 +21,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.images import image_to_msg
 from physgen_msgs.srv import StartEpisode, StopEpisode

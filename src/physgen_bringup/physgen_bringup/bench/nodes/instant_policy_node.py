@@ -15,7 +15,7 @@ import rclpy
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import applied_action_to_msg, episode_from_msg, stamp_to_ns
 from physgen_control.nodes.lifetime import run_node

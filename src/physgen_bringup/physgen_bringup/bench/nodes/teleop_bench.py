@@ -30,7 +30,7 @@ from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.graph.domain import PrivateDomain
 from physgen_bringup.graph.spec import Graph
 from physgen_bringup.processes.runner import LocalRunner
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
     action_chunk_to_msg,

@@ -11,7 +11,7 @@ from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import Image
 
 from physgen_bringup.chaos.nodes.chunks import ChunkWriter, sideways
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.heartbeat import Heartbeat, Role

@@ -25,7 +25,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from physgen_bringup.chaos.nodes.chunks import ChunkWriter, sideways
 from physgen_bringup.chaos.row import RowFailedError
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import chunk_ack_from_msg, sim_state_from_msg, stamp_to_ns
 from physgen_control.types import AckResult, ChunkAck, Fault, SafetyState

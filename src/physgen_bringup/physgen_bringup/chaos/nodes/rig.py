@@ -21,8 +21,8 @@ from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.graph.domain import PrivateDomain
 from physgen_bringup.graph.spec import Graph, NodeSpec
 from physgen_bringup.processes.runner import LocalRunner
-from physgen_control.bags import topics
 from physgen_control.controller_config import ControllerConfig
+from physgen_control.messages import topics
 from physgen_control.nodes.dds_profile import without_shared_memory
 from physgen_control.types import Fault, SafetyState
 from physgen_msgs.srv import ResetEnv

@@ -12,7 +12,7 @@ import numpy as np
 
 from physgen_bringup.chaos.nodes.rig import Rig
 from physgen_bringup.chaos.row import LEARNED, Measured, Row, must
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.images import image_to_msg
 from physgen_control.types import Fault, SafetyState

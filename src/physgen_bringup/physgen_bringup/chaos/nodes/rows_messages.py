@@ -17,7 +17,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from physgen_bringup.chaos.nodes.rig import Rig
 from physgen_bringup.chaos.nodes.rows_states import goes_on, stays_held
 from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, Row
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.types import SafetyState
 from physgen_msgs.msg import AppliedAction, ChunkAck, EpisodeInfo, PolicyStatus, SafetyStatus, SimState

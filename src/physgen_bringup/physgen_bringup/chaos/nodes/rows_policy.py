@@ -8,7 +8,7 @@ from typing import Any
 
 from physgen_bringup.chaos.nodes.rig import Rig
 from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, Row, must
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.types import AckResult, Fault, SafetyState
 from physgen_msgs.msg import ActionChunk

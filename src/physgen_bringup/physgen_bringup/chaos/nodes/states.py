@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from physgen_bringup.chaos.nodes.probe import ChaosProbe
-from physgen_control.kinematics import forward
+from physgen_control.motion.kinematics import forward
 from physgen_control.nodes.conversions import robot_state_from_msgs, robot_state_to_msgs
 from physgen_control.types import Pose, RobotState
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from physgen_control import kinematics
 from physgen_control.controller_config import NS_PER_S, ControllerConfig, seconds_to_ns
+from physgen_control.motion import kinematics
 from physgen_control.types import RobotState
 
 CONFIRMATIONS = 3

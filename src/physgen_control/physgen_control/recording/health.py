@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from physgen_control.bags import topics
-from physgen_control.bags.topics import RecordedTopic
+from physgen_control.messages import topics
+from physgen_control.messages.topics import RecordedTopic
 
 NS_PER_S = 1_000_000_000
 WINDOW_NS = 2 * NS_PER_S

@@ -16,17 +16,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from physgen_control.bags import topics
-from physgen_control.bags.audit import Audit, audit_episode
 from physgen_control.bags.cdr import header_stamp_ns
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.foreign_messages import ForeignMessages
 from physgen_control.bags.serialize import episode_custom_data
-from physgen_control.bags.topics import RecordedTopic
 from physgen_control.bags.typestore import typestore
 from physgen_control.bags.writer import PARTIAL_SUFFIX, BagWriter
+from physgen_control.messages import topics
 from physgen_control.messages.read import applied_action_from_msg, episode_from_msg
-from physgen_control.parameter_field import parameter
+from physgen_control.messages.topics import RecordedTopic
+from physgen_control.program.parameter_field import parameter
+from physgen_control.recording.audit import Audit, audit_episode
 from physgen_control.types import Episode, EpisodePhase
 
 NS_PER_S = 1_000_000_000

@@ -15,8 +15,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from physgen_control.bags.errors import BagError
-from physgen_control.bags.jpeg import jpeg_from_image
-from physgen_control.bags.recorder import EpisodeRecorder
+from physgen_control.recording.jpeg import jpeg_from_image
+from physgen_control.recording.recorder import EpisodeRecorder
 
 TICK_S = 0.05
 ENCODERS = 2

@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from physgen_control import gate
-from physgen_control.chunk_player import PlayedAction
-from physgen_control.controller_config import NS_PER_S, Mode, Pacing, seconds_to_ns
-from physgen_control.controller_reports import ControllerReports
-from physgen_control.controller_state import (
+from physgen_control.controller import gate
+from physgen_control.controller.chunk_player import PlayedAction
+from physgen_control.controller.reports import ControllerReports
+from physgen_control.controller.state import (
     guarded,
 )
+from physgen_control.controller_config import NS_PER_S, Mode, Pacing, seconds_to_ns
 from physgen_control.geometry import moved
-from physgen_control.limits import limit_motion
-from physgen_control.motion_planner import PlannedStep, PlanRefusedError
+from physgen_control.motion.limits import limit_motion
+from physgen_control.motion.motion_planner import PlannedStep, PlanRefusedError
 from physgen_control.types import (
     ACTION_DIM,
     AckResult,

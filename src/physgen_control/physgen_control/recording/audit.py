@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from physgen_control.bags.topics import RecordedTopic
+from physgen_control.messages.topics import RecordedTopic
 
 GAP_FACTOR = 1.5
 """A stamp difference above this multiple of the median is a gap."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from physgen_control.parameter_field import parameter
+from physgen_control.program.parameter_field import parameter
 from physgen_control.types import Float64Array
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from physgen_control.controller_config import NS_PER_S
-from physgen_control.joint_path import (
+from physgen_control.motion.joint_path import (
     SAMPLE_PERIOD,
     JointState,
     JointTrajectory,
@@ -20,7 +20,7 @@ from physgen_control.joint_path import (
     sample_quintic,
     with_start,
 )
-from physgen_control.kinematics import JointLimits
+from physgen_control.motion.kinematics import JointLimits
 from physgen_control.types import Float64Array
 
 # Rounding of the limit checks.

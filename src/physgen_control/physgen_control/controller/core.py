@@ -12,18 +12,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from physgen_control import gate
-from physgen_control.chunk_player import first_index
-from physgen_control.controller_config import NS_PER_S, Mode, Pacing, seconds_to_ns
-from physgen_control.controller_state import (
+from physgen_control.controller import gate
+from physgen_control.controller.chunk_player import first_index
+from physgen_control.controller.state import (
     STOPPING,
     SafetySnapshot,
     guarded,
 )
-from physgen_control.controller_steps import ControllerSteps
+from physgen_control.controller.state_belief import impossible_sentence
+from physgen_control.controller.steps import ControllerSteps
+from physgen_control.controller_config import NS_PER_S, Mode, Pacing, seconds_to_ns
 from physgen_control.geometry import normalized
-from physgen_control.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
-from physgen_control.state_belief import impossible_sentence
+from physgen_control.motion.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
 from physgen_control.types import (
     AckResult,
     ActionChunk,

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from physgen_control.controller.operator import ControllerOperator
+from physgen_control.controller.state import guarded
 from physgen_control.controller_config import Pacing, seconds_to_ns
-from physgen_control.controller_operator import ControllerOperator
-from physgen_control.controller_state import guarded
 from physgen_control.types import Fault, Float64Array
 
 

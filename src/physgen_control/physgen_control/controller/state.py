@@ -14,14 +14,14 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
-from physgen_control import gate
-from physgen_control.chunk_player import ChunkPlayer
-from physgen_control.clock_watch import ClockWatch, Mark
+from physgen_control.controller import gate
+from physgen_control.controller.chunk_player import ChunkPlayer
+from physgen_control.controller.clock_watch import ClockWatch, Mark
+from physgen_control.controller.gripper import GripperSwitch
+from physgen_control.controller.state_belief import StateBelief
 from physgen_control.controller_config import NS_PER_S, ControllerConfig, Mode, Pacing, seconds_to_ns
 from physgen_control.errors import UserError
-from physgen_control.gripper import GripperSwitch
-from physgen_control.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
-from physgen_control.state_belief import StateBelief
+from physgen_control.motion.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
 from physgen_control.types import (
     ActionChunk,
     AppliedAction,

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from physgen_control import kinematics
-from physgen_control.commanded_motion import CommandedMotion, excess
 from physgen_control.controller_config import NS_PER_S, ControllerConfig
 from physgen_control.geometry import moved
-from physgen_control.joint_path import (
+from physgen_control.motion import kinematics
+from physgen_control.motion.commanded_motion import CommandedMotion, excess
+from physgen_control.motion.joint_path import (
     SAMPLE_PERIOD,
     JointState,
     JointTrajectory,
@@ -29,9 +29,9 @@ from physgen_control.joint_path import (
     sample_quintic,
     smoothed,
 )
-from physgen_control.kinematics import IKError, JointLimits
-from physgen_control.limits import box_excess, limit_motion
-from physgen_control.motion_planner import PlannedStep, PlanRefusedError
+from physgen_control.motion.kinematics import IKError, JointLimits
+from physgen_control.motion.limits import box_excess, limit_motion
+from physgen_control.motion.motion_planner import PlannedStep, PlanRefusedError
 from physgen_control.types import AckResult, Float32Array, Float64Array, Limit, RobotState
 
 __all__ = ["SAMPLE_PERIOD", "JointTrajectory", "TrajectoryPlanner", "sample_quintic"]

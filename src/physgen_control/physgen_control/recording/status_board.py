@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from physgen_control.bags.recorder import RecorderStatus
+from physgen_control.recording.recorder import RecorderStatus
 
 
 class StatusBoard:
