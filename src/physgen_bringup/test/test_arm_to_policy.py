@@ -29,11 +29,11 @@ from physgen_control.bags.reader import read_episode
 from physgen_control.types import AckResult, EpisodePhase
 from physgen_policy.commands import train
 from physgen_policy.commands.convert import main as convert
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.data.demonstration import EpisodeRejectedError, read_demonstration
 from physgen_policy.data.image_choice import LATEST_STEPS
-from physgen_policy.data.lerobot_features import CAMERAS
-from physgen_policy.data.normalize import NormStats
+from physgen_policy.data.lerobot.features import CAMERAS
 
 pytestmark = [pytest.mark.ros, pytest.mark.realtime, pytest.mark.slow]
 

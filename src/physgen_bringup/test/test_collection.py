@@ -56,8 +56,8 @@ def test_the_expert_recovers_from_where_the_leader_went(led_bags):
 
 
 def test_led_steps_are_no_labels_of_the_dataset(led_bags):
+    from physgen_policy.contract.embodiment import Embodiment
     from physgen_policy.data.convert import episode_from_bag
-    from physgen_policy.embodiment import Embodiment
 
     bag = led_bags[0]
     rate = 1e9 / (bag.applied[1].stamp_ns - bag.applied[0].stamp_ns)

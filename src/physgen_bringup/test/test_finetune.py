@@ -17,8 +17,8 @@ from physgen_bringup.results.rules import make_protocol
 from physgen_control.errors import UserError
 from physgen_policy.checkpoint import CheckpointError, checkpoint_sha256, load_checkpoint
 from physgen_policy.commands import train
+from physgen_policy.contract.embodiment_check import GraphDescription
 from physgen_policy.data.dataset import Dataset, DatasetError
-from physgen_policy.runtime.embodiment_check import GraphDescription
 from physgen_policy.runtime.loading import load_policy
 from physgen_policy.runtime.policy import PolicyConfig
 from physgen_sim_bridge.experts import make_expert

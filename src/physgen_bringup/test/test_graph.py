@@ -12,9 +12,9 @@ from physgen_bringup.graph.describe import SPAWNER, build_graph
 from physgen_bringup.graph.spec import parameter_files
 from physgen_bringup.paths import share_folder
 from physgen_control.errors import UserError
-from physgen_policy.embodiment import Embodiment
-from physgen_policy.published import NO_ROBOT
-from physgen_policy.runtime.embodiment_check import GraphDescription, find_mismatches
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.embodiment_check import GraphDescription, find_mismatches
+from physgen_policy.published.checkpoint import NO_ROBOT
 
 
 def graph_of(*words):

@@ -14,7 +14,7 @@ from torch import nn
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.open_sora_vae import OpenSoraVae
-from physgen_policy.nova_folder import save_nova_folder
+from physgen_policy.published.nova_folder import save_nova_folder
 
 
 def published_config() -> ModelConfig:

@@ -7,9 +7,9 @@ import numpy as np
 from tiny_checkpoint import VIEW
 
 from physgen_control.types import CameraFrame, Episode
-from physgen_policy.runtime.observation import PolicyObservation
+from physgen_policy.contract.observation import PolicyObservation
+from physgen_policy.contract.synchronizer import SyncedFrames
 from physgen_policy.runtime.policy import PhysGenPolicy
-from physgen_policy.runtime.synchronizer import SyncedFrames
 
 DT = 50_000_000
 EPISODE = Episode(episode_id="e", task="PushCube-v1", seed=7, instruction="push the cube", start_ns=0)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from physgen_policy.checkpoint import save_checkpoint
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.data.dataset import DatasetWriter, EpisodeRecord
-from physgen_policy.data.normalize import NormStats
-from physgen_policy.embodiment import Embodiment
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import build_frame_codec
 from physgen_policy.model.physgen import PhysGen

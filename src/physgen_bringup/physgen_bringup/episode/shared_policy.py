@@ -16,8 +16,8 @@ from physgen_control.errors import UserError
 from physgen_control.types import ActionChunk, Episode
 
 if TYPE_CHECKING:
+    from physgen_policy.contract.observation import PolicyObservation
     from physgen_policy.runtime.batched import BatchedPolicy
-    from physgen_policy.runtime.observation import PolicyObservation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

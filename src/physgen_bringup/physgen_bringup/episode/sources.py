@@ -29,7 +29,7 @@ from physgen_control.types import (
 from physgen_sim_bridge.experts import make_expert
 
 if TYPE_CHECKING:
-    from physgen_policy.runtime.observation import PolicyObservation
+    from physgen_policy.contract.observation import PolicyObservation
 
 
 class ChunkSource(Protocol):
@@ -77,7 +77,7 @@ class ChunkPolicy(Protocol):
 
 def load_chunk_policy(checkpoint: Path, task: str, robot: str, period_ns: int) -> ChunkPolicy:
     """A checkpoint's policy with the default parameters of the policy node, warmed up."""
-    from physgen_policy.runtime.embodiment_check import GraphDescription
+    from physgen_policy.contract.embodiment_check import GraphDescription
     from physgen_policy.runtime.loading import load_policy
     from physgen_policy.runtime.policy import PolicyConfig
 
@@ -93,7 +93,7 @@ class PolicySource:
     def __init__(
         self, policy: ChunkPolicy, period_ns: int, *, lockstep: bool = True, lead_steps: int = 0
     ) -> None:
-        from physgen_policy.runtime.observation import GateConfig, ObservationGate
+        from physgen_policy.contract.observation import GateConfig, ObservationGate
 
         self._policy = policy
         config = GateConfig(step_period_ns=period_ns, lockstep=lockstep, lead_steps=lead_steps)
@@ -112,7 +112,7 @@ class PolicySource:
 
     def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
         """Predict when an observation is due."""
-        from physgen_policy.runtime.observation import PolicyObservation
+        from physgen_policy.contract.observation import PolicyObservation
 
         del step, active
         for name, frame in stamped.frames.items():

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from physgen_policy.bench import cost
-from physgen_policy.bench.machine import DTYPES, matmul_rate, time_calls
+from physgen_policy.cost import decoding as cost
+from physgen_policy.cost.machine import DTYPES, matmul_rate, time_calls
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.mask import window_mask, window_segments

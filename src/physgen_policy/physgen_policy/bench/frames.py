@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from physgen_policy.bench.machine import time_calls
+from physgen_policy.cost.machine import time_calls
 from physgen_policy.model.nova import Nova
+from physgen_policy.model.schedule import cosine_schedule
 from physgen_policy.sampling.frame import generate_set, tokens_per_step
-from physgen_policy.sampling.schedule import cosine_schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from physgen_policy.bench import cost, encoder, frames, stages, subjects
-from physgen_policy.bench.cost import Cost
-from physgen_policy.bench.machine import Calibration, calibrate, machine_facts, peak_memory
+from physgen_policy.bench import encoder, frames, stages, subjects
 from physgen_policy.checkpoint import Checkpoint
+from physgen_policy.cost import decoding as cost
+from physgen_policy.cost.decoding import Cost
+from physgen_policy.cost.machine import Calibration, calibrate, machine_facts, peak_memory
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.runtime.engine_options import EngineOptions
 from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from physgen_control.types import CameraFrame, Episode
-from physgen_policy.bench.machine import synchronize
+from physgen_policy.contract.observation import PolicyObservation
+from physgen_policy.contract.synchronizer import SyncedFrames
+from physgen_policy.cost.machine import synchronize
 from physgen_policy.model.config import ModelConfig
-from physgen_policy.runtime.observation import PolicyObservation
 from physgen_policy.runtime.policy import PhysGenPolicy
-from physgen_policy.runtime.synchronizer import SyncedFrames
 
 CAMERA_SIZE = (480, 640)  # rows and columns of a real camera image
 STEP_NS = 50_000_000

@@ -15,8 +15,8 @@ from physgen_policy.checkpoint.folder import (
     read_json,
     require_complete,
 )
-from physgen_policy.data.normalize import NormStats
-from physgen_policy.embodiment import Embodiment
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.model.config import ModelConfig
 
 

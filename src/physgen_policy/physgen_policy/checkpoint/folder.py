@@ -9,7 +9,7 @@ from typing import Any
 
 from physgen_control.errors import UserError
 from physgen_control.program.plain_values import read_json_object
-from physgen_policy import adapters
+from physgen_policy.checkpoint import adapters
 
 FORMAT_VERSION = "1"
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")

@@ -14,8 +14,8 @@ from torch import nn
 from physgen_policy.checkpoint.description import read_description
 from physgen_policy.checkpoint.folder import CheckpointError
 from physgen_policy.checkpoint.tensors import checkpoint_sha256, checkpoint_tensors
-from physgen_policy.data.normalize import NormStats
-from physgen_policy.embodiment import Embodiment
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import FrameCodec, build_frame_codec
 from physgen_policy.model.physgen import PhysGen

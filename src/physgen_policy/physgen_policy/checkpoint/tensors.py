@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from physgen_policy import adapters
+from physgen_policy.checkpoint import adapters
 from physgen_policy.checkpoint.find import resolve_checkpoint
 from physgen_policy.checkpoint.folder import (
     BASE_FILE,

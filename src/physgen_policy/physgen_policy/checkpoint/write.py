@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from physgen_policy import adapters
+from physgen_policy.checkpoint import adapters
 from physgen_policy.checkpoint.description import Description, read_description
 from physgen_policy.checkpoint.find import shipped_checkpoints
 from physgen_policy.checkpoint.folder import (
@@ -24,8 +24,8 @@ from physgen_policy.checkpoint.folder import (
     write_json,
 )
 from physgen_policy.checkpoint.tensors import checkpoint_tensors
-from physgen_policy.data.normalize import NormStats
-from physgen_policy.embodiment import Embodiment
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import FrameCodec
 from physgen_policy.model.physgen import PhysGen

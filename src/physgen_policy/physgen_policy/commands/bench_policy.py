@@ -68,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_control.errors import UserError
     from physgen_policy.bench import quality, report, subjects
     from physgen_policy.bench.policy import BenchSpec, run
+    from physgen_policy.bench.random_checkpoint import random_checkpoint
     from physgen_policy.data.dataset import Dataset
-    from physgen_policy.random_checkpoint import random_checkpoint
     from physgen_policy.runtime.loading import choose_device
 
     for name in ("iterations", "denoise_steps", "action_samples"):

@@ -40,13 +40,13 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
 
     from physgen_control.errors import UserError
-    from physgen_policy.hub import download
-    from physgen_policy.published import import_published
+    from physgen_policy.published.checkpoint import import_published
+    from physgen_policy.published.hub import download
 
     if options.out.exists():
         raise UserError(f"{options.out} exists already; choose another --out")
     if options.random:
-        from physgen_policy.random_checkpoint import write_random_checkpoint
+        from physgen_policy.bench.random_checkpoint import write_random_checkpoint
 
         write_random_checkpoint(options.preset, options.out)
         print(f"checkpoint: {options.out} (random weights of {options.preset}: nothing in it is trained)")

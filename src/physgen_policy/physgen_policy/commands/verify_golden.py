@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from physgen_control.errors import UserError
-from physgen_policy.commands.golden_checks import compute_all
-from physgen_policy.commands.golden_recording import Recording
+from physgen_policy.golden.checks import compute_all
+from physgen_policy.golden.recording import Recording
 from physgen_policy.model.config import NovaConfig, VaeConfig
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.open_sora_vae import OpenSoraVae

@@ -10,12 +10,12 @@ from pathlib import Path
 from physgen_control.bags.content import content_sha256
 from physgen_control.bags.errors import BagError
 from physgen_control.program.folder_lock import folder_lock
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.data.bag_choice import choose_bags
 from physgen_policy.data.conversion_report import ConversionReport
 from physgen_policy.data.convert import EpisodeRejectedError, episode_from_bag
 from physgen_policy.data.dataset import DatasetWriter
-from physgen_policy.data.normalize import NormStats
-from physgen_policy.embodiment import Embodiment
 
 Track = Callable[[Sequence[Path]], Iterable[Path]]
 

@@ -12,8 +12,8 @@ from physgen_control.bags.errors import BagError
 from physgen_policy.data.bag_choice import choose_bags
 from physgen_policy.data.conversion_report import ConversionReport
 from physgen_policy.data.demonstration import EpisodeRejectedError
-from physgen_policy.data.lerobot_episode import lerobot_episode
-from physgen_policy.data.lerobot_writer import LerobotWriter
+from physgen_policy.data.lerobot.episode import lerobot_episode
+from physgen_policy.data.lerobot.writer import LerobotWriter
 
 Track = Callable[[Sequence[Path]], Iterable[Path]]
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.splice import splice_views
 from physgen_policy.data.dataset import EpisodeRecord
 from physgen_policy.data.demonstration import EpisodeRejectedError, read_demonstration
-from physgen_policy.data.splice import splice_views
-from physgen_policy.embodiment import Embodiment
 
 __all__ = ["EpisodeRejectedError", "episode_from_bag"]
 

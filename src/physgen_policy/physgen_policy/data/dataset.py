@@ -24,8 +24,8 @@ from safetensors.numpy import save_file
 from physgen_control.errors import UserError
 from physgen_control.program.plain_values import convert, read_json_object, shown
 from physgen_control.types import PICTURE_INTERVALS
-from physgen_policy.data.normalize import NormStats
-from physgen_policy.embodiment import Embodiment
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.normalize import NormStats
 
 DATASET_FORMAT = 4
 READ_FORMATS = (2, 3, DATASET_FORMAT)

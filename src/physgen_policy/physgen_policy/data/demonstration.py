@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from physgen_control.bags.reader import EpisodeRecording, read_episode
 from physgen_control.errors import UserError
 from physgen_control.types import ACTION_DIM, ActionSpace, AppliedAction, EpisodePhase, Limit, Source
+from physgen_policy.contract.observation import CONTEXT_SOURCES, GateConfig
 from physgen_policy.data.image_choice import NoImagesError, choose_images
-from physgen_policy.runtime.observation import CONTEXT_SOURCES, GateConfig
 
 MIN_STEPS = 2
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physgen_control.types import HORIZON, AppliedAction, CameraFrame, Episode, Source
-from physgen_policy.runtime.observation import GateConfig, ObservationGate, PolicyObservation, shown_from_ns
+from physgen_policy.contract.observation import GateConfig, ObservationGate, PolicyObservation, shown_from_ns
 
 LATEST_STEPS = HORIZON // 2
 """Images may be this many control steps late, as when a camera dropped some. Cameras slower than the control rate fall

@@ -14,7 +14,7 @@ from torch import Tensor
 from physgen_policy.model.draws import RowDraws
 from physgen_policy.model.embeddings import gather_rows, patchify
 from physgen_policy.model.nova import Nova
-from physgen_policy.sampling.schedule import NoiseSchedule
+from physgen_policy.model.schedule import NoiseSchedule
 
 MASK_RATIO_MEAN, MASK_RATIO_STD = 1.0, 0.25  # normal, truncated to [MASK_RATIO_MIN, 1]
 MASK_RATIO_MIN = 0.7

@@ -26,9 +26,9 @@ from physgen_policy.model.frame_loss import frame_loss
 from physgen_policy.model.mask import window_mask, window_segments
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.rotary import rotate, rotation, window_positions
+from physgen_policy.model.schedule import cosine_schedule
 from physgen_policy.sampling.actions import ActionDenoiser
 from physgen_policy.sampling.frame import generate_frame, tokens_per_step
-from physgen_policy.sampling.schedule import cosine_schedule
 from physgen_policy.sampling.solver import SamplerConfig
 
 

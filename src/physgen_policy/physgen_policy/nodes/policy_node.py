@@ -38,10 +38,10 @@ from physgen_control.types import ActionChunk, CameraFrame, UInt8Image
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction, EpisodeInfo, PolicyStatus
 from physgen_msgs.srv import SetInstruction
+from physgen_policy.contract.embodiment_check import GraphDescription, find_mismatches
 from physgen_policy.nodes.image_pairs import ImagePairs, uses_message_filters
 from physgen_policy.nodes.policy_parameters import PolicyNodeConfig
 from physgen_policy.nodes.policy_status import status_message
-from physgen_policy.runtime.embodiment_check import GraphDescription, find_mismatches
 from physgen_policy.runtime.loading import load_policy
 from physgen_policy.runtime.policy import PhysGenPolicy
 from physgen_policy.runtime.session import THREAD_DIED, PolicySession, SessionEvents

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from physgen_control.program.parameter_field import ParameterError, parameter
 from physgen_control.types import HORIZON
+from physgen_policy.contract.observation import GateConfig
 from physgen_policy.nodes.image_pairs import SYNCHRONIZERS
-from physgen_policy.runtime.context import WindowPolicy
 from physgen_policy.runtime.engine_options import CAPTURES, EngineOptions
-from physgen_policy.runtime.observation import GateConfig
+from physgen_policy.runtime.pack_window import WindowPolicy
 from physgen_policy.runtime.policy import PolicyConfig
 from physgen_policy.sampling.solver import SOLVERS
 

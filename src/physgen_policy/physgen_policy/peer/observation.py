@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physgen_control.types import RobotState, UInt8Image
-from physgen_policy.data.lerobot_features import STATE_NAMES
+from physgen_policy.data.lerobot.features import STATE_NAMES
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ import torch
 from numpy.typing import NDArray
 
 from physgen_control.errors import UserError
-from physgen_policy.data.lerobot_features import ACTION_KEY, STATE_KEY, image_key
-from physgen_policy.data.splice import resize_view
+from physgen_policy.contract.splice import resize_view
+from physgen_policy.data.lerobot.features import ACTION_KEY, STATE_KEY, image_key
 from physgen_policy.peer.description import LerobotDescription, read_lerobot_description
 from physgen_policy.peer.framing import Message, read_message, write_message
 from physgen_policy.peer.imports import prepare

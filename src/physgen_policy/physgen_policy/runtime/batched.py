@@ -18,10 +18,10 @@ from torch import Tensor
 
 from physgen_control.types import ActionChunk, Episode, Float32Array
 from physgen_policy.checkpoint import Checkpoint, load_checkpoint
-from physgen_policy.runtime.context import Pack, WindowPolicy
+from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.runtime.episode_state import EpisodeState
 from physgen_policy.runtime.loading import choose_device
-from physgen_policy.runtime.observation import PolicyObservation
+from physgen_policy.runtime.pack_window import Pack, WindowPolicy
 from physgen_policy.runtime.policy import PolicyConfig, PolicyError
 from physgen_policy.runtime.prompts import PromptStates
 

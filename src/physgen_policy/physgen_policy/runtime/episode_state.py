@@ -21,8 +21,8 @@ from physgen_control.types import (
     UInt8Image,
 )
 from physgen_policy.checkpoint import Checkpoint
-from physgen_policy.data.splice import splice_views
-from physgen_policy.runtime.observation import PolicyObservation
+from physgen_policy.contract.observation import PolicyObservation
+from physgen_policy.contract.splice import splice_views
 
 
 class EpisodeState:

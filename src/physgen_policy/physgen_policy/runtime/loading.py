@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 
 from physgen_policy.checkpoint import CheckpointError, load_checkpoint, resolve_checkpoint
-from physgen_policy.runtime.embodiment_check import GraphDescription, find_mismatches
+from physgen_policy.contract.embodiment_check import GraphDescription, find_mismatches
 from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig
 
 

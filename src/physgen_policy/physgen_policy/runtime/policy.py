@@ -17,13 +17,13 @@ import torch
 from physgen_control.errors import UserError
 from physgen_control.types import HORIZON, ActionChunk, Episode, Float32Array, UInt8Image
 from physgen_policy.checkpoint import Checkpoint
+from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.model.batch import PackOutput
-from physgen_policy.runtime.context import Pack, PackWindow, WindowPolicy
 from physgen_policy.runtime.engine_options import EngineOptions
 from physgen_policy.runtime.episode_state import EpisodeState
 from physgen_policy.runtime.frame_encoder import FrameEncoder
 from physgen_policy.runtime.mailbox import CancelToken
-from physgen_policy.runtime.observation import PolicyObservation
+from physgen_policy.runtime.pack_window import Pack, PackWindow, WindowPolicy
 from physgen_policy.runtime.prompts import PromptStates
 from physgen_policy.sampling.actions import ActionDenoiser
 from physgen_policy.sampling.solver import SamplerConfig, SolverKind

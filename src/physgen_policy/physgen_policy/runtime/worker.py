@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from physgen_control.types import ActionChunk, Episode, UInt8Image
+from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.runtime.mailbox import Cancelled, CancelToken, Mailbox
-from physgen_policy.runtime.observation import PolicyObservation
 from physgen_policy.runtime.policy import PhysGenPolicy
 
 _PERCENTILE_WINDOW = 100

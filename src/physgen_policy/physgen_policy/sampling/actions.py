@@ -17,8 +17,8 @@ from torch import Tensor
 from physgen_policy.model.action_bins import most_likely
 from physgen_policy.model.action_head import ActionDiT, MemoryKV, Modulations
 from physgen_policy.model.embeddings import RowGenerators, random_normal
+from physgen_policy.model.schedule import cosine_schedule, noise_from_velocity
 from physgen_policy.sampling.capture import GraphedFunction
-from physgen_policy.sampling.schedule import cosine_schedule, noise_from_velocity
 from physgen_policy.sampling.solver import SamplerConfig, SolverStep, solve
 
 Capture = Literal["off", "graph", "compile"]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from physgen_policy.model.embeddings import gather_rows, unpatchify
 from physgen_policy.model.nova import Nova
-from physgen_policy.sampling.schedule import NoiseSchedule
+from physgen_policy.model.schedule import NoiseSchedule
 from physgen_policy.sampling.solver import ddpm
 
 StartNoise = Callable[[int], Tensor]  # autoregressive step -> standard normal patch vectors [b, n, 16]

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from physgen_policy.sampling.schedule import NoiseSchedule
+from physgen_policy.model.schedule import NoiseSchedule
 
 NoiseFn = Callable[[Tensor, int], Tensor]  # (x, timestep) -> predicted noise, same shape as x
 StepNoise = Callable[[int], Tensor]  # index of the step -> standard normal like x

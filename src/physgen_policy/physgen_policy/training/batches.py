@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from physgen_policy.data.normalize import NormStats
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.data.windows import Window, cut_window, draw_window, rollout_start
 from physgen_policy.model.batch import WindowBatch
 from physgen_policy.training.text_states import TextSource

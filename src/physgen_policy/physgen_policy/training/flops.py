@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from physgen_policy.bench.cost import visible_pairs
+from physgen_policy.cost.decoding import visible_pairs
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.embeddings import TIME_FREQUENCIES
 from physgen_policy.model.frame_loss import mean_visible_share

@@ -8,7 +8,7 @@ import time
 
 import torch
 
-from physgen_policy.training.peak import Peak
+from physgen_policy.cost.peak import Peak
 
 
 class Meter:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from physgen_policy.adapters import current_adapter
 from physgen_policy.checkpoint import (
     Description,
     checkpoint_tensors,
@@ -18,8 +17,9 @@ from physgen_policy.checkpoint import (
     save_adapter_checkpoint,
     write_checkpoint,
 )
-from physgen_policy.data.normalize import NormStats
-from physgen_policy.embodiment import Embodiment
+from physgen_policy.checkpoint.adapters import current_adapter
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import FrameCodec
 from physgen_policy.model.physgen import PhysGen

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from physgen_control.errors import UserError
-from physgen_policy.data.normalize import NormStats
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.draws import Randomness, WindowRandom
 from physgen_policy.model.physgen import PhysGen

@@ -34,9 +34,10 @@ from torch.utils.tensorboard import SummaryWriter
 from physgen_control.errors import UserError
 from physgen_control.program.folder_lock import folder_lock
 from physgen_control.types import UInt8Image
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.normalize import NormStats
+from physgen_policy.cost.peak import device_peak
 from physgen_policy.data.dataset import Dataset
-from physgen_policy.data.normalize import NormStats
-from physgen_policy.embodiment import Embodiment
 from physgen_policy.model.config import ModelConfig, load_preset
 from physgen_policy.model.frame_codec import AutoencoderKlCodec, FrameCodec, build_frame_codec
 from physgen_policy.training.batches import EpisodeTensors, shown_starts
@@ -46,7 +47,6 @@ from physgen_policy.training.held_out import episode_position, split_episodes
 from physgen_policy.training.latents import dataset_fingerprint, dataset_latents, latent_dtype
 from physgen_policy.training.meter import Meter
 from physgen_policy.training.networks import Networks, new_networks, started_networks
-from physgen_policy.training.peak import device_peak
 from physgen_policy.training.policy_stage import PolicyData, PolicyTrainer
 from physgen_policy.training.precision import choose_device, choose_precision
 from physgen_policy.training.prepared import main_process_prepares

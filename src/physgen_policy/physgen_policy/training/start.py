@@ -25,8 +25,8 @@ from physgen_policy.checkpoint import (
     read_description,
     resolve_checkpoint,
 )
-from physgen_policy.data.normalize import NormStats
-from physgen_policy.embodiment import Embodiment
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import FrameCodec, build_frame_codec
 from physgen_policy.model.physgen import PhysGen

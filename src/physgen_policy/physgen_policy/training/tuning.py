@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from physgen_policy.adapters import add_adapters
+from physgen_policy.checkpoint.adapters import add_adapters
 from physgen_policy.model.config import LoraConfig
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.training.config import PolicyStage

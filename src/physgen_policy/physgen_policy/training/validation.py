@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from physgen_policy.data.normalize import NormStats
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.data.windows import Window, max_packs
 from physgen_policy.model.batch import WindowBatch
 from physgen_policy.model.config import ModelConfig

@@ -23,9 +23,9 @@ from physgen_control.types import (
     RobotState,
     Source,
 )
+from physgen_policy.contract.observation import GateConfig, shown_from_ns
 from physgen_policy.data.demonstration import EpisodeRejectedError, read_demonstration
 from physgen_policy.data.image_choice import LATEST_STEPS, NoImagesError, choose_images
-from physgen_policy.runtime.observation import GateConfig, shown_from_ns
 
 CAMERAS = ("fixed", "wrist")
 PERIOD_NS = 50_000_000

@@ -18,10 +18,10 @@ from physgen_control.bags.serialize import PICTURE_EVERY, CameraSpec, EpisodeBag
 from physgen_control.types import AppliedAction, Episode, EpisodePhase, Limit, Pose, RobotState, Source
 from physgen_policy.commands.convert import main as convert
 from physgen_policy.data.dataset import Dataset, DatasetError
-from physgen_policy.data.lerobot_episode import lerobot_episode
-from physgen_policy.data.lerobot_features import CAMERAS, STATE_NAMES, image_key
-from physgen_policy.data.lerobot_stats import image_stats, merge_stats, sampled_images, vector_stats
-from physgen_policy.data.lerobot_writer import LerobotWriter
+from physgen_policy.data.lerobot.episode import lerobot_episode
+from physgen_policy.data.lerobot.features import CAMERAS, STATE_NAMES, image_key
+from physgen_policy.data.lerobot.stats import image_stats, merge_stats, sampled_images, vector_stats
+from physgen_policy.data.lerobot.writer import LerobotWriter
 
 pytest.importorskip("pyarrow", reason="pyarrow is not installed (requirements/lerobot.lock)")
 

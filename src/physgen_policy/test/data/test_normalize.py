@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from physgen_policy.data.normalize import MIN_HALF_RANGE, NormStats
+from physgen_policy.contract.normalize import MIN_HALF_RANGE, NormStats
 
 actions = hnp.arrays(
     np.float32,

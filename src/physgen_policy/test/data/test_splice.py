@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from physgen_policy.data.splice import splice_views
+from physgen_policy.contract.splice import splice_views
 
 
 def test_order_and_identity() -> None:

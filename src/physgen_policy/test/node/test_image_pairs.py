@@ -19,8 +19,8 @@ from std_msgs.msg import Header
 
 from physgen_control.errors import UserError
 from physgen_control.types import CameraFrame
+from physgen_policy.contract.synchronizer import SyncedFrames, Synchronizer
 from physgen_policy.nodes.image_pairs import ImagePairs, uses_message_filters
-from physgen_policy.runtime.synchronizer import SyncedFrames, Synchronizer
 
 INSTALLED = importlib.util.find_spec("message_filters") is not None
 needs_it = pytest.mark.skipif(not INSTALLED, reason="the ROS package message_filters is not installed")

@@ -18,7 +18,7 @@ from tiny_checkpoint import write_tiny_checkpoint
 from physgen_control.nodes import qos
 from physgen_control.types import Source
 from physgen_policy.checkpoint import load_checkpoint
-from physgen_policy.runtime.observation import GateConfig, ObservationGate, PolicyObservation
+from physgen_policy.contract.observation import GateConfig, ObservationGate, PolicyObservation
 from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig
 
 pytestmark = pytest.mark.ros

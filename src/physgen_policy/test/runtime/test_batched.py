@@ -9,11 +9,11 @@ from tiny_checkpoint import VIEW, write_tiny_checkpoint
 
 from physgen_control.types import CameraFrame, Episode
 from physgen_policy.checkpoint import load_checkpoint
+from physgen_policy.contract.observation import PolicyObservation
+from physgen_policy.contract.synchronizer import SyncedFrames
 from physgen_policy.runtime.batched import BatchedPolicy, BatchItem
-from physgen_policy.runtime.context import WindowPolicy
-from physgen_policy.runtime.observation import PolicyObservation
+from physgen_policy.runtime.pack_window import WindowPolicy
 from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig, PolicyError
-from physgen_policy.runtime.synchronizer import SyncedFrames
 
 CHUNKS = 7
 """More than the window holds."""

@@ -3,8 +3,8 @@
 
 import pytest
 
-from physgen_policy.embodiment import Embodiment
-from physgen_policy.runtime.embodiment_check import GraphDescription, find_mismatches
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.embodiment_check import GraphDescription, find_mismatches
 
 GRAPH = GraphDescription(
     control_period=0.05, task="PushCube-v1", robot="panda", image_height=128, image_width=128

@@ -14,13 +14,13 @@ from tiny_checkpoint import VIDEO_VAE, tiny_config, write_tiny_checkpoint
 
 from physgen_control.errors import UserError
 from physgen_policy.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from physgen_policy.contract.embodiment_check import GraphDescription
 from physgen_policy.model.mask import window_mask, window_segments
 from physgen_policy.model.rotary import rotate, rotation
-from physgen_policy.runtime.context import WindowPolicy
-from physgen_policy.runtime.embodiment_check import GraphDescription
 from physgen_policy.runtime.engine_options import EngineOptions
 from physgen_policy.runtime.loading import load_policy
 from physgen_policy.runtime.mailbox import Cancelled, CancelToken
+from physgen_policy.runtime.pack_window import WindowPolicy
 from physgen_policy.runtime.policy import STAGES, PhysGenPolicy, PolicyConfig
 
 SWITCHES = [field.name for field in fields(EngineOptions) if field.name != "capture"]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physgen_control.types import ActionSpace, AppliedAction, CameraFrame, Episode, Pose, Source
-from physgen_policy.runtime.observation import GateConfig, ObservationGate, PolicyObservation, Waiting
+from physgen_policy.contract.observation import GateConfig, ObservationGate, PolicyObservation, Waiting
 
 DT = 50_000_000
 START = 7_000_000_000

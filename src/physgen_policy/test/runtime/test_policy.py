@@ -11,9 +11,9 @@ from tiny_checkpoint import VIEW, write_tiny_checkpoint
 
 from physgen_control.types import Episode
 from physgen_policy.checkpoint import Checkpoint, load_checkpoint
-from physgen_policy.runtime.context import WindowPolicy
 from physgen_policy.runtime.engine_options import EngineOptions
 from physgen_policy.runtime.mailbox import Cancelled, CancelToken
+from physgen_policy.runtime.pack_window import WindowPolicy
 from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig, PolicyError
 
 

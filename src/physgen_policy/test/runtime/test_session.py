@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from physgen_control.types import ActionChunk, AppliedAction, CameraFrame, Episode, EpisodePhase, Pose, Source
+from physgen_policy.contract.observation import GateConfig, PolicyObservation
 from physgen_policy.runtime.mailbox import CancelToken
-from physgen_policy.runtime.observation import GateConfig, PolicyObservation
 from physgen_policy.runtime.session import THREAD_DIED, PolicySession, SessionEvents
 
 DT = 50_000_000

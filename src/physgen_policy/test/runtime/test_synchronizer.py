@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from physgen_control.types import CameraFrame
-from physgen_policy.runtime.synchronizer import Pick, Put, Stale, SyncedFrames, Synchronizer
+from physgen_policy.contract.synchronizer import Pick, Put, Stale, SyncedFrames, Synchronizer
 
 IMAGE = np.zeros((2, 2, 3), np.uint8)
 STREAMS = ("fixed", "wrist")

@@ -11,8 +11,8 @@ from model_windows import mini_config
 from safetensors.torch import load_file, save_file
 
 from physgen_policy.checkpoint import CheckpointError, load_checkpoint, resolve_checkpoint, save_checkpoint
-from physgen_policy.data.normalize import NormStats
-from physgen_policy.embodiment import Embodiment
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.model.frame_codec import build_frame_codec
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.text_encoder import build_text_encoder

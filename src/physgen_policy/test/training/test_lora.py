@@ -15,7 +15,8 @@ from model_windows import make_windows
 from safetensors.torch import load_file, save_file
 from tiny_checkpoint import tiny_config, tiny_embodiment, write_tiny_checkpoint, write_tiny_dataset
 
-from physgen_policy.adapters import (
+from physgen_policy.checkpoint import CheckpointError, load_checkpoint, resolve_checkpoint
+from physgen_policy.checkpoint.adapters import (
     AdapterError,
     add_adapters,
     current_adapter,
@@ -23,7 +24,6 @@ from physgen_policy.adapters import (
     target_layers,
     write_adapter,
 )
-from physgen_policy.checkpoint import CheckpointError, load_checkpoint, resolve_checkpoint
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.model.config import LoraConfig, load_preset
 from physgen_policy.model.nova import Nova
@@ -255,7 +255,7 @@ def test_damaged_adapters_are_refused_with_a_sentence(tmp_path: Path) -> None:
 def test_folding_adds_scale_times_the_product() -> None:
     rng = np.random.default_rng(0)
     down, up = (torch.from_numpy(rng.normal(size=s).astype(np.float32)) for s in ((2, 3), (4, 2)))
-    from physgen_policy.adapters import Adapter
+    from physgen_policy.checkpoint.adapters import Adapter
 
     tensors = {"p.layer.weight": torch.ones(4, 3, dtype=torch.float16)}
     Adapter({"layer": (down, up)}, 0.5).fold_into(tensors, "p")

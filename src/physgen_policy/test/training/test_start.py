@@ -13,7 +13,7 @@ from tiny_checkpoint import tiny_config, tiny_embodiment, tiny_norm, write_tiny_
 
 from physgen_policy.checkpoint import CheckpointError, load_checkpoint
 from physgen_policy.commands import train as command
-from physgen_policy.data.normalize import NormStats
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.model.config import ModelConfig, changed
 from physgen_policy.training import run as training_run
 from physgen_policy.training.config import (

@@ -6,11 +6,11 @@ import torch
 from model_windows import make_windows, mini_config, mini_model
 from torch.utils.flop_counter import FlopCounterMode
 
+from physgen_policy.cost.peak import Peak, device_peak, published_peak
 from physgen_policy.model.config import LoraConfig, load_preset
 from physgen_policy.model.frame_loss import draw_visible_count, mean_visible_share
 from physgen_policy.training.flops import StepShape, Trained, step_flops
 from physgen_policy.training.meter import Meter
-from physgen_policy.training.peak import Peak, device_peak, published_peak
 from physgen_policy.training.tuning import freeze_all_but_adapters
 from physgen_policy.training.waypoints import WaypointHead
 

@@ -12,12 +12,13 @@ from rich.console import Console
 from tiny_checkpoint import VIDEO_VAE, VIEW, tiny_embodiment, write_tiny_checkpoint
 
 from physgen_control.errors import UserError
-from physgen_policy.bench import cost, quality, report
-from physgen_policy.bench.cost import Cost
+from physgen_policy.bench import quality, report
 from physgen_policy.bench.frames import frame_time
 from physgen_policy.bench.policy import BenchSpec, run, stage_costs
 from physgen_policy.bench.subjects import from_checkpoint
 from physgen_policy.commands import bench_policy
+from physgen_policy.cost import decoding as cost
+from physgen_policy.cost.decoding import Cost
 from physgen_policy.data.dataset import Dataset, DatasetError, DatasetWriter, EpisodeRecord
 from physgen_policy.model.config import load_preset
 from physgen_policy.model.mask import window_mask

@@ -10,7 +10,13 @@ from safetensors.torch import save_file
 
 from physgen_policy.model.config import NovaConfig, load_preset
 from physgen_policy.model.nova import Nova
-from physgen_policy.nova_folder import INDEX, SINGLE, NovaFolderError, load_nova_folder, save_nova_folder
+from physgen_policy.published.nova_folder import (
+    INDEX,
+    SINGLE,
+    NovaFolderError,
+    load_nova_folder,
+    save_nova_folder,
+)
 
 KEY = "video_encoder.blocks.0.attn.qkv.weight"
 

@@ -14,10 +14,10 @@ from tiny_checkpoint import tiny_embodiment, write_tiny_dataset
 from physgen_control.errors import UserError
 from physgen_policy.checkpoint import load_checkpoint
 from physgen_policy.commands import import_nova, model_info
-from physgen_policy.hub import download
 from physgen_policy.model.config import load_preset
-from physgen_policy.nova_folder import NovaFolderError
-from physgen_policy.published import import_published, nova_config
+from physgen_policy.published.checkpoint import import_published, nova_config
+from physgen_policy.published.hub import download
+from physgen_policy.published.nova_folder import NovaFolderError
 from physgen_policy.training.config import PolicyStage, TrainConfig
 from physgen_policy.training.run import TrainingRun
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
+from physgen_policy.model.schedule import cosine_schedule
 from physgen_policy.sampling.actions import ActionDenoiser
 from physgen_policy.sampling.frame import tokens_per_step
-from physgen_policy.sampling.schedule import cosine_schedule
 from physgen_policy.sampling.solver import SOLVERS, SamplerConfig, ddim, ddpm, plan_steps, solve
 
 SETTINGS = {

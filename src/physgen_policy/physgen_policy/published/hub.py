@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from physgen_policy.checkpoint import file_sha256
-from physgen_policy.nova_folder import NovaFolderError
+from physgen_policy.published.nova_folder import NovaFolderError
 
 NOVA_REPOSITORY = "BAAI/nova-d48w1024-osp480"
 WANTED = (

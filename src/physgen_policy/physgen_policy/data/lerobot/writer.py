@@ -27,9 +27,9 @@ from PIL import Image as PilImage
 from physgen_control.errors import UserError
 from physgen_control.program.folder_lock import LOCK_FILE, folder_lock
 from physgen_policy.data.dataset import DatasetError
-from physgen_policy.data.lerobot_episode import LerobotEpisode
-from physgen_policy.data.lerobot_features import ACTION_NAMES, CAMERAS, STATE_NAMES, image_key
-from physgen_policy.data.lerobot_stats import Stats, image_stats, merge_stats, sampled_images, vector_stats
+from physgen_policy.data.lerobot.episode import LerobotEpisode
+from physgen_policy.data.lerobot.features import ACTION_NAMES, CAMERAS, STATE_NAMES, image_key
+from physgen_policy.data.lerobot.stats import Stats, image_stats, merge_stats, sampled_images, vector_stats
 
 CODEBASE_VERSION = "v3.0"
 FILES_PER_CHUNK = 1000

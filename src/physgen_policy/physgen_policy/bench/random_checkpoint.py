@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from physgen_policy.checkpoint import Checkpoint, save_checkpoint
-from physgen_policy.data.normalize import NormStats
-from physgen_policy.embodiment import Embodiment
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.model.config import ModelConfig, TextEncoderConfig, load_preset
 from physgen_policy.model.frame_codec import build_frame_codec
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.text_encoder import build_text_encoder
-from physgen_policy.published import NO_ROBOT
+from physgen_policy.published.checkpoint import NO_ROBOT
 
 BYTE_TOKENS = 259
 

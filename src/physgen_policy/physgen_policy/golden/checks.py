@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from physgen_policy.commands.golden_recording import Recording, Tensors
+from physgen_policy.golden.recording import Recording, Tensors
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.diffusion_mlp import AdaptiveNorm
 from physgen_policy.model.embeddings import TIME_FREQUENCIES, gather_rows, patchify, sinusoid, unpatchify
@@ -23,8 +23,8 @@ from physgen_policy.model.frame_loss import clip_loss
 from physgen_policy.model.mask import slot_mask
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.open_sora_vae import OpenSoraVae
+from physgen_policy.model.schedule import cosine_schedule
 from physgen_policy.sampling.frame import generate_frame
-from physgen_policy.sampling.schedule import cosine_schedule
 from physgen_policy.sampling.solver import ddim, ddpm
 
 DEFAULT_FLOW, DEFAULT_FPS = 5.0, 12.0  # motion values of the published pipeline

@@ -14,7 +14,7 @@ from physgen_control.types import (
     GripperMode,
     Rotation,
 )
-from physgen_policy.embodiment import Embodiment
+from physgen_policy.contract.embodiment import Embodiment
 
 UNTRAINED_ROBOT = "none"
 """Robot of a checkpoint that was never trained on actions (published.NO_ROBOT): it fits nowhere."""

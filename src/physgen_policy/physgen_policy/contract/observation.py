@@ -21,7 +21,7 @@ from physgen_control.types import (
     Float32Array,
     Source,
 )
-from physgen_policy.runtime.synchronizer import Pick, Put, Stale, SyncedFrames, Synchronizer
+from physgen_policy.contract.synchronizer import Pick, Put, Stale, SyncedFrames, Synchronizer
 
 CONTEXT_SOURCES = (Source.POLICY, Source.TELEOP)
 """Only actions that somebody meant enter the context; HOLD and HOMING never occur in training data."""

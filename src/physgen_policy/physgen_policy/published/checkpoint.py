@@ -17,14 +17,20 @@ import torch
 from torch import Tensor, nn
 
 from physgen_policy.checkpoint import Description, write_checkpoint
-from physgen_policy.data.normalize import NormStats
-from physgen_policy.embodiment import Embodiment
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.normalize import NormStats
 from physgen_policy.model.action_head import ActionDiT
 from physgen_policy.model.action_tokenizer import ActionTokenizer
 from physgen_policy.model.config import ConfigError, ModelConfig, NovaConfig, TextEncoderConfig, VaeConfig
 from physgen_policy.model.frame_codec import build_frame_codec
 from physgen_policy.model.text_encoder import build_text_encoder
-from physgen_policy.nova_folder import SINGLE, NovaFolderError, check_tensors, load_nova_folder, read_weights
+from physgen_policy.published.nova_folder import (
+    SINGLE,
+    NovaFolderError,
+    check_tensors,
+    load_nova_folder,
+    read_weights,
+)
 
 PHI_SINGLE = "model.safetensors"
 NO_ROBOT = "none"

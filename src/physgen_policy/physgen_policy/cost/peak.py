@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from physgen_policy.bench.machine import matmul_rate
+from physgen_policy.cost.machine import matmul_rate
 
 PUBLISHED_BFLOAT16 = {
     "H200": 989e12,
