@@ -19,7 +19,7 @@ SIBLINGS = {
 }
 TORCH = {"torch", "transformers", "diffusers", "peft", "accelerate"}
 # ManiSkill speaks torch tensors and has one thread knob that only torch offers.
-TORCH_ALLOWED = {"physgen_sim_bridge/maniskill_world.py": {"torch"}}
+TORCH_ALLOWED = {"physgen_sim_bridge/maniskill/world.py": {"torch"}}
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
 UNPICKLING_CALLS = {"torch.load", "numpy.load", "np.load"}
 MOST_LINES = 450

@@ -15,7 +15,7 @@ from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.describe import build_graph
 from physgen_control.controller.core import ControllerCore
 from physgen_control.errors import UserError
-from physgen_sim_bridge.fake_world import FakeWorld
+from physgen_sim_bridge.fake.world import FakeWorld
 
 MAX_STEPS = 30
 

@@ -16,7 +16,7 @@ from physgen_bringup.graph.describe import build_graph
 from physgen_control.controller.core import ControllerCore
 from physgen_control.errors import UserError
 from physgen_policy.peer.description import LerobotDescription
-from physgen_sim_bridge.fake_world import FakeWorld
+from physgen_sim_bridge.fake.world import FakeWorld
 
 MAX_STEPS = 30
 PERIOD_NS = 50_000_000

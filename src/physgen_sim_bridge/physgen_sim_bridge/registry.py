@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from physgen_control.errors import UserError
+from physgen_sim_bridge.fake.world import FAKE_TASKS, FakeWorld
 from physgen_sim_bridge.fake_franka.table import TASKS as FRANKA_TASKS
-from physgen_sim_bridge.fake_world import FAKE_TASKS, FakeWorld
 from physgen_sim_bridge.libero.tasks import STEP_LIMITS, libero_tasks
-from physgen_sim_bridge.maniskill_world import TASKS as MANISKILL_TASKS
-from physgen_sim_bridge.maniskill_world import ManiSkillWorld
+from physgen_sim_bridge.maniskill.world import TASKS as MANISKILL_TASKS
+from physgen_sim_bridge.maniskill.world import ManiSkillWorld
 from physgen_sim_bridge.world import World
 
 MIN_IMAGE_SIZE = 16
@@ -79,7 +79,7 @@ def make_world(
     if sim == "maniskill":
         return ManiSkillWorld(task, image_size=image_size, render=render)
     if sim == "libero":
-        from physgen_sim_bridge.libero_world import LiberoWorld
+        from physgen_sim_bridge.libero.world import LiberoWorld
 
         return LiberoWorld(task, image_size=image_size, render=render)
     return FakeWorld(task, image_size=image_size, render=render)

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from physgen_control.types import AppliedAction, Pose, Source
+from physgen_sim_bridge.bridge.pacing import ActionMailbox, hold_action
 from physgen_sim_bridge.clock import RESET_GAP_NS, EpisodeClock
-from physgen_sim_bridge.pacing import ActionMailbox, hold_action
 
 DT = 50_000_000
 

@@ -257,7 +257,7 @@ def test_the_worlds_own_step_is_the_benchmarks(tmp_path):
 import numpy as np
 from physgen_sim_bridge.canonical_action import libero_action
 from physgen_sim_bridge.libero.simulator import quiet
-from physgen_sim_bridge.libero_world import LiberoWorld
+from physgen_sim_bridge.libero.world import LiberoWorld
 world = LiberoWorld("libero_object/3", render=False)
 rng = np.random.default_rng(0)
 actions = rng.normal(0, 0.03, (5, 7)).astype(np.float32)

@@ -22,7 +22,7 @@ class TaskRules:
 def task_rules(sim: str, task: str) -> TaskRules:
     """Rules of a known task (see physgen_sim_bridge.registry.check_task)."""
     if sim == "maniskill":
-        from physgen_sim_bridge.maniskill_world import TASKS
+        from physgen_sim_bridge.maniskill.world import TASKS
 
         entry = TASKS[task]
         # The world's WorldSpec says the same; asking it would start the simulator.

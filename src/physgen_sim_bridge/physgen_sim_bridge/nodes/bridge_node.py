@@ -36,7 +36,7 @@ from physgen_control.types import Episode, RobotState, SimState
 from physgen_msgs.msg import AppliedAction, EpisodeInfo
 from physgen_msgs.msg import SimState as SimStateMsg
 from physgen_msgs.srv import ResetEnv
-from physgen_sim_bridge.episode_loop import EpisodeLoop, LoopConfig
+from physgen_sim_bridge.bridge.episode_loop import EpisodeLoop, LoopConfig
 from physgen_sim_bridge.registry import check_task, make_world
 from physgen_sim_bridge.world import Observation, World, WorldCrashed, WorldSpec
 

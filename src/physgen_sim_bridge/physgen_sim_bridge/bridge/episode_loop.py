@@ -13,8 +13,8 @@ from typing import Literal, Protocol
 from physgen_control.errors import UserError
 from physgen_control.messages.graph_identity import new_id
 from physgen_control.types import AppliedAction, Episode, EpisodePhase, Float32Array
+from physgen_sim_bridge.bridge.pacing import ActionMailbox, hold_action
 from physgen_sim_bridge.clock import EpisodeClock
-from physgen_sim_bridge.pacing import ActionMailbox, hold_action
 from physgen_sim_bridge.world import Observation, World, WorldCrashed, WorldSpec
 
 CLOCK_TICKS = 5

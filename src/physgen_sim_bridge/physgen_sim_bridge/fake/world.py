@@ -14,7 +14,7 @@ import numpy as np
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Float64Array, Pose
 from physgen_sim_bridge.canonical_action import check_action, matrix_from_rotation_vector
-from physgen_sim_bridge.fake_painter import FakePainter
+from physgen_sim_bridge.fake.painter import FakePainter
 from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, WorldSpec
 
 CONTROL_PERIOD_NS = 50_000_000
