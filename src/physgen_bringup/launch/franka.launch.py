@@ -25,7 +25,8 @@ from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from physgen_bringup.graph.arguments import ARGUMENTS, arguments_from, check_arguments
+from physgen_bringup.graph.arguments import ARGUMENTS, arguments_from
+from physgen_bringup.graph.checks import check_arguments
 from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.graph.domain import chosen_domain, refuse_second_graph
 from physgen_bringup.graph.spec import Graph, IncludeSpec, NodeSpec, enclave, parameter_files

@@ -18,7 +18,8 @@ from lerobot_package import load_with_lerobot
 from processes import children
 from tiny_checkpoint import write_tiny_checkpoint
 
-from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.arguments import parse_arguments
+from physgen_bringup.graph.checks import check_arguments
 from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.graph.domain import PrivateDomain
 from physgen_bringup.graph.spec import Graph

@@ -13,8 +13,9 @@ from evaluations import evaluation_of
 from file_mutants import check_reader, damaged_copy
 
 from physgen_bringup.evaluation.ablation import parse_ablation
-from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.arguments import parse_arguments
 from physgen_bringup.graph.calibration import read_calibration
+from physgen_bringup.graph.checks import check_arguments
 from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.paths import config_file

@@ -169,7 +169,8 @@ def commands(program: str) -> list[list[str]]:
 
 def test_the_launch_commands_of_the_arm_and_the_simulation_are_accepted() -> None:
     """As the launch file checks them: every value and every combination, not only the names."""
-    from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+    from physgen_bringup.graph.arguments import parse_arguments
+    from physgen_bringup.graph.checks import check_arguments
 
     launches = commands("ros2 launch physgen_bringup franka.launch.py")
     assert len(launches) == 3

@@ -4,13 +4,8 @@ import importlib.util
 import pytest
 
 from physgen_bringup.commands import evaluate, launch
-from physgen_bringup.graph.arguments import (
-    ARGUMENTS,
-    LaunchArguments,
-    argument_table,
-    check_arguments,
-    parse_arguments,
-)
+from physgen_bringup.graph.arguments import ARGUMENTS, LaunchArguments, argument_table, parse_arguments
+from physgen_bringup.graph.checks import check_arguments
 from physgen_control.errors import UserError
 
 

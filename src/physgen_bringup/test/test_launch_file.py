@@ -29,7 +29,8 @@ from launch.utilities import perform_substitutions
 from launch_ros.actions import Node
 
 from launch import LaunchContext
-from physgen_bringup.graph.arguments import ARGUMENTS, arguments_from, check_arguments
+from physgen_bringup.graph.arguments import ARGUMENTS, arguments_from
+from physgen_bringup.graph.checks import check_arguments
 from physgen_bringup.graph.describe import SPAWNER, build_graph
 from physgen_bringup.paths import share_folder
 from physgen_bringup.processes.runner import node_command
@@ -106,7 +107,7 @@ def shares(monkeypatch, launch_file, tmp_path):
 @pytest.fixture
 def on_ros(monkeypatch):
     """The drivers count as installed."""
-    monkeypatch.setattr("physgen_bringup.graph.arguments.has_ros", lambda: True)
+    monkeypatch.setattr("physgen_bringup.graph.checks.has_ros", lambda: True)
 
 
 def combinations(values):

@@ -19,7 +19,8 @@ from processes import children
 from rclpy.action import ActionClient
 from std_srvs.srv import SetBool
 
-from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.arguments import parse_arguments
+from physgen_bringup.graph.checks import check_arguments
 from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.graph.domain import PrivateDomain
 from physgen_bringup.processes.runner import LocalRunner

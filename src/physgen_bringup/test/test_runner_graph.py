@@ -16,7 +16,8 @@ from processes import children
 from physgen_bringup.episode.inprocess import make_in_process
 from physgen_bringup.episode.tally import actions_path
 from physgen_bringup.evaluation.run import EvaluationSpec
-from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.arguments import parse_arguments
+from physgen_bringup.graph.checks import check_arguments
 from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.graph.domain import PrivateDomain
 from physgen_bringup.processes.runner import LocalRunner

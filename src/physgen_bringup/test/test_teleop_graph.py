@@ -18,7 +18,8 @@ from human_probe import CLOSE, DEADMAN, HOLD, POLICY, TELEOP, HumanProbe
 from processes import children
 from terminal_user import TerminalUser
 
-from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.arguments import parse_arguments
+from physgen_bringup.graph.checks import check_arguments
 from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.graph.domain import PrivateDomain
 from physgen_bringup.processes.runner import LocalRunner

@@ -9,6 +9,7 @@ from physgen_sim_bridge.fake_franka.table import TASKS as FRANKA_TASKS
 from physgen_sim_bridge.libero.tasks import STEP_LIMITS, libero_tasks
 from physgen_sim_bridge.maniskill.world import TASKS as MANISKILL_TASKS
 from physgen_sim_bridge.maniskill.world import ManiSkillWorld
+from physgen_sim_bridge.remote_world import RemoteWorld
 from physgen_sim_bridge.world import World
 
 MIN_IMAGE_SIZE = 16
@@ -73,9 +74,7 @@ def make_world(
     """Make a world; in_worker=True runs it in its own process, so that its crash is an error and not an exit."""
     check_task(sim, task, image_size)
     if in_worker:
-        from physgen_sim_bridge.worker import WorkerWorld
-
-        return WorkerWorld(sim, task, image_size=image_size, render=render)
+        return RemoteWorld(sim, task, image_size=image_size, render=render)
     if sim == "maniskill":
         return ManiSkillWorld(task, image_size=image_size, render=render)
     if sim == "libero":

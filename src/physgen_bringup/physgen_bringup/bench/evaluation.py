@@ -22,7 +22,8 @@ from pathlib import Path
 from physgen_bringup.bench.sim import measure_in_subprocess
 from physgen_bringup.episode.evaluation_spec import EvaluationSpec
 from physgen_bringup.evaluation.run import run_in_process
-from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.arguments import parse_arguments
+from physgen_bringup.graph.checks import check_arguments
 from physgen_bringup.results.results import EpisodeResult, Evaluation
 from physgen_control.errors import UserError
 

@@ -34,7 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; the status is that of the graph."""
     options = build_parser().parse_args(arguments)
-    from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+    from physgen_bringup.graph.arguments import parse_arguments
+    from physgen_bringup.graph.checks import check_arguments
     from physgen_bringup.graph.describe import build_graph
     from physgen_bringup.graph.domain import graph_domain
     from physgen_bringup.processes.runner import LocalRunner

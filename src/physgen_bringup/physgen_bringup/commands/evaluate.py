@@ -273,7 +273,8 @@ def _spec(
     from physgen_bringup.episode.evaluation_spec import EvaluationSpec
     from physgen_bringup.evaluation.delays import delayed, parse_delays
     from physgen_bringup.evaluation.shards import parse_shard, shard_folder
-    from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+    from physgen_bringup.graph.arguments import parse_arguments
+    from physgen_bringup.graph.checks import check_arguments
     from physgen_bringup.results.suite_report import task_folder
 
     shard = parse_shard(options.shard) if options.shard else (1, 1)
@@ -326,7 +327,8 @@ def _through_ros(
     options: argparse.Namespace, preset: Preset | None, sim: str, task: str, num_tasks: int
 ) -> int:
     from physgen_bringup.evaluation.presets import header
-    from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+    from physgen_bringup.graph.arguments import parse_arguments
+    from physgen_bringup.graph.checks import check_arguments
     from physgen_bringup.graph.describe import build_graph
     from physgen_bringup.graph.domain import graph_domain
     from physgen_bringup.processes.runner import LocalRunner

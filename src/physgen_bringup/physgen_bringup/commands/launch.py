@@ -24,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if any(word in {"-h", "--help"} for word in words):
         return _show_help()
-    from physgen_bringup.graph.arguments import check_arguments, has_ros, parse_arguments
+    from physgen_bringup.graph.arguments import parse_arguments
+    from physgen_bringup.graph.checks import check_arguments, has_ros
 
     checked = check_arguments(parse_arguments(words))
     if has_ros() and _in_ros_workspace():

@@ -1,13 +1,118 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refusals of launch arguments that concern people and hardware: teleoperation devices and the real arm."""
+"""Every check of the launch arguments before a process starts: what cannot run here is refused in one sentence."""
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from physgen_bringup.graph.arguments import ArgumentError, LaunchArguments
 
 FRANKA_IMAGE = "the Docker service `franka` (docker/compose.yaml)"
+
+
+def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None) -> LaunchArguments:
+    """Refuse combinations that cannot run on this machine, before any process starts.
+
+    Returns the arguments with the checkpoint resolved to its folder.
+
+    Args:
+        arguments: what parse_arguments returned.
+        have_ros: a full ROS 2 installation is there (None: look for it).
+
+    Raises:
+        UserError: one sentence that says what to change.
+    """
+    _check_not_yet_available(arguments)
+    check_teleop(arguments)
+    if arguments.params_file and not Path(arguments.params_file).expanduser().is_file():
+        raise ArgumentError(
+            f"params_file:={arguments.params_file} does not exist; give a ROS parameter YAML file"
+        )
+    if arguments.policy == "replay" and not arguments.bag_dir.is_dir():
+        raise ArgumentError(f"bag_dir:={arguments.bag_dir} is not a folder; give the folder of recorded bags")
+    if arguments.policy == "replay" and arguments.record:
+        raise ArgumentError(
+            "policy:=replay with record:=true would write bags into the folder it reads; drop one"
+        )
+    if arguments.simulated:
+        _check_simulation(arguments)
+    else:
+        check_real_arm(arguments, have_ros=has_ros() if have_ros is None else have_ros)
+    if arguments.policy == "physgen":
+        # Imported here: it loads torch, which no other policy needs.
+        from physgen_policy.checkpoint import resolve_checkpoint
+
+        folder = resolve_checkpoint(arguments.checkpoint, arguments.task).resolve()
+        return replace(arguments, checkpoint=str(folder))
+    if arguments.checkpoint:
+        raise ArgumentError(
+            f"checkpoint:={arguments.checkpoint} has no meaning with policy:={arguments.policy}; drop it or "
+            "use policy:=physgen"
+        )
+    return arguments
+
+
+def has_ros() -> bool:
+    """True when a full ROS 2 installation (ros2 command and launch_ros) is on this machine."""
+    return shutil.which("ros2") is not None and importlib.util.find_spec("launch_ros") is not None
+
+
+def _check_not_yet_available(arguments: LaunchArguments) -> None:
+    if arguments.viewer != "none":
+        raise ArgumentError(
+            f"viewer:={arguments.viewer} is not available yet; use viewer:=none, and record:=true to look later"
+        )
+
+
+def _check_simulation(arguments: LaunchArguments) -> None:
+    real_only = ("robot_ip", "fixed_camera_serial", "wrist_camera_serial", "calibration_file")
+    for name in real_only:
+        if getattr(arguments, name):
+            raise ArgumentError(
+                f"{name} belongs to the real arm; drop it or use sim:=none (now sim:={arguments.sim})"
+            )
+    if arguments.use_fake_hardware:
+        raise ArgumentError(
+            f"use_fake_hardware is for the Franka driver; drop it or use sim:=none (now sim:={arguments.sim})"
+        )
+    if arguments.rviz:
+        raise ArgumentError(
+            "rviz:=true needs the robot's description from the driver; drop it or use sim:=none "
+            f"(now sim:={arguments.sim})"
+        )
+    if arguments.fake_franka and arguments.pace == "lockstep":
+        raise ArgumentError(
+            f"{arguments.task} runs on the fake Franka, which does not wait; drop pace:=lockstep or use FakePush-v0"
+        )
+    if arguments.mode == "shadow" and arguments.pace == "lockstep":
+        raise ArgumentError(
+            "mode:=shadow never moves the arm, so a world in lockstep would wait for ever; add pace:=realtime"
+        )
+    if arguments.execution == "pipelined" and arguments.pace == "lockstep":
+        raise ArgumentError(
+            "execution:=pipelined overlaps inference with motion, but this world waits; add pace:=realtime"
+        )
+    package = {"maniskill": "mani_skill", "libero": "libero"}.get(arguments.sim)
+    if package and importlib.util.find_spec(package) is None:
+        raise ArgumentError(
+            f"sim:={arguments.sim} needs the Python package {package!r}, which is not installed; run "
+            f"`physgen setup --sim {arguments.sim}`"
+        )
+    check_task(arguments.sim, arguments.task)
+    if arguments.sim == "libero":
+        from physgen_sim_bridge.libero.assets import find_assets
+
+        find_assets()
+
+
+def check_task(sim: str, task: str) -> None:
+    """Refuse a task that the simulator does not know; does not import the simulator."""
+    from physgen_sim_bridge.registry import check_task as check
+
+    check(sim, task)
 
 
 def check_teleop(arguments: LaunchArguments) -> None:

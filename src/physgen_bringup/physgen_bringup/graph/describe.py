@@ -23,7 +23,7 @@ _TELEOP_STEPS = 3000
 
 
 def build_graph(arguments: LaunchArguments) -> Graph:
-    """Describe the graph for checked arguments (launch_arguments.check_arguments)."""
+    """Describe the graph for checked arguments (graph.checks.check_arguments)."""
     return _simulated_graph(arguments) if arguments.simulated else _real_graph(arguments)
 
 

@@ -16,7 +16,8 @@ import psutil
 from physgen_bringup.chaos.nodes import helper
 from physgen_bringup.chaos.nodes.probe import MOVING, ChaosProbe
 from physgen_bringup.chaos.row import FAKE, LEARNED, MANISKILL, RowFailedError
-from physgen_bringup.graph.arguments import check_arguments, parse_arguments
+from physgen_bringup.graph.arguments import parse_arguments
+from physgen_bringup.graph.checks import check_arguments
 from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.graph.domain import PrivateDomain
 from physgen_bringup.graph.spec import Graph, NodeSpec

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A World in its own process: the simulator's crash becomes an error here, its globals stay there.
+"""A World in its own process, the caller's side: the simulator's crash becomes an error here, its globals stay there.
 
-Parent and worker talk JSON over a socket (exact for float64) and share the two images through anonymous memory.
+Caller and process (bridge/world_process.py) talk JSON over a socket, exact for float64, and share the two images
+through anonymous memory.
 """
 
 from __future__ import annotations
@@ -10,12 +11,10 @@ import contextlib
 import json
 import mmap
 import os
-import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -23,7 +22,7 @@ import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose
-from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, World, WorldCrashed, WorldSpec
+from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, WorldCrashed, WorldSpec
 
 START_TIMEOUT_S = 600.0
 """Imports, shader compilation and the first scene on a busy machine."""
@@ -37,7 +36,7 @@ WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_
 """A simulator's arrays are tiny: more threads only take cores from the policy."""
 
 
-class WorkerWorld:
+class RemoteWorld:
     """Parent's side of a world in another process; see the World protocol. Not thread safe."""
 
     def __init__(
@@ -58,7 +57,7 @@ class WorkerWorld:
         arguments = [str(theirs.fileno()), str(memory), sim, task, str(image_size), str(int(render))]
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "physgen_sim_bridge.worker", *arguments],
+                [sys.executable, "-m", "physgen_sim_bridge.bridge.world_process", *arguments],
                 pass_fds=(theirs.fileno(), memory),
                 env={**os.environ, **WORKER_ENVIRONMENT, **(environment or {})},
                 stdin=subprocess.DEVNULL,
@@ -155,10 +154,6 @@ class WorkerWorld:
         return WorldCrashed(f"The simulator's process {what}.")
 
 
-def _pose_to_json(pose: Pose) -> list[float]:
-    return [*pose.position.tolist(), *pose.quaternion.tolist()]
-
-
 def _pose_from_json(values: list[float]) -> Pose:
     return Pose(position=np.array(values[:3]), quaternion=np.array(values[3:]))
 
@@ -170,63 +165,3 @@ def _spec_from_json(values: dict[str, Any]) -> WorldSpec:
     for key in ("image_size", "joint_names", "finger_names"):
         fields[key] = tuple(fields[key])
     return WorldSpec(**fields)
-
-
-def _observation_to_json(observation: Observation) -> dict[str, Any]:
-    return {
-        "positions": observation.positions.tolist(),
-        "velocities": observation.velocities.tolist(),
-        "gripper_width": observation.gripper_width,
-        "tcp_pose": _pose_to_json(observation.tcp_pose),
-        "objects": [(name, _pose_to_json(pose)) for name, pose in observation.objects.items()],
-        "success": observation.success,
-    }
-
-
-def _handle(world: World, request: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
-    try:
-        if request["call"] == "reset":
-            observation = world.reset(request["seed"], request["init_state"])
-        else:
-            action = np.array(request["action"], dtype=np.float32)
-            observation = world.step(action, render=request["render"])
-    except UserError as error:
-        return {"error": "user", "text": str(error)}
-    except ValueError as error:
-        return {"error": "value", "text": str(error)}
-    images[0], images[1] = observation.rgb_fixed, observation.rgb_wrist
-    return {"observation": _observation_to_json(observation)}
-
-
-def _serve(arguments: list[str]) -> int:
-    """Worker's side: make the world, answer calls until the parent closes or dies."""
-    from physgen_sim_bridge.registry import make_world
-
-    # Ctrl-C reaches the whole terminal group: the parent decides when this process ends.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pipe = Connection(int(arguments[0]))
-    memory = mmap.mmap(int(arguments[1]), 0)
-    sim, task, size, render = arguments[2], arguments[3], int(arguments[4]), arguments[5] == "1"
-    images = np.frombuffer(memory, dtype=np.uint8).reshape(2, size, size, 3)
-    try:
-        world = make_world(sim, task, image_size=size, render=render)
-    except UserError as error:
-        pipe.send_bytes(json.dumps({"error": "user", "fatal": True, "text": str(error)}).encode())
-        return 0
-    with contextlib.suppress(EOFError, OSError):
-        pipe.send_bytes(json.dumps({"spec": asdict(world.spec)}).encode())
-        while True:
-            request = json.loads(pipe.recv_bytes())
-            if request["call"] == "close":
-                break
-            try:
-                reply = _handle(world, request, images)
-            except Exception as error:  # anything a simulator throws must reach the parent as a crash
-                reply = {"error": "crash", "text": f"{type(error).__name__}: {error}"}
-            pipe.send_bytes(json.dumps(reply).encode())
-    world.close()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_serve(sys.argv[1:]))
