@@ -18,6 +18,8 @@ from physgen_policy.model.config import VaeConfig
 from physgen_policy.model.frame_codec import OpenSoraCodec, build_frame_codec
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.text_encoder import build_text_encoder
+from physgen_policy.sampling.actions import sample_actions
+from physgen_policy.sampling.frame import sample_frame
 from physgen_policy.sampling.solver import SamplerConfig
 
 STORED = Path(__file__).with_name("golden") / "tiny_model.safetensors"
@@ -100,14 +102,16 @@ def _record_model(**changes: object) -> dict[str, Tensor]:
         out["shifted.frame_hidden"], out["shifted.action_hidden"] = again.frame_hidden, again.action_hidden
         plan = windows.plan_actions[:, 0]
         for kind, steps, given in (("ddim", 10, plan), ("ddim", 10, None), ("ddpm", 25, plan)):
-            out[f"chunk.{kind}{steps}{'' if given is None else '.plan'}"] = model.sample_actions(
+            out[f"chunk.{kind}{steps}{'' if given is None else '.plan'}"] = sample_actions(
+                model,
                 last.action_hidden,
                 given,
                 SamplerConfig(kind=kind, steps=steps),
                 torch.Generator().manual_seed(5),
                 frame_hidden=last.frame_hidden,
             )
-        out["frame"] = model.sample_frame(
+        out["frame"] = sample_frame(
+            model,
             context,
             last.frame_hidden,
             ar_steps=4,

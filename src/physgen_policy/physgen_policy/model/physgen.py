@@ -21,15 +21,11 @@ from physgen_policy.model.cache import KVCache
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.context import Context, StoredPack, WindowFullError
 from physgen_policy.model.draws import Randomness, RowDraws
-from physgen_policy.model.embeddings import RowGenerators, random_normal
 from physgen_policy.model.frame_loss import frame_loss
 from physgen_policy.model.mask import window_mask, window_segments
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.rotary import rotate, rotation, window_positions
 from physgen_policy.model.schedule import cosine_schedule
-from physgen_policy.sampling.actions import ActionDenoiser
-from physgen_policy.sampling.frame import generate_frame, tokens_per_step
-from physgen_policy.sampling.solver import SamplerConfig
 
 
 class PhysGen(nn.Module):
@@ -371,63 +367,3 @@ class PhysGen(nn.Module):
             mask = torch.ones(memory.shape[:2], dtype=torch.bool, device=memory.device)
             mask[:, -plan.shape[1] :] = plan_mask[:, None]
         return memory, mask
-
-    def sample_actions(
-        self,
-        action_hidden: Tensor,
-        plan: Tensor | None,
-        sampler: SamplerConfig,
-        generator: RowGenerators,
-        frame_hidden: Tensor | None = None,
-        plan_mask: Tensor | None = None,
-    ) -> Tensor:
-        """Denoise the next chunks.
-
-        Args:
-            action_hidden: action slots of the newest pack [b, 8, d]; frame_hidden: its frame slots [b, n, d] (needed
-                when the configuration says memory_frames).
-            plan: the unexecuted lookahead of the previous step, normalised [b, 16, a]; None at the first step.
-            plan_mask: bool [b], rows that have a plan.
-
-        Returns:
-            fp32 [b, chunks, 8, a] in normalised units, within [-1.2, 1.2].
-        """
-        plan = plan if self.config.action.plan_conditioning else None
-        memory, memory_mask = self.action_memory(action_hidden, frame_hidden, plan, plan_mask)
-        return ActionDenoiser(self.action_head, sampler).sample(memory, generator, memory_mask)
-
-    def sample_frame(
-        self,
-        context: Context,
-        frame_hidden: Tensor,
-        *,
-        ar_steps: int,
-        denoise_steps: int,
-        generator: torch.Generator,
-    ) -> Tensor:
-        """Imagine the frame that follows a pack: frame_hidden [b, n, d] -> scaled latent fp32 [b, c, h, w].
-
-        Raises:
-            ValueError: the context was started without an anchor, or the step counts do not fit.
-        """
-        if context.anchor is None:
-            raise ValueError("this context was started without an anchor; start it with with_anchor=True")
-        nova, rows, device = self.nova, frame_hidden.shape[0], frame_hidden.device
-        tokens, patch = nova.config.image_tokens, nova.config.patch_dim
-
-        def noise(*_: int) -> Tensor:
-            return random_normal((rows, tokens, patch), generator, device)
-
-        order = (
-            torch.rand(rows, tokens, generator=generator, device=generator.device).argsort(dim=1).to(device)
-        )
-        return generate_frame(
-            nova,
-            nova.video_encoder.mix(context.anchor, frame_hidden),
-            order=order,
-            counts=tokens_per_step(tokens, ar_steps),
-            denoise_steps=denoise_steps,
-            schedule=cosine_schedule(),
-            start_noise=noise,
-            step_noise=noise,
-        )

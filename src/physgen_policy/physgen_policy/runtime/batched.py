@@ -24,6 +24,7 @@ from physgen_policy.runtime.loading import choose_device
 from physgen_policy.runtime.pack_window import Pack, WindowPolicy
 from physgen_policy.runtime.policy import PolicyConfig, PolicyError
 from physgen_policy.runtime.prompts import PromptStates
+from physgen_policy.sampling.actions import sample_actions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +131,8 @@ class BatchedPolicy:
                 for i, (row, item) in enumerate(part)
             ]
             plan, plan_mask = self._plans(plans, device)
-            sampled = model.sample_actions(
+            sampled = sample_actions(
+                model,
                 action_hidden,
                 plan,
                 self._sampler,

@@ -26,6 +26,7 @@ from physgen_policy.runtime.mailbox import CancelToken
 from physgen_policy.runtime.pack_window import Pack, PackWindow, WindowPolicy
 from physgen_policy.runtime.prompts import PromptStates
 from physgen_policy.sampling.actions import ActionDenoiser
+from physgen_policy.sampling.frame import sample_frame
 from physgen_policy.sampling.solver import SamplerConfig, SolverKind
 
 STAGES = ("preprocess", "vae", "transformer", "denoise", "chunk")
@@ -218,7 +219,8 @@ class PhysGenPolicy:
         if self._output is None:
             return None
         with self._autocast(self._half and not self._cast):
-            latent = self.checkpoint.model.sample_frame(
+            latent = sample_frame(
+                self.checkpoint.model,
                 self._window.frame_context(),
                 self._output.frame_hidden,
                 ar_steps=self.config.frame_ar_steps,

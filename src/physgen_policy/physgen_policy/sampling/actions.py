@@ -17,6 +17,7 @@ from torch import Tensor
 from physgen_policy.model.action_bins import most_likely
 from physgen_policy.model.action_head import ActionDiT, MemoryKV, Modulations
 from physgen_policy.model.embeddings import RowGenerators, random_normal
+from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.schedule import cosine_schedule, noise_from_velocity
 from physgen_policy.sampling.capture import GraphedFunction
 from physgen_policy.sampling.solver import SamplerConfig, SolverStep, solve
@@ -134,3 +135,28 @@ class ActionDenoiser:
 
     def _modulations(self, timestep: int, device: torch.device) -> Modulations:
         return self._head.modulations(torch.full((1, 1), timestep, device=device))
+
+
+def sample_actions(
+    model: PhysGen,
+    action_hidden: Tensor,
+    plan: Tensor | None,
+    sampler: SamplerConfig,
+    generator: RowGenerators,
+    frame_hidden: Tensor | None = None,
+    plan_mask: Tensor | None = None,
+) -> Tensor:
+    """Denoise the next chunks.
+
+    Args:
+        action_hidden: action slots of the newest pack [b, 8, d]; frame_hidden: its frame slots [b, n, d] (needed
+            when the configuration says memory_frames).
+        plan: the unexecuted lookahead of the previous step, normalised [b, 16, a]; None at the first step.
+        plan_mask: bool [b], rows that have a plan.
+
+    Returns:
+        fp32 [b, chunks, 8, a] in normalised units, within [-1.2, 1.2].
+    """
+    plan = plan if model.config.action.plan_conditioning else None
+    memory, memory_mask = model.action_memory(action_hidden, frame_hidden, plan, plan_mask)
+    return ActionDenoiser(model.action_head, sampler).sample(memory, generator, memory_mask)

@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from physgen_policy.model.embeddings import gather_rows, unpatchify
+from physgen_policy.model.context import Context
+from physgen_policy.model.embeddings import gather_rows, random_normal, unpatchify
 from physgen_policy.model.nova import Nova
-from physgen_policy.model.schedule import NoiseSchedule
+from physgen_policy.model.physgen import PhysGen
+from physgen_policy.model.schedule import NoiseSchedule, cosine_schedule
 from physgen_policy.sampling.solver import ddpm
 
 StartNoise = Callable[[int], Tensor]  # autoregressive step -> standard normal patch vectors [b, n, 16]
@@ -123,3 +125,38 @@ def generate_set(
         return unconditional + guidance * (conditional - unconditional)
 
     return ddpm(predict, start, timesteps, schedule, step_noise)
+
+
+def sample_frame(
+    model: PhysGen,
+    context: Context,
+    frame_hidden: Tensor,
+    *,
+    ar_steps: int,
+    denoise_steps: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """Imagine the frame that follows a pack: frame_hidden [b, n, d] -> scaled latent fp32 [b, c, h, w].
+
+    Raises:
+        ValueError: the context was started without an anchor, or the step counts do not fit.
+    """
+    if context.anchor is None:
+        raise ValueError("this context was started without an anchor; start it with with_anchor=True")
+    nova, rows, device = model.nova, frame_hidden.shape[0], frame_hidden.device
+    tokens, patch = nova.config.image_tokens, nova.config.patch_dim
+
+    def noise(*_: int) -> Tensor:
+        return random_normal((rows, tokens, patch), generator, device)
+
+    order = torch.rand(rows, tokens, generator=generator, device=generator.device).argsort(dim=1).to(device)
+    return generate_frame(
+        nova,
+        nova.video_encoder.mix(context.anchor, frame_hidden),
+        order=order,
+        counts=tokens_per_step(tokens, ar_steps),
+        denoise_steps=denoise_steps,
+        schedule=cosine_schedule(),
+        start_noise=noise,
+        step_noise=noise,
+    )

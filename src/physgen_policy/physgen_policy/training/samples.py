@@ -11,6 +11,7 @@ from physgen_policy.data.windows import Window, max_packs
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import FrameCodec
 from physgen_policy.model.physgen import PhysGen
+from physgen_policy.sampling.frame import sample_frame
 from physgen_policy.training.batches import EpisodeTensors
 from physgen_policy.training.text_states import TextSource
 
@@ -45,8 +46,13 @@ def prediction_sample(
         if n:
             past = torch.from_numpy(episode.actions[step - horizon : step])[None].to(device)
         output = model.append(context, latents[step // episode.picture_every], past)
-        latent = model.sample_frame(
-            context, output.frame_hidden, ar_steps=AR_STEPS, denoise_steps=DENOISE_STEPS, generator=generator
+        latent = sample_frame(
+            model,
+            context,
+            output.frame_hidden,
+            ar_steps=AR_STEPS,
+            denoise_steps=DENOISE_STEPS,
+            generator=generator,
         )
         following = min((step + horizon) // episode.picture_every, len(latents) - 1)
         real.append(codec.decode(latents[following])[0].cpu().numpy())

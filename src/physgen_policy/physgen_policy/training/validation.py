@@ -18,6 +18,7 @@ from physgen_policy.model.batch import WindowBatch
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.transformer import Attention
+from physgen_policy.sampling.actions import sample_actions
 from physgen_policy.sampling.solver import SamplerConfig
 from physgen_policy.training.batches import EpisodeTensors, collate, idle_action, window_batch
 from physgen_policy.training.text_states import TextSource
@@ -129,7 +130,8 @@ def _sampled(model: PhysGen, batch: WindowBatch, norm: NormStats, denoise_steps:
     text = model.text_tokens(batch.text_states, batch.text_lengths)
     packs = batch.past_actions.shape[1]
     hidden = model.full(text, batch.latents[:, :packs], batch.past_actions, batch.boa)
-    sampled = model.sample_actions(
+    sampled = sample_actions(
+        model,
         hidden.action_hidden.flatten(0, 1),
         None,
         SamplerConfig(kind="ddim", steps=denoise_steps),

@@ -8,6 +8,7 @@ import torch
 from model_windows import make_windows, mini_config
 
 from physgen_policy.model.physgen import PhysGen
+from physgen_policy.sampling.actions import sample_actions
 from physgen_policy.sampling.solver import SamplerConfig
 
 
@@ -106,6 +107,6 @@ def test_loss_falls_and_the_memorised_actions_come_back(prediction):
     text = model.text_tokens(windows.text_states, windows.text_lengths)
     with torch.no_grad():
         out = model.full(text, windows.latents[:, :1], windows.past_actions, windows.boa)
-        sampled = model.sample_actions(out.action_hidden[:, 0], None, SamplerConfig(), generator)
+        sampled = sample_actions(model, out.action_hidden[:, 0], None, SamplerConfig(), generator)
     error = (sampled.flatten(1, 2) - windows.target_actions[:, 0]).abs().mean()
     assert error < 0.1

@@ -6,8 +6,8 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
 from physgen_policy.model.schedule import cosine_schedule
-from physgen_policy.sampling.actions import ActionDenoiser
-from physgen_policy.sampling.frame import tokens_per_step
+from physgen_policy.sampling.actions import ActionDenoiser, sample_actions
+from physgen_policy.sampling.frame import sample_frame, tokens_per_step
 from physgen_policy.sampling.solver import SOLVERS, SamplerConfig, ddim, ddpm, plan_steps, solve
 
 SETTINGS = {
@@ -177,7 +177,7 @@ def test_sampled_actions_are_bounded_and_reproducible(build_model, kind, setting
     def sample(seed: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
         plan = windows.plan_actions[:, 0]
-        return model.sample_actions(out.action_hidden, plan, sampler, generator, out.frame_hidden)
+        return sample_actions(model, out.action_hidden, plan, sampler, generator, out.frame_hidden)
 
     assert sample(0).shape == (2, 3, 3, 7) and sample(0).abs().max() <= 1.2
     assert torch.equal(sample(0), sample(0)) and not torch.equal(sample(0), sample(1))
@@ -217,7 +217,8 @@ def test_a_masked_plan_is_no_plan(model, windows):
     _, out = context_and_output(model, windows)
 
     def sample(plan, plan_mask=None):
-        return model.sample_actions(
+        return sample_actions(
+            model,
             out.action_hidden,
             plan,
             SamplerConfig(steps=3),
@@ -254,12 +255,19 @@ def test_frames_can_be_imagined(model, windows):
 
     def imagine(seed: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
-        return model.sample_frame(context, out.frame_hidden, ar_steps=4, denoise_steps=3, generator=generator)
+        return sample_frame(
+            model, context, out.frame_hidden, ar_steps=4, denoise_steps=3, generator=generator
+        )
 
     assert imagine(0).shape == windows.latents[:, 0].shape and imagine(0).isfinite().all()
     assert torch.equal(imagine(0), imagine(0))
     bare = model.start(model.text_tokens(windows.text_states, windows.text_lengths), with_anchor=False)
     with pytest.raises(ValueError, match="with_anchor=True"):
-        model.sample_frame(
-            bare, out.frame_hidden, ar_steps=4, denoise_steps=3, generator=torch.Generator().manual_seed(0)
+        sample_frame(
+            model,
+            bare,
+            out.frame_hidden,
+            ar_steps=4,
+            denoise_steps=3,
+            generator=torch.Generator().manual_seed(0),
         )

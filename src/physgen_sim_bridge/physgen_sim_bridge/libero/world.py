@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """LIBERO's tasks as a World: stored initial states, ten settling steps, OSC_POSE at 20 Hz, two upright cameras.
 
-hf-libero is imported only when a world is made. One process should hold one world (remote_world.py): robosuite draws from
-NumPy's global generator and the renderer is global.
+hf-libero is imported only when a world is made. One process should hold one world (remote_world.py): robosuite draws
+from NumPy's global generator and the renderer is global.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ManiSkill tabletop tasks as a World: CPU physics, software rendering, two cameras, state in the robot base frame.
 
-mani-skill is imported only when a world is made; one process should hold one world (remote_world.py), because the simulator
-owns global state (renderer, torch threads, logging).
+mani-skill is imported only when a world is made; one process should hold one world (remote_world.py), because the
+simulator owns global state (renderer, torch threads, logging).
 """
 
 from __future__ import annotations
