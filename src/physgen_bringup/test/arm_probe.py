@@ -2,6 +2,8 @@
 """A policy, an operator and a listener in the test process, for graphs with the fake Franka."""
 
 import uuid
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from graph_probe import GraphProbe
@@ -12,7 +14,7 @@ from trajectory_msgs.msg import JointTrajectory
 from physgen_control.bags import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import action_chunk_to_msg, chunk_ack_from_msg, sim_state_from_msg
-from physgen_control.types import AckResult, ActionChunk, Fault, SafetyState
+from physgen_control.types import AckResult, ActionChunk, ChunkAck, Fault, SafetyState, SimState
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import ChunkAck as ChunkAckMsg
 from physgen_msgs.msg import SimState as SimStateMsg
@@ -23,14 +25,14 @@ PERIOD_NS = 50_000_000
 class ArmProbe(GraphProbe):
     """Sends chunks of float32[n, 7] actions and remembers what came of them."""
 
-    def __init__(self, domain_id):
+    def __init__(self, domain_id: int) -> None:
         super().__init__(domain_id)
         self.session = uuid.uuid4().hex
         self.sent = 0
-        self.acks = []
-        self.scene = None
-        self.joints = None
-        self.trajectories = []
+        self.acks: list[ChunkAck] = []
+        self.scene: SimState | None = None
+        self.joints: Any = None
+        self.trajectories: list[Any] = []
         create = self.node.create_subscription
         self._chunks = self.node.create_publisher(ActionChunkMsg, topics.ACTION_CHUNK, qos.COMMAND)
         create(ChunkAckMsg, topics.CHUNK_ACK, lambda m: self.acks.append(chunk_ack_from_msg(m)), qos.COMMAND)
@@ -38,7 +40,7 @@ class ArmProbe(GraphProbe):
         create(JointState, topics.JOINT_STATES, self._on_joints, qos.STATE_READER)
         create(JointTrajectory, topics.JOINT_TRAJECTORY, self.trajectories.append, qos.COMMAND)
 
-    def wait_for(self, condition, what, timeout_s=60.0):
+    def wait_for(self, condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> float:
         """As GraphProbe.wait_for; a failure says what the controller said last."""
         try:
             return super().wait_for(condition, what, timeout_s)
@@ -55,18 +57,18 @@ class ArmProbe(GraphProbe):
         self.joints = message
 
     @property
-    def state(self):
+    def state(self) -> SafetyState | None:
         return SafetyState(self.safety[-1].state) if self.safety else None
 
     @property
-    def faults(self):
+    def faults(self) -> Fault:
         return Fault(self.safety[-1].faults) if self.safety else Fault.NONE
 
     @property
-    def detail(self):
+    def detail(self) -> str:
         return self.safety[-1].detail if self.safety else ""
 
-    def said(self, words):
+    def said(self, words: str) -> bool:
         """Whether a status named this reason; a later one may have replaced it."""
         return any(words in status.detail for status in self.safety)
 
@@ -81,7 +83,7 @@ class ArmProbe(GraphProbe):
         self.sent += 1
         now_ns = int(self.node.get_clock().now().nanoseconds)
         step = self.applied[-1].step + 1 if self.applied else 0
-        fields = {
+        fields: dict[str, Any] = {
             "session_id": self.session,
             "episode_id": "",
             "chunk_seq": self.sent,
@@ -98,12 +100,12 @@ class ArmProbe(GraphProbe):
         self._chunks.publish(action_chunk_to_msg(ActionChunk(**fields)))
         return self.sent
 
-    def ack(self, sequence):
+    def ack(self, sequence: int) -> ChunkAck | None:
         return next((ack for ack in self.acks if ack.chunk_seq == sequence), None)
 
     def accepted(self, actions, timeout_s=30.0):
         """Send chunks until one is accepted (the arm settles after arming); returns the seconds it took."""
-        pending = []
+        pending: list[int] = []
 
         def done():
             if pending and (ack := self.ack(pending[-1])) is not None:

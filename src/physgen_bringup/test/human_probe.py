@@ -62,7 +62,8 @@ class HumanProbe(ArmProbe):
         return bool(self.safety) and self.safety[-1].intervention
 
     @property
-    def tool(self):
+    def tool(self) -> np.ndarray:
+        assert self.scene is not None
         return self.scene.tcp_pose.position.copy()
 
 

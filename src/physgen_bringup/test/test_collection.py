@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_a_killed_collection_continues_and_keeps_what_it_had(tmp_path):
     command = [sys.executable, "-m", "physgen_bringup.commands.collect", "--suite", "fake", "--task", TASK]
     command += ["--workers", "1", "--out", str(tmp_path)]
     process = subprocess.Popen([*command, "--episodes", "500"], start_new_session=True)
-    unfinished: list = []
+    unfinished: list[Path] = []
     while not unfinished:
         assert process.poll() is None
         unfinished = list(tmp_path.glob("*.partial"))

@@ -6,6 +6,7 @@ import os
 import signal
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ def held(probe, fault):
 
 def test_the_expert_picks_the_cube_through_joint_trajectories(tmp_path):
     graph = graph_of(tmp_path, "episodes:=1", "seed:=1", "record:=true")
-    lines = []
+    lines: list[str] = []
     with PrivateDomain() as domain:
         status = LocalRunner(graph, domain_id=domain, console=lines.append).run()
     assert status == 0, "\n".join(lines)
@@ -87,7 +88,7 @@ def test_the_expert_picks_the_cube_through_joint_trajectories(tmp_path):
         for connection, _, raw in reader.messages():
             if connection.topic != "/physgen_arm_controller/joint_trajectory":
                 continue
-            message = reader.deserialize(raw, connection.msgtype)
+            message: Any = reader.deserialize(raw, connection.msgtype)
             times = [p.time_from_start.sec + p.time_from_start.nanosec / 1e9 for p in message.points]
             assert list(message.joint_names) == [f"fr3_joint{i}" for i in range(1, 8)]
             assert np.all(np.diff(times) > 0) and not np.any(message.points[-1].velocities)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,6 +86,7 @@ TELEOP_VALUES = {
 def launch_file():
     path = share_folder() / "launch" / "franka.launch.py"
     spec = importlib.util.spec_from_file_location("franka_launch", path)
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -124,7 +126,7 @@ def load(launch_file, given):
 
 def exited(returncode):
     """The event that a process has ended."""
-    details = {"cmd": [], "cwd": None, "env": None, "pid": 1}
+    details: dict[str, Any] = {"cmd": [], "cwd": None, "env": None, "pid": 1}
     return ProcessExited(action=None, name=SPAWNER, returncode=returncode, **details)
 
 

@@ -111,7 +111,7 @@ class Fuzzer:
 @contextmanager
 def running(tmp_path, name):
     graph = graph_of(tmp_path, name)
-    lines = []
+    lines: list[str] = []
     with PrivateDomain() as domain, GraphProbe(domain) as probe:
         runner = LocalRunner(graph, domain_id=domain, console=lines.append)
         try:
@@ -124,7 +124,7 @@ def running(tmp_path, name):
 
 def tracebacks(tmp_path):
     """What the nodes' logs say of exceptions that nobody expected, the first of each kind."""
-    found = {}
+    found: dict[str, None] = {}
     for log in sorted((tmp_path / "logs").glob("*.log")):
         text = log.read_text(errors="replace")
         for part in text.split("Traceback (most recent call last)")[1:]:

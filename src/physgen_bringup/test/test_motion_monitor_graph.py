@@ -67,6 +67,7 @@ class WildProbe(ArmProbe):
         return self.joints is not None and bool(self.reports) and listeners >= 3 and self.resting()
 
     def positions(self):
+        assert self.joints is not None
         return np.array(self.joints.position[:7])
 
     def command(self, turn, seconds, knots=20):

@@ -49,7 +49,7 @@ def gone(pid):
 
 
 def test_graph_ends_with_its_main_node_and_all_processes_are_gone(tmp_path):
-    lines = []
+    lines: list[str] = []
     runner = make_runner(
         graph(tmp_path, node(tmp_path, "a", "sleep"), node(tmp_path, "main", "finish"), ends_with="main"),
         lines,
@@ -61,7 +61,7 @@ def test_graph_ends_with_its_main_node_and_all_processes_are_gone(tmp_path):
 
 
 def test_death_of_a_required_node_stops_the_others_and_is_explained(tmp_path):
-    lines = []
+    lines: list[str] = []
     runner = make_runner(
         graph(tmp_path, node(tmp_path, "a", "sleep"), node(tmp_path, "b", "fail"), ends_with=None), lines
     )

@@ -6,6 +6,7 @@ import time
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from fnmatch import fnmatch
+from typing import Any
 
 import pytest
 
@@ -109,7 +110,9 @@ def test_a_node_that_the_table_lacks_is_an_error(tmp_path):
 
 def live_endpoints(node, owner, names):
     """What the nodes of one process do, seen from another process."""
-    found = dict.fromkeys(("publishes", "subscribes", "serves", "calls"), frozenset())
+    found: dict[str, frozenset[Any]] = dict.fromkeys(
+        ("publishes", "subscribes", "serves", "calls"), frozenset()
+    )
     asks = {
         "publishes": node.get_publisher_names_and_types_by_node,
         "subscribes": node.get_subscriber_names_and_types_by_node,
@@ -130,7 +133,7 @@ def live_endpoints(node, owner, names):
 @pytest.mark.ros
 def test_nodes_do_what_the_table_says_and_nothing_else(tmp_path):
     """Each process' endpoints are in its row; over all graphs, each row is used."""
-    used = {}
+    used: dict[str, set[Any]] = {}
     arm = graph_of(GRAPHS["fake arm"], tmp_path / "arm")
     world = graph_of(GRAPHS["fake world"], tmp_path / "world")
     alone = [graph_of(GRAPHS[label], tmp_path / label).node(name) for label, name in ALONE.items()]

@@ -276,7 +276,7 @@ def test_a_scripted_person_records_demonstrations(tmp_path):
         check_arguments(parse_arguments([*words, "seed:=1", CAMERA, f"output_dir:={tmp_path}"]))
     )
     graph = graph.with_parameters("fake_franka_node", state_rate=40.0)
-    lines = []
+    lines: list[str] = []
     with PrivateDomain() as domain:
         status = LocalRunner(graph, domain_id=domain, console=lines.append).run()
     assert status == 0, "\n".join(lines)

@@ -47,7 +47,7 @@ def test_actions_are_in_the_simulators_range_and_keep_sign_and_scale(action):
 def test_a_long_rotation_is_shortened_along_its_axis(rotation):
     """Clipping per component would turn about another axis."""
     result = libero_action(np.array([0, 0, 0, *rotation, 0], dtype=np.float32))[3:6] * 0.5
-    length = np.linalg.norm(rotation)
+    length = float(np.linalg.norm(rotation))
     np.testing.assert_allclose(result, rotation * min(1.0, 0.5 / max(length, 1e-9)), atol=1e-6)
 
 
