@@ -50,11 +50,17 @@ class ArmProbe(GraphProbe):
                 f"{error}; {self.state}, {self.faults!r}: {self.detail}; {answers}"
             ) from error
 
-    def _on_scene(self, message):
+    def _on_scene(self, message: Any) -> None:
         self.scene = sim_state_from_msg(message)
 
-    def _on_joints(self, message):
+    def _on_joints(self, message: Any) -> None:
         self.joints = message
+
+    @property
+    def seen(self) -> SimState:
+        """The scene, for who has waited for it."""
+        assert self.scene is not None
+        return self.scene
 
     @property
     def state(self) -> SafetyState | None:
@@ -72,13 +78,13 @@ class ArmProbe(GraphProbe):
         """Whether a status named this reason; a later one may have replaced it."""
         return any(words in status.detail for status in self.safety)
 
-    def moving(self):
+    def moving(self) -> bool:
         return self.joints is not None and np.max(np.abs(self.joints.velocity[:7])) > 0.02
 
-    def resting(self):
+    def resting(self) -> bool:
         return self.joints is not None and np.max(np.abs(self.joints.velocity[:7])) < 1e-3
 
-    def send(self, actions, **changes):
+    def send(self, actions: np.ndarray, **changes: Any) -> int:
         """Publish one chunk; `acked` says how it was answered."""
         self.sent += 1
         now_ns = int(self.node.get_clock().now().nanoseconds)
@@ -103,11 +109,11 @@ class ArmProbe(GraphProbe):
     def ack(self, sequence: int) -> ChunkAck | None:
         return next((ack for ack in self.acks if ack.chunk_seq == sequence), None)
 
-    def accepted(self, actions, timeout_s=30.0):
+    def accepted(self, actions: np.ndarray, timeout_s: float = 30.0) -> float:
         """Send chunks until one is accepted (the arm settles after arming); returns the seconds it took."""
         pending: list[int] = []
 
-        def done():
+        def done() -> bool:
             if pending and (ack := self.ack(pending[-1])) is not None:
                 if ack.result == AckResult.ACCEPTED:
                     return True
@@ -118,11 +124,17 @@ class ArmProbe(GraphProbe):
 
         return self.wait_for(done, f"an accepted chunk (state {self.state}, {self.detail})", timeout_s)
 
-    def keep_sending(self, make_actions, condition, what, timeout_s=30.0):
+    def keep_sending(
+        self,
+        make_actions: Callable[[], np.ndarray],
+        condition: Callable[[], object],
+        what: str,
+        timeout_s: float = 30.0,
+    ) -> float:
         """Send a chunk every six control periods until the condition holds; returns the seconds."""
         due_ns = 0
 
-        def check():
+        def check() -> bool:
             nonlocal due_ns
             if condition():
                 return True
@@ -134,11 +146,11 @@ class ArmProbe(GraphProbe):
 
         return self.wait_for(check, what, timeout_s)
 
-    def keep_moving(self, condition, what, timeout_s=30.0):
+    def keep_moving(self, condition: Callable[[], object], what: str, timeout_s: float = 30.0) -> float:
         """Send chunks to and fro until the condition holds; returns the seconds."""
         return self.keep_sending(lambda: sideways(0.004 * (-1) ** self.sent), condition, what, timeout_s)
 
-    def call(self, kind, name, request):
+    def call(self, kind: Any, name: str, request: Any) -> Any:
         """Call a service and return its answer."""
         client = self.node.create_client(kind, name)
         try:
@@ -149,23 +161,23 @@ class ArmProbe(GraphProbe):
         finally:
             self.node.destroy_client(client)
 
-    def trigger(self, name):
+    def trigger(self, name: str) -> Any:
         return self.call(Trigger, name, Trigger.Request())
 
-    def switch(self, name, on):
+    def switch(self, name: str, on: bool) -> Any:
         return self.call(SetBool, name, SetBool.Request(data=on))
 
-    def help(self):
+    def help(self) -> None:
         """What an operator does on a machine too busy for real time: recover a stopped arm and arm again."""
         if self.faults & (Fault.TRACKING | Fault.WRENCH | Fault.ROBOT_MODE | Fault.STATE_STALE):
             self.trigger("/fake_franka/recover")
             self.arm()
 
-    def arm(self):
+    def arm(self) -> Any:
         return self.switch("/physgen/set_armed", True)
 
 
-def sideways(step, steps=8, gripper=1.0):
+def sideways(step: float, steps: int = 8, gripper: float = 1.0) -> np.ndarray:
     """Actions along y [m per step]."""
     actions = np.zeros((steps, 7), np.float32)
     actions[:, 1], actions[:, 6] = step, gripper

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -16,11 +18,11 @@ from physgen_bringup import results
 from physgen_bringup.commands import evaluate
 from physgen_bringup.evaluation import EvaluationSpec, film_failures, run_in_process
 from physgen_bringup.inprocess import make_in_process
-from physgen_bringup.results import ResultsError
+from physgen_bringup.results import Evaluation, ResultsError
 from physgen_bringup.tally import actions_path
 
 
-def spec_of(tmp_path, **changes):
+def spec_of(tmp_path: Path, **changes: Any) -> EvaluationSpec:
     spec = EvaluationSpec(
         sim="fake",
         task="FakePush-v0",
@@ -35,7 +37,7 @@ def spec_of(tmp_path, **changes):
     return replace(spec, **changes)
 
 
-def run(spec):
+def run(spec: EvaluationSpec) -> tuple[Evaluation, list[Any]]:
     reported = []
     evaluation = run_in_process(spec, lambda _, result: reported.append(result))
     return evaluation, reported

@@ -8,7 +8,7 @@ import yaml
 
 from physgen_bringup.calibration import read_calibration
 from physgen_bringup.graph import SPAWNER, build_graph
-from physgen_bringup.graph_spec import parameter_files
+from physgen_bringup.graph_spec import Graph, parameter_files
 from physgen_bringup.launch_arguments import parse_arguments
 from physgen_bringup.paths import share_folder
 from physgen_control.errors import UserError
@@ -17,7 +17,7 @@ from physgen_policy.published import NO_ROBOT
 from physgen_policy.runtime.embodiment_check import GraphDescription, find_mismatches
 
 
-def graph_of(*words):
+def graph_of(*words: str) -> Graph:
     return build_graph(parse_arguments(words))
 
 
@@ -103,7 +103,7 @@ def test_on_the_real_arm_the_operator_starts_episodes_with_an_instruction():
     assert real("teleop:=joy").node("joy_teleop_node").parameters["episode_buttons"] is True
 
 
-def real(*words):
+def real(*words: str) -> Graph:
     return graph_of(
         "sim:=none",
         "robot_ip:=172.16.0.2",

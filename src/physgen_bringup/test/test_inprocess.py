@@ -2,6 +2,7 @@
 """The loop in one process draws only what the policy looks at, and nobody can tell from the outcome."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ MAX_STEPS = 30
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny", tasks=("FakePush-v0",))
 
 

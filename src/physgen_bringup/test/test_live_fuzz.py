@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
+
+from physgen_bringup.graph_spec import Graph
 
 pytest.importorskip("rclpy")
 pytest.importorskip("physgen_msgs")
@@ -46,7 +51,7 @@ GRAPHS = {
 }
 
 
-def graph_of(tmp_path, name):
+def graph_of(tmp_path: Path, name: str) -> Graph:
     words = ["sim:=fake", "record:=true", f"output_dir:={tmp_path}", *GRAPHS[name]]
     if name == "policy":
         checkpoint = write_tiny_checkpoint(tmp_path / "checkpoint", robot="fr3", tasks=("FrankaPush-v0",))
@@ -67,9 +72,12 @@ def graph_of(tmp_path, name):
 class Fuzzer:
     """Publishes on every topic that a node of the graph reads; remembers good messages to change."""
 
-    def __init__(self, probe, random):
+    def __init__(self, probe: GraphProbe, random: Random) -> None:
         self.probe, self.random = probe, random
-        self.publishers, self.readers, self.good, self.sent = {}, [], {}, {}
+        self.publishers: dict[str, Any] = {}
+        self.readers: list[Any] = []
+        self.good: dict[str, Any] = {}
+        self.sent: dict[str, int] = {}
         own = probe.node.get_name()
         for topic, [kind, *_] in probe.node.get_topic_names_and_types():
             reads = [i for i in probe.node.get_subscriptions_info_by_topic(topic) if i.node_name != own]
@@ -87,7 +95,7 @@ class Fuzzer:
 
         return keep
 
-    def send(self, count):
+    def send(self, count: int) -> Iterator[str]:
         topics = sorted(self.publishers)
         for number in range(count):
             topic = topics[number % len(topics)]
@@ -101,7 +109,7 @@ class Fuzzer:
                     self.probe.executor.spin_once(timeout_sec=0.005)
             yield topic
 
-    def close(self):
+    def close(self) -> None:
         for publisher in self.publishers.values():
             self.probe.node.destroy_publisher(publisher)
         for reader in self.readers:
@@ -109,7 +117,7 @@ class Fuzzer:
 
 
 @contextmanager
-def running(tmp_path, name):
+def running(tmp_path: Path, name: str) -> Iterator[tuple[Graph, LocalRunner, GraphProbe, int]]:
     graph = graph_of(tmp_path, name)
     lines: list[str] = []
     with PrivateDomain() as domain, GraphProbe(domain) as probe:
@@ -122,7 +130,7 @@ def running(tmp_path, name):
     assert children() == []
 
 
-def tracebacks(tmp_path):
+def tracebacks(tmp_path: Path) -> list[str]:
     """What the nodes' logs say of exceptions that nobody expected, the first of each kind."""
     found: dict[str, None] = {}
     for log in sorted((tmp_path / "logs").glob("*.log")):

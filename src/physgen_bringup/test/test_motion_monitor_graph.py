@@ -5,6 +5,7 @@ import os
 import signal
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,40 +38,40 @@ MONITOR = {"state_timeout": 0.6, "status_timeout": 30.0}
 class WildProbe(ArmProbe):
     """Also sends trajectories past everybody, and reads what the monitor says."""
 
-    def __init__(self, domain_id):
+    def __init__(self, domain_id: int) -> None:
         super().__init__(domain_id)
-        self.reports = []
+        self.reports: list[Any] = []
         self._commands = self.node.create_publisher(JointTrajectory, topics.JOINT_TRAJECTORY, qos.COMMAND)
         self.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_report, qos.COMMAND)
 
-    def _on_report(self, message):
+    def _on_report(self, message: Any) -> None:
         self.reports += [status for status in message.status if status.name == NAME]
 
     @property
-    def stops(self):
+    def stops(self) -> int:
         return int(self._value("stops"))
 
     @property
-    def reaction_ms(self):
+    def reaction_ms(self) -> float:
         return float(self._value("reaction_ms"))
 
-    def _value(self, key):
+    def _value(self, key: str) -> str:
         values = {item.key: item.value for item in self.reports[-1].values} if self.reports else {}
         return values.get(key, "0")
 
-    def blamed(self, words):
+    def blamed(self, words: str) -> bool:
         return any(r.level == DiagnosticStatus.ERROR and words in r.message for r in self.reports)
 
-    def ready(self):
+    def ready(self) -> bool:
         """The arm reports; it, its monitor and this process listen to trajectories."""
         listeners = self._commands.get_subscription_count()
         return self.joints is not None and bool(self.reports) and listeners >= 3 and self.resting()
 
-    def positions(self):
+    def positions(self) -> np.ndarray:
         assert self.joints is not None
         return np.array(self.joints.position[:7])
 
-    def command(self, turn, seconds, knots=20):
+    def command(self, turn: float, seconds: float, knots: int = 20) -> Any:
         """From rest to rest: joint 1 turns by `turn` [rad] in `seconds`; nobody has checked it."""
         start = self.positions()
         message = JointTrajectory(joint_names=[f"fr3_joint{index}" for index in range(1, 8)])

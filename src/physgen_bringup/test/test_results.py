@@ -23,7 +23,7 @@ PROTOCOL = Protocol(
 )
 
 
-def episode(seed, success=True, crashed=False):
+def episode(seed: int, success: bool = True, crashed: bool = False) -> EpisodeResult:
     return EpisodeResult(
         seed=seed,
         success=success,

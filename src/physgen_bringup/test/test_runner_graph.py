@@ -4,9 +4,12 @@
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+from physgen_bringup.graph_spec import Graph
 
 pytest.importorskip("rclpy")
 pytest.importorskip("physgen_msgs")
@@ -27,13 +30,13 @@ pytestmark = pytest.mark.ros
 SEEDS = (3, 4)
 
 
-def graph_of(tmp_path, *words):
+def graph_of(tmp_path: Path, *words: str) -> Graph:
     given = ["sim:=fake", "policy:=expert", f"output_dir:={tmp_path}", *words]
     return build_graph(check_arguments(parse_arguments(given)))
 
 
 @pytest.fixture(scope="module")
-def lockstep_run(tmp_path_factory):
+def lockstep_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """One recorded lockstep run, shared by the tests that look at its results."""
     folder = tmp_path_factory.mktemp("lockstep")
     graph = graph_of(

@@ -32,7 +32,7 @@ SPEC = EvaluationSpec(
 )
 
 
-def episode(trial, success=True):
+def episode(trial: Trial, success: bool = True) -> EpisodeResult:
     return EpisodeResult(
         **trial._asdict(),
         success=success,

@@ -16,7 +16,7 @@ from physgen_control.controller_core import ControllerCore
 from physgen_control.types import AckResult, AppliedAction, Fault, Limit, SafetyState, Source
 
 
-def armed(**changes) -> ControllerCore:
+def armed(**changes: Any) -> ControllerCore:
     core = ControllerCore(config(**changes))
     core.on_episode(episode())
     core.on_state(state(), START)

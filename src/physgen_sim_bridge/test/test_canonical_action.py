@@ -18,7 +18,7 @@ actions = arrays(np.float32, 7, elements=finite)
 small_rotations = arrays(np.float64, 3, elements=st.floats(-0.05, 0.05))
 
 
-def euler_matrix(angles):
+def euler_matrix(angles: np.ndarray) -> np.ndarray:
     matrices = []
     for axis, angle in enumerate(angles):
         vector = np.zeros(3)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,8 +37,8 @@ S = NS_PER_S
 LIFT = np.array([0.05, 0.0, 0.1])
 
 
-def command(target, seconds=1.0, start_ns=0, **changes):
-    fields = {
+def command(target: np.ndarray, seconds: float = 1.0, start_ns: int = 0, **changes: Any) -> TrajectoryCommand:
+    fields: dict[str, Any] = {
         "start_ns": start_ns,
         "times": np.array([seconds]),
         "positions": np.array([target], np.float64),
@@ -47,7 +48,7 @@ def command(target, seconds=1.0, start_ns=0, **changes):
     return TrajectoryCommand(**fields)
 
 
-def make_robot(task="FrankaPick-v0", **faults):
+def make_robot(task: str = "FrankaPick-v0", **faults: Any) -> FakeFranka:
     return FakeFranka(task, FaultConfig(**faults), now_ns=S)
 
 
@@ -183,7 +184,9 @@ def test_a_step_in_the_command_is_a_reflex_and_the_arm_brakes():
 def test_after_a_reflex_the_driver_must_be_activated_step_by_step():
     robot = make_robot()
     robot.reflex()
-    assert not robot.reporting and robot.command(JOINTS, command(HOME), S) == "the controller is not active"
+    reporting = robot.reporting
+    assert not reporting
+    assert robot.command(JOINTS, command(HOME), S) == "the controller is not active"
     assert robot.activate_hardware() and robot.activate()
     robot.recover()
     assert robot.activate() == "the hardware component is not active"

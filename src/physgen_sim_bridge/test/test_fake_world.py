@@ -15,12 +15,12 @@ from physgen_sim_bridge.experts import make_expert
 from physgen_sim_bridge.fake_world import FakeWorld
 from physgen_sim_bridge.registry import UnknownTaskError, make_world
 from physgen_sim_bridge.worker import WorkerWorld
-from physgen_sim_bridge.world import WorldCrashed
+from physgen_sim_bridge.world import World, WorldCrashed
 
 TASKS = ("FakePush-v0", "FakeReach-v0")
 
 
-def run_expert(world, task, seed, disturbance=None):
+def run_expert(world: World, task: str, seed: int, disturbance: Disturbance | None = None) -> bool:
     expert, rng = make_expert(task), np.random.default_rng(seed)
     observation = world.reset(seed)
     expert.reset()

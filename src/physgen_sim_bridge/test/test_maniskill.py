@@ -2,6 +2,7 @@
 """The real simulator: signs, frames, determinism, experts. One rendered and three state-only worlds in all."""
 
 import importlib.util
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from physgen_sim_bridge.canonical_action import matrix_from_rotation_vector
 from physgen_sim_bridge.experts import make_expert
 from physgen_sim_bridge.maniskill_world import TASKS
 from physgen_sim_bridge.registry import make_world
+from physgen_sim_bridge.world import World
 
 pytestmark = [
     pytest.mark.sim,
@@ -18,7 +20,7 @@ pytestmark = [
 ]
 
 
-def open_world(task, **options):
+def open_world(task: str, **options: Any) -> World:
     try:
         return make_world("maniskill", task, in_worker=True, **options)
     except UserError as error:
@@ -47,7 +49,7 @@ def rendered():
     world.close()
 
 
-def matrix(quaternion):
+def matrix(quaternion: np.ndarray) -> np.ndarray:
     x, y, z, w = quaternion
     vector = np.array([x, y, z])
     sine = np.linalg.norm(vector)
@@ -100,7 +102,7 @@ def test_gripper_closes_on_minus_one_and_opens_on_plus_one(worlds):
     assert width > 0.07
 
 
-def hold(gripper):
+def hold(gripper: float) -> np.ndarray:
     action = np.zeros(7, dtype=np.float32)
     action[6] = gripper
     return action

@@ -2,6 +2,9 @@
 """The policy node as a real process over DDS, driven by a synthetic world and a scripted controller."""
 
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,19 +29,19 @@ FAST = {"denoise_steps": 4, "frame_ar_steps": 2, "frame_denoise_steps": 2}
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     return write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
 
 
 @pytest.fixture
-def domain():
+def domain() -> Iterator[int]:
     with private_domain() as number:
         yield number
 
 
 @pytest.fixture(scope="module")
-def shared_domain():
+def shared_domain() -> Iterator[int]:
     with private_domain() as number:
         yield number
 
@@ -63,7 +66,7 @@ def lockstep(checkpoint, tmp_path_factory, shared_domain):
     assert code == 0, process.output
 
 
-def in_process(checkpoint, graph: Graph, history, num_chunks: int) -> list[np.ndarray]:
+def in_process(checkpoint: Path, graph: Graph, history: Any, num_chunks: int) -> list[np.ndarray]:
     """What gate and policy give without ROS for the same images and applied actions."""
     policy = PhysGenPolicy(load_checkpoint(checkpoint), PolicyConfig(denoise_steps=4))
     gate = ObservationGate(GateConfig(step_period_ns=DT))
@@ -101,7 +104,7 @@ def test_lockstep_episode_equals_the_in_process_one(lockstep: Graph, checkpoint)
 def test_announcement_may_come_after_the_images(lockstep: Graph) -> None:
     """Topic order is not guaranteed: the first images may overtake EpisodeInfo."""
     announce = lockstep.episodes.publish
-    late: list = []
+    late: list[Any] = []
     lockstep.episodes.publish = late.append
     try:
         lockstep.start_episode("late")
@@ -211,7 +214,8 @@ def test_realtime_holds_move_the_base_step(checkpoint, tmp_path, domain) -> None
     try:
         graph.wait_ready()
         graph.start_episode("realtime")
-        current, index, bases = None, 0, {}
+        current, index = None, 0
+        bases: dict[int, int] = {}
         deadline = time.monotonic() + 60
         graph.observe()
         while len(bases) < 4 and time.monotonic() < deadline:
@@ -278,7 +282,7 @@ def test_killed_policy_resumes_in_the_middle_of_an_episode(checkpoint, tmp_path,
     ids=["missing", "embodiment", "parameter"],
 )
 def test_unusable_settings_end_with_one_sentence(
-    checkpoint, tmp_path, domain, parameters: dict, words: str
+    checkpoint, tmp_path, domain, parameters: dict[str, Any], words: str
 ) -> None:
     """Exit code 2, the reason on stderr, no traceback."""
     process = PolicyProcess(domain, tmp_path / "node.txt", **({"checkpoint": checkpoint} | parameters))

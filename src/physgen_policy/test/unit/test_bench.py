@@ -3,6 +3,7 @@
 
 import json
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import pytest
@@ -76,7 +77,7 @@ def test_the_floor_is_the_slower_of_two():
 def test_a_slow_frame_is_estimated_and_a_fast_one_is_measured():
     """The budget decides; both say what they are."""
     nova = Nova(mini_config().nova).eval()
-    steps = {"mode": "x", "ar_steps": 8, "denoise_steps": 2}
+    steps: dict[str, Any] = {"mode": "x", "ar_steps": 8, "denoise_steps": 2}
     assert frame_time(nova, budget=1e9, **steps).measured
     estimate = frame_time(nova, budget=0.0, **steps)
     assert not estimate.measured and estimate.seconds > 0
