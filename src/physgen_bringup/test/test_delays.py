@@ -2,6 +2,7 @@
 """A world that does not wait, with a known delay: what is late, what is refused, and that clocks do not matter."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stage():
+def stage() -> Iterator[Stage]:
     """One world and one policy for all tests: sessions must not notice."""
     stage = Stage()
     yield stage

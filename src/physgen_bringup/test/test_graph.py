@@ -303,13 +303,13 @@ def test_graphs_are_plain_values():
 SHIPPED = sorted((share_folder().parent / "physgen_policy" / "checkpoints").glob("*/embodiment.json"))
 
 
-def complaints(graph, embodiment):
+def complaints(graph: Graph, embodiment: Embodiment) -> list[str]:
     """What the policy node of a graph says about a checkpoint, from the parameters that it is started with."""
     parameters = graph.node("policy_node").parameters
     description = GraphDescription(
         control_period=0.05,
-        task=parameters["task"],
-        robot=parameters["robot"],
+        task=str(parameters["task"]),
+        robot=str(parameters["robot"]),
         image_height=480,
         image_width=640,
     )

@@ -3,20 +3,23 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny_checkpoint import write_tiny_checkpoint
 
-from physgen_bringup.chunk_sources import PolicySource
+from physgen_bringup.chunk_sources import ChunkSource, PolicySource
 from physgen_bringup.controller_setup import controller_config
 from physgen_bringup.evaluation import EvaluationSpec
 from physgen_bringup.graph import build_graph
 from physgen_bringup.inprocess import InProcess, make_in_process
 from physgen_bringup.launch_arguments import parse_arguments
+from physgen_bringup.results import EpisodeResult
 from physgen_control.controller_core import ControllerCore
 from physgen_control.errors import UserError
 from physgen_sim_bridge.fake_world import FakeWorld
+from physgen_sim_bridge.world import Observation, World
 
 MAX_STEPS = 30
 
@@ -29,23 +32,25 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class WatchedWorld(FakeWorld):
     """A fake world that counts what it draws."""
 
-    def __init__(self, task):
+    def __init__(self, task: str) -> None:
         super().__init__(task, image_size=32)
-        self.rendered = []
+        self.rendered: list[bool] = []
 
-    def step(self, action, *, render=True):
+    def step(self, action: np.ndarray, *, render: bool = True) -> Observation:
         self.rendered.append(render)
         return super().step(action, render=render)
 
 
-def session_of(world, source, **options):
+def session_of(world: World, source: ChunkSource, **options: Any) -> InProcess:
     words = ["sim:=fake", f"task:={world.spec.task}", "policy:=expert"]
     core = ControllerCore(controller_config(build_graph(parse_arguments(words)).node("controller_node")))
     assert core.auto_arm()
     return InProcess(world, core, source, max_steps=MAX_STEPS, **options)
 
 
-def run_with(checkpoint, world, seed, *, render_all):
+def run_with(
+    checkpoint: Path, world: World, seed: int, *, render_all: bool
+) -> tuple[EpisodeResult, np.ndarray]:
     source = PolicySource.load(checkpoint, world.spec.task, "panda", world.spec.control_period_ns)
     session = session_of(world, source, render_all=render_all)
     result, _ = session.run_episode(seed)

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from physgen_bringup.graph_spec import Graph
 
 pytest.importorskip("launch_ros", reason="launch_ros is not on the pip runtime")
 
@@ -111,12 +114,12 @@ def on_ros(monkeypatch):
     monkeypatch.setattr("physgen_bringup.launch_arguments.has_ros", lambda: True)
 
 
-def combinations(values):
+def combinations(values: dict[str, Any]) -> Iterator[dict[str, str]]:
     for chosen in itertools.product(*values.values()):
         yield dict(zip(values, chosen, strict=True))
 
 
-def load(launch_file, given):
+def load(launch_file: Any, given: dict[str, str]) -> tuple[Any, Graph]:
     """Actions of the launch file for these arguments, and the graph they describe; UserError when refused."""
     context = LaunchContext()
     context.launch_configurations.update(given)
@@ -124,13 +127,13 @@ def load(launch_file, given):
     return actions, build_graph(check_arguments(arguments_from(dict(given))))
 
 
-def exited(returncode):
+def exited(returncode: int) -> Any:
     """The event that a process has ended."""
     details: dict[str, Any] = {"cmd": [], "cwd": None, "env": None, "pid": 1}
     return ProcessExited(action=None, name=SPAWNER, returncode=returncode, **details)
 
 
-def later_entities(action, returncode=0):
+def later_entities(action: Any, returncode: int = 0) -> list[Any]:
     """What an exit handler does when its process has ended."""
     return list(action.event_handler.handle(exited(returncode), LaunchContext()) or [])
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -89,8 +89,8 @@ class Fuzzer:
                 probe.node.create_subscription(message_class(kind), topic, self._keep(topic), volatile)
             )
 
-    def _keep(self, topic):
-        def keep(message):
+    def _keep(self, topic: str) -> Callable[[Any], None]:
+        def keep(message: Any) -> None:
             self.good.setdefault(topic, message)
 
         return keep
@@ -143,7 +143,7 @@ def tracebacks(tmp_path: Path) -> list[str]:
     return list(found)
 
 
-def fuzz(tmp_path, name, count, seed):
+def fuzz(tmp_path: Path, name: str, count: int, seed: int) -> None:
     with running(tmp_path, name) as (graph, runner, probe, domain):
         names = [node.name for node in graph.nodes]
         probe.wait_for(lambda: probe.safety, "the controller", 60.0)
@@ -171,10 +171,10 @@ def fuzz(tmp_path, name, count, seed):
     assert min(fuzzer.sent.values()) >= count // len(fuzzer.sent)
 
 
-def good_chunk(probe):
+def good_chunk(probe: ArmProbe) -> None:
     """Armed again, the arm moves as told."""
 
-    def armed():
+    def armed() -> bool:
         if probe.state == SafetyState.FAULT:
             probe.trigger("/physgen/clear_fault")
         if probe.faults & (Fault.TRACKING | Fault.WRENCH | Fault.ROBOT_MODE | Fault.STATE_STALE):
@@ -185,7 +185,7 @@ def good_chunk(probe):
     episodes = probe.node.create_publisher(EpisodeInfo, topics.EPISODE_INFO, qos.LATCHED)
     episodes.publish(EpisodeInfo(episode_id="good", phase=int(EpisodePhase.RUNNING), task="FrankaPick-v0"))
 
-    def accepted():
+    def accepted() -> bool:
         if any(ack.result == AckResult.ACCEPTED for ack in probe.acks):
             return True
         if len(probe.acks) == probe.sent:

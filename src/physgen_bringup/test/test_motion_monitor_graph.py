@@ -3,8 +3,10 @@
 
 import os
 import signal
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -92,12 +94,17 @@ class WildProbe(ArmProbe):
             )
         return message
 
-    def publish(self, message):
+    def publish(self, message: Any) -> None:
         self._commands.publish(message)
 
 
 @contextmanager
-def running(tmp_path, *words, nodes=("fake_franka_node", "motion_monitor_node"), **changes):
+def running(
+    tmp_path: Path,
+    *words: str,
+    nodes: Sequence[str] = ("fake_franka_node", "motion_monitor_node"),
+    **changes: dict[str, Any],
+) -> Iterator[tuple[LocalRunner, WildProbe]]:
     """The named nodes as processes and a probe; yields runner and probe."""
     given = ["sim:=fake", "task:=FrankaPick-v0", "policy:=expert", "camera_profile:=96x64x5"]
     graph = build_graph(check_arguments(parse_arguments([*given, f"output_dir:={tmp_path}", *words])))
@@ -119,12 +126,12 @@ def running(tmp_path, *words, nodes=("fake_franka_node", "motion_monitor_node"),
     assert children() == []
 
 
-def stopped(probe, wild, timeout_s=20.0):
+def stopped(probe: WildProbe, wild: Any, timeout_s: float = 20.0) -> float:
     """Publish `wild` and wait for the answer and for rest; returns the seconds until the stop was here."""
     seen = len(probe.trajectories)
     probe.publish(wild)
 
-    def answered():
+    def answered() -> bool:
         # The wild one comes back to this process too; the monitor's has one knot.
         return any(len(message.points) == 1 for message in probe.trajectories[seen:])
 
@@ -176,11 +183,11 @@ def test_every_wild_trajectory_of_a_row_is_stopped(tmp_path):
         before = probe.positions()
         for count in range(1, 6):
             probe.publish(probe.command(1.5, 0.5))
-            probe.wait_for(
-                lambda count=count: sum(len(m.points) == 1 for m in probe.trajectories) >= count,
-                "a stop",
-                20.0,
-            )
+
+            def is_stopped(count: int = count) -> bool:
+                return sum(len(m.points) == 1 for m in probe.trajectories) >= count
+
+            probe.wait_for(is_stopped, "a stop", 20.0)
         probe.wait_for(lambda: probe.stops == 5, "the reports", 20.0)
         probe.wait_for(probe.resting, "rest", 20.0)
         assert np.max(np.abs(probe.positions() - before)) < 0.05

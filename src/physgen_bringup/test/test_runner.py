@@ -127,7 +127,7 @@ print("status", status, flush=True)
 """
 
 
-def start_script(tmp_path, hangup="SIG_DFL"):
+def start_script(tmp_path: Path, hangup: str = "SIG_DFL") -> tuple[subprocess.Popen[str], list[int]]:
     code = textwrap.dedent(SCRIPT.format(here=str(HERE), tmp=str(tmp_path)))
     # Whoever runs the tests may ignore SIGHUP (nohup), and children inherit that.
     hangup = f"import signal; signal.signal(signal.SIGHUP, signal.{hangup}); "

@@ -126,10 +126,10 @@ def test_a_killed_policy_means_hold_and_its_restart_means_motion(tmp_path):
     with PrivateDomain() as domain, GraphProbe(domain) as probe:
         runner = LocalRunner(graph, domain_id=domain, console=lambda line: None)
 
-        def moving():
+        def moving() -> bool:
             return any(action.source == AppliedAction.SOURCE_POLICY for action in probe.applied)
 
-        def held():
+        def held() -> bool:
             return bool(probe.safety) and probe.safety[-1].state == SafetyStatus.HOLD
 
         try:

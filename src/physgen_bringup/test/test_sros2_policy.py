@@ -4,8 +4,10 @@
 import os
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from physgen_bringup.domain import PrivateDomain
 from physgen_bringup.endpoints import TABLE, Endpoints
 from physgen_bringup.graph import build_graph
+from physgen_bringup.graph_spec import Graph
 from physgen_bringup.launch_arguments import parse_arguments
 from physgen_bringup.runner import LocalRunner
 from physgen_bringup.sros2_policy import DRIVERS, OPERATOR_ENCLAVE, policy_xml
@@ -57,7 +60,7 @@ ALONE = {
 """Of these graphs only one node is started, beside the fake world."""
 
 
-def graph_of(words, folder):
+def graph_of(words: str, folder: Path) -> Graph:
     return build_graph(parse_arguments([*words.split(), f"output_dir:={folder}"]))
 
 
@@ -108,7 +111,7 @@ def test_a_node_that_the_table_lacks_is_an_error(tmp_path):
         policy_xml(replace(graph, nodes=(strange,)))
 
 
-def live_endpoints(node, owner, names):
+def live_endpoints(node: Any, owner: str, names: Sequence[str]) -> dict[str, frozenset[Any]]:
     """What the nodes of one process do, seen from another process."""
     found: dict[str, frozenset[Any]] = dict.fromkeys(
         ("publishes", "subscribes", "serves", "calls"), frozenset()
@@ -149,7 +152,7 @@ def test_nodes_do_what_the_table_says_and_nothing_else(tmp_path):
         assert not unused, f"{owner}: the table allows what no graph uses: {sorted(unused)}"
 
 
-def _watch(graph, used):
+def _watch(graph: Graph, used: dict[str, set[Any]]) -> None:
     """Compare every process of a running graph with its row, and collect what they use."""
     rclpy = pytest.importorskip("rclpy")
     with PrivateDomain() as domain:
@@ -184,11 +187,11 @@ def _watch(graph, used):
             context.try_shutdown()
 
 
-def _row(endpoints: Endpoints):
+def _row(endpoints: Endpoints) -> dict[str, set[str]]:
     return {what: set(getattr(endpoints, what)) for what in ("publishes", "subscribes", "serves", "calls")}
 
 
-def _settled(watcher, owners):
+def _settled(watcher: Any, owners: Sequence[str]) -> dict[str, dict[str, frozenset[Any]]]:
     """{process: endpoints}, once all are there and have stopped to grow for two seconds."""
     from rclpy.node import NodeNameNonExistentError
 
@@ -214,6 +217,7 @@ def _settled(watcher, owners):
         before = live
         missing = [owner for owner, found in live.items() if not any(found.values())]
         assert time.monotonic() < deadline, f"the graph does not settle; nothing is seen of {missing}"
+    assert before is not None
     return before
 
 

@@ -45,7 +45,7 @@ def episode(trial: Trial, success: bool = True) -> EpisodeResult:
     )
 
 
-def write_shard(out, spec, shard):
+def write_shard(out: Path, spec: EvaluationSpec, shard: tuple[int, int]) -> Evaluation:
     part = replace(spec, shard=shard)
     evaluation = Evaluation(part.protocol(), environment={})
     for trial in part.trials:

@@ -68,7 +68,7 @@ def test_a_human_takes_over_from_a_policy_and_gives_it_back(tmp_path):
             "the policy's motion",
         )
 
-        def policy():
+        def policy() -> np.ndarray:
             return sideways(0.003 * (-1) ** probe.sent, gripper=-1.0)
 
         start = len(probe.applied)
@@ -207,12 +207,12 @@ def type_until(
     """As a person does: again until it happened."""
     due = [0]
 
-    def check():
+    def check() -> bool:
         user.look()
         if probe.node.get_clock().now().nanoseconds > due[0]:
             user.type(keys)
             due[0] = probe.node.get_clock().now().nanoseconds + 300_000_000
-        return condition()
+        return bool(condition())
 
     probe.wait_for(check, what)
 

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -60,7 +61,7 @@ class Listener:
 
 
 @pytest.fixture
-def policies():
+def policies() -> Iterator[Any]:
     running = [subprocess.Popen([sys.executable, "-c", POLICY]) for _ in range(2)]
     yield running
     for process in running:
@@ -69,7 +70,7 @@ def policies():
 
 
 @pytest.fixture
-def listener(policies):
+def listener(policies: Any) -> Iterator[Any]:
     """A listener that hears both policies."""
     listening = Listener()
     listening.wait(lambda: len(listening.heartbeat.participants) == 3, "beats of two policies and its own")

@@ -66,7 +66,7 @@ def test_push_expert_goes_around_the_cube():
 def test_same_seed_same_episode_whatever_ran_before(task):
     """States and images, in the same object and in a worker process."""
 
-    def episode(world):
+    def episode(world: World) -> list[tuple[bytes, ...]]:
         rng = np.random.default_rng(0)
         observations = [world.reset(5)]
         for _ in range(10):

@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -45,11 +46,11 @@ FOUR_SUITES = [task for task in libero_tasks() if not task.startswith("libero_90
 
 
 @pytest.fixture(scope="module")
-def worlds():
+def worlds() -> Iterator[Callable[[str], World]]:
     """State-only worlds by task, made when first asked for."""
     made = {}
 
-    def get(task):
+    def get(task: str) -> World:
         if task not in made:
             made[task] = make_world("libero", task, render=False, in_worker=True)
         return made[task]
@@ -60,7 +61,7 @@ def worlds():
 
 
 @pytest.fixture(scope="module")
-def rendered():
+def rendered() -> Iterator[World]:
     world = make_world("libero", "libero_goal/0", image_size=96, in_worker=True)
     yield world
     world.close()

@@ -2,6 +2,7 @@
 """The real simulator: signs, frames, determinism, experts. One rendered and three state-only worlds in all."""
 
 import importlib.util
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -28,11 +29,11 @@ def open_world(task: str, **options: Any) -> World:
 
 
 @pytest.fixture(scope="module")
-def worlds():
+def worlds() -> Iterator[Callable[[str], World]]:
     """State-only worlds by task, made when first asked for."""
     made = {}
 
-    def get(task):
+    def get(task: str) -> World:
         if task not in made:
             made[task] = open_world(task, render=False)
         return made[task]
@@ -43,7 +44,7 @@ def worlds():
 
 
 @pytest.fixture(scope="module")
-def rendered():
+def rendered() -> Iterator[World]:
     world = open_world("PickCube-v1", image_size=64)
     yield world
     world.close()
@@ -140,7 +141,7 @@ def test_expert_solves_the_task(worlds, task):
         assert observation.success, f"seed {seed}"
 
 
-def episode(world, seed, steps):
+def episode(world: World, seed: int, steps: int) -> tuple[list[bytes], list[bytes]]:
     """Drive to the cube and grasp it; bytes of every observation's state and images."""
     rng = np.random.default_rng(seed)
     observation = world.reset(seed)

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from physgen_control.types import AppliedAction
+
 pytest.importorskip("rclpy", reason="needs the pip runtime or a ROS 2 installation")
 
 import itertools
@@ -47,7 +49,9 @@ def shared_domain() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def lockstep(checkpoint, tmp_path_factory, shared_domain):
+def lockstep(
+    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, shared_domain: int
+) -> Iterator[Graph]:
     """One graph and one node process for all lockstep tests, each with an episode of its own."""
     graph = Graph(shared_domain)
     process = PolicyProcess(
@@ -310,7 +314,7 @@ def test_camera_smaller_than_the_view_is_refused(checkpoint, tmp_path, domain) -
     assert "Traceback" not in process.output
 
 
-def _message(action):
+def _message(action: AppliedAction) -> Any:
     from physgen_control.nodes.conversions import applied_action_to_msg
 
     return applied_action_to_msg(action)

@@ -3,6 +3,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from physgen_policy.model.mask import window_mask
 from physgen_policy.model.nova import Nova
 
 
-def load_tiny(folder):
+def load_tiny(folder: Path) -> Any:
     path = write_tiny_checkpoint(folder / "tiny", model={"vae": VIDEO_VAE})
     return from_checkpoint(str(path), torch.device("cpu"))
 

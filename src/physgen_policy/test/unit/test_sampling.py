@@ -220,7 +220,7 @@ def test_a_masked_plan_is_no_plan(model, windows):
     """Rows whose plan is masked sample as if none had been given."""
     _, out = context_and_output(model, windows)
 
-    def sample(plan, plan_mask=None):
+    def sample(plan: torch.Tensor | None, plan_mask: torch.Tensor | None = None) -> torch.Tensor:
         return model.sample_actions(
             out.action_hidden,
             plan,
