@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Settings every package's tests share."""
 
+import os
 import signal
 
 from hypothesis import settings
+
+# Before torch is imported; children inherit them. Two cores are enough for every test.
+for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
 # Timing belongs to benchmarks: a loaded machine must not fail a property test. The same examples are drawn every time.
 settings.register_profile("physgen", deadline=None, derandomize=True)

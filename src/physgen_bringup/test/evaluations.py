@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results of an evaluation that never ran, for tests of what is computed from results."""
 
+from collections.abc import Collection, Iterable
+from typing import Any
+
 from physgen_bringup.results.results import EpisodeResult, Evaluation, Protocol
 
 
-def evaluation_of(successes, *, crashed=(), first=0, **changes):
-    rules = {
+def evaluation_of(
+    successes: Iterable[bool], *, crashed: Collection[int] = (), first: int = 0, **changes: Any
+) -> Evaluation:
+    rules: dict[str, Any] = {
         "suite": "fake",
         "task": "FakePush-v0",
         "policy": "expert",

@@ -8,7 +8,7 @@ import yaml
 from evaluations import evaluation_of
 
 from physgen_bringup.commands import ablate
-from physgen_bringup.evaluation.ablation import parse_ablation, table, variant_config, video_config
+from physgen_bringup.evaluation.ablation import Ablation, parse_ablation, table, variant_config, video_config
 from physgen_bringup.paths import config_file
 from physgen_control.errors import UserError
 from physgen_policy.model.config import changed as changed_values
@@ -19,7 +19,7 @@ OUT = Path("/runs/ablation")
 
 
 @pytest.fixture(scope="module")
-def shipped():
+def shipped() -> Ablation:
     values = yaml.safe_load(config_file("ablation_pushcube.yaml").read_text())
     return parse_ablation(values, "ablation_pushcube.yaml")
 

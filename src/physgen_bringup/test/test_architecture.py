@@ -2,7 +2,7 @@
 """Import rules of the workspace, read from the source: what may know ROS, torch and which sibling."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -51,7 +51,7 @@ def is_ros(top: str) -> bool:
     return top in {"rclpy", "cv_bridge", "message_filters", "launch", "launch_ros"} or top.endswith("_msgs")
 
 
-def offences(package: str, is_offence) -> list[str]:
+def offences(package: str, is_offence: Callable[[Path, str, str], bool]) -> list[str]:
     found = []
     for path in modules(package):
         where = path.relative_to(SOURCE / package)

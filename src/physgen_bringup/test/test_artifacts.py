@@ -12,7 +12,7 @@ from physgen_control.types import AppliedAction, Limit, Pose, Source
 POSE = Pose(np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]))
 
 
-def action(step):
+def action(step: int) -> AppliedAction:
     raw = np.linspace(-1, 1, 7).astype(np.float32) * np.float32(np.sin(step))
     return AppliedAction(
         stamp_ns=step,
@@ -34,7 +34,7 @@ def action(step):
     )
 
 
-def recording(steps=5, predicted=False, size=32):
+def recording(steps: int = 5, predicted: bool = False, size: int = 32) -> Recording:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (size, size, 3), dtype=np.uint8) for _ in range(steps + 1)]
     return Recording(

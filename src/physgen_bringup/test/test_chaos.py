@@ -3,6 +3,7 @@
 
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,8 @@ from physgen_bringup.chaos.row import FAKE, GRAPHS, MANISKILL, Measured, Row, fi
 from physgen_bringup.commands import chaos
 
 
-def row(number=1, **changes):
-    fields = {
+def row(number: int = 1, **changes: Any) -> Row:
+    fields: dict[str, Any] = {
         "number": number,
         "name": f"row_{number}",
         "hazard": "a thing | breaks",

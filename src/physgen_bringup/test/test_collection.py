@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +18,7 @@ from physgen_bringup.graph.arguments import parse_arguments
 from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.describe import build_graph
 from physgen_control.bags.find import find_bags
-from physgen_control.bags.reader import read_episode
+from physgen_control.bags.reader import EpisodeRecording, read_episode
 from physgen_control.types import HORIZON, EpisodePhase, Limit
 from physgen_sim_bridge.experts import make_expert
 from physgen_sim_bridge.registry import make_world
@@ -26,7 +27,7 @@ TASK = "FakePush-v0"
 
 
 @pytest.fixture(scope="module")
-def led_bags(tmp_path_factory):
+def led_bags(tmp_path_factory: pytest.TempPathFactory) -> list[EpisodeRecording]:
     """Bags of episodes whose first chunks a random policy led."""
     words = ["sim:=fake", f"task:={TASK}", "policy:=expert"]
     controller = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
@@ -38,7 +39,7 @@ def led_bags(tmp_path_factory):
     return [read_episode(collector.collect(seed, folder).path) for seed in range(6)]
 
 
-def led_steps(bag):
+def led_steps(bag: EpisodeRecording) -> int:
     return [Limit.DISTURBANCE in action.limits for action in bag.applied].index(False)
 
 
@@ -66,7 +67,7 @@ def test_led_steps_are_no_labels_of_the_dataset(led_bags):
     assert not record.labels[:count].any() and record.labels[count:].all()
 
 
-def wait_until_gone(group):
+def wait_until_gone(group: int) -> None:
     """Workers must not outlive the command, however it ended."""
     deadline = time.monotonic() + 30.0
     while time.monotonic() < deadline:
@@ -84,7 +85,7 @@ def test_a_killed_collection_continues_and_keeps_what_it_had(tmp_path):
     command = [sys.executable, "-m", "physgen_bringup.commands.collect", "--suite", "fake", "--task", TASK]
     command += ["--workers", "1", "--out", str(tmp_path)]
     process = subprocess.Popen([*command, "--episodes", "500"], start_new_session=True)
-    unfinished: list = []
+    unfinished: list[Path] = []
     while not unfinished:
         assert process.poll() is None
         unfinished = list(tmp_path.glob("*.partial"))

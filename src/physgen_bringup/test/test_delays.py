@@ -2,7 +2,9 @@
 """A world that does not wait, with a known delay: what is late, what is refused, and that clocks do not matter."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,18 +22,18 @@ from physgen_bringup.evaluation.delays import (
 )
 from physgen_bringup.results.results import EpisodeResult, Evaluation
 from physgen_control.errors import UserError
-from physgen_control.types import Source
+from physgen_control.types import AppliedAction, Source
 
 MAX_STEPS = 40
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny", tasks=("FakePush-v0",))
 
 
 @pytest.fixture(scope="module")
-def stage():
+def stage() -> Iterator[Stage]:
     """One world and one policy for all tests: sessions must not notice."""
     stage = Stage()
     yield stage
@@ -39,7 +41,7 @@ def stage():
 
 
 @pytest.fixture
-def spec(checkpoint, tmp_path):
+def spec(checkpoint: Path, tmp_path: Path) -> EvaluationSpec:
     return EvaluationSpec(
         sim="fake",
         task="FakePush-v0",
@@ -53,7 +55,9 @@ def spec(checkpoint, tmp_path):
     )
 
 
-def sources_of(stage, spec, seed=0):
+def sources_of(
+    stage: Stage, spec: EvaluationSpec, seed: int = 0
+) -> tuple[EpisodeResult, list[Source], list[AppliedAction]]:
     session = stage.session(spec)
     result, _ = session.run_episode(seed)
     return result, [action.source for action in session.actions], session.actions

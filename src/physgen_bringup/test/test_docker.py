@@ -186,7 +186,7 @@ def test_the_policy_beside_a_real_arm_runs_in_real_time() -> None:
     policies = commands("ros2 run physgen_policy policy_node --ros-args")
     assert len(policies) == 2
     for words in policies:
-        given = dict(word.split(":=") for word in words if word != "-p")
+        given: dict[str, Any] = dict(word.split(":=") for word in words if word != "-p")
         assert PolicyNodeConfig(**given).pace == "realtime"
 
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -17,10 +19,10 @@ from physgen_bringup.episode.inprocess import make_in_process
 from physgen_bringup.episode.tally import actions_path
 from physgen_bringup.evaluation.run import EvaluationSpec, film_failures, run_in_process
 from physgen_bringup.results import results
-from physgen_bringup.results.results import ResultsError
+from physgen_bringup.results.results import Evaluation, ResultsError
 
 
-def spec_of(tmp_path, **changes):
+def spec_of(tmp_path: Path, **changes: Any) -> EvaluationSpec:
     spec = EvaluationSpec(
         sim="fake",
         task="FakePush-v0",
@@ -35,7 +37,7 @@ def spec_of(tmp_path, **changes):
     return replace(spec, **changes)
 
 
-def run(spec):
+def run(spec: EvaluationSpec) -> tuple[Evaluation, list[Any]]:
     reported = []
     evaluation = run_in_process(spec, lambda _, result: reported.append(result))
     return evaluation, reported

@@ -4,11 +4,16 @@
 import importlib.util
 import os
 import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
+from physgen_bringup.graph.spec import Graph
 
 pytest.importorskip("rclpy")
 pytest.importorskip("physgen_msgs")
@@ -36,13 +41,19 @@ needs_driver_types = pytest.mark.skipif(
 )
 
 
-def graph_of(tmp_path, *words, task="FrankaPick-v0"):
+def graph_of(tmp_path: Path, *words: str, task: str = "FrankaPick-v0") -> Graph:
     given = ["sim:=fake", f"task:={task}", "policy:=expert", CAMERA, f"output_dir:={tmp_path}", *words]
     return build_graph(check_arguments(parse_arguments(given)))
 
 
 @contextmanager
-def running(tmp_path, *words, fake=None, controller=None, task="FrankaPick-v0"):
+def running(
+    tmp_path: Path,
+    *words: str,
+    fake: dict[str, Any] | None = None,
+    controller: dict[str, Any] | None = None,
+    task: str = "FrankaPick-v0",
+) -> Iterator[tuple[LocalRunner, ArmProbe]]:
     """Arm and controller as processes, and a probe that plays the policy; yields runner and probe."""
     graph = graph_of(tmp_path, *words, task=task)
     nodes = []
@@ -61,17 +72,17 @@ def running(tmp_path, *words, fake=None, controller=None, task="FrankaPick-v0"):
     assert children() == []
 
 
-def armed(probe):
+def armed(probe: ArmProbe) -> None:
     probe.wait_for(lambda: probe.state == SafetyState.ARMED, "the controller to arm itself", 60.0)
 
 
-def held(probe, fault):
+def held(probe: ArmProbe, fault: Fault) -> Callable[[], bool]:
     return lambda: probe.state == SafetyState.HOLD and bool(probe.faults & fault)
 
 
 def test_the_expert_picks_the_cube_through_joint_trajectories(tmp_path):
     graph = graph_of(tmp_path, "episodes:=1", "seed:=1", "record:=true")
-    lines = []
+    lines: list[str] = []
     with PrivateDomain() as domain:
         status = LocalRunner(graph, domain_id=domain, console=lines.append).run()
     assert status == 0, "\n".join(lines)
@@ -88,7 +99,7 @@ def test_the_expert_picks_the_cube_through_joint_trajectories(tmp_path):
         for connection, _, raw in reader.messages():
             if connection.topic != "/physgen_arm_controller/joint_trajectory":
                 continue
-            message = reader.deserialize(raw, connection.msgtype)
+            message: Any = reader.deserialize(raw, connection.msgtype)
             times = [p.time_from_start.sec + p.time_from_start.nanosec / 1e9 for p in message.points]
             assert list(message.joint_names) == [f"fr3_joint{i}" for i in range(1, 8)]
             assert np.all(np.diff(times) > 0) and not np.any(message.points[-1].velocities)
@@ -104,17 +115,17 @@ def test_scripted_chunks_move_the_cube(tmp_path, execution):
     with running(tmp_path, f"execution:={execution}", task="FrankaPush-v0") as (_, probe):
         armed(probe)
         probe.wait_for(lambda: probe.scene is not None, "the scene")
-        start = probe.scene.objects["cube"].position.copy()
+        start = probe.seen.objects["cube"].position.copy()
         expert = make_expert("FrankaPush-v0")
 
-        def script():
-            scene = probe.scene
+        def script() -> np.ndarray:
+            scene = probe.seen
             action = expert.act(scene.objects, scene.tcp_pose, scene.gripper_width)
             return np.tile(action, (8, 1))
 
-        def pushed():
+        def pushed() -> bool:
             probe.help()
-            return np.linalg.norm(probe.scene.objects["cube"].position - start) > 0.03
+            return bool(np.linalg.norm(probe.seen.objects["cube"].position - start) > 0.03)
 
         probe.keep_sending(script, pushed, "the cube to move", 90.0)
         assert len(probe.trajectories) > 5

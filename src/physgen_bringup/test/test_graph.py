@@ -9,7 +9,7 @@ import yaml
 from physgen_bringup.graph.arguments import parse_arguments
 from physgen_bringup.graph.calibration import read_calibration
 from physgen_bringup.graph.describe import SPAWNER, build_graph
-from physgen_bringup.graph.spec import parameter_files
+from physgen_bringup.graph.spec import Graph, parameter_files
 from physgen_bringup.paths import share_folder
 from physgen_control.errors import UserError
 from physgen_policy.contract.embodiment import Embodiment
@@ -17,7 +17,7 @@ from physgen_policy.contract.embodiment_check import GraphDescription, find_mism
 from physgen_policy.published.checkpoint import NO_ROBOT
 
 
-def graph_of(*words):
+def graph_of(*words: str) -> Graph:
     return build_graph(parse_arguments(words))
 
 
@@ -103,7 +103,7 @@ def test_on_the_real_arm_the_operator_starts_episodes_with_an_instruction():
     assert real("teleop:=joy").node("joy_teleop_node").parameters["episode_buttons"] is True
 
 
-def real(*words):
+def real(*words: str) -> Graph:
     return graph_of(
         "sim:=none",
         "robot_ip:=172.16.0.2",
@@ -303,13 +303,13 @@ def test_graphs_are_plain_values():
 SHIPPED = sorted((share_folder().parent / "physgen_policy" / "checkpoints").glob("*/embodiment.json"))
 
 
-def complaints(graph, embodiment):
+def complaints(graph: Graph, embodiment: Embodiment) -> list[str]:
     """What the policy node of a graph says about a checkpoint, from the parameters that it is started with."""
     parameters = graph.node("policy_node").parameters
     description = GraphDescription(
         control_period=0.05,
-        task=parameters["task"],
-        robot=parameters["robot"],
+        task=str(parameters["task"]),
+        robot=str(parameters["robot"]),
         image_height=480,
         image_width=640,
     )

@@ -2,49 +2,55 @@
 """The loop in one process draws only what the policy looks at, and nobody can tell from the outcome."""
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tiny_checkpoint import write_tiny_checkpoint
 
 from physgen_bringup.episode.inprocess import InProcess, make_in_process
-from physgen_bringup.episode.sources import PolicySource
+from physgen_bringup.episode.sources import ChunkSource, PolicySource
 from physgen_bringup.evaluation.run import EvaluationSpec
 from physgen_bringup.graph.arguments import parse_arguments
 from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.results.results import EpisodeResult
 from physgen_control.controller.core import ControllerCore
 from physgen_control.errors import UserError
 from physgen_sim_bridge.fake.world import FakeWorld
+from physgen_sim_bridge.world import Observation, World
 
 MAX_STEPS = 30
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny", tasks=("FakePush-v0",))
 
 
 class WatchedWorld(FakeWorld):
     """A fake world that counts what it draws."""
 
-    def __init__(self, task):
+    def __init__(self, task: str) -> None:
         super().__init__(task, image_size=32)
-        self.rendered = []
+        self.rendered: list[bool] = []
 
-    def step(self, action, *, render=True):
+    def step(self, action: np.ndarray, *, render: bool = True) -> Observation:
         self.rendered.append(render)
         return super().step(action, render=render)
 
 
-def session_of(world, source, **options):
+def session_of(world: World, source: ChunkSource, **options: Any) -> InProcess:
     words = ["sim:=fake", f"task:={world.spec.task}", "policy:=expert"]
     core = ControllerCore(controller_config(build_graph(parse_arguments(words)).node("controller_node")))
     assert core.auto_arm()
     return InProcess(world, core, source, max_steps=MAX_STEPS, **options)
 
 
-def run_with(checkpoint, world, seed, *, render_all):
+def run_with(
+    checkpoint: Path, world: World, seed: int, *, render_all: bool
+) -> tuple[EpisodeResult, np.ndarray]:
     source = PolicySource.load(checkpoint, world.spec.task, "panda", world.spec.control_period_ns)
     session = session_of(world, source, render_all=render_all)
     result, _ = session.run_episode(seed)

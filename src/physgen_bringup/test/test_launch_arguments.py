@@ -9,7 +9,7 @@ from physgen_bringup.graph.checks import check_arguments
 from physgen_control.errors import UserError
 
 
-def sentence_of(*words, have_ros=False):
+def sentence_of(*words: str, have_ros: bool = False) -> str:
     """The one sentence that refuses these arguments."""
     with pytest.raises(UserError) as caught:
         check_arguments(parse_arguments(words), have_ros=have_ros)

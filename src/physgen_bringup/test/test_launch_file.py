@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from physgen_bringup.graph.spec import Graph
 
 pytest.importorskip("launch_ros", reason="launch_ros is not on the pip runtime")
 
@@ -86,6 +90,7 @@ TELEOP_VALUES = {
 def launch_file():
     path = share_folder() / "launch" / "franka.launch.py"
     spec = importlib.util.spec_from_file_location("franka_launch", path)
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -110,12 +115,12 @@ def on_ros(monkeypatch):
     monkeypatch.setattr("physgen_bringup.graph.checks.has_ros", lambda: True)
 
 
-def combinations(values):
+def combinations(values: dict[str, Any]) -> Iterator[dict[str, str]]:
     for chosen in itertools.product(*values.values()):
         yield dict(zip(values, chosen, strict=True))
 
 
-def load(launch_file, given):
+def load(launch_file: Any, given: dict[str, str]) -> tuple[Any, Graph]:
     """Actions of the launch file for these arguments, and the graph they describe; UserError when refused."""
     context = LaunchContext()
     context.launch_configurations.update(given)
@@ -123,13 +128,13 @@ def load(launch_file, given):
     return actions, build_graph(check_arguments(arguments_from(dict(given))))
 
 
-def exited(returncode):
+def exited(returncode: int) -> Any:
     """The event that a process has ended."""
-    details = {"cmd": [], "cwd": None, "env": None, "pid": 1}
+    details: dict[str, Any] = {"cmd": [], "cwd": None, "env": None, "pid": 1}
     return ProcessExited(action=None, name=SPAWNER, returncode=returncode, **details)
 
 
-def later_entities(action, returncode=0):
+def later_entities(action: Any, returncode: int = 0) -> list[Any]:
     """What an exit handler does when its process has ended."""
     return list(action.event_handler.handle(exited(returncode), LaunchContext()) or [])
 

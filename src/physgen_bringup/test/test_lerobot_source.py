@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loop around a LeRobot policy: when it is asked, what it is shown, what is drawn for it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -13,10 +15,14 @@ from physgen_bringup.episode.lerobot_source import LerobotSource, random_seed, r
 from physgen_bringup.graph.arguments import parse_arguments
 from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.results.results import EpisodeResult
 from physgen_control.controller.core import ControllerCore
 from physgen_control.errors import UserError
+from physgen_policy.peer.client import LerobotClient
 from physgen_policy.peer.description import LerobotDescription
+from physgen_policy.peer.observation import LerobotObservation
 from physgen_sim_bridge.fake.world import FakeWorld
+from physgen_sim_bridge.world import Observation
 
 MAX_STEPS = 30
 PERIOD_NS = 50_000_000
@@ -25,12 +31,12 @@ PERIOD_NS = 50_000_000
 class WatchedWorld(FakeWorld):
     """A fake world that notes which observations it draws."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("FakePush-v0", image_size=32)
         self.drawn = [0]
         self._steps = 0
 
-    def step(self, action, *, render=True):
+    def step(self, action: np.ndarray, *, render: bool = True) -> Observation:
         self._steps += 1
         if render:
             self.drawn.append(self._steps)
@@ -40,7 +46,7 @@ class WatchedWorld(FakeWorld):
 class Waggler:
     """Stands for the process of a policy: small actions that depend on everything it is shown."""
 
-    def __init__(self, observations, execute, chunk=24):
+    def __init__(self, observations: int, execute: int, chunk: int = 24) -> None:
         self.description = LerobotDescription(
             folder=Path("none"),
             type="diffusion",
@@ -50,12 +56,14 @@ class Waggler:
             execute_steps=execute,
             ensembles=False,
         )
-        self.asked, self.seeds, self._chunk = [], [], chunk
+        self.asked: list[Sequence[LerobotObservation]] = []
+        self.seeds: list[int] = []
+        self._chunk = chunk
 
-    def reset(self, seed):
+    def reset(self, seed: int) -> None:
         self.seeds.append(seed)
 
-    def chunk(self, observations, task):
+    def chunk(self, observations: Sequence[LerobotObservation], task: str) -> np.ndarray:
         assert task
         self.asked.append(observations)
         seen = sum(float(o.images[c].mean()) for o in observations for c in o.images)
@@ -65,7 +73,9 @@ class Waggler:
         return actions
 
 
-def run(client, *, pace="lockstep", delay_steps=0, render_all=False):
+def run(
+    client: Waggler, *, pace: str = "lockstep", delay_steps: int = 0, render_all: bool = False
+) -> tuple[EpisodeResult, np.ndarray, list[int]]:
     world = WatchedWorld()
     words = ["sim:=fake", "task:=FakePush-v0", "policy:=expert", f"pace:={pace}"]
     core = ControllerCore(controller_config(build_graph(parse_arguments(words)).node("controller_node")))
@@ -73,7 +83,7 @@ def run(client, *, pace="lockstep", delay_steps=0, render_all=False):
     session = InProcess(
         world,
         core,
-        LerobotSource(client, PERIOD_NS),
+        LerobotSource(cast(LerobotClient, client), PERIOD_NS),
         max_steps=MAX_STEPS,
         delay_steps=delay_steps,
         render_all=render_all,

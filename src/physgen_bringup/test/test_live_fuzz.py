@@ -4,11 +4,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
+
+from physgen_bringup.graph.spec import Graph
 
 pytest.importorskip("rclpy")
 pytest.importorskip("physgen_msgs")
@@ -47,7 +52,7 @@ GRAPHS = {
 }
 
 
-def graph_of(tmp_path, name):
+def graph_of(tmp_path: Path, name: str) -> Graph:
     words = ["sim:=fake", "record:=true", f"output_dir:={tmp_path}", *GRAPHS[name]]
     if name == "policy":
         checkpoint = write_tiny_checkpoint(tmp_path / "checkpoint", robot="fr3", tasks=("FrankaPush-v0",))
@@ -68,9 +73,12 @@ def graph_of(tmp_path, name):
 class Fuzzer:
     """Publishes on every topic that a node of the graph reads; remembers good messages to change."""
 
-    def __init__(self, probe, random):
+    def __init__(self, probe: GraphProbe, random: Random) -> None:
         self.probe, self.random = probe, random
-        self.publishers, self.readers, self.good, self.sent = {}, [], {}, {}
+        self.publishers: dict[str, Any] = {}
+        self.readers: list[Any] = []
+        self.good: dict[str, Any] = {}
+        self.sent: dict[str, int] = {}
         own = probe.node.get_name()
         for topic, [kind, *_] in probe.node.get_topic_names_and_types():
             reads = [i for i in probe.node.get_subscriptions_info_by_topic(topic) if i.node_name != own]
@@ -82,13 +90,13 @@ class Fuzzer:
                 probe.node.create_subscription(message_class(kind), topic, self._keep(topic), volatile)
             )
 
-    def _keep(self, topic):
-        def keep(message):
+    def _keep(self, topic: str) -> Callable[[Any], None]:
+        def keep(message: Any) -> None:
             self.good.setdefault(topic, message)
 
         return keep
 
-    def send(self, count):
+    def send(self, count: int) -> Iterator[str]:
         topics = sorted(self.publishers)
         for number in range(count):
             topic = topics[number % len(topics)]
@@ -102,7 +110,7 @@ class Fuzzer:
                     self.probe.executor.spin_once(timeout_sec=0.005)
             yield topic
 
-    def close(self):
+    def close(self) -> None:
         for publisher in self.publishers.values():
             self.probe.node.destroy_publisher(publisher)
         for reader in self.readers:
@@ -110,9 +118,9 @@ class Fuzzer:
 
 
 @contextmanager
-def running(tmp_path, name):
+def running(tmp_path: Path, name: str) -> Iterator[tuple[Graph, LocalRunner, GraphProbe, int]]:
     graph = graph_of(tmp_path, name)
-    lines = []
+    lines: list[str] = []
     with PrivateDomain() as domain, GraphProbe(domain) as probe:
         runner = LocalRunner(graph, domain_id=domain, console=lines.append)
         try:
@@ -123,9 +131,9 @@ def running(tmp_path, name):
     assert children() == []
 
 
-def tracebacks(tmp_path):
+def tracebacks(tmp_path: Path) -> list[str]:
     """What the nodes' logs say of exceptions that nobody expected, the first of each kind."""
-    found = {}
+    found: dict[str, None] = {}
     for log in sorted((tmp_path / "logs").glob("*.log")):
         text = log.read_text(errors="replace")
         for part in text.split("Traceback (most recent call last)")[1:]:
@@ -136,7 +144,7 @@ def tracebacks(tmp_path):
     return list(found)
 
 
-def fuzz(tmp_path, name, count, seed):
+def fuzz(tmp_path: Path, name: str, count: int, seed: int) -> None:
     with running(tmp_path, name) as (graph, runner, probe, domain):
         names = [node.name for node in graph.nodes]
         probe.wait_for(lambda: probe.safety, "the controller", 60.0)
@@ -164,10 +172,10 @@ def fuzz(tmp_path, name, count, seed):
     assert min(fuzzer.sent.values()) >= count // len(fuzzer.sent)
 
 
-def good_chunk(probe):
+def good_chunk(probe: ArmProbe) -> None:
     """Armed again, the arm moves as told."""
 
-    def armed():
+    def armed() -> bool:
         if probe.state == SafetyState.FAULT:
             probe.trigger("/physgen/clear_fault")
         if probe.faults & (Fault.TRACKING | Fault.WRENCH | Fault.ROBOT_MODE | Fault.STATE_STALE):
@@ -178,7 +186,7 @@ def good_chunk(probe):
     episodes = probe.node.create_publisher(EpisodeInfo, topics.EPISODE_INFO, qos.LATCHED)
     episodes.publish(EpisodeInfo(episode_id="good", phase=int(EpisodePhase.RUNNING), task="FrankaPick-v0"))
 
-    def accepted():
+    def accepted() -> bool:
         if any(ack.result == AckResult.ACCEPTED for ack in probe.acks):
             return True
         if len(probe.acks) == probe.sent:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -55,11 +56,11 @@ def controller(request):
     process.wait(20)
 
 
-def first_ephemeral_port():
+def first_ephemeral_port() -> int:
     return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
 
 
-def listening(pid):
+def listening(pid: int) -> set[str]:
     """Addresses of the UDP sockets at fixed ports; those at ephemeral ports only send."""
     sockets = psutil.Process(pid).net_connections(kind="udp")
     return {socket.laddr.ip for socket in sockets if socket.laddr.port < first_ephemeral_port()}
@@ -82,14 +83,14 @@ def test_the_controller_shares_no_memory_that_another_process_could_lock(control
     assert "/dev/shm/fastrtps" not in mapped and "/dev/shm/fastdds" not in mapped
 
 
-def wait_for_sockets(process):
+def wait_for_sockets(process: Any) -> None:
     end = time.monotonic() + 30.0
     while not listening(process.pid):
         assert process.poll() is None and time.monotonic() < end, "no socket of the controller within 30 s"
         time.sleep(0.05)
 
 
-def ip(*words):
+def ip(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
 
 

@@ -3,8 +3,11 @@
 
 import os
 import signal
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,39 +41,40 @@ MONITOR = {"state_timeout": 0.6, "status_timeout": 30.0}
 class WildProbe(ArmProbe):
     """Also sends trajectories past everybody, and reads what the monitor says."""
 
-    def __init__(self, domain_id):
+    def __init__(self, domain_id: int) -> None:
         super().__init__(domain_id)
-        self.reports = []
+        self.reports: list[Any] = []
         self._commands = self.node.create_publisher(JointTrajectory, topics.JOINT_TRAJECTORY, qos.COMMAND)
         self.node.create_subscription(DiagnosticArray, topics.DIAGNOSTICS, self._on_report, qos.COMMAND)
 
-    def _on_report(self, message):
+    def _on_report(self, message: Any) -> None:
         self.reports += [status for status in message.status if status.name == NAME]
 
     @property
-    def stops(self):
+    def stops(self) -> int:
         return int(self._value("stops"))
 
     @property
-    def reaction_ms(self):
+    def reaction_ms(self) -> float:
         return float(self._value("reaction_ms"))
 
-    def _value(self, key):
+    def _value(self, key: str) -> str:
         values = {item.key: item.value for item in self.reports[-1].values} if self.reports else {}
         return values.get(key, "0")
 
-    def blamed(self, words):
+    def blamed(self, words: str) -> bool:
         return any(r.level == DiagnosticStatus.ERROR and words in r.message for r in self.reports)
 
-    def ready(self):
+    def ready(self) -> bool:
         """The arm reports; it, its monitor and this process listen to trajectories."""
         listeners = self._commands.get_subscription_count()
         return self.joints is not None and bool(self.reports) and listeners >= 3 and self.resting()
 
-    def positions(self):
+    def positions(self) -> np.ndarray:
+        assert self.joints is not None
         return np.array(self.joints.position[:7])
 
-    def command(self, turn, seconds, knots=20):
+    def command(self, turn: float, seconds: float, knots: int = 20) -> Any:
         """From rest to rest: joint 1 turns by `turn` [rad] in `seconds`; nobody has checked it."""
         start = self.positions()
         message = JointTrajectory(joint_names=[f"fr3_joint{index}" for index in range(1, 8)])
@@ -91,12 +95,17 @@ class WildProbe(ArmProbe):
             )
         return message
 
-    def publish(self, message):
+    def publish(self, message: Any) -> None:
         self._commands.publish(message)
 
 
 @contextmanager
-def running(tmp_path, *words, nodes=("fake_franka_node", "motion_monitor_node"), **changes):
+def running(
+    tmp_path: Path,
+    *words: str,
+    nodes: Sequence[str] = ("fake_franka_node", "motion_monitor_node"),
+    **changes: dict[str, Any],
+) -> Iterator[tuple[LocalRunner, WildProbe]]:
     """The named nodes as processes and a probe; yields runner and probe."""
     given = ["sim:=fake", "task:=FrankaPick-v0", "policy:=expert", "camera_profile:=96x64x5"]
     graph = build_graph(check_arguments(parse_arguments([*given, f"output_dir:={tmp_path}", *words])))
@@ -118,12 +127,12 @@ def running(tmp_path, *words, nodes=("fake_franka_node", "motion_monitor_node"),
     assert children() == []
 
 
-def stopped(probe, wild, timeout_s=20.0):
+def stopped(probe: WildProbe, wild: Any, timeout_s: float = 20.0) -> float:
     """Publish `wild` and wait for the answer and for rest; returns the seconds until the stop was here."""
     seen = len(probe.trajectories)
     probe.publish(wild)
 
-    def answered():
+    def answered() -> bool:
         # The wild one comes back to this process too; the monitor's has one knot.
         return any(len(message.points) == 1 for message in probe.trajectories[seen:])
 
@@ -175,11 +184,11 @@ def test_every_wild_trajectory_of_a_row_is_stopped(tmp_path):
         before = probe.positions()
         for count in range(1, 6):
             probe.publish(probe.command(1.5, 0.5))
-            probe.wait_for(
-                lambda count=count: sum(len(m.points) == 1 for m in probe.trajectories) >= count,
-                "a stop",
-                20.0,
-            )
+
+            def is_stopped(count: int = count) -> bool:
+                return sum(len(m.points) == 1 for m in probe.trajectories) >= count
+
+            probe.wait_for(is_stopped, "a stop", 20.0)
         probe.wait_for(lambda: probe.stops == 5, "the reports", 20.0)
         probe.wait_for(probe.resting, "rest", 20.0)
         assert np.max(np.abs(probe.positions() - before)) < 0.05

@@ -34,7 +34,7 @@ def test_what_was_lost_is_said_by_name(tmp_path: Path) -> None:
     before = bags_in(tmp_path)
     warnings = ("/camera/wrist/color/image_raw is missing.", "/joint_states has a gap of 1.000 s.")
     audit = Audit(counts={}, gaps={}, warnings=warnings).to_json()
-    write_bag(tmp_path / "blind", extra={"audit": audit})  # type: ignore[arg-type]
+    write_bag(tmp_path / "blind", extra={"audit": audit})
     shutil.copytree(write_bag(tmp_path / "cut"), tmp_path / "cut.partial")
     (write_bag(tmp_path / "damaged") / "metadata.yaml").write_text("")
     found = check_recordings(tmp_path, before)

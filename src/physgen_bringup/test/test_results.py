@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from physgen_bringup.results import results
+from physgen_bringup.results.provenance import describe_environment
 from physgen_bringup.results.results import EpisodeResult, Evaluation, Protocol, ResultsError
 
 PROTOCOL = Protocol(
@@ -22,7 +23,7 @@ PROTOCOL = Protocol(
 )
 
 
-def episode(seed, success=True, crashed=False):
+def episode(seed: int, success: bool = True, crashed: bool = False) -> EpisodeResult:
     return EpisodeResult(
         seed=seed,
         success=success,
@@ -60,7 +61,7 @@ def test_a_crash_is_neither_success_nor_failure():
 
 
 def test_written_results_read_back_and_hold_the_documented_keys(tmp_path):
-    evaluation = Evaluation(PROTOCOL, environment=results.describe_environment())
+    evaluation = Evaluation(PROTOCOL, environment=describe_environment())
     evaluation.add(episode(0))
     evaluation.latencies.observation_to_chunk += [1.0, 2.0, 3.0]
     values = json.loads(evaluation.write(tmp_path).read_text())
@@ -81,7 +82,7 @@ def test_written_results_read_back_and_hold_the_documented_keys(tmp_path):
 
 
 def test_an_interrupted_evaluation_continues_and_repeats_crashes(tmp_path):
-    evaluation = Evaluation(PROTOCOL, environment=results.describe_environment())
+    evaluation = Evaluation(PROTOCOL, environment=describe_environment())
     evaluation.add(episode(0))
     evaluation.add(episode(1, False, crashed=True))
     evaluation.write(tmp_path)
@@ -92,7 +93,7 @@ def test_an_interrupted_evaluation_continues_and_repeats_crashes(tmp_path):
 
 
 def test_results_of_another_protocol_are_not_mixed(tmp_path):
-    Evaluation(PROTOCOL, environment=results.describe_environment()).write(tmp_path)
+    Evaluation(PROTOCOL, environment=describe_environment()).write(tmp_path)
     with pytest.raises(ResultsError, match="max_steps 100, but this run has 50"):
         results.open_evaluation(tmp_path, replace(PROTOCOL, max_steps=50))
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -17,7 +18,7 @@ from physgen_control.errors import UserError
 HERE = Path(__file__).parent
 
 
-def node(tmp_path, name, what, required=True):
+def node(tmp_path: Path, name: str, what: str, required: bool = True) -> NodeSpec:
     return NodeSpec(
         package="test",
         executable=name,
@@ -28,28 +29,28 @@ def node(tmp_path, name, what, required=True):
     )
 
 
-def graph(tmp_path, *nodes, ends_with=None):
+def graph(tmp_path: Path, *nodes: NodeSpec, ends_with: str | None = None) -> Graph:
     return Graph(nodes=nodes, output_dir=tmp_path / "out", ends_with=ends_with)
 
 
-def make_runner(the_graph, lines):
+def make_runner(the_graph: Graph, lines: list[str]) -> LocalRunner:
     path = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
     return LocalRunner(the_graph, console=lines.append, environment={"PYTHONPATH": path})
 
 
-def wait_for(condition, timeout_s=20.0):
+def wait_for(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "the condition did not become true in time"
         time.sleep(0.02)
 
 
-def gone(pid):
+def gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def test_graph_ends_with_its_main_node_and_all_processes_are_gone(tmp_path):
-    lines = []
+    lines: list[str] = []
     runner = make_runner(
         graph(tmp_path, node(tmp_path, "a", "sleep"), node(tmp_path, "main", "finish"), ends_with="main"),
         lines,
@@ -61,7 +62,7 @@ def test_graph_ends_with_its_main_node_and_all_processes_are_gone(tmp_path):
 
 
 def test_death_of_a_required_node_stops_the_others_and_is_explained(tmp_path):
-    lines = []
+    lines: list[str] = []
     runner = make_runner(
         graph(tmp_path, node(tmp_path, "a", "sleep"), node(tmp_path, "b", "fail"), ends_with=None), lines
     )
@@ -128,7 +129,7 @@ print("status", status, flush=True)
 """
 
 
-def start_script(tmp_path, hangup="SIG_DFL"):
+def start_script(tmp_path: Path, hangup: str = "SIG_DFL") -> tuple[subprocess.Popen[str], list[int]]:
     code = textwrap.dedent(SCRIPT.format(here=str(HERE), tmp=str(tmp_path)))
     # Whoever runs the tests may ignore SIGHUP (nohup), and children inherit that.
     hangup = f"import signal; signal.signal(signal.SIGHUP, signal.{hangup}); "

@@ -4,9 +4,12 @@
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+from physgen_bringup.graph.spec import Graph
 
 pytest.importorskip("rclpy")
 pytest.importorskip("physgen_msgs")
@@ -28,19 +31,19 @@ pytestmark = pytest.mark.ros
 SEEDS = (3, 4)
 
 
-def graph_of(tmp_path, *words):
-    words = ["sim:=fake", "policy:=expert", f"output_dir:={tmp_path}", *words]
-    return build_graph(check_arguments(parse_arguments(words)))
+def graph_of(tmp_path: Path, *words: str) -> Graph:
+    given = ["sim:=fake", "policy:=expert", f"output_dir:={tmp_path}", *words]
+    return build_graph(check_arguments(parse_arguments(given)))
 
 
 @pytest.fixture(scope="module")
-def lockstep_run(tmp_path_factory):
+def lockstep_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """One recorded lockstep run, shared by the tests that look at its results."""
     folder = tmp_path_factory.mktemp("lockstep")
     graph = graph_of(
         folder, f"seed:={SEEDS[0]}", f"episodes:={len(SEEDS)}", "record:=true", "save_actions:=true"
     )
-    lines = []
+    lines: list[str] = []
     with PrivateDomain() as domain:
         status = LocalRunner(graph, domain_id=domain, console=lines.append).run()
     assert status == 0, "\n".join(lines)
@@ -104,7 +107,7 @@ def test_a_finished_evaluation_is_not_run_again(lockstep_run, tmp_path):
     folder, _ = lockstep_run
     before = results.read(folder / "results.json").episodes
     graph = graph_of(folder, f"seed:={SEEDS[0]}", f"episodes:={len(SEEDS)}")
-    lines = []
+    lines: list[str] = []
     with PrivateDomain() as domain:
         status = LocalRunner(graph, domain_id=domain, console=lines.append).run()
     assert status == 0
@@ -124,10 +127,10 @@ def test_a_killed_policy_means_hold_and_its_restart_means_motion(tmp_path):
     with PrivateDomain() as domain, GraphProbe(domain) as probe:
         runner = LocalRunner(graph, domain_id=domain, console=lambda line: None)
 
-        def moving():
+        def moving() -> bool:
             return any(action.source == AppliedAction.SOURCE_POLICY for action in probe.applied)
 
-        def held():
+        def held() -> bool:
             return bool(probe.safety) and probe.safety[-1].state == SafetyStatus.HOLD
 
         try:
@@ -152,7 +155,7 @@ def test_a_killed_policy_means_hold_and_its_restart_means_motion(tmp_path):
 
 def test_a_dead_world_ends_the_graph_with_its_name(tmp_path):
     graph = graph_of(tmp_path, "episodes:=50")
-    lines = []
+    lines: list[str] = []
     with PrivateDomain() as domain:
         runner = LocalRunner(graph, domain_id=domain, console=lines.append)
         try:
@@ -172,7 +175,7 @@ def test_who_is_missing_is_named(tmp_path):
     graph = graph_of(tmp_path)
     graph = graph.with_parameters("episode_runner_node", ready_timeout=6.0)
     graph = replace(graph, nodes=tuple(node for node in graph.nodes if node.name != "expert_node"))
-    lines = []
+    lines: list[str] = []
     with PrivateDomain() as domain:
         assert LocalRunner(graph, domain_id=domain, console=lines.append).run() != 0
     assert any("not ready in 6 s" in line and "expert_node" in line for line in lines), lines

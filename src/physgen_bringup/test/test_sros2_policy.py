@@ -4,8 +4,11 @@
 import os
 import time
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from physgen_bringup.graph.arguments import parse_arguments
 from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.graph.domain import PrivateDomain
 from physgen_bringup.graph.endpoints import TABLE, Endpoints
+from physgen_bringup.graph.spec import Graph
 from physgen_bringup.graph.sros2_policy import DRIVERS, OPERATOR_ENCLAVE, policy_xml
 from physgen_bringup.processes.runner import LocalRunner
 
@@ -56,7 +60,7 @@ ALONE = {
 """Of these graphs only one node is started, beside the fake world."""
 
 
-def graph_of(words, folder):
+def graph_of(words: str, folder: Path) -> Graph:
     return build_graph(parse_arguments([*words.split(), f"output_dir:={folder}"]))
 
 
@@ -107,9 +111,11 @@ def test_a_node_that_the_table_lacks_is_an_error(tmp_path):
         policy_xml(replace(graph, nodes=(strange,)))
 
 
-def live_endpoints(node, owner, names):
+def live_endpoints(node: Any, owner: str, names: Sequence[str]) -> dict[str, frozenset[Any]]:
     """What the nodes of one process do, seen from another process."""
-    found = dict.fromkeys(("publishes", "subscribes", "serves", "calls"), frozenset())
+    found: dict[str, frozenset[Any]] = dict.fromkeys(
+        ("publishes", "subscribes", "serves", "calls"), frozenset()
+    )
     asks = {
         "publishes": node.get_publisher_names_and_types_by_node,
         "subscribes": node.get_subscriber_names_and_types_by_node,
@@ -130,7 +136,7 @@ def live_endpoints(node, owner, names):
 @pytest.mark.ros
 def test_nodes_do_what_the_table_says_and_nothing_else(tmp_path):
     """Each process' endpoints are in its row; over all graphs, each row is used."""
-    used = {}
+    used: dict[str, set[Any]] = {}
     arm = graph_of(GRAPHS["fake arm"], tmp_path / "arm")
     world = graph_of(GRAPHS["fake world"], tmp_path / "world")
     alone = [graph_of(GRAPHS[label], tmp_path / label).node(name) for label, name in ALONE.items()]
@@ -146,7 +152,7 @@ def test_nodes_do_what_the_table_says_and_nothing_else(tmp_path):
         assert not unused, f"{owner}: the table allows what no graph uses: {sorted(unused)}"
 
 
-def _watch(graph, used):
+def _watch(graph: Graph, used: dict[str, set[Any]]) -> None:
     """Compare every process of a running graph with its row, and collect what they use."""
     rclpy = pytest.importorskip("rclpy")
     with PrivateDomain() as domain:
@@ -181,11 +187,11 @@ def _watch(graph, used):
             context.try_shutdown()
 
 
-def _row(endpoints: Endpoints):
+def _row(endpoints: Endpoints) -> dict[str, set[str]]:
     return {what: set(getattr(endpoints, what)) for what in ("publishes", "subscribes", "serves", "calls")}
 
 
-def _settled(watcher, owners):
+def _settled(watcher: Any, owners: Sequence[str]) -> dict[str, dict[str, frozenset[Any]]]:
     """{process: endpoints}, once all are there and have stopped to grow for two seconds."""
     from rclpy.node import NodeNameNonExistentError
 
@@ -211,6 +217,7 @@ def _settled(watcher, owners):
         before = live
         missing = [owner for owner, found in live.items() if not any(found.values())]
         assert time.monotonic() < deadline, f"the graph does not settle; nothing is seen of {missing}"
+    assert before is not None
     return before
 
 

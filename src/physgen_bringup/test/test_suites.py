@@ -32,7 +32,7 @@ SPEC = EvaluationSpec(
 )
 
 
-def episode(trial, success=True):
+def episode(trial: Trial, success: bool = True) -> EpisodeResult:
     return EpisodeResult(
         **trial._asdict(),
         success=success,
@@ -45,7 +45,7 @@ def episode(trial, success=True):
     )
 
 
-def write_shard(out, spec, shard):
+def write_shard(out: Path, spec: EvaluationSpec, shard: tuple[int, int]) -> Evaluation:
     part = replace(spec, shard=shard)
     evaluation = Evaluation(part.protocol(), environment={})
     for trial in part.trials:

@@ -4,8 +4,11 @@
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +39,7 @@ SLOW_STATES = "fake_franka_node:\n  ros__parameters:\n    state_rate: 40.0\n"
 
 
 @contextmanager
-def running(tmp_path, device, **parameters):
+def running(tmp_path: Path, device: str, **parameters: Any) -> Iterator[tuple[LocalRunner, HumanProbe]]:
     """Fake arm, controller and one device node, and a probe that is human and policy; yields runner and probe."""
     given = ["sim:=fake", "task:=FrankaPick-v0", "policy:=none", f"teleop:={device}", CAMERA]
     graph = build_graph(check_arguments(parse_arguments([*given, f"output_dir:={tmp_path}"])))
@@ -62,11 +65,11 @@ def test_a_human_takes_over_from_a_policy_and_gives_it_back(tmp_path):
         # The policy moves with a closed gripper.
         probe.keep_sending(
             lambda: sideways(0.003 * (-1) ** probe.sent, gripper=-1.0),
-            lambda: probe.steps(POLICY) and probe.scene.gripper_width < 0.01,
+            lambda: probe.steps(POLICY) and probe.seen.gripper_width < 0.01,
             "the policy's motion",
         )
 
-        def policy():
+        def policy() -> np.ndarray:
             return sideways(0.003 * (-1) ** probe.sent, gripper=-1.0)
 
         start = len(probe.applied)
@@ -125,12 +128,12 @@ def test_an_unplugged_gamepad_counts_as_released(tmp_path):
 def test_the_buttons_close_and_open_the_gripper(tmp_path):
     with running(tmp_path, "joy") as (_, probe):
         probe.hold(DEADMAN, CLOSE)
-        probe.wait_for(lambda: probe.scene.gripper_width < 0.01, "closed fingers")
+        probe.wait_for(lambda: probe.seen.gripper_width < 0.01, "closed fingers")
         probe.hold(DEADMAN)
         probe.wait_for(lambda: probe.applied[-1].source == TELEOP, "a step")
         assert probe.applied[-1].applied[6] == -1.0
         probe.hold(DEADMAN, 1)
-        probe.wait_for(lambda: probe.scene.gripper_width > 0.07, "open fingers")
+        probe.wait_for(lambda: probe.seen.gripper_width > 0.07, "open fingers")
 
 
 def test_a_spacemouse_moves_the_tool_where_it_is_pushed(tmp_path):
@@ -175,7 +178,7 @@ def test_the_arm_repeats_what_a_leader_does_after_the_clutch_closed(tmp_path):
 
 
 @contextmanager
-def typing(tmp_path, *words):
+def typing(tmp_path: Path, *words: str) -> Iterator[tuple[TerminalUser, ArmProbe]]:
     """`physgen launch teleop:=keyboard` in a pseudo-terminal; yields the person at it and a probe."""
     parameters = tmp_path / "parameters.yaml"
     parameters.write_text(SLOW_STATES)
@@ -199,16 +202,18 @@ def typing(tmp_path, *words):
     assert children() == []
 
 
-def type_until(user, probe, keys, condition, what):
+def type_until(
+    user: TerminalUser, probe: ArmProbe, keys: str | bytes, condition: Callable[[], object], what: str
+) -> None:
     """As a person does: again until it happened."""
     due = [0]
 
-    def check():
+    def check() -> bool:
         user.look()
         if probe.node.get_clock().now().nanoseconds > due[0]:
             user.type(keys)
             due[0] = probe.node.get_clock().now().nanoseconds + 300_000_000
-        return condition()
+        return bool(condition())
 
     probe.wait_for(check, what)
 
@@ -216,22 +221,18 @@ def type_until(user, probe, keys, condition, what):
 def test_keys_move_the_arm_close_the_gripper_and_start_episodes(tmp_path):
     with typing(tmp_path, "policy:=none") as (user, probe):
         for keys, axis, sign in (("w", 0, 1), (b"\x1b[D", 1, 1), ("f", 2, -1), ("d", 1, -1)):
-            start = probe.scene.tcp_pose.position[axis]
-            type_until(
-                user,
-                probe,
-                keys,
-                lambda axis=axis, sign=sign, start=start: (
-                    sign * (probe.scene.tcp_pose.position[axis] - start) > 0.008
-                ),
-                f"motion by {keys!r}",
-            )
+            start = probe.seen.tcp_pose.position[axis]
+
+            def moved(axis: int = axis, sign: int = sign, start: float = start) -> bool:
+                return bool(sign * (probe.seen.tcp_pose.position[axis] - start) > 0.008)
+
+            type_until(user, probe, keys, moved, f"motion by {keys!r}")
         assert {action.source for action in probe.applied} == {TELEOP, HOLD}
         probe.wait_for(lambda: user.look() and probe.resting(), "rest without a key")
-        type_until(user, probe, "c", lambda: probe.scene.gripper_width < 0.01, "closed fingers")
+        type_until(user, probe, "c", lambda: probe.seen.gripper_width < 0.01, "closed fingers")
         user.type("n")
         probe.wait_for(lambda: user.sees("runs: pick up the cube"), "an episode")
-        probe.wait_for(lambda: probe.scene.episode_id, "the scene of the episode")
+        probe.wait_for(lambda: probe.seen.episode_id, "the scene of the episode")
         user.type("y")
         probe.wait_for(lambda: user.sees("judges its episodes itself"), "the refusal")
         user.type("x")
@@ -277,7 +278,7 @@ def test_a_scripted_person_records_demonstrations(tmp_path):
         check_arguments(parse_arguments([*words, "seed:=1", CAMERA, f"output_dir:={tmp_path}"]))
     )
     graph = graph.with_parameters("fake_franka_node", state_rate=40.0)
-    lines = []
+    lines: list[str] = []
     with PrivateDomain() as domain:
         status = LocalRunner(graph, domain_id=domain, console=lines.append).run()
     assert status == 0, "\n".join(lines)

@@ -81,8 +81,13 @@ def test_bags_that_cannot_be_shown_are_left_out_by_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    for seed, options in enumerate(({}, {"change_action": wide}, {"change_action": endless}, {}, {})):
-        write_bag(run / f"e{seed}", make_episode(seed=seed, episode_id=f"e{seed}"), steps=2, **options)
+    for seed, change in enumerate((same, wide, endless, same, same)):
+        write_bag(
+            run / f"e{seed}",
+            make_episode(seed=seed, episode_id=f"e{seed}"),
+            steps=2,
+            change_action=change,
+        )
     (run / "e3" / "metadata.yaml").write_text("")
     (run / "e4" / "metadata.yaml").unlink()
     assert view.main([str(run)]) == 0
@@ -95,6 +100,10 @@ def test_bags_that_cannot_be_shown_are_left_out_by_name(
     (run / "e0").rename(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="finite"):
         view.main([str(run)])
+
+
+def same(action: AppliedAction) -> AppliedAction:
+    return action
 
 
 def wide(action: AppliedAction) -> AppliedAction:

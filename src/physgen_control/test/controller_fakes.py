@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builders of the values that a controller sees, for tests."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +15,9 @@ START = 2_000_000_000
 HOME = np.array([0.0, np.pi / 8, 0.0, -5 * np.pi / 8, 0.0, 3 * np.pi / 4, np.pi / 4])
 
 
-def config(**changes) -> ControllerConfig:
+def config(**changes: Any) -> ControllerConfig:
     """A controller that commands a simulated arm with generous, but finite, limits."""
-    values = {
+    values: dict[str, Any] = {
         "mode": Mode.ARMED,
         "pacing": Pacing.STATE,
         "arm_interface": ArmInterface.APPLIED_ACTION,
@@ -35,7 +37,7 @@ def config(**changes) -> ControllerConfig:
     return ControllerConfig(**(values | changes))
 
 
-def state(stamp_ns: int = START, position=(0.6, 0.0, 0.3)) -> RobotState:
+def state(stamp_ns: int = START, position: Sequence[float] = (0.6, 0.0, 0.3)) -> RobotState:
     return RobotState(
         stamp_ns=stamp_ns,
         positions=HOME.copy(),
@@ -49,7 +51,7 @@ def episode(name: str = "e", start_ns: int = START) -> Episode:
     return Episode(episode_id=name, task="t", seed=0, instruction="i", start_ns=start_ns)
 
 
-def chunk(seq: int = 0, base_step: int = 0, stamp_ns: int = START, **changes) -> ActionChunk:
+def chunk(seq: int = 0, base_step: int = 0, stamp_ns: int = START, **changes: Any) -> ActionChunk:
     data = np.zeros((3, 8, 7), np.float32)
     data[..., 0] = 0.01
     data[..., 1] = np.linspace(-0.02, 0.02, 24, dtype=np.float32).reshape(3, 8)

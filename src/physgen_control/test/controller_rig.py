@@ -18,6 +18,7 @@ from physgen_control.types import (
     EpisodePhase,
     Pose,
     RobotState,
+    SafetyState,
     Source,
 )
 
@@ -93,6 +94,11 @@ def assert_hold(action: AppliedAction | None) -> None:
     assert action is not None
     assert action.source == Source.HOLD
     assert not action.applied[:6].any()
+
+
+def state_of(core: ControllerCore) -> SafetyState:
+    """core.state; by a call, because a type checker takes it that a property stays what it was."""
+    return core.state
 
 
 class Rig:

@@ -23,13 +23,13 @@ STRING = re.compile(r"^w?string(<=?(?P<most>\d+)>?)?$")
 LENGTHS = (0, 0, 1, 2, 6, 7, 8, 9, 21, 56, 168, 300)
 
 
-def message_class(name: str) -> type:
+def message_class(name: str) -> Any:
     """The Python class of `package/msg/Name` or `package/Name`."""
     package, *_, kind = name.split("/")
     return getattr(importlib.import_module(f"{package}.msg"), kind)
 
 
-def random_message(kind: type, random: Random, good: Any = None) -> Any:
+def random_message(kind: Any, random: Random, good: Any = None) -> Any:
     """A message with random fields, or a copy of a good one of which one field is random."""
     if good is not None and random.random() < 0.6:
         message = copy.deepcopy(good)
@@ -51,13 +51,13 @@ def _change_one(message: Any, random: Random) -> None:
     if hasattr(value, "get_fields_and_field_types") and random.random() < 0.7:
         _change_one(value, random)
         return
-    if SEQUENCE.match(fields[name]) and len(value) and random.random() < 0.6:
+    if (sequence := SEQUENCE.match(fields[name])) and len(value) and random.random() < 0.6:
         items = list(value)
         index = random.randrange(len(items))
         if hasattr(items[index], "get_fields_and_field_types"):
             _change_one(items[index], random)
         else:
-            items[index] = _value(SEQUENCE.match(fields[name])["element"], random)
+            items[index] = _value(sequence["element"], random)
         cut = random.choice([len(items), len(items), len(items), len(items) - 1, 1])
         setattr(message, name, items[:cut])
         return

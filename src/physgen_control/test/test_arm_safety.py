@@ -17,6 +17,7 @@ from controller_rig import (
     make_config,
     make_episode,
     make_state,
+    state_of,
 )
 
 from physgen_control.controller_config import ArmInterface, ControllerConfig, RobotType
@@ -94,7 +95,7 @@ def test_a_wrong_state_after_a_gap_moves_nothing(offset: float) -> None:
     rig.observe(positions=wrong, pose=forward(wrong))
     rig.tick()
     assert rig.core.take_trajectory() is None
-    assert rig.core.state is SafetyState.HOLD
+    assert state_of(rig.core) is SafetyState.HOLD
     ok, _sentence = rig.core.arm()
     assert not ok and rig.core.take_trajectory() is None
 
@@ -105,10 +106,10 @@ def test_after_a_gap_only_arming_goes_on() -> None:
     rig.tick()
     for _ in range(5):
         rig.step()
-    assert rig.core.state is SafetyState.HOLD
+    assert state_of(rig.core) is SafetyState.HOLD
     assert rig.send(data=motion(), episode_id="").result == AckResult.NOT_ARMED
     assert rig.core.take_trajectory() is None
-    assert rig.core.arm()[0] and rig.core.state is SafetyState.ARMED
+    assert rig.core.arm()[0] and state_of(rig.core) is SafetyState.ARMED
 
 
 def test_a_simulated_arm_is_armed_again_after_a_gap_but_never_on_a_wrong_state() -> None:
@@ -118,13 +119,13 @@ def test_a_simulated_arm_is_armed_again_after_a_gap_but_never_on_a_wrong_state()
     wrong = HOME.copy()
     wrong[0] += 0.5
     rig.observe(positions=wrong, pose=forward(wrong))
-    assert not rig.core.auto_arm() and rig.core.state is SafetyState.HOLD
+    assert not rig.core.auto_arm() and state_of(rig.core) is SafetyState.HOLD
     for _ in range(3):
         rig.step()
-    assert rig.core.auto_arm() and rig.core.state is SafetyState.ARMED
+    assert rig.core.auto_arm() and state_of(rig.core) is SafetyState.ARMED
     assert rig.core.take_trajectory() is None  # the arm is where its command is
     rig.core.hold()
-    assert not rig.core.auto_arm() and rig.core.state is SafetyState.HOLD
+    assert not rig.core.auto_arm() and state_of(rig.core) is SafetyState.HOLD
 
 
 def test_a_state_whose_pose_and_joints_disagree_stops_the_arm() -> None:
@@ -133,7 +134,7 @@ def test_a_state_whose_pose_and_joints_disagree_stops_the_arm() -> None:
     pose = forward(HOME)
     rig.now_ns += PERIOD_NS
     rig.observe(pose=replace(pose, position=pose.position + np.array([0.0, 0.0, 0.2])))
-    assert rig.core.state is SafetyState.HOLD and "pose" in rig.core.status.detail
+    assert state_of(rig.core) is SafetyState.HOLD and "pose" in rig.core.status.detail
     assert rig.core.take_trajectory() is not None
 
 
@@ -143,7 +144,7 @@ def test_a_jump_that_no_arm_can_make_stops_the_arm() -> None:
     wrong = HOME + 0.5
     rig.now_ns += PERIOD_NS // 5
     rig.observe(positions=wrong, pose=forward(wrong))
-    assert rig.core.state is SafetyState.HOLD and rig.core.status.faults & Fault.STATE_STALE
+    assert state_of(rig.core) is SafetyState.HOLD and rig.core.status.faults & Fault.STATE_STALE
     assert rig.core.take_trajectory() is not None
 
 
@@ -151,7 +152,7 @@ def test_a_state_with_stamp_zero_stops_the_arm() -> None:
     rig = arm_rig()
     move(rig)
     rig.core.on_state(make_state(0, forward(HOME), positions=HOME), rig.now_ns)
-    assert rig.core.state is SafetyState.HOLD
+    assert state_of(rig.core) is SafetyState.HOLD
     assert rig.core.take_trajectory() is not None
 
 
@@ -162,7 +163,7 @@ def test_a_fault_in_motion_sends_a_stop() -> None:
     rig = arm_rig()
     move(rig)
     rig.core.internal_fault("test")
-    assert rig.core.state is SafetyState.FAULT
+    assert state_of(rig.core) is SafetyState.FAULT
     stop = rig.core.take_trajectory()
     assert stop is not None and stop.times[-1] <= 0.3
 
@@ -202,9 +203,9 @@ def test_clearing_a_fault_that_stopped_the_arm_disarms(fault: Fault) -> None:
     else:
         rig.core.on_robot_mode("The robot stopped with a reflex.")
         rig.core.on_robot_mode("")
-    assert rig.core.state is SafetyState.HOLD
+    assert state_of(rig.core) is SafetyState.HOLD
     assert rig.core.clear_fault()[0]
-    assert rig.core.state is SafetyState.DISARMED
+    assert state_of(rig.core) is SafetyState.DISARMED
     assert rig.send(data=motion(), chunk_seq=9, episode_id="").result == AckResult.NOT_ARMED
 
 
@@ -217,7 +218,7 @@ def test_a_clock_that_jumps_and_comes_back_holds_and_goes_on_by_itself(seconds: 
     rig = arm_rig()
     rig.jump(seconds)
     rig.tick()
-    assert rig.core.state is SafetyState.HOLD
+    assert state_of(rig.core) is SafetyState.HOLD
     assert f"The clock went {'ahead' if seconds > 0 else 'back'} by" in rig.core.status.detail
     for _ in range(20):  # the driver's clock is right: its states are from another time
         rig.now_ns += PERIOD_NS
@@ -225,11 +226,11 @@ def test_a_clock_that_jumps_and_comes_back_holds_and_goes_on_by_itself(seconds: 
         state = make_state(stamp_ns, positions=HOME, pose=forward(HOME))
         rig.core.on_state(state, rig.now_ns)
         rig.tick()
-        assert rig.core.state is SafetyState.HOLD
+        assert state_of(rig.core) is SafetyState.HOLD
         assert rig.send(data=motion(), episode_id="").result == AckResult.NOT_ARMED
     rig.jump(-seconds)
     emitted = [rig.step() for _ in range(10)]
-    assert rig.core.state is SafetyState.ARMED
+    assert state_of(rig.core) is SafetyState.ARMED
     assert all(action is not None for action in emitted[4:])
     move(rig, seq=2)
     rig.now_ns += S_NS
@@ -266,7 +267,7 @@ def test_a_gap_before_a_jump_of_the_clock_still_needs_arming() -> None:
     rig.jump(20)
     for _ in range(10):
         rig.step()
-    assert rig.core.state is SafetyState.HOLD
+    assert state_of(rig.core) is SafetyState.HOLD
     assert rig.core.arm()[0]
 
 
@@ -278,7 +279,7 @@ def test_after_a_jump_without_states_only_arming_goes_on() -> None:
         rig.tick()
     for _ in range(10):
         rig.step()
-    assert rig.core.state is SafetyState.HOLD
+    assert state_of(rig.core) is SafetyState.HOLD
     assert rig.core.arm()[0]
 
 
@@ -315,7 +316,8 @@ def test_a_clock_that_stands_still_does_not_end_the_supervision() -> None:
 def test_a_deadman_does_not_stay_pressed_when_the_clock_goes_back() -> None:
     rig = arm_rig(require_deadman=True)
     rig.core.on_deadman(True, rig.now_ns)
-    assert rig.core.deadman_pressed
+    pressed = rig.core.deadman_pressed
+    assert pressed
     rig.jump(-3)
     rig.step()
     assert not rig.core.deadman_pressed

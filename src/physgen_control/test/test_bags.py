@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,7 +79,9 @@ def test_foreign_readers_understand_the_bag(tmp_path: Path) -> None:
     action = make_action(make_episode(), 7)
     with AnyReader([bag]) as reader:
         connections = [c for c in reader.connections if c.topic == topics.APPLIED_ACTION]
-        decoded = [reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages(connections)]
+        decoded: list[Any] = [
+            reader.deserialize(raw, c.msgtype) for c, _, raw in reader.messages(connections)
+        ]
     np.testing.assert_array_equal(decoded[7].applied, action.applied)
     file = next(bag.glob("*.mcap"))
     by_topic: dict[str, int] = {}

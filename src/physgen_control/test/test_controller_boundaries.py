@@ -319,8 +319,8 @@ def test_arming_settles_an_arm_that_is_farther_than_a_hundredth_rad_from_its_com
 
 
 def test_a_path_that_is_continued_at_a_waypoint_has_it_once() -> None:
-    waypoints = np.outer(np.arange(9.0), np.ones(7))
-    path = RawPath(0, np.arange(9) * 0.125, waypoints)
+    waypoints = np.repeat(np.arange(9.0), 7).reshape(9, 7)
+    path = RawPath(0, np.linspace(0.0, 1.0, 9), waypoints)
     longer = path.continued(S_NS // 2, 0.25, np.array([0.125, 0.25]), waypoints[1:3])
     np.testing.assert_array_equal(longer.times, [-0.25, -0.125, 0.0, 0.125, 0.25])
     np.testing.assert_array_equal(longer.positions[:, 0], [2.0, 3.0, 4.0, 1.0, 2.0])

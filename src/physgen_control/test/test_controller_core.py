@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The controller's rules: when it moves, what it refuses, and that it holds whatever happens upstream."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from controller_fakes import DT, START, chunk, config, episode, state
+from controller_rig import state_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from physgen_control.controller.core import ControllerCore
 from physgen_control.controller_config import Mode, Pacing
-from physgen_control.types import AckResult, Fault, Limit, SafetyState, Source
+from physgen_control.types import AckResult, AppliedAction, Fault, Limit, SafetyState, Source
 
 
-def armed(**changes) -> ControllerCore:
+def armed(**changes: Any) -> ControllerCore:
     core = ControllerCore(config(**changes))
     core.on_episode(episode())
     core.on_state(state(), START)
@@ -26,13 +29,13 @@ def test_arming_needs_a_state_and_one_publisher() -> None:
     """No state: refused with a sentence; two publishers: refused; then armed."""
     core = ControllerCore(config())
     ok, sentence = core.arm()
-    assert not ok and "state" in sentence and core.state is SafetyState.DISARMED
+    assert not ok and "state" in sentence and state_of(core) is SafetyState.DISARMED
     core.on_state(state(), START)
     core.on_publisher_count(2)
     ok, sentence = core.arm()
     assert not ok and "2 nodes" in sentence
     core.on_publisher_count(1)
-    assert core.arm()[0] and core.state is SafetyState.ARMED
+    assert core.arm()[0] and state_of(core) is SafetyState.ARMED
 
 
 def test_a_chunk_is_played_step_by_step_bit_for_bit() -> None:
@@ -66,7 +69,7 @@ def test_shadow_computes_but_does_not_command() -> None:
     core = armed(mode=Mode.SHADOW)
     assert core.on_chunk(chunk(), START).result is AckResult.SHADOW
     action = core.tick(START)
-    assert action is not None and not action.executed and core.state is SafetyState.SHADOW
+    assert action is not None and not action.executed and state_of(core) is SafetyState.SHADOW
 
 
 @pytest.mark.parametrize(
@@ -79,7 +82,7 @@ def test_shadow_computes_but_does_not_command() -> None:
         ({"data": np.full((3, 8, 7), 5.0, np.float32)}, AckResult.STEP),
     ],
 )
-def test_bad_chunks_are_refused_with_a_reason(change: dict, result: AckResult) -> None:
+def test_bad_chunks_are_refused_with_a_reason(change: dict[str, Any], result: AckResult) -> None:
     """Nothing of a refused chunk is ever played, and the answer is a sentence."""
     core = armed()
     ack = core.on_chunk(chunk(**change), START)
@@ -117,10 +120,12 @@ def test_a_late_policy_means_hold_and_a_new_session_resumes() -> None:
     for step in range(10):
         now = START + step * DT
         core.on_state(state(now), now)
-        actions.append(core.tick(now))
+        action = core.tick(now)
+        assert action is not None
+        actions.append(action)
     assert [a.source for a in actions] == [Source.POLICY] * 8 + [Source.HOLD] * 2
     assert not actions[-1].applied[:6].any() and actions[-1].applied[6] == -1.0
-    assert core.state is SafetyState.HOLD and core.status.faults & Fault.POLICY_LATE
+    assert state_of(core) is SafetyState.HOLD and core.status.faults & Fault.POLICY_LATE
     assert "policy" in core.status.detail
     now = START + 10 * DT
     core.on_state(state(now), now)
@@ -128,7 +133,12 @@ def test_a_late_policy_means_hold_and_a_new_session_resumes() -> None:
         core.on_chunk(chunk(session_id="new", base_step=10, stamp_ns=now), now).result is AckResult.ACCEPTED
     )
     action = core.tick(now)
-    assert action.source is Source.POLICY and action.step == 10 and core.state is SafetyState.ARMED
+    assert (
+        action is not None
+        and action.source is Source.POLICY
+        and action.step == 10
+        and state_of(core) is SafetyState.ARMED
+    )
 
 
 def test_a_silent_policy_shows_although_simulated_time_stands_still() -> None:
@@ -136,10 +146,10 @@ def test_a_silent_policy_shows_although_simulated_time_stands_still() -> None:
     core = armed(policy_timeout=1.0)
     core.on_wall(0)
     core.on_wall(500_000_000)
-    assert core.state is SafetyState.ARMED
+    assert state_of(core) is SafetyState.ARMED
     core.on_wall(2_100_000_000)
     core.on_wall(4_200_000_000)
-    assert core.state is SafetyState.HOLD and core.status.faults & Fault.POLICY_LATE
+    assert state_of(core) is SafetyState.HOLD and core.status.faults & Fault.POLICY_LATE
 
 
 def test_a_second_publisher_stops_the_arm() -> None:
@@ -147,7 +157,7 @@ def test_a_second_publisher_stops_the_arm() -> None:
     core = armed()
     core.on_chunk(chunk(), START)
     core.on_publisher_count(2)
-    assert core.tick(START) is None and core.state is SafetyState.HOLD
+    assert core.tick(START) is None and state_of(core) is SafetyState.HOLD
     assert core.status.faults & Fault.MULTIPLE_PUBLISHERS
 
 
@@ -157,10 +167,10 @@ def test_an_exception_latches_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     core.on_chunk(chunk(), START)
     with pytest.raises(AttributeError):
         core.on_state(None, START)  # type: ignore[arg-type]
-    assert core.state is SafetyState.FAULT and core.tick(START) is None
+    assert state_of(core) is SafetyState.FAULT and core.tick(START) is None
     assert not core.arm()[0]
     core.clear_fault()
-    assert core.state is SafetyState.DISARMED and core.arm()[0]
+    assert state_of(core) is SafetyState.DISARMED and core.arm()[0]
 
 
 def test_a_human_wins_at_once_and_the_policy_waits_for_the_release() -> None:
@@ -205,7 +215,8 @@ events = st.lists(st.sampled_from(["state", "same", "chunk", "episode", "tick"])
 def test_no_order_of_events_makes_two_actions_of_one_step(order: list[str]) -> None:
     """Arrival order never matters for the rule: one control step, one action."""
     core = armed()
-    now, seq, sent = START, 0, {}
+    now, seq = START, 0
+    sent: dict[int, AppliedAction] = {}
     for event in order:
         match event:
             case "state":

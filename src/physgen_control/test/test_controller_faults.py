@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from controller_rig import PERIOD_NS, POSE, S_NS, START_NS, Rig, assert_hold, make_actions
+from controller_rig import PERIOD_NS, POSE, S_NS, START_NS, Rig, assert_hold, make_actions, state_of
 
 from physgen_control.controller_config import Pacing
 from physgen_control.types import AckResult, Fault, Pose, SafetyState, Source
@@ -28,7 +28,7 @@ def test_a_late_policy_holds_within_a_period_after_the_grace() -> None:
         assert_hold(rig.step())
         if not raised_ns and rig.core.status.faults & Fault.POLICY_LATE:
             raised_ns = rig.now_ns
-            assert rig.core.state == SafetyState.HOLD
+            assert state_of(rig.core) == SafetyState.HOLD
     assert 0 < raised_ns - last.stamp_ns <= 200_000_000 + PERIOD_NS
 
 
@@ -37,10 +37,10 @@ def test_a_new_session_recovers_from_a_late_policy() -> None:
     rig.send(data=make_actions(1))
     rig.step()
     rig.step()
-    assert rig.core.state == SafetyState.HOLD
+    assert state_of(rig.core) == SafetyState.HOLD
     data = make_actions(seed=1)
     assert rig.send(session_id="s1", data=data).result == AckResult.ACCEPTED
-    assert rig.core.state == SafetyState.ARMED and not rig.core.status.faults
+    assert state_of(rig.core) == SafetyState.ARMED and not rig.core.status.faults
     action = rig.step()
     assert action is not None
     np.testing.assert_array_equal(action.applied, data[0, 0])
@@ -51,9 +51,9 @@ def test_a_silent_policy_shows_in_a_world_that_waits() -> None:
     for second in range(4):
         rig.core.on_wall(second * S_NS)
     assert rig.core.status.faults & Fault.POLICY_LATE
-    assert rig.core.state == SafetyState.HOLD
+    assert state_of(rig.core) == SafetyState.HOLD
     assert rig.send().result == AckResult.ACCEPTED
-    assert rig.core.state == SafetyState.ARMED
+    assert state_of(rig.core) == SafetyState.ARMED
 
 
 def test_a_stale_state_holds_and_drops_the_chunk() -> None:
@@ -61,7 +61,7 @@ def test_a_stale_state_holds_and_drops_the_chunk() -> None:
     rig.send()
     rig.now_ns += 200_000_000
     assert_hold(rig.tick())
-    assert rig.core.status.faults & Fault.STATE_STALE and rig.core.state == SafetyState.HOLD
+    assert rig.core.status.faults & Fault.STATE_STALE and state_of(rig.core) == SafetyState.HOLD
     assert_hold(rig.step())  # a fresh state ends the fault, not the loss of the chunk
     assert not rig.core.status.faults & Fault.STATE_STALE
     assert rig.send(chunk_seq=2).result == AckResult.ACCEPTED
@@ -71,7 +71,7 @@ def test_two_publishers_stop_the_arm() -> None:
     rig = Rig().begin()
     rig.send()
     rig.core.on_publisher_count(2)
-    assert rig.core.state == SafetyState.HOLD
+    assert state_of(rig.core) == SafetyState.HOLD
     assert_hold(rig.step())
     assert rig.send(chunk_seq=2).result == AckResult.NOT_ARMED
     rig.core.on_publisher_count(1)
@@ -91,13 +91,14 @@ def test_impossible_quaternions_are_ignored(quaternion: np.ndarray) -> None:
     rig = Rig()
     rig.observe(pose=Pose(position=POSE.position, quaternion=quaternion))
     assert rig.core.status.state_age == float("inf")
-    assert rig.core.state == SafetyState.DISARMED
+    assert state_of(rig.core) == SafetyState.DISARMED
 
 
 def test_a_state_from_the_future_is_ignored() -> None:
     rig = Rig()
-    state = replace(Rig().begin().core._robot, stamp_ns=START_NS + S_NS)
-    rig.core.on_state(state, START_NS)
+    robot = Rig().begin().core._robot
+    assert robot is not None
+    rig.core.on_state(replace(robot, stamp_ns=START_NS + S_NS), START_NS)
     assert "in the future" in rig.core.status.detail
     assert rig.core.status.state_age == float("inf")
 
@@ -119,6 +120,10 @@ class BrokenPlanner:
         return False
 
     def restart(self, *_: Any) -> None: ...
+
+    def clock_jumped(self, *_: Any) -> None: ...
+
+    def start_on_arrival(self) -> None: ...
 
     def withdraw(self, *_: Any) -> None: ...
 
@@ -147,9 +152,9 @@ def test_an_arm_away_from_its_command_holds_until_armed_again() -> None:
     assert "0.300 rad" in rig.core.status.detail
     planner.tracking_error = lambda *_: 0.0  # type: ignore[method-assign]
     assert_hold(rig.step())
-    assert rig.core.state == SafetyState.HOLD
+    assert state_of(rig.core) == SafetyState.HOLD
     assert rig.core.arm()[0]
-    assert rig.core.state == SafetyState.ARMED
+    assert state_of(rig.core) == SafetyState.ARMED
 
 
 def test_refusals_name_the_cause_and_do_not_grow() -> None:
@@ -166,27 +171,27 @@ def test_refusals_name_the_cause_and_do_not_grow() -> None:
 def test_a_robot_that_does_not_move_holds_until_recovered_and_armed() -> None:
     rig = Rig(planner=BrokenPlanner()).begin()
     rig.core.on_robot_mode("The robot stopped with a reflex (cartesian_reflex).")
-    assert rig.core.state == SafetyState.HOLD
+    assert state_of(rig.core) == SafetyState.HOLD
     assert "cartesian_reflex" in rig.core.status.detail
     ok, sentence = rig.core.arm()
     assert not ok and "Recover" in sentence
     rig.core.on_robot_mode("")
-    assert rig.core.state == SafetyState.HOLD
+    assert state_of(rig.core) == SafetyState.HOLD
     assert rig.core.arm()[0]
-    assert rig.core.state == SafetyState.ARMED
+    assert state_of(rig.core) == SafetyState.ARMED
 
 
 @pytest.mark.parametrize(("force", "torque"), [(41.0, 0.0), (0.0, 16.0), (float("nan"), 0.0)])
 def test_a_force_above_the_limit_holds_until_armed_again(force: float, torque: float) -> None:
     rig = Rig().begin()
     rig.core.on_wrench(39.0, 14.0)
-    assert rig.core.state == SafetyState.ARMED
+    assert state_of(rig.core) == SafetyState.ARMED
     rig.core.on_wrench(force, torque)
     assert rig.core.status.faults & Fault.WRENCH
     rig.core.on_wrench(0.0, 0.0)
-    assert rig.core.state == SafetyState.HOLD
+    assert state_of(rig.core) == SafetyState.HOLD
     assert rig.core.arm()[0]
-    assert rig.core.state == SafetyState.ARMED
+    assert state_of(rig.core) == SafetyState.ARMED
 
 
 # --- teleoperation ------------------------------------------------------------------------------------------------
@@ -203,7 +208,8 @@ def test_a_human_wins_at_once_and_chunks_wait_for_the_release() -> None:
     assert action is not None and action.source == Source.TELEOP
     np.testing.assert_allclose(action.applied[:6], twist * 0.05, atol=1e-7)
     assert action.applied[6] == -1.0
-    assert rig.core.status.intervention
+    taken_over = rig.core.status.intervention
+    assert taken_over
     ack = rig.send(chunk_seq=2)
     assert ack.result == AckResult.TELEOP_ACTIVE and "human" in ack.detail
     rig.core.on_deadman(False, rig.now_ns)

@@ -27,7 +27,7 @@ TIMES = st.integers(0, 3 * PERIOD_NS)
 AGES = st.sampled_from([0, 0, 0, PERIOD_NS, 20 * PERIOD_NS])
 IDS = st.sampled_from(["e0", "e0", "e0", "e0", "e1", ""])
 # Patient about ages, so that most scripts get something to play.
-PATIENT = {"max_state_age": 5.0, "max_observation_age": 5.0, "teleop_release": 0.1}
+PATIENT: dict[str, Any] = {"max_state_age": 5.0, "max_observation_age": 5.0, "teleop_release": 0.1}
 
 
 def arrays(shape: Any, elements: Any, dtype: Any = np.float64) -> st.SearchStrategy[np.ndarray]:

@@ -302,7 +302,11 @@ def test_a_chunk_that_is_none_is_answered_with_the_reason(
         setattr(message, field, value)
         count = len(graph.acks)
         graph.chunks.publish(message)
-        graph.wait(lambda count=count: len(graph.acks) > count, f"an answer to a chunk with a bad {field}")
+
+        def is_answered(count: int = count) -> bool:
+            return len(graph.acks) > count
+
+        graph.wait(is_answered, f"an answer to a chunk with a bad {field}")
         ack = graph.acks[-1]
         assert (ack.result, ack.chunk_seq, ack.session_id) == (AckResult.BAD_SHAPE, 5, "s0")
         assert words in ack.detail

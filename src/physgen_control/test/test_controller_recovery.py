@@ -15,6 +15,7 @@ from controller_rig import (
     make_config,
     make_episode,
     make_state,
+    state_of,
 )
 
 from physgen_control.controller_config import ArmInterface, Pacing, RobotType
@@ -77,31 +78,36 @@ def moving(size: float = 0.0015) -> np.ndarray:
 # --- time ---------------------------------------------------------------------------------------------------------
 
 
+def commanded(rig: Rig) -> tuple[bool, bool]:
+    """Whether a deadman is pressed and a human in command."""
+    return rig.core.deadman_pressed, rig.core.status.intervention
+
+
 def test_a_human_must_be_heard_anew_after_the_smallest_jump_of_the_clock() -> None:
     """Also after one that is shorter than every timeout."""
     rig = Rig().begin()
     rig.core.on_deadman(True, rig.now_ns)
     rig.core.on_teleop(np.full(6, 0.01), 0.0, rig.now_ns)
-    assert rig.core.deadman_pressed and rig.core.status.intervention
+    assert commanded(rig) == (True, True)
     rig.jump(0.1)
     rig.tick()
-    assert not rig.core.deadman_pressed and not rig.core.status.intervention
+    assert commanded(rig) == (False, False)
 
 
 def test_a_jump_of_the_clock_excuses_no_wrong_state_that_comes_later() -> None:
     rig = settled(TrajectoryPlanner(CONFIG))
     rig.jump(3)
     rig.tick()
-    assert rig.core.state is SafetyState.HOLD
+    assert state_of(rig.core) is SafetyState.HOLD
     for _ in range(4):
         see(rig, HOME)
-    assert rig.core.state is SafetyState.ARMED
+    assert state_of(rig.core) is SafetyState.ARMED
     wrong = HOME + 0.5
     rig.now_ns += PERIOD_NS // 5
     rig.observe(positions=wrong, pose=forward(wrong))
     for _ in range(4):
         see(rig, HOME)
-    assert rig.core.state is SafetyState.HOLD and rig.core.status.faults == Fault.STATE_STALE
+    assert state_of(rig.core) is SafetyState.HOLD and rig.core.status.faults == Fault.STATE_STALE
     assert rig.core.arm()[0]
 
 
@@ -140,7 +146,7 @@ def test_an_arm_that_cannot_settle_for_an_episode_holds_and_says_why() -> None:
     assert status.detail == "The arm is blocked. Arm again when the arm is free."
     assert_hold(see(rig, HOME))
     planner.blocked = False
-    assert rig.core.arm()[0] and rig.core.state is SafetyState.ARMED
+    assert rig.core.arm()[0] and state_of(rig.core) is SafetyState.ARMED
 
 
 def test_an_arm_that_cannot_settle_after_a_jump_of_the_clock_holds_and_says_why() -> None:
@@ -173,7 +179,7 @@ def test_an_internal_fault_is_told_with_the_stop_that_failed() -> None:
 
     rig = settled(Unstoppable(CONFIG))
     rig.core.internal_fault("boom")
-    assert rig.core.state is SafetyState.FAULT
+    assert state_of(rig.core) is SafetyState.FAULT
     assert "boom" in rig.core.status.detail
     assert "No stop could be planned: ArithmeticError" in rig.core.status.detail
 
@@ -231,7 +237,7 @@ def test_between_episodes_a_person_may_lead_the_arm_by_hand() -> None:
     rig.core.on_episode(make_episode(phase=EpisodePhase.SUCCESS))
     for away in (0.1, 0.2, 0.3, 0.4):
         assert_hold(see(rig, HOME + away))
-    assert rig.core.state is SafetyState.ARMED and not rig.core.status.faults
+    assert state_of(rig.core) is SafetyState.ARMED and not rig.core.status.faults
     rig.core.on_episode(make_episode("e1", rig.now_ns))
     for away in (0.5, 0.6, 0.7, 0.8):
         see(rig, HOME + away)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from physgen_control.types import Pose
+
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
 from hypothesis import given
@@ -46,7 +48,7 @@ def test_a_stamp_that_ros_cannot_hold_is_refused(ns: int) -> None:
 
 
 @given(poses())
-def test_poses_round_trip(pose: object) -> None:
+def test_poses_round_trip(pose: Pose) -> None:
     assert_equal(pose, c.pose_from_msg(over_the_wire(c.pose_to_msg(pose))))
 
 

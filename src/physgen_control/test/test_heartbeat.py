@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -40,7 +42,7 @@ rclpy.spin(node)
 class Listener:
     """A controller's view of the chunk topic."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.context = Context()
         rclpy.init(context=self.context, domain_id=DOMAIN)
         self.node = rclpy.create_node("listener", context=self.context)
@@ -48,10 +50,10 @@ class Listener:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
 
-    def living(self):
+    def living(self) -> int:
         return self.heartbeat.living_publishers(topics.ACTION_CHUNK)
 
-    def wait(self, condition, what, timeout_s=20.0):
+    def wait(self, condition: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
         end_s = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < end_s, f"not within {timeout_s:g} s: {what}"
@@ -59,7 +61,7 @@ class Listener:
 
 
 @pytest.fixture
-def policies():
+def policies() -> Iterator[Any]:
     running = [subprocess.Popen([sys.executable, "-c", POLICY]) for _ in range(2)]
     yield running
     for process in running:
@@ -68,7 +70,7 @@ def policies():
 
 
 @pytest.fixture
-def listener(policies):
+def listener(policies: Any) -> Iterator[Any]:
     """A listener that hears both policies."""
     listening = Listener()
     listening.wait(lambda: len(listening.heartbeat.participants) == 3, "beats of two policies and its own")

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,6 +19,7 @@ from sensor_msgs.msg import Image
 from physgen_control.nodes import images
 from physgen_control.nodes.conversions import ConversionError, make_header
 
+Implementation = tuple[Callable[..., Any], Callable[..., Any]]
 IMPLEMENTATIONS = [
     pytest.param((images.image_to_msg_plain, images.image_from_msg_plain), id="plain"),
     pytest.param(
@@ -29,7 +33,7 @@ pictures = hnp.arrays(np.uint8, st.tuples(st.integers(1, 5), st.integers(1, 5), 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @given(rgb=pictures, stamp_ns=st.integers(0, 10**18))
-def test_pixels_round_trip(implementation: tuple, rgb: np.ndarray, stamp_ns: int) -> None:
+def test_pixels_round_trip(implementation: Implementation, rgb: np.ndarray, stamp_ns: int) -> None:
     encode, decode = implementation
     message = encode(rgb, stamp_ns, "optical")
     assert (message.encoding, message.step, message.header.frame_id) == ("rgb8", 3 * rgb.shape[1], "optical")
@@ -41,7 +45,7 @@ def test_pixels_round_trip(implementation: tuple, rgb: np.ndarray, stamp_ns: int
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @given(rgb=pictures)
-def test_bgr_becomes_rgb(implementation: tuple, rgb: np.ndarray) -> None:
+def test_bgr_becomes_rgb(implementation: Implementation, rgb: np.ndarray) -> None:
     encode, decode = implementation
     message = encode(rgb[:, :, ::-1], 1, "optical")
     message.encoding = "bgr8"
@@ -49,7 +53,7 @@ def test_bgr_becomes_rgb(implementation: tuple, rgb: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-def test_row_padding_is_not_pixels(implementation: tuple) -> None:
+def test_row_padding_is_not_pixels(implementation: Implementation) -> None:
     _, decode = implementation
     rows = np.arange(2 * 8, dtype=np.uint8).reshape(2, 8)
     message = Image(
@@ -69,7 +73,9 @@ def test_row_padding_is_not_pixels(implementation: tuple) -> None:
         ({"width": 0}, "0 x 2"),
     ],
 )
-def test_a_bad_image_is_a_sentence(implementation: tuple, change: dict, words: str) -> None:
+def test_a_bad_image_is_a_sentence(
+    implementation: Implementation, change: dict[str, Any], words: str
+) -> None:
     encode, decode = implementation
     message = encode(np.zeros((2, 2, 3), np.uint8), 1, "optical")
     for field, value in change.items():
@@ -82,7 +88,7 @@ def test_a_bad_image_is_a_sentence(implementation: tuple, change: dict, words: s
 @pytest.mark.parametrize(
     "bad", [np.zeros((2, 2), np.uint8), np.zeros((2, 2, 3)), np.zeros((0, 2, 3), np.uint8)]
 )
-def test_only_uint8_rgb_is_published(implementation: tuple, bad: np.ndarray) -> None:
+def test_only_uint8_rgb_is_published(implementation: Implementation, bad: np.ndarray) -> None:
     with pytest.raises(ConversionError, match="uint8"):
         implementation[0](bad, 1, "optical")
 

@@ -105,7 +105,7 @@ def test_the_second_evaluation_agrees_with_the_first(seed: int) -> None:
     """Written apart and compared only here: the two say the same of any quintic."""
     rng = np.random.default_rng(seed)
     times = np.cumsum(rng.uniform(0.005, 0.4, 9))
-    parts = tuple(rng.normal(size=(9, 7)) for _ in range(3))
+    parts = (rng.normal(size=(9, 7)), rng.normal(size=(9, 7)), rng.normal(size=(9, 7)))
     segments = Segments(Knots(times, *parts))
     at = rng.uniform(times[0], times[-1], 200)
     mine = [np.stack(rows) for rows in zip(*(segments.at(time) for time in at), strict=True)]

@@ -19,7 +19,7 @@ from physgen_control.messages import build, topics
 from physgen_control.messages.topics import RecordedTopic
 from physgen_control.recording.jpeg import jpeg_from_image
 from physgen_control.recording.pipeline import RecordingPipeline
-from physgen_control.recording.recorder import EpisodeRecorder, RecorderConfig
+from physgen_control.recording.recorder import EpisodeRecorder, RecorderConfig, RecorderStatus
 from physgen_control.types import EpisodePhase
 
 COUNT = 20
@@ -181,14 +181,15 @@ def test_a_disk_that_fills_up_ends_the_bag_in_time(tmp_path: Path, monkeypatch: 
     """The episode is kept up to there as CRASHED, and says why."""
     from dataclasses import replace
 
-    statuses = []
+    statuses: list[RecorderStatus] = []
     state = EpisodeRecorder(
         RecorderConfig(bag_dir=str(tmp_path), min_free_mb=0.0),
         (*topics.recorded_topics(sim=False), RecordedTopic(name="/x", type="std_msgs/msg/String")),
         statuses.append,
     )
     state.on_message(topics.EPISODE_INFO, info(EpisodePhase.RUNNING), START_NS, 1)
-    assert state.recording
+    was_recording = state.recording
+    assert was_recording
     state.config = replace(state.config, min_free_mb=1e12)
     state.on_time(2 * 10**9)
     assert not state.recording

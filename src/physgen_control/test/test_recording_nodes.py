@@ -75,7 +75,7 @@ class World:
             AppliedAction, topics.APPLIED_ACTION, qos.COMMAND
         )
         self.episodes = self.node.create_publisher(EpisodeInfo, topics.EPISODE_INFO, qos.LATCHED)
-        self.statuses: list[dict[str, str]] = []
+        self.statuses: list[dict[str, Any]] = []
         self.infos: list[Episode] = []
         self.policy: list[PolicyStatus] = []
         self.chunks: list[Any] = []
@@ -189,10 +189,11 @@ def test_the_recorder_records_whole_episodes_and_stops_cleanly(
             world.executor.spin_once(timeout_sec=0.02)
         world.announce(episode, EpisodePhase.SUCCESS, 6)
         path = str(tmp_path / f"e{seed}")
-        world.wait(
-            lambda p=path: any(s["state"] == "ready" and s["bag_path"] == p for s in world.statuses),
-            "the bag",
-        )
+
+        def is_written(path: str = path) -> bool:
+            return any(s["state"] == "ready" and s["bag_path"] == path for s in world.statuses)
+
+        world.wait(is_written, "the bag")
         recording = read_episode(path)
         assert json.loads(recording.custom_data["audit"])["complete"], recording.custom_data["audit"]
         assert len(recording.fixed) == len(recording.wrist) == 7
@@ -284,7 +285,7 @@ def test_jpeg_recording_and_its_health_over_dds(
     assert health["topics"][compressed]["promised_hz"] == 2.0
     assert health["disk_free_mb"] > 0
     assert health["minutes_left"] > 0
-    world.wait(lambda: world.statuses[-1].get("health", {}).get("problems"), "the complaint about silence")  # type: ignore[attr-defined]
+    world.wait(lambda: world.statuses[-1].get("health", {}).get("problems"), "the complaint about silence")
     world.wait(lambda: any(d.status[0].level == DiagnosticStatus.WARN for d in diagnostics), "diagnostics")
     assert diagnostics[-1].status[0].name == "recorder_node: recording"
     step_of_silence = step
@@ -347,7 +348,11 @@ def test_replay_sends_the_recorded_actions_bit_by_bit(
     step = 0
     for length in (8, 3):
         count = len(world.chunks)
-        world.wait(lambda n=count: len(world.chunks) > n, "a chunk")
+
+        def has_chunk(count: int = count) -> bool:
+            return len(world.chunks) > count
+
+        world.wait(has_chunk, "a chunk")
         chunk = world.chunks[-1]
         assert (chunk.base_step, chunk.data.shape, chunk.execute_steps) == (step, (1, length, 7), length)
         for index in range(length):

@@ -11,6 +11,7 @@ import tempfile
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ from physgen_control.messages import build, topics
 from physgen_control.types import EpisodePhase
 
 
-def _cut(tmp_path: Path, fraction: float, **options: str) -> Path:
+def _cut(tmp_path: Path, fraction: float, **options: Any) -> Path:
     bag = write_bag(tmp_path / "bag", steps=20, size=64, **options)
     partial = tmp_path / "bag.partial"
     partial.mkdir()

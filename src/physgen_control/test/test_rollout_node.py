@@ -96,7 +96,11 @@ class Arm:
         while True:
             handle = self.ask(**goal)
             future = handle.get_result_async()
-            self.wait(lambda future=future: future.done() or self.feedback, "a beginning")
+
+            def begun(future: Any = future) -> bool:
+                return future.done() or bool(self.feedback)
+
+            self.wait(begun, "a beginning")
             if not future.done():
                 return handle
             message = future.result().result.message

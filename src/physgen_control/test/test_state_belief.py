@@ -10,19 +10,20 @@ from controller_rig import make_state
 from physgen_control.controller.state_belief import CONFIRMATIONS, StateBelief, impossible_sentence
 from physgen_control.controller_config import ArmInterface, ControllerConfig, RobotType
 from physgen_control.motion import kinematics
+from physgen_control.types import RobotState
 
 PERIOD_NS = 10_000_000
 CONFIG = ControllerConfig(arm_interface=ArmInterface.JOINT_TRAJECTORY, robot_type=RobotType.FR3)
 HOME = np.array([0.0, -0.785, 0.0, -2.356, 0.0, 1.571, 0.785])
 
 
-def state(stamp_ns, shift=0.0):
+def state(stamp_ns: int, shift: float = 0.0) -> RobotState:
     """At home with joint 1 shifted [rad]; its pose is where its joints put the tool."""
     positions = HOME + np.array([shift, 0, 0, 0, 0, 0, 0])
     return replace(make_state(stamp_ns), positions=positions, tcp_pose=kinematics.forward(positions))
 
 
-def believing(stamp_ns=0):
+def believing(stamp_ns: int = 0) -> StateBelief:
     belief = StateBelief(CONFIG)
     assert belief.doubt(state(stamp_ns)) == ""
     return belief

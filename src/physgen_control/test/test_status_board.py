@@ -2,6 +2,7 @@
 """What a reader of the recorder's latched status ends up with."""
 
 import threading
+from typing import Any
 
 from physgen_control.recording.recorder import RecorderStatus
 from physgen_control.recording.status_board import StatusBoard
@@ -11,7 +12,7 @@ STARTING = RecorderStatus(state="starting", detail="")
 
 def test_a_status_with_its_health_does_not_follow_its_successor():
     """A bag was completed while its health was being measured: readers saw "recording" for ever and waited."""
-    said = []
+    said: list[dict[str, Any]] = []
     board = StatusBoard(STARTING, said.append)
     recording = RecorderStatus(state="recording", detail="", episode_id="e")
     board.replace(recording)
@@ -22,7 +23,7 @@ def test_a_status_with_its_health_does_not_follow_its_successor():
 
 
 def test_the_current_status_is_repeated_with_details():
-    said = []
+    said: list[dict[str, Any]] = []
     board = StatusBoard(STARTING, said.append)
     board.repeat(board.current, health=3)
     assert said[0]["state"] == "starting"
@@ -30,7 +31,7 @@ def test_the_current_status_is_repeated_with_details():
 
 
 def test_the_last_message_is_the_current_status_whoever_publishes():
-    said = []
+    said: list[dict[str, Any]] = []
     board = StatusBoard(STARTING, said.append)
     over = threading.Event()
 

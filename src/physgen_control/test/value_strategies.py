@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
@@ -31,7 +32,7 @@ from physgen_control.types import (
 
 STAMP_NS = st.integers(0, 2**31 * 10**9 - 1)
 # CDR strings cannot hold NUL, UTF-8 cannot hold surrogates.
-TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=12)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 UINT64 = st.integers(0, 2**64 - 1)
 METRES = st.floats(-10, 10)
 FLOAT32 = st.floats(width=32, allow_nan=False)
@@ -239,7 +240,7 @@ def write_bag(
     late_actions: int = 0,
     change_action: Callable[[AppliedAction], AppliedAction] = lambda action: action,
     change_state: Callable[[RobotState], RobotState] = lambda state: state,
-    **options: str,
+    **options: Any,
 ) -> Path:
     """Write the bag of an episode with `steps` actions (and late ones that no world took), one more observation."""
     episode = episode or make_episode()

@@ -3,9 +3,10 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 IMAGE = {"type": "VISUAL", "shape": [3, 128, 128]}
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "type": "act",
     "n_obs_steps": 1,
     "chunk_size": 24,
@@ -20,7 +21,7 @@ CONFIG = {
 }
 
 
-def write_lerobot_folder(folder: Path, **changes) -> Path:
+def write_lerobot_folder(folder: Path, **changes: Any) -> Path:
     """Write the files; a change of None leaves the entry out."""
     folder.mkdir(parents=True)
     config = {name: value for name, value in (CONFIG | changes).items() if value is not None}

@@ -9,6 +9,7 @@ OUT/TYPE is the saved policy; OUT/TYPE.npz holds what it saw at STEPS successive
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ SEED = 5
 TASK = "push the cube"
 
 
-def main(out, *types):
+def main(out: str, *types: str) -> None:
     """Write the folders and files."""
     prepare()
     from lerobot.configs.types import FeatureType, PolicyFeature
@@ -33,7 +34,7 @@ def main(out, *types):
         for name in ("fixed", "wrist")
     } | {"observation.state": PolicyFeature(FeatureType.STATE, (15,))}
     outputs = {"action": PolicyFeature(FeatureType.ACTION, (7,))}
-    small = {
+    small: dict[str, dict[str, Any]] = {
         "act": {
             "chunk_size": 24,
             "dim_model": 32,
@@ -82,10 +83,11 @@ def main(out, *types):
                 row[f"observation.images.{camera}"] = view.float() / 255
             with torch.no_grad():
                 actions.append(after(policy.select_action(before(row)))[0].numpy())
-        np.savez(folder.with_suffix(".npz"), actions=np.stack(actions), **seen)
+        arrays: dict[str, Any] = {"actions": np.stack(actions), **seen}
+        np.savez(folder.with_suffix(".npz"), **arrays)
 
 
-def observations():
+def observations() -> dict[str, np.ndarray]:
     """Random views and states."""
     rng = np.random.default_rng(0)
     views = {

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small real model and random windows, for tests that run in milliseconds."""
 
+from typing import Any
+
 import torch
 
 from physgen_policy.model.batch import WindowBatch
@@ -10,9 +12,9 @@ from physgen_policy.model.physgen import PhysGen
 PACKS = 5
 
 
-def mini_config(**changes) -> ModelConfig:
+def mini_config(**changes: Any) -> ModelConfig:
     """Window of 6 text tokens and 5 packs of 4 frame + 3 action tokens."""
-    action = {
+    action: dict[str, Any] = {
         "plan_conditioning": True,
         "past_actions": True,
         "memory_frames": False,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -119,5 +120,5 @@ def _half(module: nn.Module) -> dict[str, torch.Tensor]:
     return {key: value.half().contiguous() for key, value in module.state_dict().items()}
 
 
-def _json(path: Path, values: dict[str, object]) -> None:
+def _json(path: Path, values: Mapping[str, object]) -> None:
     path.write_text(json.dumps(values))

@@ -2,6 +2,7 @@
 """An episode of random images and actions for the tiny checkpoint, and a policy run over it."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from tiny_checkpoint import VIEW
@@ -40,6 +41,6 @@ def observations(
         )
 
 
-def roll(policy: PhysGenPolicy, count: int, episode: Episode = EPISODE, **changes) -> list[np.ndarray]:
+def roll(policy: PhysGenPolicy, count: int, episode: Episode = EPISODE, **changes: Any) -> list[np.ndarray]:
     policy.reset(episode)
     return [policy.act(o, 0).data for o in observations(count, episode_id=episode.episode_id, **changes)]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ VIDEO_VAE = {"kind": "open_sora", "block_out_channels": [8, 8, 8, 8], "layers_pe
 """The video autoencoder instead of the image one, for `model={"vae": VIDEO_VAE}`."""
 
 
-def tiny_config(model: dict | None = None, **action: object) -> ModelConfig:
+def tiny_config(model: dict[str, Any] | None = None, **action: object) -> ModelConfig:
     """Two layers, width 32, 1 x 2 frame tokens."""
     return ModelConfig.from_dict(
         {
@@ -77,8 +78,8 @@ def write_tiny_checkpoint(
     folder: Path,
     *,
     seed: int = 0,
-    action: dict | None = None,
-    model: dict | None = None,
+    action: dict[str, Any] | None = None,
+    model: dict[str, Any] | None = None,
     norm: NormStats | None = None,
     **embodiment: object,
 ) -> Path:

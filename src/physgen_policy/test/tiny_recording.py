@@ -7,6 +7,7 @@ Renew the file only when a change of the numbers is the purpose; the command pri
 
 import hashlib
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from physgen_policy.sampling.frame import sample_frame
 from physgen_policy.sampling.solver import SamplerConfig
 
 STORED = Path(__file__).with_name("golden") / "tiny_model.safetensors"
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "published": {},
     "options": {
         "prediction": "v",
@@ -33,6 +34,12 @@ VARIANTS = {
         "rope": "rope_t",
     },
 }
+SAMPLED: tuple[tuple[Literal["ddim", "ddpm"], int, bool], ...] = (
+    ("ddim", 10, True),
+    ("ddim", 10, False),
+    ("ddpm", 25, True),
+)
+"""Sampler, its steps, and whether the executed plan is given."""
 GRADIENTS = (
     "nova.video_encoder.blocks.0.attn.qkv.bias",
     "nova.video_encoder.mixer.lora.weight",
@@ -45,7 +52,10 @@ GRADIENTS = (
 VIDEO = VaeConfig(kind="open_sora", block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_groups=4)
 
 
-def named_weights(module: nn.Module) -> nn.Module:
+M = TypeVar("M", bound=nn.Module)
+
+
+def named_weights(module: M) -> M:
     """Weights that depend on their names and shapes only; vectors of norms stay near one."""
     for name, value in module.state_dict().items():
         if not value.is_floating_point():
@@ -68,7 +78,7 @@ def record() -> dict[str, Tensor]:
     return {name: value.detach().float().contiguous().clone() for name, value in tensors.items()}
 
 
-def _record_model(**changes: object) -> dict[str, Tensor]:
+def _record_model(**changes: Any) -> dict[str, Tensor]:
     config = mini_config(**changes)
     with torch.no_grad():
         model = named_weights(PhysGen(config))
@@ -101,7 +111,8 @@ def _record_model(**changes: object) -> dict[str, Tensor]:
         again = model.append(model.rebuild(context, 4), windows.latents[:, 5], windows.past_actions[:, 0])
         out["shifted.frame_hidden"], out["shifted.action_hidden"] = again.frame_hidden, again.action_hidden
         plan = windows.plan_actions[:, 0]
-        for kind, steps, given in (("ddim", 10, plan), ("ddim", 10, None), ("ddpm", 25, plan)):
+        for kind, steps, planned in SAMPLED:
+            given = plan if planned else None
             out[f"chunk.{kind}{steps}{'' if given is None else '.plan'}"] = sample_actions(
                 model,
                 last.action_hidden,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import rclpy
@@ -29,7 +29,7 @@ from physgen_msgs.msg import EpisodeInfo, SimState
 from physgen_msgs.srv import ResetEnv
 
 
-def start_node(module: str, domain: int, **parameters: object) -> subprocess.Popen:
+def start_node(module: str, domain: int, **parameters: object) -> subprocess.Popen[str]:
     """Start a node process in a ROS domain; its stderr is a pipe."""
     words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
     return subprocess.Popen(
@@ -40,7 +40,7 @@ def start_node(module: str, domain: int, **parameters: object) -> subprocess.Pop
     )
 
 
-def stop_node(process: subprocess.Popen) -> int:
+def stop_node(process: subprocess.Popen[str]) -> int:
     """Ask a node process to end; returns its exit status."""
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
@@ -72,7 +72,7 @@ class Probe:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.stamps: dict[str, list[int]] = {name: [] for name in self.TYPES}
-        self.last: dict[str, object] = {}
+        self.last: dict[str, Any] = {}
         self.clock: list[int] = []
         self.episodes: list[EpisodeInfo] = []
         for name, kind in self.TYPES.items():
@@ -84,7 +84,7 @@ class Probe:
         self.actions = self.node.create_publisher(AppliedActionMsg, topics.APPLIED_ACTION, qos.COMMAND)
         self.client = self.node.create_client(ResetEnv, "/physgen/reset_env")
 
-    def _take(self, name: str, message: object) -> None:
+    def _take(self, name: str, message: Any) -> None:
         self.stamps[name].append(stamp_to_ns(message.header.stamp))
         self.last[name] = message
 

@@ -2,6 +2,8 @@
 """The bridge over DDS, in real processes, with the fake world."""
 
 import signal
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -19,7 +21,7 @@ BRIDGE = "physgen_sim_bridge.nodes.bridge_node"
 
 
 @pytest.fixture(scope="module")
-def lockstep():
+def lockstep() -> Iterator[Probe]:
     process = start_node(BRIDGE, 20, sim="fake", task="FakePush-v0", image_size=32, republish_s=0.3)
     probe = Probe(20)
     assert probe.until(probe.connected, 40), "the bridge did not come up"
@@ -28,7 +30,7 @@ def lockstep():
     assert stop_node(process) == 0
 
 
-def begin(probe, **fields):
+def begin(probe: Probe, **fields: Any) -> tuple[str, int]:
     response = probe.reset(**{"seed": 1, **fields})
     assert response.success, response.message
     assert probe.until(lambda: EpisodePhase.RUNNING in probe.phases(response.episode_id))

@@ -18,7 +18,7 @@ actions = arrays(np.float32, 7, elements=finite)
 small_rotations = arrays(np.float64, 3, elements=st.floats(-0.05, 0.05))
 
 
-def euler_matrix(angles):
+def euler_matrix(angles: np.ndarray) -> np.ndarray:
     matrices = []
     for axis, angle in enumerate(angles):
         vector = np.zeros(3)
@@ -44,7 +44,7 @@ def test_translation_keeps_sign_and_scale(action):
 @given(small_rotations)
 def test_rotation_is_the_inverted_euler_form_of_the_rotation_vector(rotation):
     """Undoing sign and scale gives back the rotation, exactly in matrix form."""
-    action = np.zeros(7)
+    action = np.zeros(7, dtype=np.float32)
     action[3:6] = rotation
     angles = -0.1 * maniskill_action(action)[3:6].astype(np.float64)
     np.testing.assert_allclose(euler_matrix(angles), matrix_from_rotation_vector(rotation), atol=1e-7)

@@ -34,7 +34,7 @@ def test_clock_refuses_to_go_back():
         clock.stamp(4)
 
 
-def action(step, episode="e", executed=True):
+def action(step: int, episode: str = "e", executed: bool = True) -> AppliedAction:
     values = np.full(7, step, dtype=np.float32)
     return AppliedAction(
         stamp_ns=0, state_stamp_ns=0, session_id="", episode_id=episode, step=step, chunk_seq=0, base_step=0,

@@ -12,13 +12,15 @@ from hypothesis import strategies as st
 from physgen_control.errors import UserError
 from physgen_sim_bridge.disturbance import Disturbance, DisturbanceConfig
 from physgen_sim_bridge.experts import make_expert
+from physgen_sim_bridge.fake.world import FakeWorld
 from physgen_sim_bridge.registry import UnknownTaskError, make_world
-from physgen_sim_bridge.world import WorldCrashed
+from physgen_sim_bridge.remote_world import RemoteWorld
+from physgen_sim_bridge.world import World, WorldCrashed
 
 TASKS = ("FakePush-v0", "FakeReach-v0")
 
 
-def run_expert(world, task, seed, disturbance=None):
+def run_expert(world: World, task: str, seed: int, disturbance: Disturbance | None = None) -> bool:
     expert, rng = make_expert(task), np.random.default_rng(seed)
     observation = world.reset(seed)
     expert.reset()
@@ -46,6 +48,7 @@ def test_expert_solves_the_task(task, disturbed):
 def test_push_expert_goes_around_the_cube():
     """The cube was pushed sideways and the gripper stands on the wrong side of it."""
     world = make_world("fake", "FakePush-v0", render=False)
+    assert isinstance(world, FakeWorld)
     observation = world.reset(3)
     world._cube[:2] += (0.12, 0.10)
     world._tcp = world._cube + np.array([0.08, 0.0, 0.0])
@@ -63,7 +66,7 @@ def test_push_expert_goes_around_the_cube():
 def test_same_seed_same_episode_whatever_ran_before(task):
     """States and images, in the same object and in a worker process."""
 
-    def episode(world):
+    def episode(world: World) -> list[tuple[bytes, ...]]:
         rng = np.random.default_rng(0)
         observations = [world.reset(5)]
         for _ in range(10):
@@ -129,8 +132,8 @@ def test_bursts_end_right_before_a_picture(every, start_steps, seed):
     ends = [
         step
         for step in range(1, 120)
-        if pushes[step - 1] is not None
-        and (pushes[step] is None or not np.array_equal(pushes[step - 1], pushes[step]))
+        if (before := pushes[step - 1]) is not None
+        and ((after := pushes[step]) is None or not np.array_equal(before, after))
     ]
     assert all(step % every == 0 for step in ends)
 
@@ -165,6 +168,7 @@ def test_worker_passes_errors_on():
 def test_a_killed_worker_is_a_crash():
     """The parent gets WorldCrashed with the signal, and close() returns."""
     world = make_world("fake", "FakePush-v0", image_size=16, in_worker=True)
+    assert isinstance(world, RemoteWorld)
     world.reset(0)
     os.kill(world.pid, signal.SIGKILL)
     with pytest.raises(WorldCrashed, match="signal 9"):
@@ -177,6 +181,7 @@ def test_a_killed_worker_is_a_crash():
 def test_close_ends_a_worker_that_does_not_answer():
     """A stopped simulator is killed after a short wait."""
     world = make_world("fake", "FakePush-v0", image_size=16, in_worker=True)
+    assert isinstance(world, RemoteWorld)
     os.kill(world.pid, signal.SIGSTOP)
     world.close()
     with pytest.raises(ProcessLookupError):

@@ -5,6 +5,7 @@ import io
 import json
 import pickle
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_actions_are_in_the_simulators_range_and_keep_sign_and_scale(action):
 def test_a_long_rotation_is_shortened_along_its_axis(rotation):
     """Clipping per component would turn about another axis."""
     result = libero_action(np.array([0, 0, 0, *rotation, 0], dtype=np.float32))[3:6] * 0.5
-    length = np.linalg.norm(rotation)
+    length = float(np.linalg.norm(rotation))
     np.testing.assert_allclose(result, rotation * min(1.0, 0.5 / max(length, 1e-9)), atol=1e-6)
 
 
@@ -135,19 +136,19 @@ def test_experts_exist_for_the_suites_that_say_so_and_only_there():
         ("libero_goal", range(9)),
     ):
         for number in numbers:
-            assert make_expert(f"{suite}/{number}")
+            make_expert(f"{suite}/{number}")
     with pytest.raises(UserError, match="libero_90/3"):
         make_expert("libero_90/3")
 
 
-def archive_of(content):
+def archive_of(content: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("archive/data.pkl", content)
     return buffer.getvalue()
 
 
-def protocol_2(array):
+def protocol_2(array: np.ndarray) -> bytes:
     """What NumPy 1 wrote: its array under its old module name."""
     return pickle.dumps(array, protocol=2).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
 
@@ -185,7 +186,7 @@ def test_changed_files_are_refused_with_a_sentence(tmp_path):
         read_init_states(tmp_path / "absent", "0" * 64)
 
 
-def make_assets(folder, **files):
+def make_assets(folder: Path, **files: str) -> Path:
     for name in assets.FOLDERS:
         (folder / name).mkdir(parents=True)
         (folder / name / "a.xml").write_text(name)

@@ -7,6 +7,8 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,10 +21,10 @@ from physgen_sim_bridge.libero.init_states import read_init_states
 from physgen_sim_bridge.libero.motion import matrix
 from physgen_sim_bridge.libero.tasks import STEP_LIMITS, libero_tasks
 from physgen_sim_bridge.registry import make_world
-from physgen_sim_bridge.world import DRAWN
+from physgen_sim_bridge.world import DRAWN, World
 
 
-def why_not():
+def why_not() -> str:
     """Why these tests cannot run here; empty when they can."""
     if importlib.util.find_spec("libero") is None:
         return "LIBERO is not installed (`physgen setup --sim libero`)"
@@ -44,11 +46,11 @@ FOUR_SUITES = [task for task in libero_tasks() if not task.startswith("libero_90
 
 
 @pytest.fixture(scope="module")
-def worlds():
+def worlds() -> Iterator[Callable[[str], World]]:
     """State-only worlds by task, made when first asked for."""
     made = {}
 
-    def get(task):
+    def get(task: str) -> World:
         if task not in made:
             made[task] = make_world("libero", task, render=False, in_worker=True)
         return made[task]
@@ -59,13 +61,13 @@ def worlds():
 
 
 @pytest.fixture(scope="module")
-def rendered():
+def rendered() -> Iterator[World]:
     world = make_world("libero", "libero_goal/0", image_size=96, in_worker=True)
     yield world
     world.close()
 
 
-def still(gripper=1.0):
+def still(gripper: float = 1.0) -> np.ndarray:
     action = np.zeros(7, dtype=np.float32)
     action[6] = gripper
     return action
@@ -138,7 +140,7 @@ def test_objects_lie_still_on_the_floor_after_settling(worlds):
         )
 
 
-def states(world, seed, init_state=-1, steps=6):
+def states(world: World, seed: int, init_state: int = -1, steps: int = 6) -> list[Any]:
     rng = np.random.default_rng(seed)
     observation = world.reset(seed, init_state)
     seen = [observation]
@@ -210,7 +212,7 @@ def test_drawn_things_lie_on_their_fixtures_whatever_ran_before(worlds):
     np.testing.assert_array_equal(seen["akita_black_bowl_1"].position, first["akita_black_bowl_1"].position)
 
 
-def pixel(point, eye, axes, fov, size):
+def pixel(point: np.ndarray, eye: np.ndarray, axes: np.ndarray, fov: float, size: int) -> tuple[float, float]:
     """Row and column of a base-frame point in an upright pinhole image; MuJoCo's cameras look along -z, y is up."""
     local = axes.T @ (point - eye)
     focal = size / 2.0 / math.tan(fov / 2.0)
@@ -306,7 +308,7 @@ def test_stored_states_are_the_pinned_ones_of_all_tasks():
         assert stored.shape[0] == 50 and np.all(np.isfinite(stored)), task.task_id
 
 
-def solved(world, task, init_state):
+def solved(world: World, task: str, init_state: int) -> int:
     """Steps of a successful episode of the expert; 0 when it failed."""
     expert = make_expert(task)
     expert.reset()

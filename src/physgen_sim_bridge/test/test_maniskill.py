@@ -2,6 +2,8 @@
 """The real simulator: signs, frames, determinism, experts. One rendered and three state-only worlds in all."""
 
 import importlib.util
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from physgen_sim_bridge.canonical_action import matrix_from_rotation_vector
 from physgen_sim_bridge.experts import make_expert
 from physgen_sim_bridge.maniskill.world import TASKS
 from physgen_sim_bridge.registry import make_world
+from physgen_sim_bridge.world import World
 
 pytestmark = [
     pytest.mark.sim,
@@ -18,7 +21,7 @@ pytestmark = [
 ]
 
 
-def open_world(task, **options):
+def open_world(task: str, **options: Any) -> World:
     try:
         return make_world("maniskill", task, in_worker=True, **options)
     except UserError as error:
@@ -26,11 +29,11 @@ def open_world(task, **options):
 
 
 @pytest.fixture(scope="module")
-def worlds():
+def worlds() -> Iterator[Callable[[str], World]]:
     """State-only worlds by task, made when first asked for."""
     made = {}
 
-    def get(task):
+    def get(task: str) -> World:
         if task not in made:
             made[task] = open_world(task, render=False)
         return made[task]
@@ -41,13 +44,13 @@ def worlds():
 
 
 @pytest.fixture(scope="module")
-def rendered():
+def rendered() -> Iterator[World]:
     world = open_world("PickCube-v1", image_size=64)
     yield world
     world.close()
 
 
-def matrix(quaternion):
+def matrix(quaternion: np.ndarray) -> np.ndarray:
     x, y, z, w = quaternion
     vector = np.array([x, y, z])
     sine = np.linalg.norm(vector)
@@ -100,7 +103,7 @@ def test_gripper_closes_on_minus_one_and_opens_on_plus_one(worlds):
     assert width > 0.07
 
 
-def hold(gripper):
+def hold(gripper: float) -> np.ndarray:
     action = np.zeros(7, dtype=np.float32)
     action[6] = gripper
     return action
@@ -138,7 +141,7 @@ def test_expert_solves_the_task(worlds, task):
         assert observation.success, f"seed {seed}"
 
 
-def episode(world, seed, steps):
+def episode(world: World, seed: int, steps: int) -> tuple[list[bytes], list[bytes]]:
     """Drive to the cube and grasp it; bytes of every observation's state and images."""
     rng = np.random.default_rng(seed)
     observation = world.reset(seed)

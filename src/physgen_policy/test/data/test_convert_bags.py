@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,8 +37,8 @@ def run(*arguments: Path | str) -> int:
     return convert.main([str(argument) for argument in arguments] + ARGUMENTS)
 
 
-def bag_of(folder: Path, seed: int = 3, **options: object) -> Path:
-    return write_bag(folder, make_episode(seed=seed), **options)  # type: ignore[arg-type]
+def bag_of(folder: Path, seed: int = 3, **options: Any) -> Path:
+    return write_bag(folder, make_episode(seed=seed), **options)
 
 
 def with_applied(values: Sequence[float], step: int = 4) -> Callable[[AppliedAction], AppliedAction]:
@@ -71,7 +72,7 @@ def half_messages(bag: Path) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
 
 
-WRITTEN = {
+WRITTEN: dict[str, tuple[dict[str, Any], str]] = {
     "NaN action": ({"change_action": with_applied([np.nan] + 6 * [0.0])}, "action that is not finite"),
     "infinite action": ({"change_action": with_applied([np.inf] + 6 * [0.0])}, "action that is not finite"),
     "eight numbers": ({"change_action": with_applied(8 * [0.0])}, "of 8 numbers, expected 7"),
@@ -87,7 +88,7 @@ WRITTEN = {
     "NaN joint": ({"change_state": bad_joint}, "joint states that are not finite"),
     "infinite pose": ({"change_state": bad_pose}, "finite position"),
 }
-DAMAGED = {
+DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty metadata": (lambda bag: (bag / "metadata.yaml").write_text(""), "metadata.yaml"),
     "half the metadata": (half_metadata, "metadata.yaml"),
     "no metadata": (without_metadata, "is not finished"),
@@ -209,10 +210,10 @@ def test_an_interrupted_conversion_goes_on_where_it_was(tmp_path: Path) -> None:
         yield from bags[:3]
         raise KeyboardInterrupt
 
-    def converted(**options: object) -> tuple[int, int]:
+    def converted(**options: Any) -> tuple[int, int]:
         report = convert_bags(
             [tmp_path / "bags"], tmp_path / "out", view=(16, 16), rate_hz=20.0, **options
-        ).report  # type: ignore[arg-type]
+        ).report
         return report.converted, report.present
 
     with pytest.raises(KeyboardInterrupt):

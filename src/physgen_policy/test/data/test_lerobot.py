@@ -42,7 +42,7 @@ def state(step: int) -> RobotState:
     angle = 0.1 * step
     return RobotState(
         stamp_ns=START_NS + step * PERIOD_NS,
-        positions=np.arange(7) * 0.1 + step,
+        positions=0.1 * np.arange(7, dtype=np.float64) + step,
         velocities=np.zeros(7),
         gripper_width=0.01 * (step % 8),
         tcp_pose=Pose(
@@ -69,8 +69,8 @@ def write_bag(path: Path, steps: int, *, seed: int = 0, instruction: str = "push
     with EpisodeBag.open(path, episode, cameras, joint_prefix="fr3", **options) as bag:
         for step in range(steps + 1):
             now = START_NS + step * PERIOD_NS
-            seen = [picture(camera, step, size) if step % every == 0 else None for camera in CAMERAS]
-            bag.add_observation(now, *seen, state(step))
+            fixed, wrist = (picture(camera, step, size) if step % every == 0 else None for camera in CAMERAS)
+            bag.add_observation(now, fixed, wrist, state(step))
             if step < steps:
                 numbers = np.random.default_rng((seed, step)).normal(size=7).astype(np.float32)
                 bag.add_applied(

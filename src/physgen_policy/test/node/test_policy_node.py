@@ -2,10 +2,15 @@
 """The policy node as a real process over DDS, driven by a synthetic world and a scripted controller."""
 
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+
+from physgen_control.types import AppliedAction
 
 pytest.importorskip("rclpy", reason="needs the pip runtime or a ROS 2 installation")
 
@@ -26,25 +31,27 @@ FAST = {"denoise_steps": 4, "frame_ar_steps": 2, "frame_denoise_steps": 2}
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.set_num_threads(1)
     return write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny")
 
 
 @pytest.fixture
-def domain():
+def domain() -> Iterator[int]:
     with private_domain() as number:
         yield number
 
 
 @pytest.fixture(scope="module")
-def shared_domain():
+def shared_domain() -> Iterator[int]:
     with private_domain() as number:
         yield number
 
 
 @pytest.fixture(scope="module")
-def lockstep(checkpoint, tmp_path_factory, shared_domain):
+def lockstep(
+    checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, shared_domain: int
+) -> Iterator[Graph]:
     """One graph and one node process for all lockstep tests, each with an episode of its own."""
     graph = Graph(shared_domain)
     process = PolicyProcess(
@@ -63,7 +70,7 @@ def lockstep(checkpoint, tmp_path_factory, shared_domain):
     assert code == 0, process.output
 
 
-def in_process(checkpoint, graph: Graph, history, num_chunks: int) -> list[np.ndarray]:
+def in_process(checkpoint: Path, graph: Graph, history: Any, num_chunks: int) -> list[np.ndarray]:
     """What gate and policy give without ROS for the same images and applied actions."""
     policy = PhysGenPolicy(load_checkpoint(checkpoint), PolicyConfig(denoise_steps=4))
     gate = ObservationGate(GateConfig(step_period_ns=DT))
@@ -101,7 +108,7 @@ def test_lockstep_episode_equals_the_in_process_one(lockstep: Graph, checkpoint)
 def test_announcement_may_come_after_the_images(lockstep: Graph) -> None:
     """Topic order is not guaranteed: the first images may overtake EpisodeInfo."""
     announce = lockstep.episodes.publish
-    late: list = []
+    late: list[Any] = []
     lockstep.episodes.publish = late.append
     try:
         lockstep.start_episode("late")
@@ -211,7 +218,8 @@ def test_realtime_holds_move_the_base_step(checkpoint, tmp_path, domain) -> None
     try:
         graph.wait_ready()
         graph.start_episode("realtime")
-        current, index, bases = None, 0, {}
+        current, index = None, 0
+        bases: dict[int, int] = {}
         deadline = time.monotonic() + 60
         graph.observe()
         while len(bases) < 4 and time.monotonic() < deadline:
@@ -278,7 +286,7 @@ def test_killed_policy_resumes_in_the_middle_of_an_episode(checkpoint, tmp_path,
     ids=["missing", "embodiment", "parameter"],
 )
 def test_unusable_settings_end_with_one_sentence(
-    checkpoint, tmp_path, domain, parameters: dict, words: str
+    checkpoint, tmp_path, domain, parameters: dict[str, Any], words: str
 ) -> None:
     """Exit code 2, the reason on stderr, no traceback."""
     process = PolicyProcess(domain, tmp_path / "node.txt", **({"checkpoint": checkpoint} | parameters))
@@ -306,7 +314,7 @@ def test_camera_smaller_than_the_view_is_refused(checkpoint, tmp_path, domain) -
     assert "Traceback" not in process.output
 
 
-def _message(action):
+def _message(action: AppliedAction) -> Any:
     from physgen_control.nodes.conversions import applied_action_to_msg
 
     return applied_action_to_msg(action)

@@ -18,8 +18,10 @@ values = st.recursive(
     max_leaves=6,
 )
 arrays = st.one_of(
-    hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))
-    for dtype in (np.uint8, np.float32)
+    [
+        hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))
+        for dtype in (np.uint8, np.float32)
+    ]
 )
 messages = st.builds(
     Message,
@@ -29,17 +31,19 @@ messages = st.builds(
 )
 
 
-class Trickle(io.RawIOBase):
+class Trickle(io.BytesIO):
     """A pipe that gives a few bytes at a time."""
 
-    def __init__(self, data, step):
-        self._data, self._step = io.BytesIO(data), step
+    def __init__(self, data: bytes, step: int) -> None:
+        super().__init__(data)
+        self._step = step
 
-    def read(self, count=-1):
-        return self._data.read(min(count, self._step))
+    def read(self, count: int | None = -1) -> bytes:
+        assert count is not None
+        return super().read(min(count, self._step))
 
 
-def bytes_of(*sent):
+def bytes_of(*sent: Message) -> bytes:
     stream = io.BytesIO()
     for message in sent:
         write_message(stream, message)
@@ -52,6 +56,7 @@ def test_messages_arrive_as_they_were_sent(sent, step):
     stream = Trickle(bytes_of(*sent), step)
     for message in sent:
         found = read_message(stream)
+        assert found is not None
         assert (found.kind, found.fields) == (message.kind, message.fields)
         assert list(found.arrays) == list(message.arrays)
         for name, array in message.arrays.items():
@@ -89,4 +94,5 @@ def test_what_would_not_arrive_is_not_sent():
         read_message(io.BytesIO(MAGIC + struct.pack("<I", len(header)) + header))
     view = np.arange(12, dtype=np.float32).reshape(3, 4).T[::2]
     found = read_message(io.BytesIO(bytes_of(Message("x", arrays={"a": view}))))
+    assert found is not None
     np.testing.assert_array_equal(found.arrays["a"], view)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a demonstration flags as no label is no target of lerobot either."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -26,7 +28,7 @@ def test_targets_end_before_the_next_disturbance(labels, data, deltas):
             assert left_out == (index + delta >= 0 and not labels[index + delta])
 
 
-class Table(dict):
+class Table(dict[str, Any]):
     """Columns as the datasets library gives them."""
 
     def select_columns(self, names):

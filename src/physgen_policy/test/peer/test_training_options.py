@@ -3,6 +3,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ from physgen_policy.peer.training import TRAIN_CONFIG, PeerTraining
 
 
 @pytest.fixture
-def training(tmp_path):
+def training(tmp_path: Path) -> PeerTraining:
     meta = tmp_path / "data" / "meta"
     meta.mkdir(parents=True)
     features = {f"observation.images.{name}": {"shape": [128, 128, 3]} for name in ("fixed", "wrist")}
@@ -20,7 +21,7 @@ def training(tmp_path):
     return PeerTraining(dataset=tmp_path / "data", out=tmp_path / "run")
 
 
-def words(training):
+def words(training: PeerTraining) -> dict[str, str]:
     return dict(option.removeprefix("--").split("=", 1) for option in training.options())
 
 

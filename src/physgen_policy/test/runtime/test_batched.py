@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Laws of the shared policy: who shares a batch with whom is nobody's business."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_checkpoint import VIEW, write_tiny_checkpoint
 
-from physgen_control.types import CameraFrame, Episode
-from physgen_policy.checkpoint import load_checkpoint
+from physgen_control.types import ActionChunk, CameraFrame, Episode
+from physgen_policy.checkpoint import Checkpoint, load_checkpoint
 from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.contract.synchronizer import SyncedFrames
 from physgen_policy.runtime.batched import BatchedPolicy, BatchItem
@@ -20,17 +22,17 @@ CHUNKS = 7
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return load_checkpoint(write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny"))
 
 
-def episode_of(seed):
+def episode_of(seed: int) -> Episode:
     return Episode(
         episode_id=f"episode-{seed}", task="PushCube-v1", seed=seed, instruction="push it", start_ns=0
     )
 
 
-def observation_of(seed, number):
+def observation_of(seed: int, number: int) -> PolicyObservation:
     rng = np.random.default_rng((seed, number))
     frames = tuple(
         CameraFrame(stamp_ns=number, rgb=rng.integers(0, 255, (VIEW, VIEW, 3), np.uint8), frame_id=name)
@@ -46,16 +48,24 @@ def observation_of(seed, number):
     )
 
 
-def alone(checkpoint, seed, config, run=0):
+def alone(checkpoint: Checkpoint, seed: int, config: PolicyConfig, run: int = 0) -> list[ActionChunk]:
     policy = PhysGenPolicy(checkpoint, config)
     policy.seed(run)
     policy.reset(episode_of(seed))
     return [policy.act(observation_of(seed, n), n) for n in range(CHUNKS)]
 
 
-def in_batch(checkpoint, config, batch, order, runs=None):
+def in_batch(
+    checkpoint: Checkpoint,
+    config: PolicyConfig,
+    batch: int,
+    order: Sequence[Sequence[int]],
+    runs: dict[int, int] | None = None,
+) -> dict[int, list[ActionChunk]]:
     """Chunks by seed; `order` lists, batch after batch, the seeds that ask together."""
-    policy, asked, chunks = BatchedPolicy(checkpoint, config, batch), {}, {}
+    policy = BatchedPolicy(checkpoint, config, batch)
+    asked: dict[int, int] = {}
+    chunks: dict[int, list[ActionChunk]] = {}
     for seed in {seed for group in order for seed in group}:
         policy.reset(seed, episode_of(seed), (runs or {}).get(seed, 0))
     for group in order:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A checkpoint runs only where it fits; every reason is a sentence."""
 
+from typing import Any
+
 import pytest
 
 from physgen_policy.contract.embodiment import Embodiment
@@ -11,7 +13,7 @@ GRAPH = GraphDescription(
 )
 
 
-def embodiment(**changes) -> Embodiment:
+def embodiment(**changes: Any) -> Embodiment:
     return Embodiment(**({"robot": "panda", "tasks": ("PushCube-v1",)} | changes))
 
 
@@ -40,7 +42,7 @@ def test_matching_graph_has_no_complaints() -> None:
         ({"image_height": 256}, ["128x128", "128x256"]),
     ],
 )
-def test_each_difference_gives_one_sentence(changes: dict, words: list[str]) -> None:
+def test_each_difference_gives_one_sentence(changes: dict[str, Any], words: list[str]) -> None:
     """The sentence names both sides."""
     found = find_mismatches(embodiment(**changes), GRAPH)
     assert len(found) == 1

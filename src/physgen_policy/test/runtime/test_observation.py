@@ -2,6 +2,7 @@
 """The rule that picks images and actions for the next chunk: same result for any order of arrival."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def applied(
     """The action of control step `step`, recognisable by its first number."""
     vector = np.zeros(7, np.float32)
     vector[0], vector[6] = step + 1, -1.0 if step % 2 else 1.0
-    values = {
+    values: dict[str, Any] = {
         "stamp_ns": START + step * DT,
         "state_stamp_ns": START + step * DT,
         "session_id": session if source is Source.POLICY else "",
@@ -49,7 +50,7 @@ def applied(
     return AppliedAction(**(values | changes))
 
 
-def gate(**changes) -> ObservationGate:
+def gate(**changes: Any) -> ObservationGate:
     result = ObservationGate(GateConfig(step_period_ns=DT, **changes))
     result.start_episode(EPISODE, "s")
     return result
@@ -66,11 +67,13 @@ def expect(g: ObservationGate, now_step: float) -> PolicyObservation:
     return observation
 
 
-def lockstep_events(num_chunks: int, execute_steps: int) -> list[list[tuple]]:
+def lockstep_events(num_chunks: int, execute_steps: int) -> list[list[tuple[str, Any]]]:
     """Batches between two observations of the policy: everything in a batch may arrive in any order."""
-    batches, step = [[("start", None), ("fixed", frame(0)), ("wrist", frame(0))]], 0
+    batches: list[list[tuple[str, Any]]] = [[("start", None), ("fixed", frame(0)), ("wrist", frame(0))]]
+    step = 0
     for _ in range(num_chunks):
-        base, batch = step, []
+        base = step
+        batch: list[tuple[str, Any]] = []
         for _ in range(execute_steps):
             batch.append(("action", applied(step, base)))
             step += 1
@@ -398,7 +401,7 @@ def test_restarted_world_with_an_earlier_clock_starts_again() -> None:
 @pytest.mark.parametrize(
     "changes", [{"step_period_ns": 0}, {"execute_steps": 9}, {"execute_steps": 0}, {"lead_steps": 8}]
 )
-def test_bad_configuration_is_refused(changes: dict) -> None:
+def test_bad_configuration_is_refused(changes: dict[str, Any]) -> None:
     """Impossible settings end before an episode starts."""
     with pytest.raises(ValueError):
         GateConfig(**({"step_period_ns": DT} | changes))

@@ -2,6 +2,7 @@
 """The policy on random weights: caching changes nothing, episodes and cancelled work leave no trace."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig, PolicyErr
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Checkpoint:
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     torch.set_num_threads(1)
     return load_checkpoint(write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny"))
 
@@ -206,7 +207,7 @@ def test_damaged_weights_and_wrong_episodes_are_refused(tmp_path) -> None:
 @pytest.mark.parametrize(
     "changes", [{"denoise_steps": 0}, {"action_samples": 0}, {"execute_steps": 9}, {"num_threads": -1}]
 )
-def test_bad_configuration_is_refused(changes: dict) -> None:
+def test_bad_configuration_is_refused(changes: dict[str, Any]) -> None:
     """Impossible settings end before weights are loaded."""
     with pytest.raises(ValueError):
         PolicyConfig(**changes)

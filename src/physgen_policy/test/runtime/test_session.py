@@ -3,7 +3,9 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from physgen_control.types import ActionChunk, AppliedAction, CameraFrame, Episode, EpisodePhase, Pose, Source
 from physgen_policy.contract.observation import GateConfig, PolicyObservation
 from physgen_policy.runtime.mailbox import CancelToken
+from physgen_policy.runtime.policy import PhysGenPolicy
 from physgen_policy.runtime.session import THREAD_DIED, PolicySession, SessionEvents
 
 DT = 50_000_000
@@ -85,9 +88,11 @@ class Recorder:
             wants_frame=lambda: imagine,
         )
         config = GateConfig(step_period_ns=DT, lockstep=lockstep)
-        self.session = PolicySession(self.policy, config, ("fixed", "wrist"), events, lambda: self.now_ns)
+        self.session = PolicySession(
+            cast(PhysGenPolicy, self.policy), config, ("fixed", "wrist"), events, lambda: self.now_ns
+        )
 
-    def _add(self, where: list, item: object) -> None:
+    def _add(self, where: list[Any], item: object) -> None:
         with self._changed:
             where.append(item)
             self._changed.notify_all()
@@ -97,7 +102,7 @@ class Recorder:
         if self.report_fails:
             raise RuntimeError("the publisher is gone")
 
-    def wait(self, where: list, count: int) -> None:
+    def wait(self, where: list[Any], count: int) -> None:
         with self._changed:
             assert self._changed.wait_for(lambda: len(where) >= count, 30), f"only {len(where)} of {count}"
 
@@ -121,7 +126,7 @@ class Recorder:
 
 
 @pytest.fixture
-def recorder():
+def recorder() -> Iterator[Recorder]:
     result = Recorder()
     yield result
     result.policy.leave.release(100)
@@ -154,20 +159,25 @@ def test_report_that_fails_does_not_end_the_inference_thread(recorder: Recorder)
     assert recorder.session.alive
 
 
+def lives(recorder: Recorder) -> bool:
+    """By a call, because a type checker takes it that a property stays what it was."""
+    return recorder.session.alive
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_dead_inference_thread_is_named_in_the_status(recorder: Recorder) -> None:
     """What no thread survives is at least said; a closed session is not a dead one."""
-    assert recorder.session.alive
+    assert lives(recorder)
     recorder.policy.failures = [SystemExit()]
     recorder.session.put_episode(EPISODE)
     recorder.show(0)
     deadline = time.monotonic() + 30
-    while recorder.session.alive and time.monotonic() < deadline:
+    while lives(recorder) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not recorder.session.alive
+    assert not lives(recorder)
     assert recorder.session.status.detail == THREAD_DIED
     recorder.session.close()
-    assert recorder.session.alive
+    assert lives(recorder)
     assert recorder.session.status.detail == "inactive"
 
 

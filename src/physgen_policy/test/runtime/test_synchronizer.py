@@ -97,8 +97,7 @@ def test_nothing_older_than_the_episode_survives_its_start(before, start: int, a
         sync.put(stream, frame(stamp))
     sync.clear(start)
     for stream, stamp in after:
-        result = sync.put(stream, frame(stamp))
-        assert (result is Put.LATE) == (stamp < start)
+        assert (sync.put(stream, frame(stamp)) is Put.LATE) == (stamp < start)
     while isinstance(result := sync.take(-1000, 1000), SyncedFrames):
         assert result.oldest_ns >= start
 

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images that are not what their topic says are named and ignored."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -28,7 +30,9 @@ def test_a_camera_that_stays_as_it_is_is_believed() -> None:
         ({"frame_id": "camera_fixed_color_optical_frame"}, "the cameras are swapped"),
     ],
 )
-def test_a_change_within_an_episode_is_refused_with_the_cameras_name(changes: dict, words: str) -> None:
+def test_a_change_within_an_episode_is_refused_with_the_cameras_name(
+    changes: dict[str, Any], words: str
+) -> None:
     check = ViewCheck(STREAMS)
     assert check.doubt("wrist", image()) == ""
     assert words in check.doubt("wrist", image(**changes))

@@ -83,7 +83,7 @@ def test_the_readout_teaches_the_encoder_colours(vae: AutoencoderKL, pool: Frame
 
 
 def test_a_codec_that_something_follows_keeps_its_basis() -> None:
-    values = {"name": "n", "model": "checkpoint", "dataset": "d", "output": "o"}
+    values: dict[str, object] = {"name": "n", "model": "checkpoint", "dataset": "d", "output": "o"}
     values |= {"policy": {"init_from": "pushcube-tiny"}, "codec": {"tune": True, "whiten": True}}
     with pytest.raises(TrainConfigError, match=r"codec\.whiten"):
         parse_config(values, "here")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def with_fewer(whole: EpisodeTensors, every: int) -> EpisodeTensors:
     return EpisodeTensors(whole.latents[::every], whole.actions, whole.labels, whole.instruction, every)
 
 
-def batch_of(picked: list[tuple[EpisodeTensors, Window]]) -> dict[str, torch.Tensor | list[str]]:
+def batch_of(picked: list[tuple[EpisodeTensors, Window]]) -> dict[str, Any]:
     batch = collate(picked, horizon=HORIZON, num_chunks=CHUNKS, idle=IDLE)
     return {name: getattr(batch, name) for name in batch.__slots__}
 

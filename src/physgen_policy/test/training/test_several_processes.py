@@ -11,6 +11,7 @@ from process_group import train_in_processes
 from safetensors.torch import load_file
 from tiny_checkpoint import tiny_embodiment, write_tiny_checkpoint, write_tiny_dataset
 
+from physgen_policy.model.batch import WindowBatch
 from physgen_policy.model.draws import WindowRandom
 from physgen_policy.training.config import load_config
 from physgen_policy.training.run import TrainingRun
@@ -62,7 +63,7 @@ def test_what_a_window_draws_does_not_depend_on_its_neighbours() -> None:
     windows.pack_mask[1, 2:] = windows.frame_mask[1, 2:] = False
     windows.target_mask[2, 0, 4:] = False
 
-    def part(rows: list[int]):
+    def part(rows: list[int]) -> WindowBatch:
         return type(windows)(**{name: getattr(windows, name)[rows] for name in windows.__dataclass_fields__})
 
     with torch.no_grad():

@@ -4,6 +4,7 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -209,11 +210,11 @@ def test_video_alone_leaves_the_action_parts_untouched(config: TrainConfig, chec
     "action", [{}, {"prediction": "bins", "bins": 8}, {"num_chunks": 1, "plan_conditioning": False}]
 )
 def test_a_video_model_takes_new_action_parts(
-    config: TrainConfig, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, action: dict
+    config: TrainConfig, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, action: dict[str, Any]
 ) -> None:
     """`init_parts: video` keeps backbone, codec and text encoder; action parts are new and may have other sizes."""
 
-    def preset(_name: str, changes: dict) -> ModelConfig:
+    def preset(_name: str, changes: dict[str, Any]) -> ModelConfig:
         return ModelConfig.from_dict(changed(tiny_config().to_dict(), changes))
 
     monkeypatch.setattr(training_run, "load_preset", preset)
@@ -241,7 +242,7 @@ def test_another_architecture_takes_what_fits(
     """`init_parts: fitting` with a codec of more channels: blocks are the start's, what meets the latents is new."""
     changes = {"nova": {"latent_channels": 8}, "vae": {"latent_channels": 8}}
 
-    def preset(_name: str, _changes: dict) -> ModelConfig:
+    def preset(_name: str, _changes: dict[str, Any]) -> ModelConfig:
         return ModelConfig.from_dict(changed(tiny_config().to_dict(), changes))
 
     monkeypatch.setattr(training_run, "load_preset", preset)

@@ -7,8 +7,10 @@ from model_windows import make_windows, mini_config, mini_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from physgen_policy.cost.peak import Peak, device_peak, published_peak
+from physgen_policy.model.batch import WindowBatch
 from physgen_policy.model.config import LoraConfig, load_preset
 from physgen_policy.model.frame_loss import draw_visible_count, mean_visible_share
+from physgen_policy.model.physgen import PhysGen
 from physgen_policy.training.flops import StepShape, Trained, step_flops
 from physgen_policy.training.meter import Meter
 from physgen_policy.training.tuning import freeze_all_but_adapters
@@ -19,13 +21,17 @@ TOLERANCE = 0.01
 CPU = torch.device("cpu")
 
 
-def counted(model, windows, *, frames, text_encoder=None, waypoints=None, seed=3):
-    """FLOPs of forward and backward pass as torch counts them, and how many image tokens were visible."""
+def counted(
+    model: PhysGen,
+    windows: WindowBatch,
+    *,
+    frames: int,
+    waypoints: WaypointHead | None = None,
+    seed: int = 3,
+) -> int:
+    """FLOPs of forward and backward pass as torch counts them."""
     generator = torch.Generator().manual_seed(seed)
     with FlopCounterMode(display=False) as counter:
-        if text_encoder is not None:
-            states, _ = text_encoder.encode(["a", "b"])
-            windows.text_states = states
         losses = model.loss(windows, generator, obs_loss_frames=frames)
         total = losses.total
         if waypoints is not None:
@@ -38,13 +44,13 @@ def counted(model, windows, *, frames, text_encoder=None, waypoints=None, seed=3
 
 
 @pytest.fixture
-def visible(monkeypatch):
+def visible(monkeypatch: pytest.MonkeyPatch) -> int:
     """Make the frame loss see a known number of tokens."""
     monkeypatch.setattr("physgen_policy.model.frame_loss.draw_visible_count", lambda _tokens, _generator: 2)
     return 2
 
 
-def shape_of(windows, frames, visible, packs):
+def shape_of(windows: WindowBatch, frames: int, visible: int, packs: int) -> StepShape:
     count = windows.pack_mask.shape[0]
     return StepShape(
         windows=count,

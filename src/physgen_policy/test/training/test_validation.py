@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -62,7 +63,7 @@ def test_a_policy_that_cannot_see_the_text_shows_no_effect(tiny: Checkpoint) -> 
 def test_no_logit_passes_the_bound_and_it_grows_with_the_queries() -> None:
     config = mini_config()
     model, windows = mini_model(config), make_windows(config)
-    scores = []
+    scores: list[torch.Tensor] = []
 
     def run() -> float:
         text = model.text_tokens(windows.text_states, windows.text_lengths)
@@ -70,13 +71,14 @@ def test_no_logit_passes_the_bound_and_it_grows_with_the_queries() -> None:
             model.full(text, windows.latents[:, :PACKS], windows.past_actions, windows.boa)
         return bound()
 
-    block = model.nova.video_encoder.blocks[0].attn
+    block: Any = model.nova.video_encoder.blocks[0].attn
     hook = block.qkv.register_forward_hook(lambda _module, _inputs, out: scores.append(out.detach()))
     before = run()
     hook.remove()
     q, k, _ = scores[0].unflatten(-1, (3, block.heads, -1)).permute(2, 0, 3, 1, 4)
     assert before >= float((q @ k.transpose(-1, -2)).max()) / q.shape[-1] ** 0.5 > 0
     with torch.no_grad():
+        encoder_block: Any
         for encoder_block in model.nova.video_encoder.blocks:
             encoder_block.attn.qkv.weight.mul_(10.0)
     assert run() > 10 * before

@@ -33,11 +33,14 @@ def test_matrix_products_equal_the_fused_kernel(dtype, tolerance, name, keys):
     """Outputs and gradients of q, k and v; training of few scores takes the products, this size among them."""
     mask = masks(keys)[name]
     ours, reference = inputs(dtype, keys), [x.detach().float().requires_grad_() for x in inputs(dtype, keys)]
-    out, expected = attend(*ours, mask), F.scaled_dot_product_attention(*reference, attn_mask=mask)
+    q, k, v = reference
+    out = attend(ours[0], ours[1], ours[2], mask)
+    expected = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     torch.testing.assert_close(out.float(), expected, atol=tolerance, rtol=tolerance)
     out.float().square().sum().backward()
     expected.square().sum().backward()
     for x, y in zip(ours, reference, strict=True):
+        assert x.grad is not None and y.grad is not None
         torch.testing.assert_close(x.grad.float(), y.grad, atol=4 * tolerance, rtol=4 * tolerance)
 
 

@@ -3,6 +3,8 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +27,7 @@ from physgen_policy.model.mask import window_mask
 from physgen_policy.model.nova import Nova
 
 
-def load_tiny(folder):
+def load_tiny(folder: Path) -> Any:
     path = write_tiny_checkpoint(folder / "tiny", model={"vae": VIDEO_VAE})
     return from_checkpoint(str(path), torch.device("cpu"))
 
@@ -77,7 +79,7 @@ def test_the_floor_is_the_slower_of_two():
 def test_a_slow_frame_is_estimated_and_a_fast_one_is_measured():
     """The budget decides; both say what they are."""
     nova = Nova(mini_config().nova).eval()
-    steps = {"mode": "x", "ar_steps": 8, "denoise_steps": 2}
+    steps: dict[str, Any] = {"mode": "x", "ar_steps": 8, "denoise_steps": 2}
     assert frame_time(nova, budget=1e9, **steps).measured
     estimate = frame_time(nova, budget=0.0, **steps)
     assert not estimate.measured and estimate.seconds > 0

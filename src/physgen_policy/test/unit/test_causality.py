@@ -2,15 +2,18 @@
 """Nothing flows backwards in time, cached and uncached passes agree, rows do not mix."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from physgen_policy.model.batch import WindowBatch
 from physgen_policy.model.cache import CacheOverflowError, KVCache
 from physgen_policy.model.context import WindowFullError
+from physgen_policy.model.physgen import PhysGen
 
 
-def hidden(model, windows):
+def hidden(model: PhysGen, windows: WindowBatch) -> Any:
     text = model.text_tokens(windows.text_states, windows.text_lengths)
     packs = windows.past_actions.shape[1]
     with torch.no_grad():

@@ -2,17 +2,19 @@
 """The joint loss: what counts, what does not, and that it can be learned."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from model_windows import make_windows, mini_config
 
+from physgen_policy.model.batch import Losses, WindowBatch
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.sampling.actions import sample_actions
 from physgen_policy.sampling.solver import SamplerConfig
 
 
-def loss(model, windows, **settings):
+def loss(model: PhysGen, windows: WindowBatch, **settings: Any) -> Losses:
     return model.loss(windows, torch.Generator().manual_seed(3), **settings)
 
 
@@ -94,10 +96,10 @@ def test_loss_falls_and_the_memorised_actions_come_back(prediction):
     generator = torch.Generator().manual_seed(0)
     optimiser = torch.optim.AdamW(model.parameters(), lr=4e-3, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=300, pct_start=0.1)
-    first = None
+    first = 0.0
     for step in range(300):
         losses = model.loss(windows, generator, obs_loss_frames=int(step < 3), draws=8)
-        first = losses.action.item() if first is None else first
+        first = losses.action.item() if step == 0 else first
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()

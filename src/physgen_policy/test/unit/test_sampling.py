@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Schedule values, solvers against diffusers' schedulers, and the model's samplers."""
 
+from typing import Any, Literal
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
+from physgen_policy.model.batch import WindowBatch
+from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.schedule import cosine_schedule
 from physgen_policy.sampling.actions import ActionDenoiser, sample_actions
 from physgen_policy.sampling.frame import sample_frame, tokens_per_step
@@ -119,7 +123,7 @@ def test_the_multistep_solver_needs_fewer_steps():
     start = torch.randn(4, 24, 7, generator=torch.Generator().manual_seed(0))
     schedule = cosine_schedule()
 
-    def sample(kind: str, steps: int) -> torch.Tensor:
+    def sample(kind: Literal["ddim", "dpm"], steps: int) -> torch.Tensor:
         return solve(eps, start, plan_steps(kind, schedule.sampling_timesteps(steps), schedule))
 
     exact = sample("ddim", 1000)
@@ -130,7 +134,7 @@ def test_the_multistep_solver_needs_fewer_steps():
 def test_unknown_solvers_are_refused():
     """The sentence names the known ones."""
     with pytest.raises(ValueError, match='one of "ddim", "ddpm", "dpm", got \'euler\''):
-        SamplerConfig(kind="euler")
+        SamplerConfig(kind="euler")  # type: ignore[arg-type]  # what a file may say
 
 
 def test_ddim_reaches_the_closed_form_of_a_gaussian():
@@ -160,7 +164,7 @@ def test_every_token_is_generated_once(tokens, steps):
     assert sum(counts) == tokens and len(counts) == steps and min(counts) >= 1
 
 
-def context_and_output(model, windows):
+def context_and_output(model: PhysGen, windows: WindowBatch) -> tuple[Any, Any]:
     context = model.start(model.text_tokens(windows.text_states, windows.text_lengths))
     return context, model.append(context, windows.latents[:, 0], None)
 
@@ -216,7 +220,7 @@ def test_a_masked_plan_is_no_plan(model, windows):
     """Rows whose plan is masked sample as if none had been given."""
     _, out = context_and_output(model, windows)
 
-    def sample(plan, plan_mask=None):
+    def sample(plan: torch.Tensor | None, plan_mask: torch.Tensor | None = None) -> torch.Tensor:
         return sample_actions(
             model,
             out.action_hidden,
