@@ -102,6 +102,8 @@ class LocalRunner:
     def start_node(self, name: str) -> int:
         """Start (or start again) one node and return its process id."""
         spec = self.graph.node(name)
+        if name in self._processes:
+            self._stop_process(self._processes[name])
         command = node_command(spec, self.graph.output_dir / "parameters")
         log = self._logs / f"{name}.log"
         popen = subprocess.Popen(
@@ -239,7 +241,7 @@ class LocalRunner:
         if stream is None:
             return
         main_node = name == self.graph.ends_with
-        with process.log.open("a") as log:
+        with stream, process.log.open("a") as log:
             _copy_lines(stream, log, process, self.console, main_node)
 
 
