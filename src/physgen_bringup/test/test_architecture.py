@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from physgen_checks import rooms
 from physgen_setup.layout import PYTHON_PACKAGES
 
 SOURCE = Path(__file__).resolve().parents[2]
@@ -23,6 +24,7 @@ TORCH_ALLOWED = {"physgen_sim_bridge/maniskill/world.py": {"torch"}}
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
 UNPICKLING_CALLS = {"torch.load", "numpy.load", "np.load"}
 MOST_LINES = 450
+MOST_ROOMS = 14
 # Files allowed to be longer, and how long; each may only shrink.
 LONG_FILES: dict[str, int] = {}
 
@@ -122,3 +124,24 @@ def test_every_file_says_its_licence_and_what_it_owns(package: str) -> None:
         assert ast.get_docstring(ast.parse(text)), f"{path} has no module docstring"
         most = LONG_FILES.get(path.name, MOST_LINES)
         assert len(text.splitlines()) <= most, f"{path} is too long to find one's way in"
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports inside functions count: they would hide it."""
+    assert rooms.circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c"]]
+    graph = rooms.module_graph()
+    assert len(graph) > 300
+    assert rooms.circles(graph) == []
+
+
+@pytest.mark.parametrize("package", PYTHON_PACKAGES)
+def test_rooms_are_few_and_import_only_downwards(package: str) -> None:
+    graph = rooms.room_graph(package, rooms.module_graph())
+    assert len(graph) <= MOST_ROOMS, sorted(graph)
+    assert rooms.circles(graph) == []
+
+
+def test_the_picture_of_the_rooms_is_true() -> None:
+    """Draw it again with `python tools/physgen_checks/rooms.py`."""
+    text = rooms.PAGE.read_text(encoding="utf-8")
+    assert rooms.drawn(text) == text

@@ -2,7 +2,7 @@
 """Steps per second of evaluation: one worker, all workers, and the bare simulator beside them, measured in one run.
 
 The bare simulator is gymnasium's own step() in one process with both cameras drawn at every step and nobody who looks
-(bench_sim.py); for LIBERO and the fake world it is our World, stepped alone.
+(sim.py); for LIBERO and the fake world it is our World, stepped alone.
 Evaluation runs a policy besides, and resets, but draws only what the policy looks at.
 """
 

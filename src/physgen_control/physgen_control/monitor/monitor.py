@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen_control.monitor.config import ArmLimits, MotionMonitorConfig
-from physgen_control.motion.segments import NUM_JOINTS, Knots, Motion, Segments
+from physgen_control.monitor.segments import NUM_JOINTS, Knots, Motion, Segments
 from physgen_control.types import Float64Array
 
 _AT_REST = 1e-5

@@ -28,8 +28,8 @@ from physgen_control.controller_config import RobotType
 from physgen_control.messages import topics
 from physgen_control.monitor.config import ArmLimits, MotionMonitorConfig
 from physgen_control.monitor.monitor import MotionMonitor, Reaction
+from physgen_control.monitor.segments import Knots, UnreadableTrajectoryError, arm_joints, read_knots
 from physgen_control.motion.kinematics import joint_range, joint_top_speed
-from physgen_control.motion.segments import Knots, UnreadableTrajectoryError, arm_joints, read_knots
 from physgen_control.nodes import qos
 from physgen_control.nodes.dds_profile import without_shared_memory
 from physgen_control.nodes.guarded_node import GuardedNode
