@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from physgen_checks import coverage
 from physgen_checks.stages import Outcome, Stage, run_lanes, run_streamed
 from physgen_setup.environment import build_environment
 from physgen_setup.layout import PYTHON_PACKAGES, Layout
@@ -22,7 +23,8 @@ SHELL_FILES = ("physgen", ".ci/run")
 # The domains below are those of single test files, the ones above those of private graphs.
 DOMAINS = range(60, 70)
 INTERRUPT_STATUS = 130
-PROCESSES = str(max(2, min(4, os.cpu_count() or 1)))
+# Tests of nodes wait for most of their time. Each process loads torch: many must not run out of memory.
+PROCESSES = str(min(4, 1 + (os.cpu_count() or 1)))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -112,10 +114,17 @@ def pytest_commands(layout: Layout, options: argparse.Namespace) -> list[list[st
         chosen = [*(["-k", options.k] if options.k else []), *(["-x"] if options.x else []), *options.paths]
         return [[*common, "-m", markers, *chosen]]
     return [
-        # Each process loads torch: a machine of many cores must not run out of memory.
-        [*common, "-m", f"{markers} and not realtime", "-n", PROCESSES, "--dist", "loadfile"],
+        [
+            *(*common, "-m", f"{markers} and not realtime", "-n", PROCESSES, "--dist", "loadfile"),
+            *coverage.options(coverage_report(layout)),
+        ],
         [*common, "-m", f"{markers} and realtime"],
     ]
+
+
+def coverage_report(layout: Layout) -> Path:
+    """Return the file into which pytest-cov writes."""
+    return layout.home / "cache" / "coverage.json"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -130,6 +139,7 @@ def main(arguments: Sequence[str]) -> int:
         **os.environ,
         "ROS_DOMAIN_ID": str(random.SystemRandom().choice(DOMAINS)),
         "HYPOTHESIS_STORAGE_DIRECTORY": str(layout.home / "cache" / "hypothesis"),
+        "COVERAGE_FILE": str(layout.home / "cache" / "coverage"),
         # Tests run many small operations: threads only make them wait for each other.
         "OMP_NUM_THREADS": "1",
     }
@@ -137,7 +147,10 @@ def main(arguments: Sequence[str]) -> int:
 
     def table(status: int) -> str:
         tests = Outcome(name="pytest", passed=status == 0, seconds=time.monotonic() - started)
-        return "\n".join(["", "stages:", *(outcome.line() for outcome in [*outcomes, tests])])
+        stages = ["stages:", *(outcome.line() for outcome in [*outcomes, tests])]
+        report = coverage_report(layout)
+        covered = [] if only_tests or not report.exists() else ["", coverage.table(report)]
+        return "\n".join(["", *stages, *covered])
 
     sys.stdout.write(f"== pytest (ROS_DOMAIN_ID {environment['ROS_DOMAIN_ID']})\n")
     sys.stdout.flush()

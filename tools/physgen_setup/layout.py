@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ class Layout:
     def of(cls, root: Path, environment: Mapping[str, str]) -> Layout:
         """Return the layout of a checkout; `PHYSGEN_HOME` overrides the state folder `ROOT/.physgen`."""
         chosen = environment.get("PHYSGEN_HOME", "")
-        home = Path(os.path.abspath(Path(chosen).expanduser())) if chosen else root / ".physgen"
+        home = Path(chosen).expanduser().absolute() if chosen else root / ".physgen"
         return cls(root=root, home=home)
 
     @property

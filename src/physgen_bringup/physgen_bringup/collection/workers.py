@@ -47,7 +47,7 @@ def record_episodes(connection: Connection) -> None:
                 collector = _make(job.options)
             answer = collector.collect(job.seed, job.folder)
         # Whatever the simulator raises costs this episode only, and is reported.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (a worker's trouble is told to the pool)
             answer, collector = Lost(str(error) or type(error).__name__, 0.0), None
         connection.send(Done(answer))
 

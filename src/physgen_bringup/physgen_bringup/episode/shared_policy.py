@@ -90,6 +90,6 @@ class PolicyServer:
                     items[client] = item
             return answers | policy.act(items)
         # Such as a GPU without memory: it costs these episodes, not the evaluation.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever a policy raises is told to who asked)
             sentence = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             return answers | {client: sentence for client in requests if client not in answers}

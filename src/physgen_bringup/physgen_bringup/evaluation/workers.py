@@ -94,7 +94,7 @@ def run_episodes(connection: Connection) -> None:
                     session, made_for = stage.session(job.spec, film=wanted[1]), wanted
                 answer = session.run_episode(*job.trial, video=job.video)
             # Whatever the simulator raises costs this episode only, and is reported.
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (a worker's trouble is told to the pool)
                 wall_s = time.monotonic() - started
                 answer = crashed_result(job.trial, _sentence(error), wall_s), Latencies()
                 if not isinstance(error, UserError):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The generated access control: allows what the nodes of a running graph do, and nothing that they do not."""
 
-import os
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
@@ -229,4 +228,4 @@ def test_the_command_writes_a_file(tmp_path, capsys):
     assert "/physgen/controller_node" in target.read_text()
     assert sros2_policy.main(["sim:=fake", "policy:=expert"]) == 0
     assert target.read_text() in capsys.readouterr().out
-    assert os.listdir(tmp_path) == ["policy.xml"]
+    assert [path.name for path in tmp_path.iterdir()] == ["policy.xml"]

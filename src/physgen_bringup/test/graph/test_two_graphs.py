@@ -93,8 +93,8 @@ def test_a_second_graph_in_the_same_domain_is_refused(tmp_path: Path) -> None:
             through_ros = (
                 "eval",
                 "--through-ros",
-                "--task",
-                "FakePush-v0",
+                "--suite",
+                "fake",
                 *fake,
                 "--out",
                 str(tmp_path / "eval"),

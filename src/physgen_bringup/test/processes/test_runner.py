@@ -116,7 +116,7 @@ def test_a_node_that_ignores_signals_and_its_children_are_killed(tmp_path, monke
 
 SCRIPT = """
 import sys
-sys.path.insert(0, {here!r})
+sys.path[:0] = {folders!r}
 from pathlib import Path
 from test_runner import graph, make_runner, node
 tmp_path = Path({tmp!r})
@@ -130,7 +130,7 @@ print("status", status, flush=True)
 
 
 def start_script(tmp_path: Path, hangup: str = "SIG_DFL") -> tuple[subprocess.Popen[str], list[int]]:
-    code = textwrap.dedent(SCRIPT.format(here=str(HERE), tmp=str(tmp_path)))
+    code = textwrap.dedent(SCRIPT.format(folders=[str(HERE / "processes"), str(HERE)], tmp=str(tmp_path)))
     # Whoever runs the tests may ignore SIGHUP (nohup), and children inherit that.
     hangup = f"import signal; signal.signal(signal.SIGHUP, signal.{hangup}); "
     process = subprocess.Popen([sys.executable, "-c", hangup + code], stdout=subprocess.PIPE, text=True)

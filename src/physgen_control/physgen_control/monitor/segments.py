@@ -106,7 +106,7 @@ class Segments:
             ends.append(knots.accelerations)
         scaled = [part[:-1] * scale**power for power, part in enumerate(ends)]
         scaled += [part[1:] * scale**power for power, part in enumerate(ends)]
-        # [segments, conditions, joints]
+        # Shape: segments, conditions, joints.
         self._coefficients = _SOLVED[len(ends)] @ np.stack(scaled, axis=1)
         self._size = 2 * len(ends)
         self._final = knots.positions[-1]
@@ -129,7 +129,7 @@ class Segments:
     def samples(self) -> Motion:
         """Return the motion [n, 7] at every control cycle or finer, both ends of every segment among them."""
         count = int(np.clip(np.ceil(np.max(self._lengths) / CYCLE), 4, _MOST_PER_SEGMENT))
-        # [3, 1, samples, size] @ [segments, size, joints]
+        # Shapes: 3, 1, samples, size times segments, size, joints.
         value, slope, bend = _even_basis(count, self._size)[:, None] @ self._coefficients
         length = self._lengths[:, None, None]
         slope /= length

@@ -70,7 +70,7 @@ def guarded(method: Callable[..., None]) -> Callable[..., None]:
             method(self, *arguments)
         except ConversionError as error:
             self.get_logger().error(f"ignored a message: {error}", throttle_duration_sec=1.0)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever fails, the arm holds)
             if not self.context.ok():
                 return  # SIGINT came within the callback: nothing can be published any more
             self.get_logger().error(traceback.format_exc())

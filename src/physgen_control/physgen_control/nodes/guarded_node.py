@@ -44,7 +44,7 @@ class Guarded:
         def handler(request: Any, response: Any) -> Any:
             try:
                 return callback(request, response)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  (the edge of every node)
                 if not isinstance(error, UserError):  # that one is an answer
                     self._judge(error)
                 return _refusal(response, error)
@@ -85,7 +85,7 @@ class Guarded:
         node.get_logger().error("".join(traceback.format_exception(error)), throttle_duration_sec=1.0)
         try:
             self.on_unexpected(error)
-        except Exception as second:  # what a node says of its trouble may fail for the same reason
+        except Exception as second:  # noqa: BLE001  (what a node says of its trouble may fail for the same reason)
             node.get_logger().error("".join(traceback.format_exception(second)), throttle_duration_sec=1.0)
 
 

@@ -121,7 +121,7 @@ class RecordingPipeline:
             step(*arguments)
         except BagError as error:
             self._on_error(str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (costs this message, never the recorder)
             self._recorder.give_up(
                 f"The recording ended there, because of {type(error).__name__}: {error}. "
                 "The next episode is recorded again."

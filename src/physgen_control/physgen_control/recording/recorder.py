@@ -401,7 +401,7 @@ class EpisodeRecorder:
         except BagError as error:
             self.give_up(f"{error} The recording of {self._episode.episode_id} ended there.")
         # A message of another version of the stack must end neither the recorder nor the graph.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (costs this bag, never the recorder)
             self.give_up(
                 f"A message on {item.topic} cannot be recorded ({type(error).__name__}: {error}). "
                 f"The recording of {self._episode.episode_id} ended there."

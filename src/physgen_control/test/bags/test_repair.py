@@ -190,8 +190,8 @@ def test_a_killed_writer_leaves_its_finished_chunks(tmp_path: Path) -> None:
     """Kill -9 in the middle of an episode: all but the open chunk is recovered."""
     code = f"""
         from pathlib import Path
-        from physgen_control.bags import topics
         from physgen_control.bags.serialize import CameraSpec, EpisodeBag
+        from physgen_control.messages import topics
         from value_strategies import *
         episode = make_episode()
         cameras = {{name: CameraSpec(frame_id=name) for name in topics.CAMERAS}}

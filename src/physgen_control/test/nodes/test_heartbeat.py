@@ -27,7 +27,7 @@ pytestmark = pytest.mark.ros
 DOMAIN = 46
 POLICY = f"""
 import rclpy
-from physgen_control.bags import topics
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.heartbeat import Heartbeat, Role
 from physgen_msgs.msg import ActionChunk

@@ -75,5 +75,5 @@ class ImagePairs:
         try:
             for name, message in zip(self._streams, messages, strict=True):
                 self._on_image(name, message)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (costs this pair, never the lock)
             self._error = error

@@ -98,14 +98,14 @@ def serve(requests: BinaryIO, answers: BinaryIO, load: Callable[[], LerobotPolic
     """Answer until the requests end."""
     try:
         policy = load()
-    except Exception as error:  # whatever lerobot raises at a damaged folder is told and ends this process
+    except Exception as error:  # noqa: BLE001  (whatever lerobot raises at a damaged folder is told and ends this process)
         write_message(answers, Message("refused", {"text": sentence(error)}))
         return
     write_message(answers, Message("ready"))
     while (request := read_message(requests)) is not None:
         try:
             answer = _answer(policy, request)
-        except Exception as error:  # costs this request only
+        except Exception as error:  # noqa: BLE001  (costs this request only)
             answer = Message("failed", {"text": sentence(error)})
         write_message(answers, answer)
 

@@ -95,13 +95,13 @@ class InferenceWorker:
                 self._answer(work)
             except Cancelled:
                 continue
-            except Exception as error:  # whatever went wrong, the node must live on and say so
+            except Exception as error:  # noqa: BLE001  (whatever went wrong, the node must live on and say so)
                 self._report(work, error)
 
     def _report(self, work: Work, error: Exception) -> None:
         try:
             self._on_failure(work, error)
-        except Exception:  # a report that fails must not end the thread
+        except Exception:
             _LOGGER.exception("could not report that an inference failed (%s)", error)
 
     def _answer(self, work: Work) -> None:

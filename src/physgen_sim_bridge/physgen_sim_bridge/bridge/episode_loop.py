@@ -153,7 +153,7 @@ class EpisodeLoop:
             self._run_episode(world, episode, first)
         except (WorldCrashed, UserError) as error:
             self._crash(episode, str(error))
-        except Exception as error:  # the thread must live on: the next reset may work
+        except Exception as error:  # noqa: BLE001  (the thread must live on: the next reset may work)
             self._crash(episode, f"The world failed with {type(error).__name__}: {error}")
         finally:
             self.mailbox.start("", exact=True)

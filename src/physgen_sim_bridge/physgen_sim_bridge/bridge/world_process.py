@@ -71,7 +71,7 @@ def _serve(arguments: list[str]) -> int:
                 break
             try:
                 reply = _handle(world, request, images)
-            except Exception as error:  # anything a simulator throws must reach the parent as a crash
+            except Exception as error:  # noqa: BLE001  (anything a simulator throws must reach the parent as a crash)
                 reply = {"error": "crash", "text": f"{type(error).__name__}: {error}"}
             pipe.send_bytes(json.dumps(reply).encode())
     world.close()

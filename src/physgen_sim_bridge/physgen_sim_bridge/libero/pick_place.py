@@ -83,7 +83,7 @@ def pick(name: str, place: Place, attempt: int, state: State) -> Script:
         if _reached(hover, grasp, state, sideways=0.005, height=0.02):
             break
         state = yield Target(hover, grasp.rotation, OPEN)
-        grasp = _follow(name, grasp, grasp_of(name, state, attempt, place.angles))
+        grasp = _follow(grasp, grasp_of(name, state, attempt, place.angles))
     for _ in range(50):
         down = grasp.position + place.inset * grasp.inward
         if _reached(down, grasp, state, sideways=0.006, height=0.004):
@@ -140,6 +140,6 @@ def _reached(position: Float64Array, grasp: Grasp, state: State, *, sideways: fl
     return near and angle_between(grasp.rotation, state.rotation) < 0.08
 
 
-def _follow(name: str, chosen: Grasp, now: Grasp) -> Grasp:
+def _follow(chosen: Grasp, now: Grasp) -> Grasp:
     """The object may have been pushed: take its new position, but keep the hand's rotation that was chosen."""
     return Grasp(now.position, chosen.rotation, now.top, now.inward)

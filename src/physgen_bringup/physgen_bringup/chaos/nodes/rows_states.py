@@ -323,7 +323,7 @@ ROWS = (
     _row(46, "state_of_tomorrow", "a state stamped a day ahead", "max_future_stamp", (0.4, None),
          ignored(_stamped(lambda now: now + 86400 * S_NS), "in the future"), reaction=_IGNORED),
     _row(47, "state_stamp_zero", "a state with stamp 0", _BELIEF, (0.3, 0.6),
-         lie(_stamped(lambda now: 0), "before now")),
+         lie(_stamped(lambda _: 0), "before now")),
     _row(48, "state_of_before", "a state stamped five seconds ago", _BELIEF, (0.3, 0.6),
          lie(_stamped(lambda now: now - 5 * S_NS), "before now")),
     _row(49, "joint_out_of_range", "a joint beyond what the arm can reach", _BELIEF, (0.3, 0.6),
