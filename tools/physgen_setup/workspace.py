@@ -16,16 +16,19 @@ from physgen_setup.shell import Shell
 
 
 def colcon_build_command(layout: Layout, output: Path, packages: Sequence[str] = ()) -> list[str]:
-    """Return the colcon call that builds `packages` (all when empty) into `output`/{build,install,log}."""
-    selection = ["--packages-select", *packages] if packages else []
+    """Return the colcon call that builds `packages` (all when empty) into `output`/{build,install,log}.
+
+    Packages that are left out are not part of the workspace: colcon would miss them in its install folder.
+    """
+    source = layout.root / "src"
+    folders = [source / package for package in packages] or [source]
     return [
         str(layout.venv / "bin" / "colcon"),
         *("--log-base", str(output / "log")),
         "build",
-        *("--base-paths", str(layout.root / "src")),
+        *("--base-paths", *map(str, folders)),
         *("--build-base", str(output / "build")),
         *("--install-base", str(output / "install")),
-        *selection,
         "--cmake-args",
         f"-DPython3_EXECUTABLE={layout.python}",
         "-DBUILD_TESTING=OFF",
