@@ -32,8 +32,8 @@ def actions_since(rig: Rig, since_s: float, source: Source) -> list[Any]:
 def in_command(rig: Rig) -> float:
     """The person takes over, the policy falls silent; returns the seconds until the status says so."""
     probe = rig.probe
-    probe.twist = sideways_twist(rig)
-    probe.buttons = DOWN
+    probe.device.twist = sideways_twist(rig)
+    probe.device.buttons = DOWN
     t0 = time.monotonic()
     took = probe.detect(t0, lambda said: said.intervention, "a person in command", 3.0)
     probe.wait_for(lambda: len(actions_since(rig, t0, Source.TELEOP)) > 6, "the person's motion")
@@ -50,8 +50,8 @@ def take_over(rig: Rig) -> Measured:
     must(not policy, f"{len(policy)} actions of the policy were applied while a person was in command")
     refused = [ack for at, ack in probe.acks if at > t1 and ack.result is AckResult.TELEOP_ACTIVE]
     must(refused, "the policy's chunks were not refused")
-    probe.buttons = UP
-    probe.twist = None
+    probe.device.buttons = UP
+    probe.device.twist = None
     probe.wait_for(rig.moving, "the policy's motion after the release", 5.0)
     return Measured(took)
 
@@ -73,7 +73,7 @@ def release(rig: Rig) -> Measured:
     """The deadman is released, the stick still pushed."""
     in_command(rig)
     rig.probe.playing = False
-    rig.probe.buttons = UP
+    rig.probe.device.buttons = UP
     return ends(rig)
 
 
@@ -81,7 +81,7 @@ def device_dies(rig: Rig) -> Measured:
     """Neither deadman nor twist come any more, both were down last."""
     in_command(rig)
     rig.probe.playing = False
-    rig.probe.buttons = rig.probe.twist = None
+    rig.probe.device.fall_silent()
     return ends(rig)
 
 
@@ -89,7 +89,7 @@ def twist_ends(rig: Rig) -> Measured:
     """The deadman is held, the twists end."""
     in_command(rig)
     rig.probe.playing = False
-    rig.probe.twist = None
+    rig.probe.device.twist = None
     return ends(rig)
 
 
@@ -97,7 +97,7 @@ def twist_nan(rig: Rig) -> Measured:
     """Twists of NaN with the deadman down."""
     in_command(rig)
     rig.probe.playing = False
-    rig.probe.twist = [float("nan")] * 6
+    rig.probe.device.twist = [float("nan")] * 6
     return ends(rig)
 
 
@@ -105,7 +105,7 @@ def no_buttons(rig: Rig) -> Measured:
     """A device without the deadman's button."""
     in_command(rig)
     rig.probe.playing = False
-    rig.probe.buttons = []
+    rig.probe.device.buttons = []
     return ends(rig)
 
 
@@ -120,13 +120,13 @@ def twist_huge(rig: Rig) -> Measured:
     """A twist of 100 m/s moves no faster than the limits allow."""
     probe = rig.probe
     probe.playing = False
-    probe.twist = sideways_twist(rig, 100.0)
-    probe.buttons = DOWN
+    probe.device.twist = sideways_twist(rig, 100.0)
+    probe.device.buttons = DOWN
     t0 = time.monotonic()
     probe.wait_for(lambda: len(actions_since(rig, t0, Source.TELEOP)) > 4, "the person's motion")
     steps = [float(np.linalg.norm(a.applied[:3])) for a in actions_since(rig, t0, Source.TELEOP)]
     must(max(steps) < LARGEST_STEP + 1e-5, f"a step of {max(steps):.4f} m was applied")
-    probe.buttons = UP
+    probe.device.buttons = UP
     return ends(rig)
 
 
@@ -134,7 +134,7 @@ def twist_without_deadman(rig: Rig) -> Measured:
     """Twists alone change nothing."""
     probe = rig.probe
     t0 = time.monotonic()
-    probe.twist = sideways_twist(rig)
+    probe.device.twist = sideways_twist(rig)
     probe.spin(0.8)
     must(not actions_since(rig, t0, Source.TELEOP), "a twist without the deadman was obeyed")
     goes_on(rig, t0)
@@ -147,11 +147,11 @@ def tap_while_settling(rig: Rig) -> Measured:
     probe.trigger("/physgen/hold")
     probe.playing = False
     rig.make_armed()
-    probe.twist = sideways_twist(rig)
-    probe.buttons = DOWN
+    probe.device.twist = sideways_twist(rig)
+    probe.device.buttons = DOWN
     probe.spin(0.12)
-    probe.buttons = UP
-    probe.twist = None
+    probe.device.buttons = UP
+    probe.device.twist = None
     t0 = time.monotonic()
     rest = probe.rest(t0)
     must(probe.state in (SafetyState.ARMED, SafetyState.HOLD), f"the state is {probe.said}")
