@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from physgen_bringup.chaos.nodes.outcomes import goes_on
 from physgen_bringup.chaos.nodes.rig import Rig
-from physgen_bringup.chaos.nodes.rows_states import goes_on
-from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, Row, must
+from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, make_row, must
 from physgen_control.types import AckResult, SafetyState, Source
 
 DOWN, UP = [1, 0, 0], [0, 0, 0]
@@ -160,38 +161,26 @@ def tap_while_settling(rig: Rig) -> Measured:
     return Measured(None, rest)
 
 
-def _row(
-    number: int, name: str, hazard: str, reaction: str, times: tuple[Any, Any], inject: Any, **more: Any
-) -> Row:
-    return Row(
-        number=number,
-        name=name,
-        hazard=hazard,
-        reaction=reaction,
-        detection_s=times[0],
-        rest_s=times[1],
-        inject=inject,
-        **({"detector": "deadman and twist", "graphs": (FAKE, MANISKILL)} | more),
-    )
-
-
+_row = partial(make_row, graphs=(FAKE, MANISKILL))
+_DEVICE = "deadman and twist"
 _REST = "the arm comes to rest, HOLD"
 ROWS = (
-    _row(71, "takeover", "a person takes over from the policy", "TELEOP; the policy's chunks are refused",
+    _row(71, "takeover", "a person takes over from the policy", _DEVICE, "TELEOP; the policy's chunks are refused",
          (0.3, None), take_over),
-    _row(72, "takeover_with_object", "a person takes over while the hand is closed", "the fingers keep what they have",
-         (0.3, None), take_over_with_object),
-    _row(73, "deadman_released", "the deadman is released, the stick still pushed", _REST, (0.3, 0.6), release),
-    _row(74, "device_dies", "the device dies with the deadman down", _REST, (0.6, 0.9), device_dies,
-         detector="deadman_timeout, teleop_timeout"),
-    _row(75, "twists_end", "the twists end, the deadman is held", _REST, (0.6, 0.9), twist_ends,
-         detector="teleop_timeout"),
-    _row(76, "twist_nan", "twists of NaN", _REST, (0.6, 0.9), twist_nan, detector="checks on arrival, teleop_timeout"),
-    _row(77, "device_without_buttons", "a device without the deadman's button", _REST, (0.3, 0.6), no_buttons),
-    _row(78, "twist_huge", "a twist of 100 m/s", "clipped to the limits of an action", (0.3, 0.8), twist_huge,
-         detector="limits of every action", graphs=(FAKE,)),
-    _row(79, "twist_without_deadman", "twists without a deadman", "nothing; the policy goes on", (None, None),
-         twist_without_deadman),
-    _row(80, "tap_while_settling", "the deadman is tapped while the arm settles after arming",
+    _row(72, "takeover_with_object", "a person takes over while the hand is closed", _DEVICE,
+         "the fingers keep what they have", (0.3, None), take_over_with_object),
+    _row(73, "deadman_released", "the deadman is released, the stick still pushed", _DEVICE, _REST, (0.3, 0.6),
+         release),
+    _row(74, "device_dies", "the device dies with the deadman down", "deadman_timeout, teleop_timeout", _REST,
+         (0.6, 0.9), device_dies),
+    _row(75, "twists_end", "the twists end, the deadman is held", "teleop_timeout", _REST, (0.6, 0.9), twist_ends),
+    _row(76, "twist_nan", "twists of NaN", "checks on arrival, teleop_timeout", _REST, (0.6, 0.9), twist_nan),
+    _row(77, "device_without_buttons", "a device without the deadman's button", _DEVICE, _REST, (0.3, 0.6),
+         no_buttons),
+    _row(78, "twist_huge", "a twist of 100 m/s", "limits of every action", "clipped to the limits of an action",
+         (0.3, 0.8), twist_huge, graphs=(FAKE,)),
+    _row(79, "twist_without_deadman", "twists without a deadman", _DEVICE, "nothing; the policy goes on",
+         (None, None), twist_without_deadman),
+    _row(80, "tap_while_settling", "the deadman is tapped while the arm settles after arming", _DEVICE,
          "rest within the limits, and on with the policy", (None, 0.8), tap_while_settling),
 )  # fmt: skip
