@@ -60,6 +60,37 @@ class Row:
     repeats: int | None = None
 
 
+def make_row(
+    number: int,
+    name: str,
+    hazard: str,
+    detector: str,
+    reaction: str,
+    times: tuple[float | None, float | None],
+    inject: Callable[[Any], Measured],
+    *,
+    graphs: tuple[str, ...],
+    prepared: bool = True,
+    may_refuse: bool = False,
+    repeats: int | None = None,
+) -> Row:
+    """A Row from its columns in the order of every table; times: the bounds of detection and rest [s]."""
+    return Row(
+        number=number,
+        name=name,
+        hazard=hazard,
+        detector=detector,
+        reaction=reaction,
+        detection_s=times[0],
+        rest_s=times[1],
+        inject=inject,
+        graphs=graphs,
+        prepared=prepared,
+        may_refuse=may_refuse,
+        repeats=repeats,
+    )
+
+
 def find_rows(rows: tuple[Row, ...], graph: str, wanted: list[str]) -> list[Row]:
     """Return the rows of a graph, or those of them that are wanted by number, name or range of numbers (40-45).
 

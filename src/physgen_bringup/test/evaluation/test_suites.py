@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from physgen_bringup.commands import evaluate
+from physgen_bringup.commands.evaluation_options import without_options
 from physgen_bringup.episode.evaluation_spec import EvaluationSpec
 from physgen_bringup.evaluation.presets import PRESETS, find_preset, header
 from physgen_bringup.evaluation.ray_shards import read_files, run_shard, write_files
@@ -159,7 +160,7 @@ def test_ray_gives_the_same_result_as_one_process(tmp_path):
 
 def test_options_for_the_cluster_do_not_reach_the_nodes():
     words = ["--ray", "--out", "x", "--task", "T", "--shards=3", "--ray", "auto", "--episodes", "5"]
-    assert evaluate.without_options(words, "--out", "--ray", "--shards") == ["--task", "T", "--episodes", "5"]
+    assert without_options(words, "--out", "--ray", "--shards") == ["--task", "T", "--episodes", "5"]
 
 
 def test_protocols_print_what_they_fix_and_where_we_depart():

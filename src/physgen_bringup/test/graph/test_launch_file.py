@@ -35,7 +35,8 @@ from launch_ros.actions import Node
 from launch import LaunchContext
 from physgen_bringup.graph.arguments import ARGUMENTS, arguments_from
 from physgen_bringup.graph.checks import check_arguments
-from physgen_bringup.graph.describe import SPAWNER, build_graph
+from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.graph.real_arm import SPAWNER
 from physgen_bringup.paths import share_folder
 from physgen_bringup.processes.runner import node_command
 from physgen_control.errors import UserError

@@ -15,15 +15,16 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
+from geometry_msgs.msg import PoseStamped, WrenchStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import JointState, Joy
+from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 
 from physgen_bringup.chaos.nodes.chunks import ChunkWriter, sideways
+from physgen_bringup.chaos.nodes.device import Device
 from physgen_bringup.chaos.row import RowFailedError
 from physgen_control.messages import topics
 from physgen_control.nodes import qos
@@ -33,7 +34,6 @@ from physgen_msgs.msg import ActionChunk, AppliedAction, EpisodeInfo, SafetyStat
 from physgen_msgs.msg import ChunkAck as ChunkAckMsg
 
 CHUNK_PERIOD_S = 0.3
-DEVICE_PERIOD_S = 0.025
 MOVING, RESTING = 0.02, 2e-3
 """Joint speeds [rad/s]: surely moving, and at rest."""
 
@@ -75,8 +75,6 @@ class ChaosProbe:
         self.writer = ChunkWriter()
         self.playing = False
         self.gripper = 1.0
-        self.twist: list[float] | None = None
-        self.buttons: list[int] | None = None
         self._way = 1.0
         self._due_s = 0.0
         self._chunks: Any = None
@@ -85,16 +83,13 @@ class ChaosProbe:
         for name in ("hold", "clear_fault"):
             self.client(Trigger, f"/physgen/{name}")
         self._listen()
-        self._twists = self.node.create_publisher(TwistStamped, topics.TELEOP_TWIST, qos.COMMAND)
-        self._joys = self.node.create_publisher(Joy, topics.TELEOP_JOY, qos.COMMAND)
+        self.device = Device(self.node)
         self.joints_out = self.node.create_publisher(JointState, topics.JOINT_STATES, qos.SENSOR_WRITER)
         self.pose_out: Any = None
         self.pretend_driver(True)
         self.wrench_out = self.node.create_publisher(WrenchStamped, topics.EXTERNAL_WRENCH, qos.STATE_READER)
         self.connect()
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.node.create_timer(0.01, self._play, clock=steady)
-        self.node.create_timer(DEVICE_PERIOD_S, self._hold_device, clock=steady)
+        self.node.create_timer(0.01, self._play, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def __enter__(self) -> ChaosProbe:
         return self
@@ -212,18 +207,6 @@ class ChaosProbe:
         if self.playing and self._chunks is not None and now_s >= self._due_s:
             self._due_s = now_s + CHUNK_PERIOD_S
             self.send()
-
-    def _hold_device(self) -> None:
-        if self.buttons is not None:
-            joy = Joy(buttons=self.buttons)
-            joy.header.stamp = self.node.get_clock().now().to_msg()
-            self._joys.publish(joy)
-        if self.twist is not None:
-            message = TwistStamped()
-            message.header.stamp = self.node.get_clock().now().to_msg()
-            linear, angular = message.twist.linear, message.twist.angular
-            linear.x, linear.y, linear.z, angular.x, angular.y, angular.z = map(float, self.twist)
-            self._twists.publish(message)
 
     def call(self, kind: Any, name: str, request: Any, timeout_s: float = 20.0) -> Any:
         """Call a service and return its answer."""

@@ -128,7 +128,7 @@ class Rig:
         probe = self.probe
         for name in self.dead():
             self.restart(name)
-        probe.twist = probe.buttons = None
+        probe.device.fall_silent()
         probe.gripper = 1.0
         if self.kind == LEARNED:
             self._prepare_policy()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from physgen_bringup.chaos.nodes.rig import Rig
-from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, Row, must
+from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, Row, make_row, must
 from physgen_control.types import AckResult, ActionSpace, DeltaReference, GripperMode
 
 S_NS = 1_000_000_000
@@ -124,17 +124,24 @@ def off_step(rig: Rig) -> int:
     return rig.probe.send(base_step=max(0, rig.probe.next_step - 60))
 
 
-def _row(number: int, name: str, hazard: str, sender: Sender, *results: AckResult, **more: Any) -> Row:
-    fields: dict[str, Any] = {"detection_s": 0.3, "graphs": (FAKE, MANISKILL)} | more
-    return Row(
-        number=number,
-        name=name,
-        hazard=hazard,
-        detector="checks of every chunk (gate.py)",
-        reaction=f"ChunkAck {' or '.join(r.name for r in results)} with a sentence; nothing of it is played",
-        inject=refused(sender, *results),
-        rest_s=None,
-        **fields,
+def _row(
+    number: int,
+    name: str,
+    hazard: str,
+    sender: Sender,
+    *results: AckResult,
+    detection_s: float = 0.3,
+    graphs: tuple[str, ...] = (FAKE, MANISKILL),
+) -> Row:
+    return make_row(
+        number,
+        name,
+        hazard,
+        "checks of every chunk (gate.py)",
+        f"ChunkAck {' or '.join(r.name for r in results)} with a sentence; nothing of it is played",
+        (detection_s, None),
+        refused(sender, *results),
+        graphs=graphs,
     )
 
 
@@ -174,7 +181,7 @@ ROWS = (
     _row(36, "chunk_expired", "valid_until is over", aged(-0.5, "valid_until_ns"), R.EXPIRED),
     _row(37, "chunk_step_off", "a chunk for control steps that are over (pipelined execution)", off_step, R.EXPIRED,
          graphs=(MANISKILL,)),
-    Row(number=38, name="chunk_unknown_episode", hazard="a chunk of an episode that nobody announced",
-        detector="episode id", reaction="answered that it waits; nothing of it is played", detection_s=0.3,
-        rest_s=None, graphs=(FAKE, MANISKILL), inject=unknown_episode),
+    make_row(38, "chunk_unknown_episode", "a chunk of an episode that nobody announced", "episode id",
+             "answered that it waits; nothing of it is played", (0.3, None), unknown_episode,
+             graphs=(FAKE, MANISKILL)),
 )  # fmt: skip

@@ -6,10 +6,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
 from physgen_bringup.chaos.nodes.rig import Rig
-from physgen_bringup.chaos.row import FAKE, Measured, Row, must
+from physgen_bringup.chaos.row import FAKE, Measured, make_row, must
 from physgen_control.types import AckResult, EpisodePhase, Fault
 from physgen_msgs.srv import ResetEnv
 
@@ -105,23 +105,7 @@ def policy_dies_in_episode(rig: Rig) -> Measured:
         return Measured(probe.held(t0, Fault.POLICY_LATE), probe.rest(t0))
 
 
-def _row(
-    number: int, name: str, hazard: str, detector: str, reaction: str, times: tuple[Any, Any], inject: Any
-) -> Row:
-    return Row(
-        number=number,
-        name=name,
-        hazard=hazard,
-        detector=detector,
-        reaction=reaction,
-        detection_s=times[0],
-        rest_s=times[1],
-        inject=inject,
-        graphs=(FAKE,),
-        may_refuse=True,
-    )
-
-
+_row = partial(make_row, graphs=(FAKE,), may_refuse=True)
 ROWS = (
     _row(81, "episode_ends_with_object", "an episode ends while the hand holds something", "phase of the episode",
          "the arm rests, the fingers keep what they have", (None, 0.9), ends_with_object),

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from physgen_bringup.chaos.nodes.outcomes import goes_on
 from physgen_bringup.chaos.nodes.rig import Rig
-from physgen_bringup.chaos.nodes.rows_states import goes_on
-from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, Row, must
+from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, make_row, must
 from physgen_control.types import AckResult, SafetyState, Source
 
 DOWN, UP = [1, 0, 0], [0, 0, 0]
@@ -32,8 +33,8 @@ def actions_since(rig: Rig, since_s: float, source: Source) -> list[Any]:
 def in_command(rig: Rig) -> float:
     """The person takes over, the policy falls silent; returns the seconds until the status says so."""
     probe = rig.probe
-    probe.twist = sideways_twist(rig)
-    probe.buttons = DOWN
+    probe.device.twist = sideways_twist(rig)
+    probe.device.buttons = DOWN
     t0 = time.monotonic()
     took = probe.detect(t0, lambda said: said.intervention, "a person in command", 3.0)
     probe.wait_for(lambda: len(actions_since(rig, t0, Source.TELEOP)) > 6, "the person's motion")
@@ -50,8 +51,8 @@ def take_over(rig: Rig) -> Measured:
     must(not policy, f"{len(policy)} actions of the policy were applied while a person was in command")
     refused = [ack for at, ack in probe.acks if at > t1 and ack.result is AckResult.TELEOP_ACTIVE]
     must(refused, "the policy's chunks were not refused")
-    probe.buttons = UP
-    probe.twist = None
+    probe.device.buttons = UP
+    probe.device.twist = None
     probe.wait_for(rig.moving, "the policy's motion after the release", 5.0)
     return Measured(took)
 
@@ -73,7 +74,7 @@ def release(rig: Rig) -> Measured:
     """The deadman is released, the stick still pushed."""
     in_command(rig)
     rig.probe.playing = False
-    rig.probe.buttons = UP
+    rig.probe.device.buttons = UP
     return ends(rig)
 
 
@@ -81,7 +82,7 @@ def device_dies(rig: Rig) -> Measured:
     """Neither deadman nor twist come any more, both were down last."""
     in_command(rig)
     rig.probe.playing = False
-    rig.probe.buttons = rig.probe.twist = None
+    rig.probe.device.fall_silent()
     return ends(rig)
 
 
@@ -89,7 +90,7 @@ def twist_ends(rig: Rig) -> Measured:
     """The deadman is held, the twists end."""
     in_command(rig)
     rig.probe.playing = False
-    rig.probe.twist = None
+    rig.probe.device.twist = None
     return ends(rig)
 
 
@@ -97,7 +98,7 @@ def twist_nan(rig: Rig) -> Measured:
     """Twists of NaN with the deadman down."""
     in_command(rig)
     rig.probe.playing = False
-    rig.probe.twist = [float("nan")] * 6
+    rig.probe.device.twist = [float("nan")] * 6
     return ends(rig)
 
 
@@ -105,7 +106,7 @@ def no_buttons(rig: Rig) -> Measured:
     """A device without the deadman's button."""
     in_command(rig)
     rig.probe.playing = False
-    rig.probe.buttons = []
+    rig.probe.device.buttons = []
     return ends(rig)
 
 
@@ -120,13 +121,13 @@ def twist_huge(rig: Rig) -> Measured:
     """A twist of 100 m/s moves no faster than the limits allow."""
     probe = rig.probe
     probe.playing = False
-    probe.twist = sideways_twist(rig, 100.0)
-    probe.buttons = DOWN
+    probe.device.twist = sideways_twist(rig, 100.0)
+    probe.device.buttons = DOWN
     t0 = time.monotonic()
     probe.wait_for(lambda: len(actions_since(rig, t0, Source.TELEOP)) > 4, "the person's motion")
     steps = [float(np.linalg.norm(a.applied[:3])) for a in actions_since(rig, t0, Source.TELEOP)]
     must(max(steps) < LARGEST_STEP + 1e-5, f"a step of {max(steps):.4f} m was applied")
-    probe.buttons = UP
+    probe.device.buttons = UP
     return ends(rig)
 
 
@@ -134,7 +135,7 @@ def twist_without_deadman(rig: Rig) -> Measured:
     """Twists alone change nothing."""
     probe = rig.probe
     t0 = time.monotonic()
-    probe.twist = sideways_twist(rig)
+    probe.device.twist = sideways_twist(rig)
     probe.spin(0.8)
     must(not actions_since(rig, t0, Source.TELEOP), "a twist without the deadman was obeyed")
     goes_on(rig, t0)
@@ -147,11 +148,11 @@ def tap_while_settling(rig: Rig) -> Measured:
     probe.trigger("/physgen/hold")
     probe.playing = False
     rig.make_armed()
-    probe.twist = sideways_twist(rig)
-    probe.buttons = DOWN
+    probe.device.twist = sideways_twist(rig)
+    probe.device.buttons = DOWN
     probe.spin(0.12)
-    probe.buttons = UP
-    probe.twist = None
+    probe.device.buttons = UP
+    probe.device.twist = None
     t0 = time.monotonic()
     rest = probe.rest(t0)
     must(probe.state in (SafetyState.ARMED, SafetyState.HOLD), f"the state is {probe.said}")
@@ -160,38 +161,26 @@ def tap_while_settling(rig: Rig) -> Measured:
     return Measured(None, rest)
 
 
-def _row(
-    number: int, name: str, hazard: str, reaction: str, times: tuple[Any, Any], inject: Any, **more: Any
-) -> Row:
-    return Row(
-        number=number,
-        name=name,
-        hazard=hazard,
-        reaction=reaction,
-        detection_s=times[0],
-        rest_s=times[1],
-        inject=inject,
-        **({"detector": "deadman and twist", "graphs": (FAKE, MANISKILL)} | more),
-    )
-
-
+_row = partial(make_row, graphs=(FAKE, MANISKILL))
+_DEVICE = "deadman and twist"
 _REST = "the arm comes to rest, HOLD"
 ROWS = (
-    _row(71, "takeover", "a person takes over from the policy", "TELEOP; the policy's chunks are refused",
+    _row(71, "takeover", "a person takes over from the policy", _DEVICE, "TELEOP; the policy's chunks are refused",
          (0.3, None), take_over),
-    _row(72, "takeover_with_object", "a person takes over while the hand is closed", "the fingers keep what they have",
-         (0.3, None), take_over_with_object),
-    _row(73, "deadman_released", "the deadman is released, the stick still pushed", _REST, (0.3, 0.6), release),
-    _row(74, "device_dies", "the device dies with the deadman down", _REST, (0.6, 0.9), device_dies,
-         detector="deadman_timeout, teleop_timeout"),
-    _row(75, "twists_end", "the twists end, the deadman is held", _REST, (0.6, 0.9), twist_ends,
-         detector="teleop_timeout"),
-    _row(76, "twist_nan", "twists of NaN", _REST, (0.6, 0.9), twist_nan, detector="checks on arrival, teleop_timeout"),
-    _row(77, "device_without_buttons", "a device without the deadman's button", _REST, (0.3, 0.6), no_buttons),
-    _row(78, "twist_huge", "a twist of 100 m/s", "clipped to the limits of an action", (0.3, 0.8), twist_huge,
-         detector="limits of every action", graphs=(FAKE,)),
-    _row(79, "twist_without_deadman", "twists without a deadman", "nothing; the policy goes on", (None, None),
-         twist_without_deadman),
-    _row(80, "tap_while_settling", "the deadman is tapped while the arm settles after arming",
+    _row(72, "takeover_with_object", "a person takes over while the hand is closed", _DEVICE,
+         "the fingers keep what they have", (0.3, None), take_over_with_object),
+    _row(73, "deadman_released", "the deadman is released, the stick still pushed", _DEVICE, _REST, (0.3, 0.6),
+         release),
+    _row(74, "device_dies", "the device dies with the deadman down", "deadman_timeout, teleop_timeout", _REST,
+         (0.6, 0.9), device_dies),
+    _row(75, "twists_end", "the twists end, the deadman is held", "teleop_timeout", _REST, (0.6, 0.9), twist_ends),
+    _row(76, "twist_nan", "twists of NaN", "checks on arrival, teleop_timeout", _REST, (0.6, 0.9), twist_nan),
+    _row(77, "device_without_buttons", "a device without the deadman's button", _DEVICE, _REST, (0.3, 0.6),
+         no_buttons),
+    _row(78, "twist_huge", "a twist of 100 m/s", "limits of every action", "clipped to the limits of an action",
+         (0.3, 0.8), twist_huge, graphs=(FAKE,)),
+    _row(79, "twist_without_deadman", "twists without a deadman", _DEVICE, "nothing; the policy goes on",
+         (None, None), twist_without_deadman),
+    _row(80, "tap_while_settling", "the deadman is tapped while the arm settles after arming", _DEVICE,
          "rest within the limits, and on with the policy", (None, 0.8), tap_while_settling),
 )  # fmt: skip

@@ -6,12 +6,13 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from physgen_bringup.chaos.nodes.rig import Rig
-from physgen_bringup.chaos.row import LEARNED, Measured, Row, must
+from physgen_bringup.chaos.row import LEARNED, Measured, make_row, must
 from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.images import image_to_msg
@@ -167,22 +168,7 @@ def no_instruction(rig: Rig) -> Measured:
     return Measured(took)
 
 
-def _row(
-    number: int, name: str, hazard: str, detector: str, reaction: str, times: tuple[Any, Any], inject: Any
-) -> Row:
-    return Row(
-        number=number,
-        name=name,
-        hazard=hazard,
-        detector=detector,
-        reaction=reaction,
-        detection_s=times[0],
-        rest_s=times[1],
-        inject=inject,
-        graphs=(LEARNED,),
-    )
-
-
+_row = partial(make_row, graphs=(LEARNED,))
 _BEAT, _VIEW = "heartbeat (1 s), or no action left", "camera and size of every picture (view_check.py)"
 _LATE = "HOLD, POLICY_LATE; the restart is obeyed"
 ROWS = (

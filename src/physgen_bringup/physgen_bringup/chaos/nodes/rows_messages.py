@@ -14,9 +14,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from physgen_bringup.chaos.nodes.outcomes import goes_on, stays_held
 from physgen_bringup.chaos.nodes.rig import Rig
-from physgen_bringup.chaos.nodes.rows_states import goes_on, stays_held
-from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, Row
+from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, Row, make_row
 from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.types import SafetyState
@@ -88,23 +88,21 @@ def _points(*rows: list[float]) -> JointTrajectory:
     return JointTrajectory(joint_names=names, points=points)
 
 
-def _row(number: int, name: str, hazard: str, inject: Any, **more: Any) -> Row:
-    fields: dict[str, Any] = {
-        "detector": "conversion of the message, guards of every callback",
-        "reaction": "ignored; no node ends, the arm goes on, /physgen/hold works",
-        "detection_s": 0.3,
-        "rest_s": 0.6,
-        "graphs": (FAKE, MANISKILL),
-    }
-    return Row(number=number, name=name, hazard=hazard, inject=inject, **(fields | more))
+_IGNORED = "ignored; no node ends, the arm goes on, /physgen/hold works"
 
 
-_MONITORED: dict[str, Any] = {
-    "detector": "motion monitor",
-    "reaction": "a stop, and HOLD until armed again",
-    "graphs": (FAKE,),
-    "may_refuse": True,
-}
+def _row(number: int, name: str, hazard: str, inject: Callable[[Rig], Measured]) -> Row:
+    detector = "conversion of the message, guards of every callback"
+    return make_row(number, name, hazard, detector, _IGNORED, (0.3, 0.6), inject, graphs=(FAKE, MANISKILL))
+
+
+def _monitored(number: int, name: str, hazard: str, inject: Callable[[Rig], Measured]) -> Row:
+    detector, reaction = "motion monitor", "a stop, and HOLD until armed again"
+    return make_row(
+        number, name, hazard, detector, reaction, (0.3, 0.6), inject, graphs=(FAKE,), may_refuse=True
+    )
+
+
 _FLOATS = array.array("f", [0.0] * 7)
 ROWS = (
     _row(85, "episode_phase_77", "an episode in phase 77",
@@ -124,12 +122,12 @@ ROWS = (
     _row(93, "scene_without_poses", "a scene whose objects have no rotation",
          sent(topics.SIM_STATE, qos.SENSOR_WRITER, SimState(names=["a"], poses=[Pose()]))),
     _row(94, "image_empty", "an empty picture", sent(topics.image_topic("fixed"), qos.SENSOR_WRITER, Image())),
-    _row(95, "trajectory_ragged", "a trajectory of points of unequal length from somebody else",
-         stopped_by_the_monitor(_points([0.0] * 7, [0.0] * 3)), **_MONITORED),
-    _row(96, "trajectory_nan", "a trajectory of NaN from somebody else",
-         stopped_by_the_monitor(_points([float("nan")] * 7)), **_MONITORED),
-    _row(97, "image_of_100_mb", "pictures of 100 MB on a camera's topic", huge_image,
-         detection_s=0.6, rest_s=1.0, detector="/physgen/hold"),
-    _row(105, "trajectory_far", "a trajectory to a place far away in a tenth of a second from somebody else",
-         stopped_by_the_monitor(_points([0.5, -0.3, 0.2, -1.5, 0.1, 1.2, 0.4])), **_MONITORED),
+    _monitored(95, "trajectory_ragged", "a trajectory of points of unequal length from somebody else",
+               stopped_by_the_monitor(_points([0.0] * 7, [0.0] * 3))),
+    _monitored(96, "trajectory_nan", "a trajectory of NaN from somebody else",
+               stopped_by_the_monitor(_points([float("nan")] * 7))),
+    make_row(97, "image_of_100_mb", "pictures of 100 MB on a camera's topic", "/physgen/hold", _IGNORED, (0.6, 1.0),
+             huge_image, graphs=(FAKE, MANISKILL)),
+    _monitored(105, "trajectory_far", "a trajectory to a place far away in a tenth of a second from somebody else",
+               stopped_by_the_monitor(_points([0.5, -0.3, 0.2, -1.5, 0.1, 1.2, 0.4]))),
 )  # fmt: skip

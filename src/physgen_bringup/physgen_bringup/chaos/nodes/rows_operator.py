@@ -6,11 +6,12 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
 
+from physgen_bringup.chaos.nodes.outcomes import goes_on, stays_held
 from physgen_bringup.chaos.nodes.rig import CONTROLLER, Rig
-from physgen_bringup.chaos.nodes.rows_states import goes_on, stays_held, wrench
-from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, Row, must
+from physgen_bringup.chaos.nodes.rows_arm import wrench
+from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, make_row, must
 from physgen_control.types import Fault, SafetyState
 
 
@@ -112,36 +113,24 @@ def controller_stands_still(rig: Rig) -> Measured:
     return Measured(detected, rest, f"detection is counted from its going on; then {name.name or 'no fault'}")
 
 
-def _row(
-    number: int, name: str, hazard: str, reaction: str, times: tuple[Any, Any], inject: Any, **more: Any
-) -> Row:
-    return Row(
-        number=number,
-        name=name,
-        hazard=hazard,
-        reaction=reaction,
-        detection_s=times[0],
-        rest_s=times[1],
-        inject=inject,
-        **({"detector": "the request", "graphs": (FAKE, MANISKILL)} | more),
-    )
-
-
+_row = partial(make_row, graphs=(FAKE, MANISKILL))
+_REQUEST = "the request"
 _TAIL = "the trajectory that the arm has ends at rest"
 ROWS = (
-    _row(61, "hold", "/physgen/hold in motion", "HOLD until armed again", (0.3, 0.6), hold),
-    _row(62, "disarm", "disarmed in motion", "DISARMED, the arm rests", (0.3, 0.6), disarm),
-    _row(63, "clear_after_stop", "a fault that stopped the arm is cleared", "DISARMED", (0.3, 0.6), clear_after_stop,
-         graphs=(FAKE,)),
-    _row(64, "clear_in_motion", "clear_fault without a fault", "nothing changes", (0.5, None), clear_in_motion),
-    _row(65, "hold_while_settling", "hold while the arm settles after arming", "HOLD until armed again", (0.3, 0.6),
-         hold_while_settling),
-    _row(66, "controller_killed", "the controller is killed and started again",
+    _row(61, "hold", "/physgen/hold in motion", _REQUEST, "HOLD until armed again", (0.3, 0.6), hold),
+    _row(62, "disarm", "disarmed in motion", _REQUEST, "DISARMED, the arm rests", (0.3, 0.6), disarm),
+    _row(63, "clear_after_stop", "a fault that stopped the arm is cleared", _REQUEST, "DISARMED", (0.3, 0.6),
+         clear_after_stop, graphs=(FAKE,)),
+    _row(64, "clear_in_motion", "clear_fault without a fault", _REQUEST, "nothing changes", (0.5, None),
+         clear_in_motion),
+    _row(65, "hold_while_settling", "hold while the arm settles after arming", _REQUEST, "HOLD until armed again",
+         (0.3, 0.6), hold_while_settling),
+    _row(66, "controller_killed", "the controller is killed and started again", _TAIL,
          "rest; DISARMED, the fingers keep what they have", (None, 1.0), end_controller(signal.SIGKILL),
-         detector=_TAIL, graphs=(FAKE,)),
-    _row(67, "controller_interrupted", "the controller is ended by SIGINT in motion and started again",
+         graphs=(FAKE,)),
+    _row(67, "controller_interrupted", "the controller is ended by SIGINT in motion and started again", _TAIL,
          "rest; DISARMED, the fingers keep what they have", (None, 1.0), end_controller(signal.SIGINT),
-         detector=_TAIL, graphs=(FAKE,)),
-    _row(68, "controller_stands_still", "the controller's process is stopped for a second",
-         "rest; HOLD when it goes on", (0.5, 1.0), controller_stands_still, detector=_TAIL, graphs=(FAKE,)),
+         graphs=(FAKE,)),
+    _row(68, "controller_stands_still", "the controller's process is stopped for a second", _TAIL,
+         "rest; HOLD when it goes on", (0.5, 1.0), controller_stands_still, graphs=(FAKE,)),
 )  # fmt: skip

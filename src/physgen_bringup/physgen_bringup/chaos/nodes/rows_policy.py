@@ -4,16 +4,14 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from functools import partial
 
 from physgen_bringup.chaos.nodes.rig import Rig
-from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, Row, must
+from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, make_row, must
 from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.types import AckResult, Fault, SafetyState
 from physgen_msgs.msg import ActionChunk
-
-BOTH = (FAKE, MANISKILL)
 
 
 def silent(rig: Rig) -> Measured:
@@ -143,29 +141,7 @@ def flood(rig: Rig) -> Measured:
         return Measured(detected, probe.rest(t0))
 
 
-def _row(
-    number: int,
-    name: str,
-    hazard: str,
-    detector: str,
-    reaction: str,
-    times: tuple[Any, Any],
-    inject: Any,
-    **more: Any,
-) -> Row:
-    return Row(
-        number=number,
-        name=name,
-        hazard=hazard,
-        detector=detector,
-        reaction=reaction,
-        detection_s=times[0],
-        rest_s=times[1],
-        inject=inject,
-        **({"graphs": BOTH} | more),
-    )
-
-
+_row = partial(make_row, graphs=(FAKE, MANISKILL))
 ROWS = (
     _row(1, "policy_silent", "the policy sends no further chunk", "no action left at a control period",
          "HOLD, POLICY_LATE", (0.7, 1.0), silent),

@@ -10,14 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from std_msgs.msg import String
 
+from physgen_bringup.chaos.nodes.outcomes import goes_on
 from physgen_bringup.chaos.nodes.rig import RECORDER, Rig
 from physgen_bringup.chaos.nodes.rows_episodes import episode
-from physgen_bringup.chaos.nodes.rows_states import goes_on
-from physgen_bringup.chaos.row import FAKE, Measured, NotPossibleError, Row, RowFailedError, must
+from physgen_bringup.chaos.row import FAKE, Measured, NotPossibleError, RowFailedError, make_row, must
 from physgen_control.nodes import qos
 
 STATUS_TOPIC = "/physgen/recorder_status"
@@ -154,30 +155,7 @@ def lossy_network(rig: Rig) -> Measured:
     return isolated("lossy", *shell)(rig)
 
 
-def _row(
-    number: int,
-    name: str,
-    hazard: str,
-    detector: str,
-    reaction: str,
-    times: tuple[Any, Any],
-    inject: Any,
-    **more: Any,
-) -> Row:
-    return Row(
-        number=number,
-        name=name,
-        hazard=hazard,
-        detector=detector,
-        reaction=reaction,
-        detection_s=times[0],
-        rest_s=times[1],
-        inject=inject,
-        graphs=(FAKE,),
-        **more,
-    )
-
-
+_row = partial(make_row, graphs=(FAKE,))
 _STATUS = "/physgen/recorder_status"
 ROWS = (
     _row(98, "recorder_killed", "the recorder's process is killed in motion", "nobody has to", "the arm goes on",

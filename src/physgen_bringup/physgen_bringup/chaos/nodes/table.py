@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from physgen_bringup.chaos.nodes import (
+    rows_arm,
     rows_chunks,
     rows_episodes,
     rows_human,
@@ -25,6 +26,7 @@ _ROWS = (
     *rows_policy.ROWS,
     *rows_chunks.ROWS,
     *rows_states.ROWS,
+    *rows_arm.ROWS,
     *rows_operator.ROWS,
     *rows_human.ROWS,
     *rows_episodes.ROWS,
