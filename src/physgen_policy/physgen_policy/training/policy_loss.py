@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from physgen_policy.model.draws import Randomness
 from physgen_policy.model.physgen import PhysGen
+from physgen_policy.model.window_loss import window_loss
 from physgen_policy.training.batches import ActionBatch, window_batch
 from physgen_policy.training.config import Objective
 from physgen_policy.training.text_states import TextSource
@@ -52,7 +53,7 @@ class PolicyLoss(nn.Module):
         windows = window_batch(batch, self.text_encoder).to(self.model.action_tokenizer.slot.device)
         if self.video_only:
             windows = replace(windows, boa=torch.ones_like(windows.boa))
-        losses = self.model.loss(windows, random, obs_loss_frames=obs_loss_frames)
+        losses = window_loss(self.model, windows, random, obs_loss_frames=obs_loss_frames)
         terms = {
             "action": Term(losses.action, losses.num_actions, 0.0 if self.video_only else 1.0),
             "observation": Term(losses.observation, losses.num_frames, self.obs_loss_weight),
