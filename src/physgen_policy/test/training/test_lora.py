@@ -177,7 +177,7 @@ def test_an_interrupted_fine_tune_ends_like_a_whole_one(
         if step == 3:
             raise InterruptedRunError
 
-    first._log = stop  # type: ignore[method-assign]
+    first.log.numbers = stop  # type: ignore[method-assign]
     with pytest.raises(InterruptedRunError):
         first.fit()
     assert not (tmp_path / "parts" / "checkpoint").exists()
