@@ -10,7 +10,8 @@ import pytest
 from model_windows import mini_config
 
 from physgen_policy.contract.embodiment import Embodiment
-from physgen_policy.data.dataset import DatasetWriter, EpisodeRecord
+from physgen_policy.data.dataset import EpisodeRecord
+from physgen_policy.data.dataset_writer import DatasetWriter
 from physgen_policy.training import run as training_run
 from physgen_policy.training.config import CodecStage, PolicyStage, TrainConfig
 

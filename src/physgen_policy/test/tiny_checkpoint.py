@@ -12,7 +12,8 @@ import torch
 from physgen_policy.checkpoint import save_checkpoint
 from physgen_policy.contract.embodiment import Embodiment
 from physgen_policy.contract.normalize import NormStats
-from physgen_policy.data.dataset import DatasetWriter, EpisodeRecord
+from physgen_policy.data.dataset import EpisodeRecord
+from physgen_policy.data.dataset_writer import DatasetWriter
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import build_frame_codec
 from physgen_policy.model.physgen import PhysGen

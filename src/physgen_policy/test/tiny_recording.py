@@ -19,6 +19,7 @@ from physgen_policy.model.config import VaeConfig
 from physgen_policy.model.frame_codec import OpenSoraCodec, build_frame_codec
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.text_encoder import build_text_encoder
+from physgen_policy.model.window_loss import window_loss
 from physgen_policy.sampling.actions import sample_actions
 from physgen_policy.sampling.frame import sample_frame
 from physgen_policy.sampling.solver import SamplerConfig
@@ -86,7 +87,7 @@ def _record_model(**changes: Any) -> dict[str, Tensor]:
     windows = make_windows(config, batch=2)
     out: dict[str, Tensor] = {}
 
-    losses = model.loss(windows, torch.Generator().manual_seed(3), obs_loss_frames=2, draws=2)
+    losses = window_loss(model, windows, torch.Generator().manual_seed(3), obs_loss_frames=2, draws=2)
     losses.total.backward()
     out |= {"loss.total": losses.total, "loss.action": losses.action, "loss.observation": losses.observation}
     out["loss.action_per_chunk"] = losses.action_per_chunk

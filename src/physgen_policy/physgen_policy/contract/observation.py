@@ -12,25 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physgen_control.types import (
-    ACTION_DIM,
-    HORIZON,
-    AppliedAction,
-    CameraFrame,
-    Episode,
-    Float32Array,
-    Source,
-)
+from physgen_control.types import HORIZON, AppliedAction, CameraFrame, Episode, Float32Array, Source
+from physgen_policy.contract.applied_log import AppliedLog
+from physgen_policy.contract.past_actions import idle_actions, pack_actions
 from physgen_policy.contract.synchronizer import Pick, Put, Stale, SyncedFrames, Synchronizer
 
 CONTEXT_SOURCES = (Source.POLICY, Source.TELEOP)
 """Only actions that somebody meant enter the context; HOLD and HOMING never occur in training data."""
 
-# Applied actions of an episode that is not announced yet, and of the current one: enough for every rule
-# below.
-_STASH, _LOG = 32, 512
-# After this many newer actions a missing one is given up: it was lost.
-_REORDER = HORIZON
+# Applied actions of an episode that is not announced yet.
+_STASH = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +94,7 @@ class ObservationGate:
         self._config = config
         self._sync = Synchronizer(streams, slop_ns=config.slop_ns, queue_size=config.queue_size)
         self._stash: deque[AppliedAction] = deque(maxlen=_STASH)
-        self._log = _AppliedLog()
+        self._log = AppliedLog()
         self._episode: Episode | None = None
         self._session_id = ""
         self._base: int | None = None
@@ -126,7 +117,7 @@ class ObservationGate:
         self._sync.clear(episode.start_ns)
         self._latest_start_ns = episode.start_ns
         self._episode, self._session_id = episode, session_id
-        self._log = _AppliedLog()
+        self._log = AppliedLog()
         self._base, self._context_from = None, None
         self._in_flight = self._retry = False
         self._sent_after, self._sent_ns, self._waiting_since = -1, 0, None
@@ -309,65 +300,3 @@ class ObservationGate:
 def shown_from_ns(action: AppliedAction, period_ns: int) -> int:
     """Stamp from which on an image counts as showing the effect of `action`, 3/4 of a control period later."""
     return max(action.stamp_ns, action.state_stamp_ns) + period_ns - period_ns // 4
-
-
-def idle_actions(gripper: np.float32) -> Float32Array:
-    """Eight actions without motion that keep the gripper command."""
-    actions = np.zeros((HORIZON, ACTION_DIM), np.float32)
-    actions[:, -1] = gripper
-    return actions
-
-
-def pack_actions(actions: list[AppliedAction]) -> Float32Array:
-    """The last eight applied actions, float32 [8, 7]; fewer are followed by rest with the last gripper."""
-    recent = actions[-HORIZON:]
-    packed = idle_actions(np.float32(recent[-1].applied[-1]) if recent else np.float32(1.0))
-    for row, action in enumerate(recent):
-        packed[row] = action.applied
-    return packed
-
-
-class _AppliedLog:
-    """Applied actions of one episode in the order of their steps, each once, bounded.
-
-    An action that overtook another waits for it, so that the log only ever grows at its end; a lost one is
-    skipped.
-    """
-
-    def __init__(self) -> None:
-        self.actions: deque[AppliedAction] = deque(maxlen=_LOG)
-        self._pending: dict[int, AppliedAction] = {}
-        self._next = 0
-
-    @property
-    def empty(self) -> bool:
-        return not self.actions
-
-    @property
-    def last_step(self) -> int:
-        return self._next - 1
-
-    def expect(self, step: int) -> None:
-        """Without any history, start counting at `step` (a restart in the middle of an episode)."""
-        if self.empty:
-            self._next = max(self._next, step)
-            self._release()
-
-    def add(self, action: AppliedAction) -> None:
-        if action.step >= self._next:
-            self._pending.setdefault(action.step, action)
-            if self.empty and action.step > self._next + _REORDER:
-                self._next = action.step  # joined a running episode
-            if len(self._pending) > _REORDER and self._next not in self._pending:
-                self._next = min(self._pending)
-            self._release()
-
-    def since(self, step: int) -> list[AppliedAction]:
-        return [action for action in self.actions if action.step >= step]
-
-    def _release(self) -> None:
-        while self._next in self._pending:
-            self.actions.append(self._pending.pop(self._next))
-            self._next += 1
-        for step in [step for step in self._pending if step < self._next]:
-            del self._pending[step]

@@ -15,7 +15,7 @@ from physgen_policy.contract.normalize import NormStats
 from physgen_policy.data.bag_choice import choose_bags
 from physgen_policy.data.conversion_report import ConversionReport
 from physgen_policy.data.convert import EpisodeRejectedError, episode_from_bag
-from physgen_policy.data.dataset import DatasetWriter
+from physgen_policy.data.dataset_writer import DatasetWriter
 
 Track = Callable[[Sequence[Path]], Iterable[Path]]
 

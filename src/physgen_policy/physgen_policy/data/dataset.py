@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training dataset on disk: one safetensors file per episode plus dataset.json. Knows nothing of bags or networks.
+"""The training dataset on disk, to read: one safetensors file per episode plus dataset.json. Knows no bags or networks.
 
 An episode of T control steps holds T applied actions and the spliced images before the actions 0, N, 2 N, ... <= T:
 images[k] is what the cameras saw before actions[k * N] was applied. N is the entry's `picture_every`; with N = 1 there
@@ -9,17 +9,14 @@ are T + 1 images, and images[T] is what they saw at the end.
 from __future__ import annotations
 
 import hashlib
-import json
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from physgen_control.errors import UserError
 from physgen_control.program.plain_values import convert, read_json_object, shown
@@ -30,9 +27,6 @@ from physgen_policy.contract.normalize import NormStats
 DATASET_FORMAT = 4
 READ_FORMATS = (2, 3, DATASET_FORMAT)
 """Format 2 knew no `picture_every`: it had a picture at every control step. Format 3 knew bags by the folder's name."""
-
-SAVE_EVERY_S = 2.0
-"""The index is on the disk that often: so much work is lost when a conversion is killed."""
 
 ENTRY_TYPES: dict[str, type] = {
     "file": str,
@@ -90,102 +84,6 @@ class EpisodeRecord:
 def count_images(steps: int, picture_every: int) -> int:
     """Images of an episode of that many control steps."""
     return steps // picture_every + 1
-
-
-class DatasetWriter:
-    """Appends episodes to a dataset folder, which is complete after every `SAVE_EVERY_S` and after `finish`."""
-
-    def __init__(self, folder: Path, embodiment: Embodiment) -> None:
-        self.folder = folder
-        self.embodiment = embodiment
-        self.entries: list[dict[str, Any]] = []
-        self._shown: list[NDArray[np.float32]] = []
-        self._saved_s = time.monotonic()
-        try:
-            (folder / "episodes").mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DatasetError(f"{folder} cannot be used as a dataset folder: {error}") from error
-        if (folder / "dataset.json").exists():
-            existing = _read_index(folder)
-            _check_same(folder, existing.embodiment, embodiment)
-            self.entries = existing.episodes
-            self._shown = [
-                _read_actions(folder, entry)[_read_flags(folder, entry, "labels")] for entry in self.entries
-            ]
-
-    def holds(self, bag_sha256: str, name: str) -> bool:
-        """Whether the dataset has the episode of a bag.
-
-        Args:
-            bag_sha256: hash of the bag's content.
-            name: the bag's folder, which is all that a dataset of format 3 knows.
-        """
-        return any(
-            entry["bag_sha256"] == bag_sha256 if "bag_sha256" in entry else entry["source"] == name
-            for entry in self.entries
-        )
-
-    def add(self, record: EpisodeRecord, bag_sha256: str = "") -> None:
-        """Write one episode; the index follows within `SAVE_EVERY_S`, at the next call or at `finish`.
-
-        Raises:
-            DatasetError: an action is not finite or has another width, or the disk takes no more.
-        """
-        _check_actions(record, self._shown)
-        tensors: dict[str, NDArray[Any]] = {
-            # safetensors writes the memory of a strided view, not what it shows.
-            "images": np.ascontiguousarray(record.images),
-            "actions": np.ascontiguousarray(record.actions),
-            "labels": record.labels.astype(np.uint8),
-            "intervention": record.intervention.astype(np.uint8),
-        }
-        file = f"episodes/{len(self.entries):06d}.safetensors"
-        try:
-            save_file(tensors, self.folder / file)
-        except (SafetensorError, OSError) as error:
-            raise DatasetError(f"{self.folder / file} cannot be written: {error}") from error
-        self.entries.append(
-            {
-                "file": file,
-                "steps": len(record.actions),
-                "task": record.task,
-                "seed": record.seed,
-                "instruction": record.instruction,
-                "success": record.success,
-                "source": record.source,
-                "picture_every": record.picture_every,
-                "bag_sha256": bag_sha256,
-                "sha256": _sha256(tensors),
-            }
-        )
-        self._shown.append(record.actions[record.labels])
-        if time.monotonic() - self._saved_s >= SAVE_EVERY_S:
-            self.finish()
-
-    def finish(self) -> NormStats:
-        """Write dataset.json with the statistics of all labelled actions; call it as often as you like.
-
-        Raises:
-            DatasetError: there is no episode, none shows what to do, or the disk takes no more.
-        """
-        if not self.entries:
-            raise DatasetError("no usable episode was found, so no dataset was written")
-        norm = NormStats.fit(np.concatenate(self._shown))
-        tasks = tuple(sorted({entry["task"] for entry in self.entries}))
-        index = {
-            "format": DATASET_FORMAT,
-            "embodiment": replace(self.embodiment, tasks=tasks).to_json(),
-            "norm_stats": norm.to_json(),
-            "episodes": self.entries,
-        }
-        partial = self.folder / "dataset.json.partial"
-        try:
-            partial.write_text(json.dumps(index, indent=1) + "\n")
-            partial.replace(self.folder / "dataset.json")
-        except OSError as error:
-            raise DatasetError(f"{partial} cannot be written: {error}") from error
-        self._saved_s = time.monotonic()
-        return norm
 
 
 class Dataset:
@@ -272,35 +170,6 @@ def _read_index(folder: Path) -> _Index:
         return _Index(embodiment, NormStats.from_json(index.get("norm_stats") or {}), episodes)
     except UserError as error:
         raise DatasetError(f"{path}: {error}; convert the bags again") from error
-
-
-def _check_same(folder: Path, existing: Embodiment, wanted: Embodiment) -> None:
-    """Raise DatasetError unless episodes of both may stand in one dataset; tasks may differ."""
-    there, here = existing.to_json(), wanted.to_json()
-    other = [
-        f"{key} {shown(there[key])}, not {shown(here[key])}"
-        for key in there
-        if key != "tasks" and there[key] != here[key]
-    ]
-    if other:
-        raise DatasetError(f"{folder} was made for {', '.join(other)}; choose a new --out folder")
-
-
-def _check_actions(record: EpisodeRecord, before: list[NDArray[np.float32]]) -> None:
-    if not np.isfinite(record.actions).all():
-        raise DatasetError(f"{record.source} holds an action that is not finite")
-    if before and record.actions.shape[1:] != before[0].shape[1:]:
-        raise DatasetError(
-            f"{record.source} has {record.actions.shape[1]} numbers per action, the dataset has {before[0].shape[1]}"
-        )
-
-
-def _sha256(tensors: dict[str, NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for name, values in sorted(tensors.items()):
-        digest.update(f"{name} {values.dtype} {values.shape};".encode())
-        digest.update(np.ascontiguousarray(values).data.cast("B"))
-    return digest.hexdigest()
 
 
 def _check_entry(entry: Any, where: str) -> None:

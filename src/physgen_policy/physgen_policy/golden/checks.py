@@ -8,24 +8,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from physgen_policy.golden.clips import clean_clip, condition_text, run_clip, video_encoder_tensors
+from physgen_policy.golden.generation import denoise_tensors, generate_tensors, schedule_tensors
 from physgen_policy.golden.recording import Recording, Tensors
-from physgen_policy.model.cache import KVCache
 from physgen_policy.model.diffusion_mlp import AdaptiveNorm
 from physgen_policy.model.embeddings import TIME_FREQUENCIES, gather_rows, patchify, sinusoid, unpatchify
 from physgen_policy.model.frame_codec import pixels_from_uint8
 from physgen_policy.model.frame_loss import clip_loss
-from physgen_policy.model.mask import slot_mask
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.open_sora_vae import OpenSoraVae
 from physgen_policy.model.schedule import cosine_schedule
-from physgen_policy.sampling.frame import generate_frame
-from physgen_policy.sampling.solver import ddim, ddpm
 
 DEFAULT_FLOW, DEFAULT_FPS = 5.0, 12.0  # motion values of the published pipeline
 
@@ -37,14 +34,14 @@ def compute_all(recording: Recording, nova: Nova, vae: OpenSoraVae | None) -> tu
         "motion.": lambda: _motion(recording, nova),
         "patch.": lambda: _patch(recording, nova),
         "pos.": lambda: _positions(recording, nova),
-        "video_encoder.": lambda: _video_encoder(recording, nova),
+        "video_encoder.": lambda: video_encoder_tensors(recording, nova),
         "image_encoder.": lambda: _image_encoder(recording, nova),
         "head.": lambda: _head(recording, nova),
         "norm_probe.": lambda: _norm_probe(recording, nova, vae),
         "loss.": lambda: _loss(recording, nova),
-        "schedule.": lambda: _schedule(recording),
-        "denoise.": lambda: _denoise(recording, nova),
-        "generate.": lambda: _generate(recording, nova),
+        "schedule.": lambda: schedule_tensors(recording),
+        "denoise.": lambda: denoise_tensors(recording, nova),
+        "generate.": lambda: generate_tensors(recording, nova),
     }
     if vae is not None:
         families["vae."] = lambda: _vae(recording, vae)
@@ -71,11 +68,6 @@ def _text(r: Recording, nova: Nova) -> Tensors:
     }
 
 
-def _condition_text(r: Recording, nova: Nova, batch: int) -> Tensor:
-    out: Tensor = nova.text_embed(r.real("text.in.states")[:batch], r.ids("text.in.lengths")[:batch])
-    return out
-
-
 def _motion(r: Recording, nova: Nova) -> Tensors:
     flow, fps = r.real("motion.in.flow"), r.real("motion.in.fps")
     defaults = torch.full_like(flow, DEFAULT_FLOW), torch.full_like(fps, DEFAULT_FPS)
@@ -85,13 +77,8 @@ def _motion(r: Recording, nova: Nova) -> Tensors:
     }
 
 
-def _clip(r: Recording) -> Tensor:
-    """Clean latents as [b, t, c, h, w]."""
-    return r.real("video_encoder.in.latents").transpose(1, 2)
-
-
 def _patch(r: Recording, nova: Nova) -> Tensors:
-    first = _clip(r)[:, 0]
+    first = clean_clip(r)[:, 0]
     return {
         "patch.out.head": nova.image_decoder.patch_embed(first[:1]),
         "patch.out.image": nova.image_encoder.patch_embed(first[:1]),
@@ -107,87 +94,8 @@ def _positions(r: Recording, nova: Nova) -> Tensors:
     return ours
 
 
-def _run_clip(nova: Nova, condition: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
-    """Teacher forcing over all slots of latents [b, t, c, h, w]: hidden and mixed conditions [b, t, n, d]."""
-    batch, slots = latents.shape[:2]
-    tokens = nova.clip_tokens(latents[:, :-1], nova.clip_coordinates(slots))
-    mask = slot_mask(condition.shape[1], slots, nova.config.frame_tokens)
-    stream = torch.cat([condition, tokens.flatten(1, 2)], dim=1)
-    hidden = nova.video_encoder(stream, mask=mask, skip=condition.shape[1])
-    hidden = hidden.view(batch, slots, -1, hidden.shape[-1])
-    mixed = nova.video_encoder.mix(hidden[:, :1], hidden[:, 1:])
-    return hidden, torch.cat([hidden[:, :1], mixed], dim=1)
-
-
-def _video_encoder(r: Recording, nova: Nova) -> Tensors:
-    latents = _clip(r)
-    batch, slots = latents.shape[:2]
-    text = _condition_text(r, nova, batch)
-    num_text, frame_tokens = text.shape[1], nova.config.frame_tokens
-    tokens = nova.clip_tokens(latents[:, :-1], nova.clip_coordinates(slots))
-    streams: list[Tensor] = []
-    hooks = [
-        block.register_forward_hook(lambda _module, _inputs, output: streams.append(output))
-        for block in nova.video_encoder.blocks
-    ]
-    hidden, cond = _run_clip(nova, text, latents)
-    for hook in hooks:
-        hook.remove()
-    ours = {
-        "video_encoder.out.tokens": tokens,
-        "video_encoder.out.allowed": slot_mask(num_text, slots, frame_tokens).to(torch.uint8),
-        "video_encoder.out.hidden": hidden,
-        "video_encoder.out.cond": cond,
-        "video_encoder.out.hidden_T1": _run_clip(nova, text, latents[:, :1])[0],
-    }
-    ours |= {f"video_encoder.out.block{index}": stream for index, stream in enumerate(streams)}
-    ours |= _incremental(nova, text, tokens, hidden, cond)
-    if "motion.in.flow" in r.tensors:
-        motion = nova.motion_embed(r.real("motion.in.flow"), r.real("motion.in.fps"))
-        with_motion = _run_clip(nova, torch.cat([text, motion], dim=1), latents[:, :2])
-        ours["video_encoder.out.hidden_T2_motion"], ours["video_encoder.out.cond_T2_motion"] = with_motion
-    return ours
-
-
-def _incremental(nova: Nova, text: Tensor, tokens: Tensor, hidden: Tensor, cond: Tensor) -> Tensors:
-    """Text and slot 0 first, then slot by slot on the cache."""
-    config = nova.config
-    batch, slots, frame_tokens, _ = tokens.shape
-    num_text = text.shape[1]
-    cache = KVCache(
-        layers=config.video_depth,
-        batch=batch,
-        heads=config.heads,
-        capacity=num_text + slots * frame_tokens,
-        head_dim=config.head_dim,
-        dtype=torch.float32,
-        device=text.device,
-    )
-    outputs, after_first = [], (torch.empty(0), torch.empty(0))
-    for slot in range(slots):
-        new = torch.cat([text, tokens[:, 0]], dim=1) if slot == 0 else tokens[:, slot]
-        outputs.append(nova.video_encoder(new, cache=cache, skip=num_text if slot == 0 else 0))
-        if slot == 0:
-            after_first = (
-                cache.keys[0, :, :, : cache.length].clone(),
-                cache.values[0, :, :, : cache.length].clone(),
-            )
-    stepwise = torch.stack(outputs, dim=1)
-    mixed = torch.cat([stepwise[:, :1], nova.video_encoder.mix(stepwise[:, :1], stepwise[:, 1:])], dim=1)
-    return {
-        "video_encoder.out.hidden_incremental": stepwise,
-        "video_encoder.out.cond_incremental": mixed,
-        "video_encoder.out.full_vs_incremental_maxabs": torch.stack(
-            [(stepwise - hidden).abs().max(), (mixed - cond).abs().max()]
-        ),
-        "video_encoder.cache.layer0.k_after_slot0": after_first[0],
-        "video_encoder.cache.layer0.v_after_slot0": after_first[1],
-        "video_encoder.cache.last_layer.k_final": cache.keys[-1, :, :, : cache.length],
-    }
-
-
 def _image_encoder(r: Recording, nova: Nova) -> Tensors:
-    first, condition = _clip(r)[:, 0], r.real("image_encoder.in.cond")
+    first, condition = clean_clip(r)[:, 0], r.real("image_encoder.in.cond")
     visible = r.ids("image_encoder.in.visible_ids")
     half = len(nova.image_encoder.blocks) // 2
     streams: list[Tensor] = []
@@ -245,7 +153,7 @@ def _norm_probe(r: Recording, nova: Nova, vae: OpenSoraVae | None) -> Tensors:
 
 
 def _loss(r: Recording, nova: Nova) -> Tensors:
-    latents = _clip(r)
+    latents = clean_clip(r)
     batch, slots = latents.shape[:2]
     schedule = cosine_schedule()
     noise, timesteps, visible = (
@@ -260,8 +168,8 @@ def _loss(r: Recording, nova: Nova) -> Tensors:
         nova.image_decoder.register_forward_hook(lambda _module, _inputs, output: predictions.append(output)),
     ]
     nova.zero_grad()
-    text = _condition_text(r, nova, batch)
-    cond = _run_clip(nova, text, latents)[1]
+    text = condition_text(r, nova, batch)
+    cond = run_clip(nova, text, latents)[1]
     settings = {"visible_ids": visible, "noise": noise, "timesteps": timesteps}
     first, later, errors = clip_loss(nova, cond, latents, schedule=schedule, **settings)
     (first + later).backward()
@@ -288,94 +196,10 @@ def _loss(r: Recording, nova: Nova) -> Tensors:
     with torch.no_grad():
         rows = noise.shape[0] // slots
         single = {"visible_ids": visible[:batch], "noise": noise[:rows], "timesteps": timesteps[:rows]}
-        cond = _run_clip(nova, text, latents[:, :1])[1]
+        cond = run_clip(nova, text, latents[:, :1])[1]
         first, later, _ = clip_loss(nova, cond, latents[:, :1], schedule=schedule, **single)
         ours["loss.out.total_T1"] = (first + later).view(1)
     return ours
-
-
-def _schedule(r: Recording) -> Tensors:
-    schedule = cosine_schedule()
-    ours = {"schedule.out.alphas_cumprod": schedule.alphas_cumprod}
-    for kind in ("ddpm", "ddim"):
-        for steps in r.numbers(f"schedule.out.timesteps_{kind}"):
-            ours[f"schedule.out.timesteps_{kind}{steps}"] = torch.tensor(schedule.sampling_timesteps(steps))
-    return ours
-
-
-def _denoise(r: Recording, nova: Nova) -> Tensors:
-    grid, patch = nova.config.image_grid, nova.config.image_patch
-    start, z = patchify(r.real("denoise.in.init_noise"), patch), r.real("head.in.z")[:1]
-    noises = r.real("denoise.in.step_noise")
-    schedule = cosine_schedule()
-    ours: Tensors = {}
-
-    def predict(x: Tensor, timestep: int) -> Tensor:
-        out: Tensor = nova.image_decoder(x, torch.full((1, 1), timestep), z)
-        return out
-
-    def keep(done: int, x: Tensor) -> None:
-        ours[f"denoise.out.ddpm{len(noises)}_after_step{done}"] = unpatchify(x, grid, patch)
-
-    steps = schedule.sampling_timesteps(len(noises))
-    ddpm(predict, start, steps, schedule, lambda index: patchify(noises[index], patch), observe=keep)
-    x = ddim(predict, start, schedule.sampling_timesteps(r.ddim_steps), schedule)
-    ours[f"denoise.out.ddim{r.ddim_steps}"] = unpatchify(x, grid, patch)
-    return ours
-
-
-def _generate(r: Recording, nova: Nova) -> Tensors:
-    ours = {"generate.out.latents_nocfg": _generate_clip(r, nova, None)}
-    if r.guidance is not None:
-        ours["generate.out.latents_cfg"] = _generate_clip(r, nova, r.guidance)
-    return ours
-
-
-def _generate_clip(r: Recording, nova: Nova, guidance: float | None) -> Tensor:
-    """Whole clip for prompt 0 with every generated frame fed back; [1, c, t, h, w]."""
-    order, counts = r.ids("generate.in.order"), r.ids("generate.in.num_preds").tolist()
-    start, noises = r.real("generate.in.init_noise"), r.real("generate.in.step_noise")
-    slots = start.shape[0] // len(counts)
-    denoise_steps = noises.shape[0] // start.shape[0]
-    start, noises = (
-        start.unflatten(0, (slots, len(counts))),
-        noises.unflatten(0, (slots, len(counts), denoise_steps)),
-    )
-    patch = nova.config.image_patch
-    text = _condition_text(r, nova, 1)
-    if guidance is not None:
-        empty = nova.text_embed(r.real("text.in.states")[:1], torch.zeros(1, dtype=torch.long))
-        text = torch.cat([text, empty])
-    frames: list[Tensor] = []
-    for slot in range(slots):
-        history = torch.stack([*frames, torch.zeros_like(start[0, 0])], dim=1).repeat(
-            text.shape[0], 1, 1, 1, 1
-        )
-        # Only the slots so far are run, but the time coordinates are those of the whole clip.
-        tokens = nova.clip_tokens(history[:, :-1], nova.clip_coordinates(slots)[: slot + 1])
-        mask = slot_mask(text.shape[1], slot + 1, nova.config.frame_tokens)
-        stream = torch.cat([text, tokens.flatten(1, 2)], dim=1)
-        hidden = nova.video_encoder(stream, mask=mask, skip=text.shape[1])
-        hidden = hidden.view(text.shape[0], slot + 1, -1, hidden.shape[-1])
-        condition = hidden[:, 0] if slot == 0 else nova.video_encoder.mix(hidden[:, 0], hidden[:, slot])
-        frames.append(
-            generate_frame(
-                nova,
-                condition,
-                order=order,
-                counts=counts,
-                denoise_steps=denoise_steps,
-                schedule=cosine_schedule(),
-                start_noise=partial(_patches_at, start[slot], patch),
-                step_noise=partial(_patches_at, noises[slot], patch),
-                guidance=guidance,
-            )
-        )
-    return torch.stack(frames, dim=2)
-
-
-def _patches_at(noise: Tensor, patch: int, *index: int) -> Tensor:
-    return patchify(noise[index], patch)
 
 
 def _vae(r: Recording, vae: OpenSoraVae) -> Tensors:

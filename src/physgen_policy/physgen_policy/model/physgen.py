@@ -12,24 +12,20 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from physgen_policy.model.action_bins import bin_losses
 from physgen_policy.model.action_head import ActionDiT
 from physgen_policy.model.action_tokenizer import ActionTokenizer
 from physgen_policy.model.attention import Visibility, stream_dtype
-from physgen_policy.model.batch import Losses, PackOutput, WindowBatch
+from physgen_policy.model.batch import PackOutput
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.context import Context, StoredPack, WindowFullError
-from physgen_policy.model.draws import Randomness, RowDraws
-from physgen_policy.model.frame_loss import frame_loss
 from physgen_policy.model.mask import window_mask, window_segments
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.rotary import rotate, rotation, window_positions
-from physgen_policy.model.schedule import cosine_schedule
 
 
 class PhysGen(nn.Module):
-    """The policy network: loss on windows, prediction pack by pack. No state between calls; Context is the caller's."""
+    """The policy network: whole windows, or pack by pack. No state between calls; Context is the caller's."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -219,132 +215,6 @@ class PhysGen(nn.Module):
             return None
         sizes = (num_text, first_pack, num_packs, self.config.nova.frame_tokens, self.config.action.horizon)
         return rotation(window_positions(*sizes, device), self.config.nova.head_dim)
-
-    def loss(
-        self,
-        batch: WindowBatch,
-        generator: Randomness,
-        *,
-        obs_loss_frames: int = 1,
-        draws: int = 4,
-        obs_weight: float = 1.0,
-    ) -> Losses:
-        """Joint noise-prediction loss on windows; safe under autocast, errors in fp32.
-
-        Args:
-            generator: one for the batch, or one per window (then neighbours do not change what a window draws).
-            obs_loss_frames: random target frames per window that get the frame loss; 0 leaves it out.
-            draws: draws of the diffusion time per frame and per action sequence.
-            obs_weight: weight of the frame loss in the total.
-        """
-        num_packs = int(batch.pack_mask.sum(dim=1).max())
-        packs = slice(0, num_packs)  # trailing packs that are padding in every window are not computed
-        valid = batch.pack_mask[:, packs]
-        text = self.text_tokens(batch.text_states, batch.text_lengths)
-        latents = batch.latents[:, packs].masked_fill(~valid[..., None, None, None], 0.0)
-        boa = batch.boa[:, packs] | ~valid
-        output = self.full(text, latents, batch.past_actions[:, packs], boa)
-
-        action, per_chunk, actions = self._action_loss(batch, output, valid, draws, generator)
-        if obs_loss_frames and obs_weight:
-            observation, frames = self._observation_loss(
-                batch, text, output, obs_loss_frames, draws, generator
-            )
-        else:
-            observation, frames = torch.zeros_like(action), 0
-        return Losses(
-            total=action + obs_weight * observation,
-            observation=observation,
-            action=action,
-            num_actions=actions,
-            num_frames=torch.tensor(frames, device=action.device),
-            action_per_chunk=per_chunk,
-            action_hidden=output.action_hidden,
-        )
-
-    def _action_loss(
-        self, batch: WindowBatch, output: PackOutput, valid: Tensor, draws: int, generator: Randomness
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean error, its parts per chunk, and over how many actions it is the mean."""
-        config, device = self.config.action, valid.device
-        schedule = cosine_schedule(config.train_timesteps)
-        window, pack = valid.nonzero(as_tuple=True)
-        target = batch.target_actions[window, pack].float()
-        mask = batch.target_mask[window, pack]
-        target = target.masked_fill(~mask[..., None], 0.0)
-        rows = RowDraws(generator, window, device)
-
-        plan = plan_mask = None
-        if config.plan_conditioning:
-            plan = batch.plan_actions[window, pack].float()
-            plan = plan + config.plan_noise * rows.normal(*plan.shape[1:])
-            kept = rows.uniform() >= config.plan_dropout
-            plan_mask = batch.plan_mask[window, pack] & kept
-        memory, memory_mask = self.action_memory(
-            output.action_hidden[window, pack], output.frame_hidden[window, pack], plan, plan_mask
-        )
-        kv = self.action_head.memory_kv(memory)
-        if config.prediction == "bins":
-            blank, start = torch.zeros_like(target[:, None]), torch.zeros_like(window[:, None])
-            logits = self.action_head(blank, start, kv, memory_mask)
-            errors = bin_losses(logits[:, 0], target, config.bins) * mask
-        else:
-            noise = rows.normal(draws, *target.shape[1:])
-            timesteps = rows.timesteps(config.train_timesteps, draws)
-            noisy = schedule.add_noise(target[:, None], noise, timesteps[..., None])
-            predicted = self.action_head(noisy, timesteps, kv, memory_mask)
-            wanted = noise
-            if config.prediction == "v":
-                wanted = schedule.velocity(target[:, None], noise, timesteps[..., None])
-            errors = (predicted - wanted).square().mean(dim=(1, 3)) * mask
-        loss = errors.sum() / mask.sum().clamp(min=1)
-        chunks = (config.num_chunks, config.horizon)
-        sums = errors.detach().unflatten(1, chunks).sum(dim=(0, 2))
-        return loss, sums / mask.unflatten(1, chunks).sum(dim=(0, 2)).clamp(min=1), mask.sum()
-
-    def _observation_loss(
-        self,
-        batch: WindowBatch,
-        text: Tensor,
-        output: PackOutput,
-        frames: int,
-        draws: int,
-        generator: Randomness,
-    ) -> tuple[Tensor, int]:
-        """Mean error, and over how many frames it is the mean."""
-        num_packs = output.frame_hidden.shape[1]
-        exists = batch.frame_mask[:, :num_packs] & batch.pack_mask[:, :num_packs]
-        every = torch.arange(exists.shape[0], device=exists.device)
-        # Packs that only the longest window of the batch has must not change what the others draw.
-        drawn = num_packs if isinstance(generator, torch.Generator) else self.config.context_packs
-        scores = RowDraws(generator, every, exists.device).uniform(drawn)[:, :num_packs]
-        scores = scores.masked_fill(~exists, -1.0)
-        chosen = scores.topk(min(frames, num_packs), dim=1).indices
-        picked = torch.zeros_like(exists).scatter(1, chosen, True) & exists
-        window, pack = picked.nonzero(as_tuple=True)
-        if len(window) == 0:
-            return output.frame_hidden.sum() * 0.0, 0
-        condition = self.nova.video_encoder.mix(
-            self._anchors(batch, text)[window], output.frame_hidden[window, pack]
-        )
-        loss = frame_loss(
-            self.nova,
-            condition,
-            batch.latents[window, pack + 1].float(),
-            draws=draws,
-            schedule=cosine_schedule(),
-            rows=RowDraws(generator, window, condition.device),
-        )
-        return loss, len(window)
-
-    def _anchors(self, batch: WindowBatch, text: Tensor) -> Tensor:
-        """Anchor of every window; computed once for windows with the same instruction."""
-        states = batch.text_states.detach().flatten(1)
-        key = torch.cat([states, batch.text_lengths[:, None].to(states.dtype)], dim=1)
-        unique, inverse = torch.unique(key, dim=0, return_inverse=True)
-        first = torch.full((len(unique),), len(key), device=key.device)
-        first = first.scatter_reduce(0, inverse, torch.arange(len(key), device=key.device), "amin")
-        return self.nova.anchor(text[first])[inverse]
 
     def action_memory(
         self,

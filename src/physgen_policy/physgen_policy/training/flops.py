@@ -22,7 +22,7 @@ from physgen_policy.training.batches import ActionBatch
 from physgen_policy.training.waypoints import WaypointHead
 
 DRAWS = 4
-"""Draws of the diffusion time per frame and per action sequence, as in PhysGen.loss."""
+"""Draws of the diffusion time per frame and per action sequence, as in window_loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from physgen_control.errors import UserError
 from physgen_policy.contract.normalize import NormStats
 from physgen_policy.model.config import ModelConfig
-from physgen_policy.model.draws import Randomness, WindowRandom
+from physgen_policy.model.draws import WindowRandom
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.training.batches import (
     ActionBatch,
@@ -27,14 +27,13 @@ from physgen_policy.training.batches import (
     collate,
     draw_windows,
     idle_action,
-    window_batch,
 )
-from physgen_policy.training.config import Objective, PolicyStage
+from physgen_policy.training.config import PolicyStage
 from physgen_policy.training.flops import StepShape, Trained, step_flops
 from physgen_policy.training.optim import WeightAverage, build_optimizers, learning_rate_at
+from physgen_policy.training.policy_loss import PolicyLoss, Term
 from physgen_policy.training.text_states import TextSource
 from physgen_policy.training.validation import validate
-from physgen_policy.training.waypoints import WaypointHead
 
 STATE_PREFIXES = ("optimizer", "muon")  # of the moments in the resume file, in the order of build_optimizers
 MOST_LEFT_OUT = 8
@@ -43,55 +42,6 @@ MOST_LEFT_OUT = 8
 
 class DivergedError(UserError):
     """Training has left the range of numbers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Term:
-    """One term of the loss: its mean over this process's part of the batch, and over how much it is the mean."""
-
-    mean: Tensor
-    count: Tensor
-    weight: float
-
-
-class PolicyLoss(nn.Module):
-    """Text encoder and PhysGen behind one forward, so that accelerate can wrap them for several processes."""
-
-    def __init__(
-        self,
-        model: PhysGen,
-        text: TextSource,
-        obs_loss_weight: float,
-        waypoint_weight: float = 0.0,
-        objective: Objective = "joint",
-    ) -> None:
-        super().__init__()
-        self.model = model
-        self.text_encoder = text  # registered as a part only where it is a network, that is, trained
-        self.obs_loss_weight = obs_loss_weight
-        self.waypoint_weight = waypoint_weight
-        self.video_only = objective == "video"
-        self.waypoints: WaypointHead | None = None
-        if waypoint_weight > 0.0 and not self.video_only:
-            config = model.config
-            self.waypoints = WaypointHead(config.nova.width, config.action.horizon, config.action.num_chunks)
-
-    def forward(self, batch: ActionBatch, random: Randomness, obs_loss_frames: int = 1) -> dict[str, Term]:
-        """The terms of one batch; what is minimised is the sum of weight x mean."""
-        windows = window_batch(batch, self.text_encoder).to(self.model.action_tokenizer.slot.device)
-        if self.video_only:
-            windows = replace(windows, boa=torch.ones_like(windows.boa))
-        losses = self.model.loss(windows, random, obs_loss_frames=obs_loss_frames)
-        terms = {
-            "action": Term(losses.action, losses.num_actions, 0.0 if self.video_only else 1.0),
-            "observation": Term(losses.observation, losses.num_frames, self.obs_loss_weight),
-        }
-        if self.waypoints is not None:
-            packs = losses.action_hidden.shape[1]
-            mask = windows.target_mask[:, :packs] & windows.pack_mask[:, :packs, None]
-            error = self.waypoints.loss(losses.action_hidden, windows.target_actions[:, :packs], mask)
-            terms["waypoint"] = Term(error, mask.sum(), self.waypoint_weight)
-        return terms
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from physgen_policy.bench.subjects import from_checkpoint
 from physgen_policy.commands import bench_policy
 from physgen_policy.cost import decoding as cost
 from physgen_policy.cost.decoding import Cost
-from physgen_policy.data.dataset import Dataset, DatasetError, DatasetWriter, EpisodeRecord
+from physgen_policy.data.dataset import Dataset, DatasetError, EpisodeRecord
+from physgen_policy.data.dataset_writer import DatasetWriter
 from physgen_policy.model.config import load_preset
 from physgen_policy.model.mask import window_mask
 from physgen_policy.model.nova import Nova

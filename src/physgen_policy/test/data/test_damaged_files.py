@@ -16,7 +16,8 @@ from tiny_checkpoint import tiny_config, tiny_embodiment, write_tiny_checkpoint,
 
 from physgen_policy.checkpoint import load_checkpoint, resolve_checkpoint
 from physgen_policy.commands.model_info import model_info, read_config
-from physgen_policy.data.dataset import Dataset, DatasetWriter
+from physgen_policy.data.dataset import Dataset
+from physgen_policy.data.dataset_writer import DatasetWriter
 from physgen_policy.model.frame_codec import build_frame_codec
 from physgen_policy.peer.description import read_lerobot_description
 from physgen_policy.training.config import load_config

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tiny_checkpoint import VIEW, tiny_embodiment, write_tiny_dataset
 
 from physgen_control.types import PICTURE_INTERVALS
-from physgen_policy.data.dataset import Dataset, DatasetError, DatasetWriter, EpisodeRecord
+from physgen_policy.data.dataset import Dataset, DatasetError, EpisodeRecord
+from physgen_policy.data.dataset_writer import DatasetWriter
 from physgen_policy.training.codec_stage import FramePool
 from physgen_policy.training.latents import dataset_fingerprint
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
 from physgen_policy.model.action_bins import bin_centers, bin_indices, bin_losses, most_likely
+from physgen_policy.model.window_loss import window_loss
 from physgen_policy.sampling.actions import ActionDenoiser
 from physgen_policy.sampling.solver import SamplerConfig
 
@@ -47,7 +48,7 @@ def test_a_head_that_classifies_learns_one_window(build_model):
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     losses = []
     for _ in range(40):
-        loss = model.loss(windows, torch.Generator().manual_seed(0), obs_loss_frames=0).total
+        loss = window_loss(model, windows, torch.Generator().manual_seed(0), obs_loss_frames=0).total
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

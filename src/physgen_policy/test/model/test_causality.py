@@ -11,6 +11,7 @@ from physgen_policy.model.batch import WindowBatch
 from physgen_policy.model.cache import CacheOverflowError, KVCache
 from physgen_policy.model.context import WindowFullError
 from physgen_policy.model.physgen import PhysGen
+from physgen_policy.model.window_loss import window_loss
 
 
 def hidden(model: PhysGen, windows: WindowBatch) -> Any:
@@ -162,5 +163,5 @@ def test_the_cache_refuses_more_rows_than_it_has():
 def test_training_leaves_no_state_that_changes_prediction(model, windows):
     """A loss call between two predictions changes nothing."""
     before = hidden(model, windows)
-    model.loss(windows, torch.Generator().manual_seed(0)).total.backward()
+    window_loss(model, windows, torch.Generator().manual_seed(0)).total.backward()
     assert torch.equal(before.frame_hidden, hidden(model, windows).frame_hidden)

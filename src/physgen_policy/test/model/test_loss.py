@@ -10,12 +10,13 @@ from model_windows import make_windows, mini_config
 
 from physgen_policy.model.batch import Losses, WindowBatch
 from physgen_policy.model.physgen import PhysGen
+from physgen_policy.model.window_loss import anchors, window_loss
 from physgen_policy.sampling.actions import sample_actions
 from physgen_policy.sampling.solver import SamplerConfig
 
 
 def loss(model: PhysGen, windows: WindowBatch, **settings: Any) -> Losses:
-    return model.loss(windows, torch.Generator().manual_seed(3), **settings)
+    return window_loss(model, windows, torch.Generator().manual_seed(3), **settings)
 
 
 def test_an_untrained_model_predicts_zero_noise(config, windows):
@@ -74,7 +75,9 @@ def test_instructions_share_an_anchor_only_when_equal(model, windows):
         make_windows(model.config, batch=3), text_states=states, text_lengths=torch.tensor([4, 4, 4])
     )
     text = model.text_tokens(batch.text_states, batch.text_lengths)
-    torch.testing.assert_close(model._anchors(batch, text), model.nova.anchor(text), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        anchors(model.nova, batch, text), model.nova.anchor(text), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_bfloat16_autocast_stays_close(model, windows):
@@ -98,7 +101,7 @@ def test_loss_falls_and_the_memorised_actions_come_back(prediction):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 4e-3, total_steps=300, pct_start=0.1)
     first = 0.0
     for step in range(300):
-        losses = model.loss(windows, generator, obs_loss_frames=int(step < 3), draws=8)
+        losses = window_loss(model, windows, generator, obs_loss_frames=int(step < 3), draws=8)
         first = losses.action.item() if step == 0 else first
         losses.total.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

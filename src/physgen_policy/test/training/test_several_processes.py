@@ -13,6 +13,7 @@ from tiny_checkpoint import tiny_embodiment, write_tiny_checkpoint, write_tiny_d
 
 from physgen_policy.model.batch import WindowBatch
 from physgen_policy.model.draws import WindowRandom
+from physgen_policy.model.window_loss import window_loss
 from physgen_policy.training.config import load_config
 from physgen_policy.training.run import TrainingRun
 
@@ -67,8 +68,8 @@ def test_what_a_window_draws_does_not_depend_on_its_neighbours() -> None:
         return type(windows)(**{name: getattr(windows, name)[rows] for name in windows.__dataclass_fields__})
 
     with torch.no_grad():
-        whole = model.loss(windows, generators([0, 1, 2]), obs_loss_frames=2)
-        parts = [model.loss(part([i]), generators([i]), obs_loss_frames=2) for i in range(3)]
+        whole = window_loss(model, windows, generators([0, 1, 2]), obs_loss_frames=2)
+        parts = [window_loss(model, part([i]), generators([i]), obs_loss_frames=2) for i in range(3)]
     action = sum(p.action * p.num_actions for p in parts) / whole.num_actions
     frames = sum(p.observation * p.num_frames for p in parts) / whole.num_frames
     torch.testing.assert_close(action, whole.action)
@@ -81,7 +82,7 @@ def test_recomputed_blocks_give_the_same_gradients() -> None:
     for on in (False, True):
         model = mini_model(config)
         model.nova.recompute_blocks(on)
-        model.loss(make_windows(config), torch.Generator().manual_seed(0)).total.backward()
+        window_loss(model, make_windows(config), torch.Generator().manual_seed(0)).total.backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
     assert len(gradients[0]) == len(gradients[1])
     for plain, recomputed in zip(*gradients, strict=True):

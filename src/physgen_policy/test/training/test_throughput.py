@@ -11,6 +11,7 @@ from physgen_policy.model.batch import WindowBatch
 from physgen_policy.model.config import LoraConfig, load_preset
 from physgen_policy.model.frame_loss import draw_visible_count, mean_visible_share
 from physgen_policy.model.physgen import PhysGen
+from physgen_policy.model.window_loss import window_loss
 from physgen_policy.training.flops import StepShape, Trained, step_flops
 from physgen_policy.training.meter import Meter
 from physgen_policy.training.tuning import freeze_all_but_adapters
@@ -32,7 +33,7 @@ def counted(
     """FLOPs of forward and backward pass as torch counts them."""
     generator = torch.Generator().manual_seed(seed)
     with FlopCounterMode(display=False) as counter:
-        losses = model.loss(windows, generator, obs_loss_frames=frames)
+        losses = window_loss(model, windows, generator, obs_loss_frames=frames)
         total = losses.total
         if waypoints is not None:
             packs = losses.action_hidden.shape[1]

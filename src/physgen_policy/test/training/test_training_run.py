@@ -52,7 +52,7 @@ def test_resumed_training_equals_uninterrupted_training(
         if stage == "policy" and step == 3:
             raise InterruptedRunError
 
-    first._log = stop  # type: ignore[method-assign]
+    first.log.numbers = stop  # type: ignore[method-assign]
     with pytest.raises(InterruptedRunError):
         first.fit()
     resumed = training_run.TrainingRun(parts, resume=True).fit()

@@ -14,9 +14,7 @@ import importlib.util
 import io
 import json
 import shutil
-from collections.abc import Generator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,77 +26,13 @@ from physgen_control.errors import UserError
 from physgen_control.program.folder_lock import LOCK_FILE, folder_lock
 from physgen_policy.data.dataset import DatasetError
 from physgen_policy.data.lerobot.episode import LerobotEpisode
-from physgen_policy.data.lerobot.features import ACTION_NAMES, CAMERAS, STATE_NAMES, image_key
+from physgen_policy.data.lerobot.features import CAMERAS, image_key
+from physgen_policy.data.lerobot.file_place import DATA_FILE_MB, VIDEO_FILE_MB, FilePlace
+from physgen_policy.data.lerobot.metadata import dataset_info, task_table
 from physgen_policy.data.lerobot.stats import Stats, image_stats, merge_stats, sampled_images, vector_stats
+from physgen_policy.data.lerobot.video_files import VideoFiles
 
-CODEBASE_VERSION = "v3.0"
-FILES_PER_CHUNK = 1000
-DATA_FILE_MB, VIDEO_FILE_MB = 100, 200
-FILE_PATTERN = "chunk-{chunk_index:03d}/file-{file_index:03d}"
-VIDEO_OPTIONS = ("-g", "2", "-bf", "0", "-crf", "20", "-preset", "veryfast")
-"""A key frame at every second image, as LeRobot writes them: random access decodes two images at most."""
 IMAGES = ("video", "png")
-
-
-@dataclass(slots=True)
-class _Place:
-    """Which file is being written."""
-
-    chunk: int = 0
-    file: int = 0
-
-    def next(self) -> None:
-        self.file += 1
-        if self.file == FILES_PER_CHUNK:
-            self.chunk, self.file = self.chunk + 1, 0
-
-    def path(self, root: Path, folder: str, suffix: str) -> Path:
-        name = FILE_PATTERN.format(chunk_index=self.chunk, file_index=self.file)
-        return root / folder / f"{name}{suffix}"
-
-
-class _Video:
-    """The video files of one camera, one image after the other."""
-
-    def __init__(self, root: Path, key: str, fps: int, limit_bytes: int) -> None:
-        self.place = _Place()
-        self.frames = 0  # in the open file
-        self._root, self._key, self._fps, self._limit = root, key, fps, limit_bytes
-        self._pipe: Generator[None, Any, None] | None = None
-
-    def add(self, rgb: NDArray[np.uint8]) -> None:
-        import imageio_ffmpeg
-
-        if self._pipe is None:
-            path = self.place.path(self._root, f"videos/{self._key}", ".mp4")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            height, width = rgb.shape[:2]
-            self._pipe = imageio_ffmpeg.write_frames(
-                str(path),
-                (width, height),
-                fps=self._fps,
-                codec="libx264",
-                pix_fmt_out="yuv420p",
-                quality=None,
-                macro_block_size=1,
-                ffmpeg_log_level="error",
-                output_params=list(VIDEO_OPTIONS),
-            )
-            self._pipe.send(None)
-        self._pipe.send(np.ascontiguousarray(rgb))
-        self.frames += 1
-
-    def end_of_episode(self) -> None:
-        """Begin a new file if this one is large enough."""
-        path = self.place.path(self._root, f"videos/{self._key}", ".mp4")
-        if path.is_file() and path.stat().st_size >= self._limit:
-            self.close()
-            self.place.next()
-
-    def close(self) -> None:
-        if self._pipe is not None:
-            self._pipe.close()
-        self._pipe, self.frames = None, 0
 
 
 class LerobotWriter:
@@ -145,7 +79,8 @@ class LerobotWriter:
         self._video = images == "video"
         self._data_limit = data_file_bytes
         self._videos = {
-            camera: _Video(self._root, image_key(camera), self._fps, video_file_bytes) for camera in CAMERAS
+            camera: VideoFiles(self._root, image_key(camera), self._fps, video_file_bytes)
+            for camera in CAMERAS
         }
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._robot = ""
@@ -153,7 +88,7 @@ class LerobotWriter:
         self._rows: list[dict[str, Any]] = []  # of meta/episodes
         self._stats: list[dict[str, Stats]] = []
         self._frames = 0
-        self._place = _Place()
+        self._place = FilePlace()
         self._file: Any = None  # pyarrow.parquet.ParquetWriter
 
     def __enter__(self) -> LerobotWriter:
@@ -228,11 +163,20 @@ class LerobotWriter:
         path = self._root / "meta/episodes/chunk-000/file-000.parquet"
         path.parent.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(self._rows), path)
-        pq.write_table(_task_table(list(self._tasks)), self._root / "meta/tasks.parquet")
+        pq.write_table(task_table(list(self._tasks)), self._root / "meta/tasks.parquet")
         merged = {name: merge_stats([stats[name] for stats in self._stats]) for name in self._stats[0]}
         plain = {name: {key: v.tolist() for key, v in values.items()} for name, values in merged.items()}
         self._write_json("meta/stats.json", plain)
-        self._write_json("meta/info.json", self._info())
+        info = dataset_info(
+            robot=self._robot,
+            episodes=self.episodes,
+            frames=self._frames,
+            tasks=len(self._tasks),
+            fps=self._fps,
+            shapes=self._shapes,
+            video=self._video,
+        )
+        self._write_json("meta/info.json", info)
         (self._root / LOCK_FILE).unlink()
         self._root.rename(self.folder)
         return self.folder
@@ -304,55 +248,7 @@ class LerobotWriter:
             self._place.next()
         return row
 
-    # --- metadata ---
-
-    def _info(self) -> dict[str, Any]:
-        return {
-            "codebase_version": CODEBASE_VERSION,
-            "robot_type": self._robot or None,
-            "total_episodes": self.episodes,
-            "total_frames": self._frames,
-            "total_tasks": len(self._tasks),
-            "chunks_size": FILES_PER_CHUNK,
-            "data_files_size_in_mb": DATA_FILE_MB,
-            "video_files_size_in_mb": VIDEO_FILE_MB,
-            "fps": self._fps,
-            "splits": {"train": f"0:{self.episodes}"},
-            "data_path": f"data/{FILE_PATTERN}.parquet",
-            "video_path": f"videos/{{video_key}}/{FILE_PATTERN}.mp4" if self._video else None,
-            "features": self._features(),
-        }
-
-    def _features(self) -> dict[str, Any]:
-        features: dict[str, Any] = {}
-        for camera in CAMERAS:
-            height, width, _ = self._shapes[camera]
-            feature: dict[str, Any] = {
-                "dtype": "video" if self._video else "image",
-                "shape": [height, width, 3],
-                "names": ["height", "width", "channels"],
-            }
-            if self._video:
-                feature["info"] = {
-                    "video.height": height,
-                    "video.width": width,
-                    "video.codec": "h264",
-                    "video.pix_fmt": "yuv420p",
-                    "video.is_depth_map": False,
-                    "video.fps": self._fps,
-                    "video.channels": 3,
-                    "has_audio": False,
-                }
-            features[image_key(camera)] = feature
-        features |= {
-            "observation.state": _feature("float32", len(STATE_NAMES), STATE_NAMES),
-            "action": _feature("float32", len(ACTION_NAMES), ACTION_NAMES),
-            "is_intervention": _feature("bool", 1),
-            "is_label": _feature("bool", 1),
-            "timestamp": _feature("float32", 1),
-        }
-        names = ("frame_index", "episode_index", "index", "task_index")
-        return features | {name: _feature("int64", 1) for name in names}
+    # --- files ---
 
     def _write_json(self, name: str, values: dict[str, Any]) -> None:
         text = json.dumps(values, indent=4, ensure_ascii=False)
@@ -377,10 +273,6 @@ def _clear(folder: Path) -> None:
             item.unlink()
 
 
-def _feature(dtype: str, size: int, names: tuple[str, ...] | None = None) -> dict[str, Any]:
-    return {"dtype": dtype, "shape": [size], "names": list(names) if names else None}
-
-
 def _arrow(values: NDArray[Any]) -> Any:
     """Return a column: scalars [n], or lists of fixed length [n, d]."""
     import pyarrow as pa
@@ -394,32 +286,3 @@ def _png(rgb: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     PilImage.fromarray(rgb).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _task_table(tasks: list[str]) -> Any:
-    """Return the task table as pandas would store it: the task is the index, `task_index` the only column."""
-    import pyarrow as pa
-
-    name = "__index_level_0__"
-    described = [
-        {"name": None, "field_name": field, "pandas_type": kind, "numpy_type": numpy, "metadata": None}
-        for field, kind, numpy in (("task_index", "int64", "int64"), (name, "unicode", "object"))
-    ]
-    described[0]["name"] = "task_index"
-    pandas = {
-        "index_columns": [name],
-        "column_indexes": [
-            {
-                "name": None,
-                "field_name": None,
-                "pandas_type": "unicode",
-                "numpy_type": "object",
-                "metadata": {"encoding": "UTF-8"},
-            }
-        ],
-        "columns": described,
-        "creator": {"library": "pyarrow", "version": pa.__version__},
-        "pandas_version": "2.2.0",
-    }
-    columns = {"task_index": pa.array(range(len(tasks)), pa.int64()), name: pa.array(tasks, pa.string())}
-    return pa.table(columns).replace_schema_metadata({"pandas": json.dumps(pandas)})

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The datasets of a run as one: what they are of, whether they fit the model, their episodes in memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from physgen_control.errors import UserError
+from physgen_policy.contract.embodiment import Embodiment
+from physgen_policy.contract.normalize import NormStats
+from physgen_policy.data.dataset import Dataset
+from physgen_policy.model.frame_codec import FrameCodec
+from physgen_policy.training.batches import EpisodeTensors, shown_starts
+from physgen_policy.training.latents import dataset_latents, latent_dtype
+from physgen_policy.training.run_place import RunPlace
+from physgen_policy.training.text_states import TextSource, indistinct
+
+SHOWN_STARTS_WARNING = 0.3
+
+
+def merge_datasets(datasets: list[Dataset]) -> tuple[Embodiment, NormStats]:
+    """One embodiment for all datasets (tasks united) and statistics over all their labelled actions.
+
+    Raises:
+        UserError: they were not recorded with the same embodiment.
+    """
+    tasks = sorted({task for d in datasets for task in d.embodiment.tasks})
+    merged = [replace(d.embodiment, tasks=tuple(tasks)) for d in datasets]
+    if any(embodiment != merged[0] for embodiment in merged):
+        raise UserError("the datasets have different embodiments (cameras, image size, action space or rate)")
+    shown = [d.actions(i)[d.labels(i)] for d in datasets for i in range(len(d))]
+    return merged[0], NormStats.fit(np.concatenate(shown))
+
+
+def instructions(datasets: list[Dataset]) -> list[str]:
+    """Every instruction of the datasets, once."""
+    return sorted({entry["instruction"] for dataset in datasets for entry in dataset.entries})
+
+
+def check_instructions(datasets: list[Dataset], text: TextSource, text_len: int) -> None:
+    """Tasks that the model could not tell apart would be averaged.
+
+    Args:
+        text_len: how many tokens of an instruction the model reads.
+
+    Raises:
+        UserError: two instructions are the same to it.
+    """
+    if same := indistinct(instructions(datasets), text):
+        raise UserError(
+            f"the model reads the first {text_len} tokens of an instruction, which are the same "
+            f"in {same[0]!r} and {same[1]!r}; give it more with `architecture: {{nova: {{text_len: N}}}}` "
+            f"(and text_table_rows: N, at least as many)"
+        )
+
+
+def check_pictures(datasets: list[Dataset], horizon: int) -> None:
+    """Every chunk must have a picture at its start, wherever a window with one begins.
+
+    Raises:
+        UserError: a chunk has none.
+    """
+    for dataset in datasets:
+        for every in {dataset.picture_every(index) for index in range(len(dataset))}:
+            if horizon % every:
+                raise UserError(
+                    f"{dataset.folder} has episodes with one picture per {every} control steps, which miss the borders "
+                    f"of this model's chunks of {horizon}"
+                )
+
+
+def load_episodes(
+    datasets: list[Dataset], codec: FrameCodec, norm: NormStats, cache: Path, place: RunPlace
+) -> list[EpisodeTensors]:
+    """All episodes as latents and normalised actions; latents that are not in the cache folder yet get there."""
+    episodes: list[EpisodeTensors] = []
+    for dataset in datasets:
+        with place.log.progress(f"latents of {dataset.folder.name}", len(dataset)) as (bar, task):
+            latents = dataset_latents(
+                dataset,
+                codec,
+                cache,
+                lambda done, _n: bar.update(task, completed=done),
+                latent_dtype(codec, place.autocast_dtype),
+            )
+        for index, latent in enumerate(latents):
+            actions = norm.normalize(dataset.actions(index))
+            instruction, every = dataset.entries[index]["instruction"], dataset.picture_every(index)
+            episodes.append(EpisodeTensors(latent, actions, dataset.labels(index), instruction, every))
+    return episodes
+
+
+def warn_of_starts(episodes: list[EpisodeTensors], horizon: int, place: RunPlace) -> None:
+    """Say so where few episodes show what to do at their first picture."""
+    if (shown := shown_starts(episodes, horizon)) < SHOWN_STARTS_WARNING:
+        place.log.say(
+            f"warning: only {shown:.0%} of the episodes show what to do at their first picture, where every "
+            "rollout begins; add demonstrations that begin without a push (`collect --start-steps 0`)"
+        )

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a run happens, the same for all of its steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from physgen_policy.training.run_log import RunLog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPlace:
+    """The run folder, the device and the log of this process.
+
+    autocast_dtype: type of the run's mixed precision; None computes in fp32. is_main: whether this process is the one
+    that writes.
+    """
+
+    folder: Path
+    device: torch.device
+    autocast_dtype: torch.dtype | None
+    is_main: bool
+    log: RunLog
