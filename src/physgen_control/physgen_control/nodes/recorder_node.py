@@ -38,10 +38,11 @@ from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.program.parameter_field import parameter
+from physgen_control.recording.config import RecorderConfig
 from physgen_control.recording.health import Health, HealthMonitor, promised_rates
 from physgen_control.recording.pipeline import RecordingPipeline
-from physgen_control.recording.recorder import EpisodeRecorder, RecorderConfig, RecorderStatus
-from physgen_control.recording.status_board import StatusBoard
+from physgen_control.recording.recorder import EpisodeRecorder
+from physgen_control.recording.status_board import RecorderStatus, StatusBoard
 from physgen_control.types import Episode, EpisodePhase
 from physgen_msgs.msg import EpisodeInfo
 from physgen_msgs.srv import StartEpisode, StopEpisode
