@@ -24,7 +24,8 @@ from sensor_msgs.msg import JointState, Joy
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from physgen_control.controller.core import ControllerCore, SafetySnapshot
+from physgen_control.controller.core import ControllerCore
+from physgen_control.controller.snapshot import SafetySnapshot
 from physgen_control.controller_config import ArmInterface, ControllerConfig, Pacing
 from physgen_control.messages import topics
 from physgen_control.messages.graph_identity import own_graph
