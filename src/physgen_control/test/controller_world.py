@@ -19,7 +19,7 @@ from controller_rig import PERIOD_NS, POSE, S_NS, START_NS, make_chunk, make_con
 from motion_audit import MotionAudit
 
 from physgen_control.controller.core import ControllerCore
-from physgen_control.controller.state import STOPPING
+from physgen_control.controller.fault_kinds import STOPPING
 from physgen_control.controller_config import ArmInterface, Mode, RobotType
 from physgen_control.motion.kinematics import HOME, forward
 from physgen_control.motion.trajectory import TrajectoryPlanner

@@ -38,7 +38,8 @@ from physgen_control.types import (
 )
 from physgen_sim_bridge.clock import EpisodeClock
 from physgen_sim_bridge.disturbance import Disturbance, DisturbanceConfig
-from physgen_sim_bridge.experts import Expert, make_expert
+from physgen_sim_bridge.experts.by_task import make_expert
+from physgen_sim_bridge.experts.expert import Expert
 from physgen_sim_bridge.registry import make_world
 from physgen_sim_bridge.world import DRAWN, World
 

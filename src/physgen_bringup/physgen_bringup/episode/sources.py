@@ -26,7 +26,7 @@ from physgen_control.types import (
     Episode,
     Float32Array,
 )
-from physgen_sim_bridge.experts import make_expert
+from physgen_sim_bridge.experts.by_task import make_expert
 
 if TYPE_CHECKING:
     from physgen_policy.contract.observation import PolicyObservation

@@ -20,7 +20,7 @@ from physgen_bringup.graph.describe import build_graph
 from physgen_control.bags.find import find_bags
 from physgen_control.bags.reader import EpisodeRecording, read_episode
 from physgen_control.types import HORIZON, EpisodePhase, Limit
-from physgen_sim_bridge.experts import make_expert
+from physgen_sim_bridge.experts.by_task import make_expert
 from physgen_sim_bridge.registry import make_world
 
 TASK = "FakePush-v0"

@@ -110,7 +110,7 @@ def test_the_expert_picks_the_cube_through_joint_trajectories(tmp_path):
 @pytest.mark.parametrize("execution", ["sync", "pipelined"])
 def test_scripted_chunks_move_the_cube(tmp_path, execution):
     """Eight actions per chunk, from the script of a push, into a cell whose state is only measured."""
-    from physgen_sim_bridge.experts import make_expert
+    from physgen_sim_bridge.experts.by_task import make_expert
 
     with running(tmp_path, f"execution:={execution}", task="FrankaPush-v0") as (_, probe):
         armed(probe)

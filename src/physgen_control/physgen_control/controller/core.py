@@ -14,11 +14,8 @@ import numpy as np
 
 from physgen_control.controller import gate
 from physgen_control.controller.chunk_player import first_index
-from physgen_control.controller.state import (
-    STOPPING,
-    SafetySnapshot,
-    guarded,
-)
+from physgen_control.controller.fault_kinds import STOPPING
+from physgen_control.controller.state import guarded
 from physgen_control.controller.state_belief import impossible_sentence
 from physgen_control.controller.steps import ControllerSteps
 from physgen_control.controller_config import NS_PER_S, Mode, Pacing, seconds_to_ns
@@ -35,7 +32,7 @@ from physgen_control.types import (
     RobotState,
 )
 
-__all__ = ["ControllerCore", "MotionPlanner", "PlanRefusedError", "PlannedStep", "SafetySnapshot"]
+__all__ = ["ControllerCore", "MotionPlanner", "PlanRefusedError", "PlannedStep"]
 
 
 class ControllerCore(ControllerSteps):

@@ -4,13 +4,8 @@
 from __future__ import annotations
 
 from physgen_control.controller import gate
-from physgen_control.controller.state import (
-    DEADMAN_RELEASED,
-    STICKY,
-    STOPPING,
-    ControllerState,
-    guarded,
-)
+from physgen_control.controller.fault_kinds import STICKY, STOPPING
+from physgen_control.controller.state import DEADMAN_RELEASED, ControllerState, guarded
 from physgen_control.controller_config import Mode, Pacing
 from physgen_control.motion.motion_planner import PlanRefusedError
 from physgen_control.types import (

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a controller remembers and who may change it: operator's will, faults, watchdogs, and the state they lead to.
 
-`controller_core.ControllerCore` adds chunks, episodes and control steps.
+`core.ControllerCore` adds chunks, episodes and control steps.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -17,7 +16,9 @@ import numpy as np
 from physgen_control.controller import gate
 from physgen_control.controller.chunk_player import ChunkPlayer
 from physgen_control.controller.clock_watch import ClockWatch, Mark
+from physgen_control.controller.fault_kinds import STOPPING
 from physgen_control.controller.gripper import GripperSwitch
+from physgen_control.controller.snapshot import SafetySnapshot
 from physgen_control.controller.state_belief import StateBelief
 from physgen_control.controller_config import NS_PER_S, ControllerConfig, Mode, Pacing, seconds_to_ns
 from physgen_control.errors import UserError
@@ -37,33 +38,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S", bound="ControllerState")
 
-# Faults that stop motion while they last. POLICY_LATE ends with the next valid chunk, the others with their cause.
-STOPPING = (
-    Fault.STATE_STALE
-    | Fault.MULTIPLE_PUBLISHERS
-    | Fault.TRACKING
-    | Fault.WRENCH
-    | Fault.ROBOT_MODE
-    | Fault.DEADMAN
-)
-# Ended only by an operator: the arm may have been moved or blocked.
-STICKY = Fault.TRACKING | Fault.WRENCH | Fault.ROBOT_MODE
 DEADMAN_RELEASED = "The deadman is released: press it and send a new chunk."
 _KNOWN_EPISODES = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SafetySnapshot:
-    """What SafetyStatus says: state_age in seconds (infinite before the first state), detail a sentence for people."""
-
-    state: SafetyState
-    faults: Fault
-    estop: bool
-    deadman: bool
-    intervention: bool
-    state_age: float
-    last_chunk_seq: int
-    detail: str
 
 
 def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:

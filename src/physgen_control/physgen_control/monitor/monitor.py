@@ -13,15 +13,8 @@ import numpy as np
 
 from physgen_control.monitor.config import ArmLimits, MotionMonitorConfig
 from physgen_control.monitor.segments import NUM_JOINTS, Knots, Motion, Segments
+from physgen_control.monitor.trajectory_judge import SHORTEST_JOIN, TrajectoryJudge
 from physgen_control.types import Float64Array
-
-_AT_REST = 1e-5
-"""A last knot faster [rad/s] than this is not at rest; the arm's controller draws the line here too."""
-
-_ROUNDING = 1.0 + 1e-6
-_POSITION_ROUNDING = 1e-6
-_SHORTEST_JOIN = 0.02
-"""A way to the first knot shorter than this [s] is judged as a step, not as a motion."""
 
 _STATES_IN_A_ROW = 3
 """A single state may be wrong by itself."""
@@ -85,6 +78,7 @@ class MotionMonitor:
 
     def __init__(self, config: MotionMonitorConfig, limits: ArmLimits) -> None:
         self._config, self._limits = config, limits
+        self._judge = TrajectoryJudge(config, limits)
         self._state: _State | None = None
         self._doubted: _State | None = None
         self._agreeing = 0
@@ -102,7 +96,8 @@ class MotionMonitor:
     def on_trajectory(self, knots: Knots | str, lead: float, now: float) -> Reaction | None:
         """Judge a trajectory that arrived at `now` and begins `lead` [s] later; a text: why it is unreadable."""
         here = self._here(now)
-        sentence = knots if isinstance(knots, str) else self._judge(knots, lead, here)
+        measured = None if self._state is None else self._state.positions
+        sentence = knots if isinstance(knots, str) else self._judge.judge(knots, lead, here, measured)
         if sentence or isinstance(knots, str):
             return self._refuse(f"A joint trajectory {sentence}.", here, now)
         self._follow(knots, lead, here, now)
@@ -136,61 +131,6 @@ class MotionMonitor:
         return self._judge_states(now) or self._judge_controller(now)
 
     # --- judgements --------------------------------------------------------------------------------------------
-
-    def _judge(self, knots: Knots, lead: float, here: Motion | None) -> str:
-        """Return what is wrong with a trajectory, as the rest of a sentence, or an empty text."""
-        if knots.times[0] < 0.0 or np.any(np.diff(knots.times) <= 0.0):
-            return "has times that do not increase"
-        if np.max(np.abs(knots.velocities[-1])) > _AT_REST:
-            return "does not end at rest"
-        lower, upper = self._range(here)
-        segments = None if len(knots.times) == 1 else Segments(knots)
-        body = (
-            (knots.positions, knots.velocities, np.zeros((1, NUM_JOINTS)))
-            if segments is None
-            else segments.samples()
-        )
-        config = self._config
-        wrong = _excess(
-            body, lower, upper, self._limits.speed * config.speed_share, config.acceleration_limit
-        )
-        if wrong or here is None:
-            return wrong
-        first = lead + float(knots.times[0])
-        if first > 0.0:
-            return self._judge_join(_first(knots), first, here)
-        # The arm's controller enters a trajectory that began already where it would be by now.
-        position = knots.positions[-1] if segments is None else segments.at(-lead)[0]
-        step = np.abs(position - here[0])
-        joint = int(np.argmax(step))
-        return _step(joint, step[joint], 0.0) if step[joint] > config.join_slack else ""
-
-    def _judge_join(self, first: Motion, time: float, here: Motion) -> str:
-        """Judge the way from the motion that runs to the first knot, which no message describes."""
-        config, top = self._config, self._limits.speed * self._config.speed_share
-        slack = config.join_slack
-        away = np.abs(first[0] - (here[0] + time * here[1]))
-        allowed = slack + config.acceleration_limit * time**2 / 2
-        joint = int(np.argmax(away))
-        if away[joint] > allowed:
-            return _step(joint, away[joint], time)
-        if self._state is not None:
-            share = np.abs(first[0] - self._state.positions) / (top * time + config.tracking_limit)
-            joint = int(np.argmax(share))
-            if share[joint] > 1.0:
-                return f"begins where joint {joint + 1} cannot be in {time:.3f} s"
-        if time < _SHORTEST_JOIN:
-            return ""
-        knots = _between(here, first, time)
-        lower, upper = self._range(here)
-        # What a start that is off by the slack adds to the peaks of a quintic of this length, generously.
-        return _excess(
-            Segments(knots).samples(),
-            lower - slack,
-            upper + slack,
-            top + 2.0 * slack / time,
-            config.acceleration_limit + 20.0 * slack / time**2,
-        )
 
     def _judge_speed(self, velocities: Float64Array, now: float) -> Reaction | None:
         share = np.abs(velocities) / self._limits.speed
@@ -278,13 +218,6 @@ class MotionMonitor:
         velocities = state.velocities if moves else np.zeros(NUM_JOINTS)
         return state.positions, velocities, np.zeros(NUM_JOINTS)
 
-    def _range(self, here: Motion | None) -> tuple[Float64Array, Float64Array]:
-        """Return the joint range; an arm that is outside may stay where it is."""
-        lower, upper = self._limits.lower, self._limits.upper
-        if here is None:
-            return lower, upper
-        return np.minimum(lower, here[0]), np.maximum(upper, here[0])
-
     def _follow(self, knots: Knots, lead: float, here: Motion | None, now: float) -> None:
         """Remember what the arm's controller makes of a trajectory: it begins with the motion that runs."""
         times = knots.times + lead
@@ -295,7 +228,7 @@ class MotionMonitor:
         if here is None:
             here = (positions[0], velocities[0], accelerations[0])
         if not ahead.any():
-            times, ahead = np.array([_SHORTEST_JOIN]), np.array([True])
+            times, ahead = np.array([SHORTEST_JOIN]), np.array([True])
             positions, velocities, accelerations = positions[-1:], velocities[-1:], accelerations[-1:]
         joined = (
             np.vstack([first, rest[ahead]])
@@ -357,45 +290,3 @@ class MotionMonitor:
         stop = Knots(np.array([time]), end[None], rest, rest)
         self._follow(stop, 0.0, here, now)
         return Reaction(sentence, begins, stop)
-
-
-def _first(knots: Knots) -> Motion:
-    accelerations = np.zeros(NUM_JOINTS) if knots.accelerations is None else knots.accelerations[0]
-    return knots.positions[0], knots.velocities[0], accelerations
-
-
-def _between(start: Motion, end: Motion, time: float) -> Knots:
-    return Knots(
-        np.array([0.0, time]), *(np.vstack([first, last]) for first, last in zip(start, end, strict=True))
-    )
-
-
-def _step(joint: int, size: float, time: float) -> str:
-    return f"asks for a step of {size:.3g} rad of joint {joint + 1} in {time:.3f} s"
-
-
-def _excess(
-    motion: Motion, lower: Float64Array, upper: Float64Array, speed: Float64Array, acceleration: float
-) -> str:
-    """Return which limit a sampled motion breaks, as the rest of a sentence, or an empty text."""
-    position, velocity, bend = motion
-    lowest, highest = np.min(position, axis=0), np.max(position, axis=0)
-    outside = (lowest < lower - _POSITION_ROUNDING) | (highest > upper + _POSITION_ROUNDING)
-    if outside.any():
-        joint = int(np.argmax(outside))
-        return (
-            f"leads joint {joint + 1} to {lowest[joint]:.3f} .. {highest[joint]:.3f} rad, its range is "
-            f"{lower[joint]:.3f} .. {upper[joint]:.3f} rad"
-        )
-    fastest = np.max(np.abs(velocity), axis=0)
-    joint = int(np.argmax(fastest / speed))
-    if fastest[joint] > speed[joint] * _ROUNDING:
-        return f"turns joint {joint + 1} with {fastest[joint]:.3g} rad/s, allowed is {speed[joint]:.3g} rad/s"
-    hardest = np.max(np.abs(bend), axis=0)
-    joint = int(np.argmax(hardest))
-    if hardest[joint] > acceleration * _ROUNDING:
-        return (
-            f"accelerates joint {joint + 1} with {hardest[joint]:.3g} rad/s^2, allowed is {acceleration:.3g} "
-            "rad/s^2"
-        )
-    return ""

@@ -17,29 +17,31 @@ from functools import wraps
 from typing import Any
 
 import numpy as np
-from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
 from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import JointState, Joy
 from std_srvs.srv import SetBool, Trigger
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+from trajectory_msgs.msg import JointTrajectory
 
-from physgen_control.controller.core import ControllerCore, SafetySnapshot
+from physgen_control.controller.core import ControllerCore
+from physgen_control.controller.snapshot import SafetySnapshot
 from physgen_control.controller_config import ArmInterface, ControllerConfig, Pacing
 from physgen_control.messages import topics
 from physgen_control.messages.graph_identity import own_graph
 from physgen_control.motion.trajectory import TrajectoryPlanner
 from physgen_control.nodes import qos
 from physgen_control.nodes.arm_driver import ArmDriver
+from physgen_control.nodes.controller_messages import (
+    safety_status_to_msg,
+    trajectory_to_msg,
+    unreadable_chunk_ack,
+)
 from physgen_control.nodes.conversions import (
     ConversionError,
     action_chunk_from_msg,
     applied_action_to_msg,
     chunk_ack_to_msg,
     episode_from_msg,
-    make_header,
-    ns_to_duration,
-    ns_to_stamp,
     robot_state_from_msgs,
     stamp_to_ns,
 )
@@ -171,7 +173,7 @@ class ControllerNode(GuardedNode):
         try:
             chunk = action_chunk_from_msg(message)
         except ConversionError as error:
-            self._refuse_message(message, error)
+            self._acks.publish(unreadable_chunk_ack(message, error, max(self._now_ns(), 0)))
             raise
         # A second voice is noticed by its first chunk, not by the next look at 10 Hz.
         if (voices := self._heartbeat.living_publishers(topics.ACTION_CHUNK)) > 1:
@@ -183,18 +185,6 @@ class ControllerNode(GuardedNode):
         self._acks.publish(chunk_ack_to_msg(ack))
         if self._lockstep:
             self._tick()
-
-    def _refuse_message(self, message: ActionChunk, error: ConversionError) -> None:
-        """Answer a chunk that is none, so that its sender reads why."""
-        ack = ChunkAck(
-            header=make_header(max(self._now_ns(), 0), ""),
-            session_id=message.session_id,
-            episode_id=message.episode_id,
-            chunk_seq=message.chunk_seq,
-            result=int(AckResult.BAD_SHAPE),
-            detail=str(error),
-        )
-        self._acks.publish(ack)
 
     @guarded
     def _on_wrench(self, message: WrenchStamped) -> None:
@@ -263,7 +253,10 @@ class ControllerNode(GuardedNode):
         if trajectory.start_ns and late > LATE_S:  # 0: whenever it arrives
             trajectory = self.core.on_late_trajectory(late, self._now_ns())
         if trajectory is not None:
-            self._trajectories.publish(self._trajectory_msg(trajectory))
+            message = trajectory_to_msg(
+                trajectory, self.config.robot_type.value, stamped=self.config.stamp_trajectories
+            )
+            self._trajectories.publish(message)
 
     @guarded
     def _watch(self) -> None:
@@ -342,48 +335,7 @@ class ControllerNode(GuardedNode):
         self._publish_status(self.core.status)
 
     def _publish_status(self, status: SafetySnapshot) -> None:
-        self._status.publish(
-            SafetyStatus(
-                header=make_header(self._now_ns(), ""),
-                state=int(status.state),
-                faults=int(status.faults),
-                estop=status.estop,
-                deadman=status.deadman,
-                intervention=status.intervention,
-                state_age=float(status.state_age),
-                last_chunk_seq=max(0, status.last_chunk_seq),
-                detail=status.detail,
-            )
-        )
-
-    def _trajectory_msg(self, trajectory: Any) -> JointTrajectory:
-        """A stamped start makes the delay of this message harmless; stamp 0 means on arrival."""
-        prefix = self.config.robot_type.value
-        message = JointTrajectory(joint_names=[f"{prefix}_joint{index}" for index in range(1, 8)])
-        if self.config.stamp_trajectories:
-            message.header.stamp = ns_to_stamp(trajectory.start_ns)
-        rows = zip(
-            trajectory.times,
-            trajectory.positions,
-            trajectory.velocities,
-            trajectory.accelerations,
-            strict=True,
-        )
-        for time, positions, velocities, accelerations in rows:
-            message.points.append(
-                JointTrajectoryPoint(
-                    positions=positions.tolist(),
-                    velocities=velocities.tolist(),
-                    accelerations=accelerations.tolist(),
-                    time_from_start=_duration(time),
-                )
-            )
-        return message
-
-
-def _duration(seconds: float) -> Duration:
-    duration: Duration = ns_to_duration(round(seconds * 1e9))
-    return duration
+        self._status.publish(safety_status_to_msg(status, self._now_ns()))
 
 
 def main() -> int:

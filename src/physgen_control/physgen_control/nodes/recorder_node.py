@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
@@ -37,11 +37,13 @@ from physgen_control.nodes.conversions import episode_to_msg
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
+from physgen_control.nodes.recorder_diagnostics import recorder_diagnostics
 from physgen_control.program.parameter_field import parameter
+from physgen_control.recording.config import RecorderConfig
 from physgen_control.recording.health import Health, HealthMonitor, promised_rates
 from physgen_control.recording.pipeline import RecordingPipeline
-from physgen_control.recording.recorder import EpisodeRecorder, RecorderConfig, RecorderStatus
-from physgen_control.recording.status_board import StatusBoard
+from physgen_control.recording.recorder import EpisodeRecorder
+from physgen_control.recording.status_board import RecorderStatus, StatusBoard
 from physgen_control.types import Episode, EpisodePhase
 from physgen_msgs.msg import EpisodeInfo
 from physgen_msgs.srv import StartEpisode, StopEpisode
@@ -239,30 +241,7 @@ class RecorderNode(GuardedNode):
         self._known_problems |= fresh
 
     def _diagnose(self, status: RecorderStatus, health: Health | None) -> None:
-        bad = status.state == "error" or (health is not None and bool(health.problems))
-        values = {"state": status.state, "episode_id": status.episode_id, "bag_path": status.bag_path}
-        if health is not None:
-            values |= {
-                "bag_mb": f"{health.bag_mb:.0f}",
-                "mb_per_s": f"{health.mb_per_s:.1f}",
-                "waiting_mb": f"{health.waiting_mb:.1f}",
-                "minutes_left": f"{health.minutes_left:.0f}",
-            }
-            for name, topic in health.topics.items():
-                values[name] = (
-                    f"{topic.rate_hz:.1f} Hz, missing {topic.missing}, lost {topic.lost}, dropped {topic.dropped}"
-                )
-        message = DiagnosticArray(
-            status=[
-                DiagnosticStatus(
-                    level=DiagnosticStatus.WARN if bad else DiagnosticStatus.OK,
-                    name="recorder_node: recording",
-                    message=" ".join(health.problems) if health and health.problems else status.detail,
-                    hardware_id="recorder",
-                    values=[KeyValue(key=key, value=value) for key, value in values.items()],
-                )
-            ]
-        )
+        message = recorder_diagnostics(status, health)
         message.header.stamp = self.get_clock().now().to_msg()
         with suppress(RCLError):
             self._diagnostics.publish(message)

@@ -10,14 +10,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.client import Client
 from rclpy.clock import Clock, ClockType
-from rclpy.duration import Duration
-from rclpy.publisher import Publisher
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
@@ -29,10 +27,10 @@ from physgen_control.nodes.conversions import (
     applied_action_from_msg,
     chunk_ack_from_msg,
     episode_from_msg,
-    episode_to_msg,
 )
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
+from physgen_control.nodes.own_episode import OwnEpisode
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.program.parameter_field import parameter
 from physgen_control.types import Episode, EpisodePhase, SafetyState
@@ -81,8 +79,7 @@ class RolloutNode(GuardedNode):
         self._steps = 0  # of the last rollout
         self._over: Future | None = None
         self._handle: Any = None
-        self._announcer: Publisher | None = None
-        self._announced: Episode | None = None  # the running episode of this node's own
+        self._own_episode = OwnEpisode(self)
         self._waiting: list[tuple[Future, float]] = []
         self._gathering: tuple[Any, Future, float] | None = None
         self._reset = self.create_client(ResetEnv, "/physgen/reset_env")
@@ -298,27 +295,15 @@ class RolloutNode(GuardedNode):
             robot=self.config.robot,
             source="real",
         )
-        self._announced = episode
-        self._say_episode(episode)
+        self._own_episode.begin(episode)
         return episode.episode_id
-
-    def _say_episode(self, episode: Episode) -> None:
-        if self._announcer is None:
-            self._announcer = self.create_publisher(EpisodeInfo, topics.EPISODE_INFO, qos.LATCHED)
-        self._announcer.publish(episode_to_msg(episode))
-
-    def _end_announced(self, detail: str, steps: int) -> None:
-        """End the episode of this node's own, if one runs."""
-        episode, self._announced = self._announced, None
-        if episode is not None:
-            self._say_episode(replace(episode, phase=EpisodePhase.FAILURE, step=steps, detail=detail))
 
     async def _end(self, rollout: Rollout, termination: Termination) -> None:
         """End the episode where nobody else does: the policy acts for as long as it runs."""
         if self.config.simulated or rollout.ended is not None:
             return
-        if self._announced is not None:
-            self._end_announced(WORDS.get(termination, ""), rollout.steps)
+        if self._own_episode.running:
+            self._own_episode.end(WORDS.get(termination, ""), rollout.steps)
         elif self._stop.service_is_ready():
             await self._asked(self._stop, StopEpisode.Request(outcome=int(EpisodePhase.FAILURE)))
 
@@ -336,9 +321,8 @@ class RolloutNode(GuardedNode):
 
     def close(self) -> None:
         """Give everything back; an episode of this node's own ends with it, so that nobody acts for it any more."""
-        self._end_announced("The rollout node was stopped.", self._steps)
-        if self._announcer is not None:
-            self._announcer.wait_for_all_acked(Duration(seconds=1))
+        self._own_episode.end("The rollout node was stopped.", self._steps)
+        self._own_episode.wait_until_heard()
         self._server.destroy()
         self.destroy_node()
 

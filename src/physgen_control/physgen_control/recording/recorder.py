@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from physgen_control.bags.cdr import header_stamp_ns
@@ -23,96 +21,17 @@ from physgen_control.bags.serialize import episode_custom_data
 from physgen_control.bags.typestore import typestore
 from physgen_control.bags.writer import PARTIAL_SUFFIX, BagWriter
 from physgen_control.messages import topics
-from physgen_control.messages.read import applied_action_from_msg, episode_from_msg
+from physgen_control.messages.read import NS_PER_S, applied_action_from_msg, episode_from_msg
 from physgen_control.messages.topics import RecordedTopic
-from physgen_control.program.parameter_field import parameter
 from physgen_control.recording.audit import Audit, audit_episode
+from physgen_control.recording.config import RecorderConfig
+from physgen_control.recording.pre_roll import PreRoll, RawMessage
+from physgen_control.recording.status_board import RecorderStatus
 from physgen_control.types import Episode, EpisodePhase
 
-NS_PER_S = 1_000_000_000
 DISK_CHECK_NS = NS_PER_S
-LATCHED_WRITERS = 64
-"""Messages kept of a topic that several nodes latch."""
 EPISODE_GAP_NS = NS_PER_S // 2
 """A stamp so far beyond the last observation belongs to the next episode: a reset moves the clock by 1 s or more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecorderConfig:
-    """Where and how episodes are recorded."""
-
-    bag_dir: str = parameter("bags", description="Folder that gets one bag per episode")
-    image_transport: str = parameter(
-        "raw",
-        description="Images: raw, lossless; compressed, the camera's own JPEG topics; jpeg, encoded by the recorder",
-        choices=("raw", "compressed", "jpeg"),
-    )
-    jpeg_quality: int = parameter(
-        95, description="Quality of the recorder's own JPEG encoding, as in libjpeg", ge=1, le=100
-    )
-    predicted: bool = parameter(
-        False, description="Record imagined frames too; the policy then imagines one after every chunk"
-    )
-    compression: str = parameter(
-        "auto",
-        description="Lossless compression of the bag file; auto: zstd in simulation, the faster lz4 on the real arm",
-        choices=("auto", "zstd", "lz4", "none"),
-    )
-    pre_roll_s: float = parameter(
-        3.0,
-        description="How long messages are kept for an episode whose start is still unknown",
-        unit="s",
-        ge=0.1,
-    )
-    pre_roll_mb: float = parameter(
-        128.0, description="Memory limit of the messages kept that way", unit="MB", ge=1.0
-    )
-    drain_s: float = parameter(
-        1.0, description="Longest wait for late messages after the end of an episode", unit="s", ge=0.0
-    )
-    min_free_mb: float = parameter(
-        500.0,
-        description="No new bag is started with less free disk space; at half of it a running one is completed",
-        unit="MB",
-        ge=0.0,
-    )
-    queue_mb: float = parameter(
-        512.0, description="Memory for messages that wait for the disk; more are dropped", unit="MB", ge=1.0
-    )
-    camera_rate_hz: float = parameter(
-        30.0, description="Image rate that the real cameras should have; 0 = not checked", unit="Hz", ge=0.0
-    )
-    state_rate_hz: float = parameter(
-        100.0,
-        description="Rate that joint states and pose of the real arm should have; 0 = not checked",
-        unit="Hz",
-        ge=0.0,
-    )
-    health_period_s: float = parameter(
-        5.0,
-        description="How often the state of a recording on the real arm is printed; 0 = never",
-        unit="s",
-        ge=0.0,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    topic: str
-    data: bytes
-    stamp_ns: int
-    log_ns: int
-    mono_ns: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecorderStatus:
-    """What /physgen/recorder_status says. state: ready, recording or error; detail: one sentence."""
-
-    state: str
-    detail: str
-    episode_id: str = ""
-    bag_path: str = ""
 
 
 class EpisodeRecorder:
@@ -144,13 +63,11 @@ class EpisodeRecorder:
         # Two 640 x 480 cameras at 30 Hz are 55 MB/s: more than one core compresses with zstd.
         automatic = "zstd" if sim else "lz4"
         self._compression = automatic if config.compression == "auto" else config.compression
-        self._ring: deque[_Item] = deque()
-        self._ring_bytes = 0
-        self._latched: dict[str, list[_Item]] = {}
+        self._pre_roll = PreRoll(config, self._recorded)
         self._writer: BagWriter | None = None
         self._episode: Episode | None = None
         self._seen: set[str] = {""}
-        self._held: list[_Item] = []
+        self._held: list[RawMessage] = []
         self._drain_end_ns: int | None = None  # monotonic
         self._stamps: dict[str, set[int]] = {}
         self._steps: set[int] = set()
@@ -191,13 +108,13 @@ class EpisodeRecorder:
         except BagError as error:
             self._report(RecorderStatus(state="error", detail=f"A message on {topic} was dropped: {error}"))
             return
-        item = _Item(topic, data, stamp or now_ns, now_ns or stamp, mono_ns)
+        item = RawMessage(topic, data, stamp or now_ns, now_ns or stamp, mono_ns)
         if self._foreign.holds(topic, self._recorded[topic].type, data):
             return
         if topic == topics.EPISODE_INFO:
             self._on_episode(item)
             return
-        self._remember(item)
+        self._pre_roll.remember(item)
         if self._writer is None:
             return
         if self._drain_end_ns is not None:
@@ -246,7 +163,7 @@ class EpisodeRecorder:
 
     # --- episodes ---
 
-    def _on_episode(self, item: _Item) -> None:
+    def _on_episode(self, item: RawMessage) -> None:
         info = typestore().deserialize_cdr(item.data, self._recorded[topics.EPISODE_INFO].type)
         episode = episode_from_msg(info)
         current = self._episode
@@ -269,7 +186,7 @@ class EpisodeRecorder:
             self._drain_end_ns = item.mono_ns + int(self.config.drain_s * NS_PER_S)
             self.on_time(item.mono_ns)
 
-    def _start(self, episode: Episode, item: _Item) -> None:
+    def _start(self, episode: Episode, item: RawMessage) -> None:
         self._seen.add(episode.episode_id)
         self._episode = episode
         self._stamps, self._steps, self._held, self._drain_end_ns = {}, set(), [], None
@@ -289,12 +206,11 @@ class EpisodeRecorder:
         except (BagError, OSError) as error:
             self.give_up(str(error))
             return
-        for latched in (item for items in self._latched.values() for item in items):
+        for latched in self._pre_roll.latched():
             self._write(latched, force=True)
         self._write(item, force=True)
-        for early in self._ring:
-            if not self._recorded[early.topic].latched:
-                self._write(early)
+        for early in self._pre_roll.early():
+            self._write(early)
         self._say("recording", f"Recording {episode.episode_id}.")
 
     def _end_ns(self) -> int:
@@ -362,25 +278,7 @@ class EpisodeRecorder:
 
     # --- messages ---
 
-    def _remember(self, item: _Item) -> None:
-        if self._recorded[item.topic].latched:
-            self._keep_latched(item)
-        self._ring.append(item)
-        self._ring_bytes += len(item.data)
-        oldest = item.mono_ns - int(self.config.pre_roll_s * NS_PER_S)
-        limit = self.config.pre_roll_mb * 1e6
-        while self._ring and (self._ring[0].mono_ns < oldest or self._ring_bytes > limit):
-            self._ring_bytes -= len(self._ring.popleft().data)
-
-    def _keep_latched(self, item: _Item) -> None:
-        if not self._recorded[item.topic].keep_all:
-            self._latched[item.topic] = [item]
-            return
-        kept = self._latched.setdefault(item.topic, [])
-        if all(item.data != other.data for other in kept):
-            self._latched[item.topic] = [*kept, item][-LATCHED_WRITERS:]
-
-    def _count(self, item: _Item, stamps: dict[str, set[int]], steps: set[int]) -> None:
+    def _count(self, item: RawMessage, stamps: dict[str, set[int]], steps: set[int]) -> None:
         if self._recorded[item.topic].observation:
             stamps.setdefault(item.topic, set()).add(item.stamp_ns)
         elif item.topic == topics.APPLIED_ACTION and self._episode is not None:
@@ -389,7 +287,7 @@ class EpisodeRecorder:
             if action.episode_id in ("", self._episode.episode_id):
                 steps.add(action.step)
 
-    def _write(self, item: _Item, *, force: bool = False) -> None:
+    def _write(self, item: RawMessage, *, force: bool = False) -> None:
         """Write a message that belongs to the episode; `force`: whatever its stamp."""
         if self._writer is None or self._episode is None:
             return

@@ -5,10 +5,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from physgen_control.recording.recorder import RecorderStatus
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecorderStatus:
+    """What /physgen/recorder_status says. state: ready, recording or error; detail: one sentence."""
+
+    state: str
+    detail: str
+    episode_id: str = ""
+    bag_path: str = ""
 
 
 class StatusBoard:

@@ -17,9 +17,11 @@ from physgen_control.bags.reader import read_episode
 from physgen_control.bags.serialize import BUILDER, serialize
 from physgen_control.messages import build, topics
 from physgen_control.messages.topics import RecordedTopic
+from physgen_control.recording.config import RecorderConfig
 from physgen_control.recording.jpeg import jpeg_from_image
 from physgen_control.recording.pipeline import RecordingPipeline
-from physgen_control.recording.recorder import EpisodeRecorder, RecorderConfig, RecorderStatus
+from physgen_control.recording.recorder import EpisodeRecorder
+from physgen_control.recording.status_board import RecorderStatus
 from physgen_control.types import EpisodePhase
 
 COUNT = 20

@@ -18,7 +18,9 @@ from physgen_control.bags.reader import read_episode
 from physgen_control.bags.serialize import BUILDER, serialize
 from physgen_control.bags.summary import read_summary
 from physgen_control.messages import build, topics
-from physgen_control.recording.recorder import EpisodeRecorder, RecorderConfig, RecorderStatus
+from physgen_control.recording.config import RecorderConfig
+from physgen_control.recording.recorder import EpisodeRecorder
+from physgen_control.recording.status_board import RecorderStatus
 from physgen_control.types import Episode, EpisodePhase, SimState
 
 STEPS = 4

@@ -4,8 +4,7 @@
 import threading
 from typing import Any
 
-from physgen_control.recording.recorder import RecorderStatus
-from physgen_control.recording.status_board import StatusBoard
+from physgen_control.recording.status_board import RecorderStatus, StatusBoard
 
 STARTING = RecorderStatus(state="starting", detail="")
 

@@ -27,7 +27,7 @@ from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction as AppliedActionMsg
 from physgen_msgs.msg import EpisodeInfo, PolicyStatus
 from physgen_msgs.msg import SimState as SimStateMsg
-from physgen_sim_bridge.experts import make_expert
+from physgen_sim_bridge.experts.by_task import make_expert
 
 POLICY_ID = "expert"
 

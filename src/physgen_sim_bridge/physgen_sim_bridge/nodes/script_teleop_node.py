@@ -24,7 +24,7 @@ from physgen_control.teleop.command import RELEASED, Button, TeleopCommand
 from physgen_control.types import EpisodePhase, SafetyState
 from physgen_msgs.msg import EpisodeInfo, SafetyStatus
 from physgen_msgs.msg import SimState as SimStateMsg
-from physgen_sim_bridge.experts import make_expert
+from physgen_sim_bridge.experts.by_task import make_expert
 
 NAME = "script_teleop_node"
 PRESS_NS = 200_000_000

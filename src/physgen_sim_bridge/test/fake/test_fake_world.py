@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from physgen_control.errors import UserError
 from physgen_sim_bridge.disturbance import Disturbance, DisturbanceConfig
-from physgen_sim_bridge.experts import make_expert
+from physgen_sim_bridge.experts.by_task import make_expert
 from physgen_sim_bridge.fake.world import FakeWorld
 from physgen_sim_bridge.registry import UnknownTaskError, make_world
 from physgen_sim_bridge.remote_world import RemoteWorld

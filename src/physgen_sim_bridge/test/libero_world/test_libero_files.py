@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from physgen_control.errors import UserError
 from physgen_control.types import Pose
 from physgen_sim_bridge.canonical_action import libero_action, matrix_from_rotation_vector
-from physgen_sim_bridge.experts import make_expert
+from physgen_sim_bridge.experts.by_task import make_expert
 from physgen_sim_bridge.libero import assets
 from physgen_sim_bridge.libero.experts import ScriptExpert
 from physgen_sim_bridge.libero.init_states import decode_matrix, read_init_states

@@ -15,7 +15,7 @@ import pytest
 
 from physgen_control.errors import UserError
 from physgen_sim_bridge.canonical_action import matrix_from_rotation_vector
-from physgen_sim_bridge.experts import make_expert
+from physgen_sim_bridge.experts.by_task import make_expert
 from physgen_sim_bridge.libero.assets import VARIABLE, find_assets
 from physgen_sim_bridge.libero.init_states import read_init_states
 from physgen_sim_bridge.libero.motion import matrix
