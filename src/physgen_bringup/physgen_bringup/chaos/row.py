@@ -9,6 +9,7 @@ from typing import Any
 
 FAKE, MANISKILL, LEARNED = "fake", "maniskill", "learned"
 GRAPHS = (FAKE, MANISKILL, LEARNED)
+"""The scripted expert on a fake Franka, the same on ManiSkill, and the learned policy on ManiSkill."""
 
 
 class RowFailedError(Exception):
@@ -40,10 +41,14 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A hazard and its injection; `inject` takes the rig with an arm that is armed and moves.
+    """A hazard and its injection.
 
-    detection_s, rest_s: the largest times [s] that pass. prepared: False for rows that bring the arm into their own
-    starting state. may_refuse: the arm's driver may refuse trajectories meanwhile, which else nobody gives it cause to.
+    inject: Makes the hazard on a running graph (chaos.nodes.rig.Rig) whose arm is armed and moves.
+    detection_s, rest_s: The largest times [s] that pass; None: nothing has to be noticed, the arm may go on.
+    graphs: On which graphs of GRAPHS it can be made.
+    prepared: False for a row that brings the arm into its own starting state.
+    may_refuse: The arm's driver may refuse a trajectory during this row; in any other row that is a failure.
+    repeats: How often it is injected; None: as often as the command says.
     """
 
     number: int
@@ -74,7 +79,7 @@ def make_row(
     may_refuse: bool = False,
     repeats: int | None = None,
 ) -> Row:
-    """A Row from its columns in the order of every table; times: the bounds of detection and rest [s]."""
+    """Return a Row from its columns in the order of the tables (nodes/rows_*.py); times: of detection and rest [s]."""
     return Row(
         number=number,
         name=name,

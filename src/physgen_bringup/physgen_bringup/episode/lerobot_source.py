@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from physgen_bringup.episode.sources import make_chunk
+from physgen_bringup.episode.sources import ChunkSource, make_chunk
 from physgen_bringup.episode.stamped_observation import StampedObservation
-from physgen_control.types import ACTION_DIM, HORIZON, ActionChunk, AppliedAction, Episode, Float32Array
+from physgen_control.types import ACTION_DIM, HORIZON, ActionChunk, Episode, Float32Array
 from physgen_policy.peer.client import LerobotClient
 from physgen_policy.peer.description import read_lerobot_description
 from physgen_policy.peer.observation import LerobotObservation, StateVector
 
 
-class LerobotSource:
+class LerobotSource(ChunkSource):
     """Asks for a chunk when the last one is over and executes its first steps.
 
     A policy that looks at several successive observations gets those of the control steps before; the first one of an
@@ -67,13 +67,10 @@ class LerobotSource:
         return replace(chunk, execute_steps=steps, policy_id="lerobot")
 
     def delivered(self, now_ns: int) -> None:
-        """The chunk begins to play."""
+        """Note the step after which the chunk will have been played."""
         assert self._episode is not None
         played = round((now_ns - self._episode.start_ns) / self._period_ns)
         self._due_step = played + self._steps
-
-    def applied(self, action: AppliedAction) -> None:
-        """Nothing to learn."""
 
     @property
     def needs_images(self) -> bool:
@@ -84,7 +81,7 @@ class LerobotSource:
 
     @property
     def looks_at_images(self) -> bool:
-        """At some."""
+        """Return True: at those that a prediction looks at."""
         return True
 
     def _is_drawn(self, seen: LerobotObservation) -> bool:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who acts in the in-process loop: the learned policy, the scripted expert, recorded bags, or random numbers.
 
-Each is asked once per observation and answers with a chunk when one is due; each stands for one policy-side
-node.
+Each is asked once per observation and answers with a chunk when one is due; each does what a node does in a graph.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -32,34 +32,41 @@ if TYPE_CHECKING:
     from physgen_policy.contract.observation import PolicyObservation
 
 
-class ChunkSource(Protocol):
-    """One policy side; not thread-safe."""
+class ChunkSource(ABC):
+    """Who acts, as the loop of one episode in this process (inprocess.InProcess) asks; not thread-safe.
 
+    A source that learns nothing from what happens and looks at no images overrides only `reset` and `observe`.
+    """
+
+    @abstractmethod
     def reset(self, episode: Episode, run: int = 0) -> None:
-        """Start an episode."""
-        ...
+        """Start an episode; `run` tells repetitions of one seed apart, which draw other random numbers."""
 
+    @abstractmethod
     def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
-        """The chunk for the observation after `step` actions if one is due; active: the last still plays."""
-        ...
+        """Return the chunk that answers an observation, or None where none is due.
 
-    def delivered(self, now_ns: int) -> None:
-        """The chunk has reached the controller, at this ROS time."""
-        ...
+        Args:
+            stamped: The observation after `step` actions of the episode.
+            step: The control step that the chunk would begin with.
+            active: The controller still plays the chunk before.
+        """
 
-    def applied(self, action: AppliedAction) -> None:
-        """What was applied."""
-        ...
+    def delivered(self, now_ns: int) -> None:  # noqa: B027  (most sources need not know)
+        """Hear that the chunk has reached the controller, at this ROS time [ns]."""
+
+    def applied(self, action: AppliedAction) -> None:  # noqa: B027  (most sources need not know)
+        """Hear what the controller commanded in a step."""
 
     @property
     def needs_images(self) -> bool:
         """Whether the next observation must have images; without them `observe` gets no frames."""
-        ...
+        return False
 
     @property
     def looks_at_images(self) -> bool:
-        """Whether it ever needs any."""
-        ...
+        """Whether it needs images at any observation of an episode."""
+        return False
 
 
 class ChunkPolicy(Protocol):
@@ -69,7 +76,7 @@ class ChunkPolicy(Protocol):
         """Start an episode."""
 
     def act(self, observation: PolicyObservation, now_ns: int) -> ActionChunk:
-        """Predict."""
+        """Return the chunk that answers an observation, computed at this ROS time [ns]."""
 
     def seed(self, run: int) -> None:
         """Choose the random numbers of the episodes from now on."""
@@ -87,7 +94,7 @@ def load_chunk_policy(checkpoint: Path, task: str, robot: str, period_ns: int) -
     return policy
 
 
-class PolicySource:
+class PolicySource(ChunkSource):
     """A policy behind the observation gate."""
 
     def __init__(
@@ -123,25 +130,25 @@ class PolicySource:
         return self._policy.act(observation, stamped.sim.stamp_ns)
 
     def delivered(self, now_ns: int) -> None:
-        """Tell the gate."""
+        """Tell the observation gate."""
         self._gate.chunk_sent(now_ns)
 
     def applied(self, action: AppliedAction) -> None:
-        """Tell the gate."""
+        """Tell the observation gate."""
         self._gate.put_action(action)
 
     @property
     def needs_images(self) -> bool:
-        """Only at the border of two chunks."""
+        """Whether an observation is due: only at the border of two chunks."""
         return self._gate.due
 
     @property
     def looks_at_images(self) -> bool:
-        """At some."""
+        """Return True: at those that are due."""
         return True
 
 
-class ExpertSource:
+class ExpertSource(ChunkSource):
     """The scripted expert: one action per observation, from the simulator's state."""
 
     def __init__(self, task: str, period_ns: int) -> None:
@@ -151,7 +158,7 @@ class ExpertSource:
         self._seq = 0
 
     def reset(self, episode: Episode, run: int = 0) -> None:
-        """Start an episode without noise."""
+        """Start an episode; the expert draws nothing, so that `run` changes nothing."""
         self._expert.reset()
         self._episode, self._seq = episode, 0
 
@@ -168,24 +175,8 @@ class ExpertSource:
         self._seq += 1
         return replace(chunk, execute_steps=1)
 
-    def applied(self, action: AppliedAction) -> None:
-        """Nothing to learn."""
 
-    def delivered(self, now_ns: int) -> None:
-        """Nothing to count."""
-
-    @property
-    def needs_images(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def looks_at_images(self) -> bool:
-        """At none."""
-        return False
-
-
-class RandomSource:
+class RandomSource(ChunkSource):
     """Uniform random actions within the controller's limits, from the episode's seed: a floor."""
 
     def __init__(self, config: ControllerConfig) -> None:
@@ -217,24 +208,8 @@ class RandomSource:
             period_ns=self._period_ns,
         )
 
-    def applied(self, action: AppliedAction) -> None:
-        """Nothing to learn."""
 
-    def delivered(self, now_ns: int) -> None:
-        """Nothing to count."""
-
-    @property
-    def needs_images(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def looks_at_images(self) -> bool:
-        """At none."""
-        return False
-
-
-class ReplaySource:
+class ReplaySource(ChunkSource):
     """The applied actions of recorded episodes, by task and seed."""
 
     def __init__(self, bag_dir: Path, period_ns: int) -> None:
@@ -260,27 +235,11 @@ class ReplaySource:
             step_period_ns=self._period_ns,
         )
 
-    def applied(self, action: AppliedAction) -> None:
-        """Nothing to learn."""
-
-    def delivered(self, now_ns: int) -> None:
-        """Nothing to count."""
-
-    @property
-    def needs_images(self) -> bool:
-        """Never."""
-        return False
-
-    @property
-    def looks_at_images(self) -> bool:
-        """At none."""
-        return False
-
 
 def make_chunk(
     episode: Episode, first: Float32Array, *, seq: int, step: int, stamp_ns: int, period_ns: int
 ) -> ActionChunk:
-    """A chunk whose executable part is `first`, float32 [1, 8, 7]; the lookahead rests."""
+    """Return a prediction whose executed chunk is `first`, float32 [1, 8, 7]; its other two chunks do not move."""
     data = np.zeros((NUM_CHUNKS, HORIZON, ACTION_DIM), np.float32)
     data[0] = first[0]
     data[1:, :, -1] = first[0, -1, -1]
