@@ -35,6 +35,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--all", action="store_true", help="slow tests too, with every simulator set up")
     parser.add_argument(
+        "--coverage",
+        action="store_true",
+        help="print which share of each package the tests ran (they take longer)",
+    )
+    parser.add_argument(
         "-k", metavar="EXPR", default="", help="only the tests that match pytest's expression"
     )
     parser.add_argument("-x", action="store_true", help="stop at the first failing test")
@@ -116,7 +121,7 @@ def pytest_commands(layout: Layout, options: argparse.Namespace) -> list[list[st
     return [
         [
             *(*common, "-m", f"{markers} and not realtime", "-n", PROCESSES, "--dist", "loadfile"),
-            *coverage.options(coverage_report(layout)),
+            *(coverage.options(coverage_report(layout)) if options.coverage or options.all else []),
         ],
         [*common, "-m", f"{markers} and realtime"],
     ]
@@ -143,13 +148,14 @@ def main(arguments: Sequence[str]) -> int:
         # Tests run many small operations: threads only make them wait for each other.
         "OMP_NUM_THREADS": "1",
     }
+    coverage_report(layout).unlink(missing_ok=True)
     started = time.monotonic()
 
     def table(status: int) -> str:
         tests = Outcome(name="pytest", passed=status == 0, seconds=time.monotonic() - started)
         stages = ["stages:", *(outcome.line() for outcome in [*outcomes, tests])]
         report = coverage_report(layout)
-        covered = [] if only_tests or not report.exists() else ["", coverage.table(report)]
+        covered = ["", coverage.table(report)] if report.exists() else []
         return "\n".join(["", *stages, *covered])
 
     sys.stdout.write(f"== pytest (ROS_DOMAIN_ID {environment['ROS_DOMAIN_ID']})\n")

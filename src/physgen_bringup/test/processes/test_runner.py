@@ -145,6 +145,8 @@ def test_no_orphans_when_the_runner_is_killed(tmp_path):
     process, pids = start_script(tmp_path)
     process.kill()
     process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
     wait_for(lambda: all(gone(pid) for pid in pids))
 
 
