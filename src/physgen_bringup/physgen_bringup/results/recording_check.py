@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a graph that was to record left on the disk: said at its end, because nobody looks before bags are needed."""
+"""Looks after `launch record:=true` whether every episode is on the disk, and says so in the last line.
+
+Nobody else would notice a lost recording before it is needed.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,12 @@ from physgen_control.bags.summary import read_summary
 
 @dataclass(frozen=True, slots=True)
 class RecordingCheck:
-    """lost: one sentence per bag that is unfinished, damaged or lacks a topic; bags: finished ones, all together."""
+    """What a graph recorded.
+
+    folder: Where its bags are.
+    bags: How many bags it finished, those that lack a topic included.
+    lost: A sentence for each bag that is unfinished, damaged or lacks a topic.
+    """
 
     folder: Path
     bags: int
@@ -54,7 +62,7 @@ def check_recordings(folder: Path, before: FoundBags) -> RecordingCheck:
 
 
 def _missing(bag: Path) -> list[str]:
-    """What the recorder missed altogether in a bag; gaps are no loss."""
+    """Return a sentence for each topic that a bag lacks altogether; a topic with a pause is not lost."""
     try:
         audit = json.loads(read_summary(bag).custom_data.get("audit", "{}"))
         warnings = [str(warning) for warning in audit.get("warnings", [])]

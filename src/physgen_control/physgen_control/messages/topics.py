@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The topics of an episode bag: the same whether the live graph or a collector in one process wrote it."""
+"""The names of the graph's topics, and which of them belong into the bag of an episode.
+
+Bags are the same whether the recorder of a graph or `physgen collect`, which simulates in one process, wrote them.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +44,12 @@ def camera_info_topic(camera: str) -> str:
 class RecordedTopic:
     """A topic of an episode bag.
 
-    latched: the publisher keeps the last message for late readers (transient local). best_effort: the real
-    driver offers no more. required: an episode without it is incomplete. observation: one per control step.
-    stamped: the message begins with a header; otherwise its stamp is the time of arrival. keep_all: several nodes
-    latch it, and all their messages belong into every bag.
+    latched: Its publisher keeps the last message for late readers (transient local).
+    best_effort: Some publisher of it, such as the arm's driver, offers best effort only.
+    required: An episode without it is incomplete.
+    observation: It is part of what is observed at each control step, and has one message per step in simulation.
+    stamped: The message begins with a header; otherwise its stamp is the time of arrival.
+    keep_all: Several nodes latch it, and all their messages belong into every bag.
     """
 
     name: str
@@ -60,7 +65,13 @@ class RecordedTopic:
 def recorded_topics(
     compressed: bool = False, sim: bool = True, predicted: bool = False
 ) -> tuple[RecordedTopic, ...]:
-    """Return the topics to record; `sim` makes the simulator state required, `predicted` adds imagined frames."""
+    """Return the topics to record.
+
+    Args:
+        compressed: Images are recorded as JPEG.
+        sim: The simulator's state is required.
+        predicted: The frames that the policy predicts are recorded too.
+    """
     image = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
     cameras = [
         RecordedTopic(name=image_topic(camera, compressed), type=image, required=True, observation=True)
@@ -69,7 +80,7 @@ def recorded_topics(
     infos = [
         RecordedTopic(name=camera_info_topic(camera), type="sensor_msgs/msg/CameraInfo") for camera in CAMERAS
     ]
-    imagined = RecordedTopic(name=PREDICTED_IMAGE, type="sensor_msgs/msg/Image", best_effort=True)
+    predictions = RecordedTopic(name=PREDICTED_IMAGE, type="sensor_msgs/msg/Image", best_effort=True)
     return (
         *cameras,
         *infos,
@@ -96,5 +107,5 @@ def recorded_topics(
         ),
         RecordedTopic(name=ROBOT_DESCRIPTION, type="std_msgs/msg/String", latched=True, stamped=False),
         RecordedTopic(name=DIAGNOSTICS, type="diagnostic_msgs/msg/DiagnosticArray"),
-        *((imagined,) if predicted else ()),
+        *((predictions,) if predicted else ()),
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts and ends episodes for a person with buttons: the recorder's services, or a simulation's reset."""
+"""Starts and ends episodes by a teleoperation device's buttons: the recorder's services, or a simulation's reset."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from physgen_msgs.msg import EpisodeInfo
 from physgen_msgs.srv import ResetEnv, StartEpisode, StopEpisode
 
 
-# Without slots: a node's parameters join this with those of its device, and two bases with slots cannot be joined.
+# Without slots: a teleoperation node's configuration inherits from this and from its device's, and Python joins no two
+# bases with slots.
 @dataclass(frozen=True, kw_only=True)
 class EpisodeConfig:
-    """What the episodes that a person starts are called."""
+    """Whether a person starts episodes, and what those are: names, first seed, length."""
 
     episode_buttons: bool = parameter(True, description="Start and end episodes; false where a program does")
     instruction: str = parameter("", description="Instruction of the episodes that are started (real arm)")

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Computes the recorded tensors of generation: the noise schedule, one denoised frame, whole clips."""
+"""Computes with our model what the published one's recording holds: noise schedule, one denoised frame, whole clips.
+
+`physgen verify-golden` compares the two by the names of the recorded tensors.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ def denoise_tensors(r: Recording, nova: Nova) -> Tensors:
 
 
 def generate_tensors(r: Recording, nova: Nova) -> Tensors:
-    """A whole clip, without guidance and with the recorded one."""
+    """Two whole clips: one without guidance and, where guidance was recorded, one with it."""
     ours = {"generate.out.latents_nocfg": _generate_clip(r, nova, None)}
     if r.guidance is not None:
         ours["generate.out.latents_cfg"] = _generate_clip(r, nova, r.guidance)

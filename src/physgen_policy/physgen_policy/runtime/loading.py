@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds, checks and loads the checkpoint for a described graph; every refusal is one sentence."""
+"""Finds, checks and loads the checkpoint for a task on a robot; every refusal is one sentence."""
 
 from __future__ import annotations
 
@@ -29,14 +29,20 @@ def choose_device(device: str) -> str:
 def load_policy(
     checkpoint: str, graph: GraphDescription, config: PolicyConfig, device: str = "auto"
 ) -> PhysGenPolicy:
-    """Load a checkpoint by name or folder (empty: the one shipped for graph.task) if it fits the graph.
+    """Load a checkpoint if it fits the ROS graph that it is to act in.
+
+    Args:
+        checkpoint: Its name or folder; empty: the one shipped for graph.task.
+        graph: The graph's task, robot, cameras and action, as far as they are known.
+        config: How the policy runs.
+        device: "auto", "cpu" or "cuda".
 
     Raises:
         CheckpointError: there is none, it is damaged, or it was trained for something else.
     """
     path = resolve_checkpoint(checkpoint, graph.task)
-    dtype = config.dtype == "bfloat16" and config.engine.cast_weights
-    loaded = load_checkpoint(path, choose_device(device), torch.bfloat16 if dtype else torch.float32)
+    half = config.dtype == "bfloat16" and config.engine.cast_weights
+    loaded = load_checkpoint(path, choose_device(device), torch.bfloat16 if half else torch.float32)
     found = find_mismatches(loaded.embodiment, graph, loaded.norm.action_dim)
     if found:
         raise CheckpointError(f"the checkpoint {path} cannot be used here: {'; '.join(found)}")
