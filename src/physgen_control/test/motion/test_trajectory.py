@@ -10,7 +10,7 @@ import pytest
 from controller_rig import PERIOD_NS, START_NS, Rig, make_actions, make_config, make_state
 
 from physgen_control.controller.core import PlanRefusedError
-from physgen_control.controller_config import NS_PER_S, ArmInterface, ControllerConfig, Mode, RobotType
+from physgen_control.controller_config import ArmInterface, ControllerConfig, Mode, RobotType
 from physgen_control.motion import kinematics
 from physgen_control.motion.commanded_motion import excess
 from physgen_control.motion.kinematics import HOME, forward
@@ -20,7 +20,7 @@ from physgen_control.motion.trajectory import (
     TrajectoryPlanner,
     sample_quintic,
 )
-from physgen_control.types import AckResult, Fault, Limit, RobotState, SafetyState, Source
+from physgen_control.types import NS_PER_S, AckResult, Fault, Limit, RobotState, SafetyState, Source
 
 SLACK = 1 + 1e-5
 CHUNKS = 200
