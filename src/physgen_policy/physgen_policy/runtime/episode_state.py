@@ -6,6 +6,8 @@ The networks belong to whoever computes: a policy of one episode (policy.py) or 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -113,27 +115,25 @@ class EpisodeState:
             data = np.concatenate([data, rest])
         # The gripper is a command between closed and open; the controller thresholds it.
         data[..., -1] = np.clip(data[..., -1], -1.0, 1.0)
-        stamp_ns = observation.frames.stamp_ns
-        chunk = ActionChunk(
+        chunk = ActionChunk.of(
+            data,
             session_id=self._session_id,
             episode_id=self.episode.episode_id,
             chunk_seq=self._chunk_seq,
             base_step=observation.base_step,
-            stamp_ns=stamp_ns,
-            observation_stamp_ns=stamp_ns,
-            inference_start_ns=now_ns,
-            inference_end_ns=now_ns,
-            valid_until_ns=0,
+            stamp_ns=observation.frames.stamp_ns,
+            inference_ns=now_ns,
             step_period_ns=round(1e9 / embodiment.control_rate_hz),
-            data=data,
+            instruction=self.instruction,
+            policy_id=policy_id,
+        )
+        self._chunk_seq += 1
+        return replace(
+            chunk,
             execute_steps=self._execute_steps,
             action_space=ActionSpace[embodiment.action_space],
             rotation=Rotation[embodiment.rotation],
             delta_reference=DeltaReference[embodiment.delta_reference],
             gripper_mode=GripperMode[embodiment.gripper_mode],
-            instruction=self.instruction,
-            policy_id=policy_id,
             frame_id=embodiment.base_frame,
         )
-        self._chunk_seq += 1
-        return chunk
