@@ -7,6 +7,7 @@ Without ROS and without a simulator. What it is asked for is either "what happen
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,11 +35,12 @@ class ImaginedFrame:
     """One step of an imagination.
 
     image: what is expected after the chunk, uint8 [y, 2 x, 3], fixed view beside wrist view. actions: the chunk that
-    leads there, float32 [8, a] in SI units, as it would be executed.
+    leads there, float32 [8, a] in SI units, as it would be executed. seconds: what the frame alone took, decoder included.
     """
 
     image: UInt8Image
     actions: Float32Array
+    seconds: float
 
 
 class Imagination:
@@ -117,14 +119,15 @@ class Imagination:
         self._window.commit()
         chunk = self._own_chunk(output) if actions is None else self._given_chunk(actions)
         past = torch.from_numpy(self._checkpoint.norm.normalize(chunk))[None].to(self._device)
-        condition = self._model.frame_condition(
-            self._window.anchor(), output.frame_hidden, newest.latent, past
-        )
+        anchor = self._window.anchor()  # of the instruction: computed once
+        begun = time.perf_counter()
+        condition = self._model.frame_condition(anchor, output.frame_hidden, newest.latent, past)
         latent = sample_frame(self._model, condition, self._frames, self._random(FRAMES))
+        image: UInt8Image = self._checkpoint.codec.decode(latent)[0].cpu().numpy()
+        seconds = time.perf_counter() - begun
         self._newest = Pack(latent.to(newest.latent.dtype), past)
         self._steps += 1
-        image: UInt8Image = self._checkpoint.codec.decode(latent)[0].cpu().numpy()
-        return ImaginedFrame(image, chunk)
+        return ImaginedFrame(image, chunk, seconds)
 
     def _pending(self) -> Pack:
         if self._newest is None:

@@ -88,5 +88,7 @@ def test_conditions_are_cut_by_rows():
     """Frames of a batch, with and without added inputs."""
     tokens, added = torch.arange(6.0).view(3, 2, 1), torch.arange(9.0).view(3, 3, 1)
     part = FrameCondition(tokens, added)[1:]
-    assert part.added is not None and torch.equal(part.tokens, tokens[1:]) and torch.equal(part.added, added[1:])
+    assert (
+        part.added is not None and torch.equal(part.tokens, tokens[1:]) and torch.equal(part.added, added[1:])
+    )
     assert FrameCondition(tokens)[:1].added is None
