@@ -27,6 +27,22 @@ from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.contract.splice import splice_views
 
 
+def chunk_generator(
+    seed: int, episode_seed: int, chunk: int, purpose: int, device: torch.device
+) -> torch.Generator:
+    """Random numbers of an episode's chunk (purpose 0) or imagined frame (1), counted from 0."""
+    entropy = np.random.SeedSequence([part & (2**64 - 1) for part in (seed, episode_seed, chunk, purpose)])
+    return torch.Generator(device).manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
+
+
+def executed_actions(checkpoint: Checkpoint, sampled: Float32Array) -> Float32Array:
+    """A sampled chunk [8, a] as it will be executed, in SI units: within the model's range, the gripper open or closed."""
+    actions = checkpoint.norm.denormalize(np.clip(sampled, -1.0, 1.0))
+    if checkpoint.embodiment.gripper_mode == GripperMode.SIGNED_PM1.name:
+        actions[:, -1] = np.where(actions[:, -1] >= 0.0, 1.0, -1.0)
+    return actions
+
+
 class EpisodeState:
     """Instruction, random numbers, the last prediction and the count of chunks of one episode at a time.
 
@@ -91,10 +107,7 @@ class EpisodeState:
     def generator(self, purpose: int = 0) -> torch.Generator:
         """Random numbers of the next chunk (purpose 0) or imagined frame (1), whatever happened before."""
         episode_seed = self.episode.seed if self.episode is not None else 0
-        parts = [self._seed + self._run, episode_seed, self._chunk_seq, purpose]
-        entropy = np.random.SeedSequence([part & (2**64 - 1) for part in parts])
-        seed = int(entropy.generate_state(1, np.uint64)[0])
-        return torch.Generator(self._device).manual_seed(seed)
+        return chunk_generator(self._seed + self._run, episode_seed, self._chunk_seq, purpose, self._device)
 
     def predicted(self, sampled: Float32Array) -> None:
         """Remember the last prediction, normalised [3, 8, a]; the next plan comes from it."""
