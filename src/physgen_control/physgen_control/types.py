@@ -148,34 +148,39 @@ class EpisodePhase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Position [m] and unit quaternion (x, y, z, w), both float64."""
+    """A rigid pose; its frame is said where it is used, by default the robot base."""
 
     position: Float64Array
+    """float64 [3] in m."""
     quaternion: Float64Array
+    """float64 [4], unit (x, y, z, w)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotState:
-    """One measured state of the arm.
-
-    positions, velocities: 7 arm joints [rad], [rad/s], float64. gripper_width: opening between the fingers [m].
-    tcp_pose: tool centre point in the base frame.
-    """
+    """One measured state of the arm."""
 
     stamp_ns: int
     positions: Float64Array
+    """float64 [7], arm joints in rad."""
     velocities: Float64Array
+    """float64 [7], arm joints in rad/s."""
     gripper_width: float
+    """Opening between the fingers [m]."""
     tcp_pose: Pose
+    """Tool centre point in the base frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraFrame:
-    """One RGB image, uint8, height x width x 3, with its acquisition stamp and optical frame."""
+    """One RGB image of one camera."""
 
     stamp_ns: int
+    """When it was acquired."""
     rgb: UInt8Image
+    """uint8 [height, width, 3]."""
     frame_id: str
+    """Optical frame of the camera."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,66 +189,101 @@ class Episode:
 
     episode_id: str
     task: str
+    """Environment id or suite/index."""
     seed: int
+    """Simulator seed; -1 on the real arm."""
     instruction: str
     start_ns: int
+    """Stamp of the first observation."""
     phase: EpisodePhase = EpisodePhase.RUNNING
     step: int = 0
+    """Control steps executed so far."""
     max_steps: int = 0
+    """Step limit; 0 = none."""
     robot: str = ""
+    """Such as fr3 or panda."""
     source: str = ""
+    """Name of the simulated world, or "real"."""
     bag_path: str = ""
+    """Empty if not recorded."""
     detail: str = ""
+    """A sentence for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionChunk:
-    """A prediction: data has shape (num_chunks, horizon, action_dim), float32, SI units (never normalised)."""
+    """A prediction of the policy: one chunk to execute, and the lookahead."""
 
     session_id: str
+    """One per policy activation and episode; sequence numbers restart with it."""
     episode_id: str
     chunk_seq: int
+    """Strictly increasing within a session."""
     base_step: int
+    """Control step at which the observation was taken."""
     stamp_ns: int
+    """When its first action is meant to start."""
     observation_stamp_ns: int
+    """Acquisition of the newest image used."""
     inference_start_ns: int
     inference_end_ns: int
     valid_until_ns: int
+    """Execution must not start later than this; 0 = no limit."""
     step_period_ns: int
+    """Time between two actions."""
     data: Float32Array
+    """float32 [num_chunks, horizon, action_dim] in SI units, never normalised."""
     execute_steps: int
+    """How many actions of the first chunk to execute before the next observation."""
     action_space: ActionSpace = ActionSpace.EE_DELTA
     rotation: Rotation = Rotation.AXIS_ANGLE
     delta_reference: DeltaReference = DeltaReference.MEASURED
     gripper_mode: GripperMode = GripperMode.SIGNED_PM1
     instruction: str = ""
+    """The one that the policy followed."""
     policy_id: str = ""
+    """Checkpoint name and hash, or the name of a scripted policy."""
     frame_id: str = "base"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedAction:
-    """What the controller commanded in one control step; raw and applied are float32 of length action_dim."""
+    """What the controller commanded in one control step: the label of training and the policy's context."""
 
     stamp_ns: int
+    """When it was applied."""
     state_stamp_ns: int
+    """Of the robot state that it was computed from."""
     session_id: str
+    """Of the chunk; empty where no chunk was played."""
     episode_id: str
     step: int
+    """Control steps since the start of the episode, from 0."""
     chunk_seq: int
+    """Of the chunk that the action came from."""
     base_step: int
+    """Of that chunk."""
     step_index: int
+    """Index of the action in its chunk."""
     chunk_index: int
+    """Index of that chunk in the prediction."""
     source: Source
     executed: bool
+    """False in SHADOW: not sent to the arm."""
     raw: Float32Array
+    """float32 [action_dim], before the limits."""
     applied: Float32Array
+    """float32 [action_dim], after the limits."""
     target_pose: Pose
+    """TCP target after the limits, base frame."""
     gripper_width: float
+    """Commanded opening [m]."""
     limits: Limit = Limit.NONE
     latency: float = 0.0
+    """From the observation to the command [s]; 0 while holding."""
     action_space: ActionSpace = ActionSpace.EE_DELTA
     target_positions: Float64Array = field(default_factory=lambda: np.full(7, np.nan))
+    """float64 [7] in rad; NaN where the arm is not commanded in joint space."""
     frame_id: str = "base"
 
 
@@ -252,21 +292,27 @@ class ChunkAck:
     """The controller's answer to one chunk."""
 
     stamp_ns: int
+    """When it was decided."""
     session_id: str
     episode_id: str
     chunk_seq: int
     result: AckResult
     detail: str
+    """A sentence: what was wrong, what is expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimState:
-    """Privileged simulator state (SimState.msg): object poses by name and the TCP pose in `frame_id`, opening [m]."""
+    """Privileged simulator state (SimState.msg), never an input of the learned policy."""
 
     stamp_ns: int
     episode_id: str
     objects: dict[str, Pose]
+    """Poses by name, in `frame_id`."""
     tcp_pose: Pose
+    """In `frame_id`."""
     gripper_width: float
+    """Measured opening [m]."""
     success: bool
+    """Whether the task is solved at this stamp."""
     frame_id: str = "base"
