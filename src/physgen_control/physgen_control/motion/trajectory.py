@@ -120,7 +120,7 @@ class TrajectoryPlanner:
         self._settled_ns = now_ns + round(duration * NS_PER_S)
 
     def plan(self, motions: Float32Array, state: RobotState, now_ns: int) -> list[PlannedStep]:
-        """Plan float32 [n, 6] motions, each relative to the pose commanded before it; shorten all if they break a limit.
+        """Plan float32 [n, 6] motions, each relative to the pose commanded before it; smaller ones if a limit breaks.
 
         Raises:
             PlanRefusedError: A motion has no joint positions, or even the shortest form breaks a limit.

@@ -39,9 +39,13 @@ class FakePainter:
         *,
         visible: bool = True,
     ) -> tuple[UInt8Image, UInt8Image]:
-        """Return (fixed, wrist) for the positions [m] of TCP, cube (if any) and goal in the base frame.
+        """Return the images of the fixed and the wrist camera, both uint8 [size, size, 3].
 
         Args:
+            tcp: Position [3] of the TCP in the base frame [m].
+            width: Opening [m].
+            cube: Position [3] in the base frame [m]; None where the task has none.
+            goal: Position [3] in the base frame [m].
             visible: False gives black images this once.
         """
         if not (self._visible and visible):
@@ -58,7 +62,7 @@ class FakePainter:
         return fixed, wrist
 
     def _table(self, x: float, y: float, half: float) -> UInt8Image:
-        """Planks: bands along x with a slope, so that motion over the bare table can be seen."""
+        """Return the bare table: bands along x with a slope, so that motion over it can be seen."""
         rows = x + self._rows * half
         columns = y + self._columns * half
         shade = 20.0 * np.sin(columns * 60.0) + 40.0 * rows
