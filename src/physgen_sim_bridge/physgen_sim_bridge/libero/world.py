@@ -192,7 +192,7 @@ class LiberoWorld:
         )
 
     def _tcp_pose(self) -> Pose:
-        """Return the grip site between the finger tips with the hand's axes: z out of the hand, y as the fingers move."""
+        """Return the grip site between the finger tips with the hand's axes: z out of it, y as the fingers move."""
         data = self._env.sim.data
         return Pose(
             position=np.array(data.get_site_xpos("gripper0_grip_site")) - self._base,
