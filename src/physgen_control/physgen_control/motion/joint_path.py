@@ -115,8 +115,7 @@ def knot_times(path: RawPath, long: float, short: float, lead: float) -> Float64
     """Return the instants [s] after `lead` at which the smoothed path changes from one cubic to the next.
 
     The last one is where it has come to rest. Before `lead` [s] there is no knot, so that a message which arrives late
-    by
-    less than that still joins without a step.
+    by less than that still joins without a step.
     """
     edges = np.concatenate([path.times + lag for lag in (0.0, short, long, long + short)])
     times = np.unique(edges[edges >= lead])

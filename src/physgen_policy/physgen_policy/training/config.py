@@ -229,7 +229,7 @@ class TrainConfig:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as in the YAML file."""
+        """Return plain values, as in the YAML file."""
         return asdict(self)
 
 
@@ -249,7 +249,11 @@ POSITIVE = frozenset(
 
 
 def _check_ranges(config: TrainConfig) -> None:
-    """Raise TrainConfigError for a number that cannot be, with its key."""
+    """Check every number against RANGES and POSITIVE.
+
+    Raises:
+        TrainConfigError: One cannot be; the message names its key.
+    """
     for prefix, stage in (("", config), ("codec.", config.codec), ("policy.", config.policy)):
         for entry in fields(stage):
             key, value = prefix + entry.name, getattr(stage, entry.name)
@@ -266,7 +270,16 @@ def _check_ranges(config: TrainConfig) -> None:
 def load_config(
     path: Path, overrides: dict[str, Any] | None = None, policy: dict[str, Any] | None = None
 ) -> TrainConfig:
-    """Read a YAML file; command-line options replace top-level keys (`overrides`) and keys of the policy stage."""
+    """Read a YAML file.
+
+    Args:
+        path: The file.
+        overrides: Values of the command line that replace top-level keys.
+        policy: Values of the command line that replace keys of the policy stage.
+
+    Raises:
+        TrainConfigError: There is no such file, or it is no training configuration.
+    """
     if not path.is_file():
         raise TrainConfigError(f"there is no training configuration {path}; see config/train/ for examples")
     values = read_yaml_mapping(path, TrainConfigError) | (overrides or {})
@@ -277,7 +290,11 @@ def load_config(
 
 
 def parse_config(values: dict[str, Any], where: str) -> TrainConfig:
-    """Build a TrainConfig from plain values."""
+    """Build a TrainConfig from plain values; `where` is what errors name.
+
+    Raises:
+        TrainConfigError: A key is missing or unknown, or a value cannot be.
+    """
     if not isinstance(values, dict):
         raise TrainConfigError(f"{where} must be a mapping of keys to values, got {shown(values)}")
     values = dict(values)
