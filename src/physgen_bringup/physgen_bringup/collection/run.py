@@ -212,7 +212,7 @@ class Collector:
         return {
             camera.name: CameraSpec(
                 frame_id=CAMERA_FRAME.format(camera.name),
-                intrinsics=np.array(camera.matrix(spec.image_size)).reshape(3, 3),
+                intrinsics=np.array(camera.matrix()).reshape(3, 3),
             )
             for camera in (spec.fixed_camera, spec.wrist_camera)
         }

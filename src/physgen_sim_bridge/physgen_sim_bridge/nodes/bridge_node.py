@@ -162,9 +162,9 @@ class BridgeNode(GuardedNode):
             frame_id=BASE_FRAME,
         )
         self._send(self._sim_state, sim_state_to_msg(state))
-        height, width = spec.image_size
         for camera in (spec.wrist_camera, spec.fixed_camera):
-            matrix = np.array(camera.matrix(spec.image_size)).reshape(3, 3)
+            height, width = camera.image_size
+            matrix = np.array(camera.matrix()).reshape(3, 3)
             frame_id = OPTICAL_FRAME.format(camera.name)
             self._send(
                 self._infos[camera.name], camera_info_to_msg(width, height, matrix, stamp_ns, frame_id)
