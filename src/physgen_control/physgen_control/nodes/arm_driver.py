@@ -24,7 +24,6 @@ from physgen_control.messages import topics
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.heartbeat import Heartbeat
 
-GRIPPER = "/franka_gripper"
 HARDWARE = "FrankaHardwareInterface"
 CONTROLLERS = ("joint_state_broadcaster", "franka_robot_state_broadcaster", "physgen_arm_controller")
 _STEP_TIMEOUT_S = 10.0
@@ -180,8 +179,8 @@ def _franka_goals(node: GuardedNode) -> Callable[[GripperGoal], tuple[ActionClie
     """Make a Move of opening and a Grasp of closing: any width is a success there, so an abort is a failure."""
     from franka_msgs.action import Grasp, Move
 
-    move = ActionClient(node, Move, f"{GRIPPER}/move")
-    grasp = ActionClient(node, Grasp, f"{GRIPPER}/grasp")
+    move = ActionClient(node, Move, f"{topics.GRIPPER}/move")
+    grasp = ActionClient(node, Grasp, f"{topics.GRIPPER}/grasp")
 
     def pick(goal: GripperGoal) -> tuple[ActionClient, Any, bool]:
         if goal.force <= 0.0:
@@ -197,7 +196,7 @@ def _gripper_command_goals(node: GuardedNode) -> Callable[[GripperGoal], tuple[A
     """Make franka_gripper's GripperCommand: its position is HALF the opening; closing on an object ends as aborted."""
     from control_msgs.action import GripperCommand
 
-    client = ActionClient(node, GripperCommand, f"{GRIPPER}/gripper_action")
+    client = ActionClient(node, GripperCommand, f"{topics.GRIPPER}/gripper_action")
 
     def pick(goal: GripperGoal) -> tuple[ActionClient, Any, bool]:
         message = GripperCommand.Goal()

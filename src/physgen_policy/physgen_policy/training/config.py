@@ -13,7 +13,7 @@ from physgen_control.program.plain_values import build, convert, read_yaml_mappi
 NormSource = Literal["checkpoint", "dataset"]
 Tuning = Literal["full", "lora"]
 InitParts = Literal["all", "video", "fitting"]
-Objective = Literal["joint", "video"]
+Objective = Literal["joint", "video", "frames"]
 
 
 class TrainConfigError(UserError):
@@ -90,7 +90,9 @@ class PolicyStage:
     # Losses.
     objective: Objective = "joint"
     """"joint", or "video": the frame loss alone, on packs whose actions are hidden, so that recordings teach how things
-    move whatever their actions mean; what it saves is a start for a policy, not one."""
+    move whatever their actions mean; what it saves is a start for a policy, not one; or "frames": only what imagines
+    frames is trained, on stored hidden states of init_from, which acts as before, bit for bit. A step is then of
+    batch_size pairs of a pack and its next frame, and `architecture` may change the frame path."""
     obs_loss_weight: float = 1.0
     """Weight of L_obs, the frame loss, against L_act."""
     obs_loss_every: int = 1
@@ -192,13 +194,15 @@ class TrainConfig:
             )
         if self.policy.objective not in get_args(Objective):
             raise TrainConfigError(
-                f"`policy.objective` must be joint or video, got {self.policy.objective!r}"
+                f"`policy.objective` must be joint, video or frames, got {self.policy.objective!r}"
             )
         if self.policy.objective == "video" and self.policy.obs_loss_weight <= 0:
             raise TrainConfigError(
                 "`policy.objective: video` has only the frame loss; give it a positive weight"
             )
-        if self.architecture and self.model == "checkpoint":
+        if self.policy.objective == "frames":
+            _check_frames(self)
+        elif self.architecture and self.model == "checkpoint":
             raise TrainConfigError("`architecture` changes a preset; `model: checkpoint` has none")
         if self.policy.tuning not in get_args(Tuning):
             raise TrainConfigError(f"`policy.tuning` must be full or lora, got {self.policy.tuning!r}")
@@ -231,6 +235,25 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as in the YAML file."""
         return asdict(self)
+
+
+def _check_frames(config: TrainConfig) -> None:
+    """Raise TrainConfigError where the frame side cannot be trained alone."""
+    stage = config.policy
+    if not stage.init_from or config.model != "checkpoint":
+        raise TrainConfigError(
+            "`policy.objective: frames` trains the frame side of a policy; name it in `policy.init_from` and set "
+            "`model: checkpoint`"
+        )
+    if stage.tuning == "lora" or stage.init_parts != "all" or stage.norm_stats != "checkpoint":
+        raise TrainConfigError(
+            "`policy.objective: frames` leaves everything that acts as it is; leave out `policy.tuning`, "
+            "`policy.init_parts` and `policy.norm_stats`"
+        )
+    if config.codec.tune:
+        raise TrainConfigError(
+            "`policy.objective: frames` keeps the codec, which the policy sees through; leave out `codec.tune`"
+        )
 
 
 RANGES: dict[str, tuple[float, float]] = {
