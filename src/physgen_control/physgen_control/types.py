@@ -153,12 +153,10 @@ class EpisodePhase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """A rigid pose; its frame is said where it is used, by default the robot base."""
+    """Position [m] and unit quaternion (x, y, z, w), both float64; in the robot base frame where nothing else is said."""
 
     position: Float64Array
-    """float64 [3] in m."""
     quaternion: Float64Array
-    """float64 [4], unit (x, y, z, w)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,10 +176,9 @@ class RobotState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraFrame:
-    """One RGB image of one camera."""
+    """One RGB image of one camera, stamped with its acquisition."""
 
     stamp_ns: int
-    """When it was acquired."""
     rgb: UInt8Image
     """uint8 [height, width, 3]."""
     frame_id: str
@@ -202,38 +199,27 @@ class Episode:
     """Stamp of the first observation."""
     phase: EpisodePhase = EpisodePhase.RUNNING
     step: int = 0
-    """Control steps executed so far."""
     max_steps: int = 0
     """Step limit; 0 = none."""
     robot: str = ""
-    """Such as fr3 or panda."""
     source: str = ""
-    """Name of the simulated world, or "real"."""
     bag_path: str = ""
-    """Empty if not recorded."""
     detail: str = ""
-    """A sentence for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionChunk:
-    """A prediction of the policy: one chunk to execute, and the lookahead; `of` makes one."""
+    """A prediction of the policy: one chunk to execute, and the lookahead; `of` makes one and explains its fields."""
 
     session_id: str
-    """One per policy activation and episode; sequence numbers restart with it."""
     episode_id: str
     chunk_seq: int
-    """Strictly increasing within a session."""
     base_step: int
-    """Control step at which the observation was taken."""
     stamp_ns: int
-    """When its first action is meant to start."""
     observation_stamp_ns: int
-    """Acquisition of the newest image used."""
     inference_start_ns: int
     inference_end_ns: int
     step_period_ns: int
-    """Time between two actions."""
     data: Float32Array
     """float32 [num_chunks, horizon, action_dim] in SI units, never normalised."""
     execute_steps: int
@@ -245,9 +231,7 @@ class ActionChunk:
     delta_reference: DeltaReference = DeltaReference.MEASURED
     gripper_mode: GripperMode = GripperMode.SIGNED_PM1
     instruction: str = ""
-    """The one that the policy followed."""
     policy_id: str = ""
-    """Checkpoint name and hash, or the name of a scripted policy."""
     frame_id: str = "base"
 
     @classmethod
@@ -303,25 +287,22 @@ class ActionChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedAction:
-    """What the controller commanded in one control step: the label of training and the policy's context."""
+    """What the controller commanded in one control step: the label of training and the policy's context.
+
+    Where it comes from a chunk, session_id, chunk_seq, base_step, step_index and chunk_index say from which place of which.
+    """
 
     stamp_ns: int
-    """When it was applied."""
     state_stamp_ns: int
     """Of the robot state that it was computed from."""
     session_id: str
-    """Of the chunk; empty where no chunk was played."""
     episode_id: str
     step: int
     """Control steps since the start of the episode, from 0."""
     chunk_seq: int
-    """Of the chunk that the action came from."""
     base_step: int
-    """Of that chunk."""
     step_index: int
-    """Index of the action in its chunk."""
     chunk_index: int
-    """Index of that chunk in the prediction."""
     source: Source
     executed: bool
     """False in SHADOW: not sent to the arm."""
@@ -330,7 +311,6 @@ class AppliedAction:
     applied: Float32Array
     """float32 [action_dim], after the limits."""
     target_pose: Pose
-    """TCP target after the limits, base frame."""
     gripper_width: float
     """Commanded opening [m]."""
     limits: Limit = Limit.NONE
@@ -347,7 +327,6 @@ class ChunkAck:
     """The controller's answer to one chunk."""
 
     stamp_ns: int
-    """When it was decided."""
     session_id: str
     episode_id: str
     chunk_seq: int
@@ -358,16 +337,13 @@ class ChunkAck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimState:
-    """Privileged simulator state (SimState.msg), never an input of the learned policy."""
+    """Privileged simulator state (SimState.msg): poses in `frame_id`, and whether the task is solved."""
 
     stamp_ns: int
     episode_id: str
     objects: dict[str, Pose]
-    """Poses by name, in `frame_id`."""
     tcp_pose: Pose
-    """In `frame_id`."""
     gripper_width: float
     """Measured opening [m]."""
     success: bool
-    """Whether the task is solved at this stamp."""
     frame_id: str = "base"
