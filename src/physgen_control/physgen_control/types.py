@@ -153,7 +153,7 @@ class EpisodePhase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Position [m] and unit quaternion (x, y, z, w), both float64; in the robot base frame where nothing else is said."""
+    """Position [m] and unit quaternion (x, y, z, w), float64; in the robot base frame unless something else is said."""
 
     position: Float64Array
     quaternion: Float64Array
@@ -289,7 +289,7 @@ class ActionChunk:
 class AppliedAction:
     """What the controller commanded in one control step: the label of training and the policy's context.
 
-    Where it comes from a chunk, session_id, chunk_seq, base_step, step_index and chunk_index say from which place of which.
+    session_id, chunk_seq, base_step, step_index and chunk_index say which action of which chunk it comes from, if any.
     """
 
     stamp_ns: int

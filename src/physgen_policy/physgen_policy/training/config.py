@@ -238,7 +238,11 @@ class TrainConfig:
 
 
 def _check_frames(config: TrainConfig) -> None:
-    """Raise TrainConfigError where the frame side cannot be trained alone."""
+    """Check that the frame side can be trained alone.
+
+    Raises:
+        TrainConfigError: It cannot.
+    """
     stage = config.policy
     if not stage.init_from or config.model != "checkpoint":
         raise TrainConfigError(

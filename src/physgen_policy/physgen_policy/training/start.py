@@ -142,8 +142,8 @@ def frame_start(
     Tensors of the frame path that have the same name and size are taken, the others are new.
 
     Raises:
-        CheckpointError: there is no such checkpoint, or it is damaged.
-        StartError: the data are of another kind, or a change concerns more than the frame path.
+        CheckpointError: There is no such checkpoint, or it is damaged.
+        StartError: The data are of another kind, or a change concerns more than the frame path.
     """
     start = load_start(checkpoint, None, embodiment, fitted, "checkpoint")
     config = ModelConfig.from_dict(changed(start.config.to_dict(), changes))
