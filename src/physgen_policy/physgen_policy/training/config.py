@@ -46,8 +46,7 @@ class CodecStage:
 
     # What is shown.
     crop: int = 64
-    """Side of random training crops [pixels]; 0 = whole frames. The codec is convolutional, so crops cost less
-    and show as much."""
+    """Side of random training crops [pixels], which cost less and show as much; 0 = whole frames."""
     whole_fraction: float = 0.2
     """Share of steps at the end on whole frames, with a quarter of the batch."""
 
@@ -55,8 +54,7 @@ class CodecStage:
     init_from: str = ""
     """Codec folder of a run, or a checkpoint, whose codec is taken; a run with policy.init_from has that one's."""
     tune: bool = False
-    """Train a codec that was taken on, on this run's frames, so that it learns to show new objects; otherwise it is
-    taken as it is."""
+    """Train the codec that the run starts from further, on its frames, so that it learns to show new objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,12 +308,7 @@ def _check_ranges(config: TrainConfig) -> None:
 def load_config(
     path: Path, overrides: dict[str, Any] | None = None, policy: dict[str, Any] | None = None
 ) -> TrainConfig:
-    """Read a YAML file.
-
-    Args:
-        path: The file.
-        overrides: Values of the command line that replace top-level keys.
-        policy: Values of the command line that replace keys of the policy stage.
+    """Read a YAML file; command-line options replace top-level keys (`overrides`) and keys of the policy stage.
 
     Raises:
         TrainConfigError: There is no such file, or it is no training configuration.
