@@ -16,14 +16,16 @@ FRANKA_IMAGE = "the Docker service `franka` (docker/compose.yaml)"
 def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None) -> LaunchArguments:
     """Refuse combinations that cannot run on this machine, before any process starts.
 
-    Returns the arguments with the checkpoint resolved to its folder.
-
     Args:
-        arguments: what parse_arguments returned.
-        have_ros: a full ROS 2 installation is there (None: look for it).
+        arguments: What parse_arguments returned.
+        have_ros: A full ROS 2 installation is there (None: look for it).
+
+    Returns:
+        The arguments with the checkpoint resolved to its folder.
 
     Raises:
-        UserError: one sentence that says what to change.
+        ArgumentError: One sentence that says what to change.
+        UserError: The checkpoint or the calibration cannot be used.
     """
     _check_not_yet_available(arguments)
     check_teleop(arguments)
@@ -56,7 +58,7 @@ def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None)
 
 
 def has_ros() -> bool:
-    """True when a full ROS 2 installation (ros2 command and launch_ros) is on this machine."""
+    """Return whether a full ROS 2 installation (ros2 command and launch_ros) is on this machine."""
     return shutil.which("ros2") is not None and importlib.util.find_spec("launch_ros") is not None
 
 
@@ -109,14 +111,22 @@ def _check_simulation(arguments: LaunchArguments) -> None:
 
 
 def check_task(sim: str, task: str) -> None:
-    """Refuse a task that the simulator does not know; does not import the simulator."""
+    """Check that the simulator knows the task; does not import the simulator.
+
+    Raises:
+        UserError: It does not.
+    """
     from physgen_sim_bridge.registry import check_task as check
 
     check(sim, task)
 
 
 def check_teleop(arguments: LaunchArguments) -> None:
-    """Refuse devices without use and uses without device."""
+    """Refuse devices without use and uses without device.
+
+    Raises:
+        ArgumentError: One sentence that says what to change.
+    """
     device, chosen = arguments.teleop, arguments.teleop_device
     if device == "none":
         if arguments.policy == "none":
@@ -151,7 +161,12 @@ def check_teleop(arguments: LaunchArguments) -> None:
 
 
 def check_real_arm(arguments: LaunchArguments, *, have_ros: bool) -> None:
-    """Refuse what a real arm cannot do, and a machine without its driver."""
+    """Refuse what a real arm cannot do, and a machine without its driver.
+
+    Raises:
+        ArgumentError: One sentence that says what to change.
+        UserError: The calibration cannot be used.
+    """
     if arguments.policy == "expert":
         raise ArgumentError(
             "policy:=expert reads simulator state, which the real arm has not; use policy:=physgen"

@@ -11,16 +11,19 @@ from physgen_bringup.results.results import Protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRules:
-    """What a simulator says of a task; assets names the set of scene files where it is not the simulator's own."""
+    """What a simulator says of a task."""
 
     control_mode: str
     success_rule: str
+    """A sentence for people."""
     max_steps: int
+    """Control steps."""
     assets: str = ""
+    """Names the set of scene files where it is not the simulator's own."""
 
 
 def task_rules(sim: str, task: str) -> TaskRules:
-    """Rules of a known task (see physgen_sim_bridge.registry.check_task)."""
+    """Return the rules of a known task (see physgen_sim_bridge.registry.check_task)."""
     if sim == "maniskill":
         from physgen_sim_bridge.maniskill.world import TASKS
 
@@ -73,7 +76,7 @@ def make_protocol(
     lead_steps: int = 0,
     batch: int = 0,
 ) -> Protocol:
-    """The protocol of a run; max_steps 0 means the task's own limit."""
+    """Return the protocol of a run; max_steps 0 means the task's own limit."""
     rules = task_rules(sim, task)
     return Protocol(
         suite=sim,

@@ -160,7 +160,7 @@ class PolicyNode(Guarded, LifecycleNode):
         self._session, self._missing = None, ["activation"]
 
     def _image_pairs(self) -> ImagePairs | None:
-        """The synchronizer of message_filters; None where images go to the session one by one."""
+        """Return the synchronizer of message_filters; None where images go to the session one by one."""
         config = self.config
         if not uses_message_filters(config.synchronizer):
             return None
@@ -192,7 +192,7 @@ class PolicyNode(Guarded, LifecycleNode):
         self._session.put_episode(episode)
 
     def _read(self, convert: Callable[[Any], ValueT], message: Any, who: str = "") -> ValueT | None:
-        """The message's value, or None after a complaint."""
+        """Return the message's value, or None after a complaint."""
         try:
             return convert(message)
         except ConversionError as error:

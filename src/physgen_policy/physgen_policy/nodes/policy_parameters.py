@@ -107,8 +107,8 @@ class PolicyNodeConfig:
     )
     frame_sampler: str = parameter(
         "auto",
-        description="Imagined frames: their mean (sharp where the future is certain), or a sample; auto: the mean where "
-        "the checkpoint has one.",
+        description="Imagined frames: their mean (sharp where the future is certain), or a sample; auto: the mean "
+        "where the checkpoint has one.",
         choices=FRAME_CHOICES,
     )
     frame_ar_steps: int = parameter(8, description="Autoregressive steps of a sampled frame.", ge=1, le=256)
@@ -130,7 +130,7 @@ class PolicyNodeConfig:
         return self.pace == "lockstep"
 
     def gate(self) -> GateConfig:
-        """How observations are chosen."""
+        """Return how observations are chosen."""
         return GateConfig(
             step_period_ns=round(self.control_period * 1e9),
             execute_steps=self.execute_steps,
@@ -141,7 +141,7 @@ class PolicyNodeConfig:
         )
 
     def policy(self) -> PolicyConfig:
-        """How the checkpoint is run."""
+        """Return how the checkpoint is run."""
         return PolicyConfig(
             sampler=next(kind for kind in SOLVERS if kind == self.sampler),
             denoise_steps=self.denoise_steps,

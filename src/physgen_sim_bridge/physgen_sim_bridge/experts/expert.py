@@ -26,7 +26,13 @@ class Expert(Protocol):
         ...
 
     def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
-        """Return the clean canonical action (the label); gripper_width is the measured opening [m]."""
+        """Return the clean canonical action, float32 [7]: what a demonstration's label is.
+
+        Args:
+            objects: Poses by name, in the robot base frame.
+            tcp_pose: Measured pose of the tool centre point, in the robot base frame.
+            gripper_width: Measured opening [m].
+        """
         ...
 
 
@@ -42,7 +48,7 @@ class StateExpert:
         self._last, self._stuck = None, 0
 
     def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
-        """Return the clean action."""
+        """Return the canonical action, as Expert.act; a smaller one while the arm is stuck."""
         action = self._decide(objects, tcp_pose, gripper_width)
         tcp = tcp_pose.position
         asked = float(np.linalg.norm(action[:3])) > 0.008

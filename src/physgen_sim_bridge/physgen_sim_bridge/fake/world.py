@@ -45,12 +45,15 @@ UPRIGHT = np.array([0.0, 0.0, 0.0, 1.0])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeTask:
-    """A task of the fake world; goal_distance [m] is the success radius."""
+    """A task of the fake world."""
 
     instruction: str
     success_rule: str
+    """A sentence for people."""
     max_steps: int
+    """Control steps."""
     goal_distance: float
+    """Success radius [m]."""
     has_cube: bool
 
 
@@ -73,7 +76,7 @@ FAKE_TASKS: dict[str, FakeTask] = {
 
 
 class FakeWorld:
-    """A point gripper that pushes a cube; see the World protocol.
+    """A point gripper that pushes a cube: a World.
 
     Joint positions are a smooth stand-in for an arm's, not its kinematics: the TCP pose is the truth here.
     """
@@ -102,7 +105,11 @@ class FakeWorld:
         self._speeds = np.zeros(7)
 
     def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
-        """Start an episode; init_state is no index because there are no stored initial states."""
+        """Start an episode, as World.reset; there are no stored initial states.
+
+        Raises:
+            UserError: The seed is negative, or `init_state` is an index.
+        """
         if init_state not in (BY_SEED, DRAWN):
             raise UserError(
                 f"{self.spec.task} has no stored initial states, but init_state is {init_state}; use -1 and a seed."
@@ -124,7 +131,7 @@ class FakeWorld:
         return self._observe()
 
     def step(self, action: Float32Array, *, render: bool = True) -> Observation:
-        """Apply one canonical action for one control period (50 ms); see World.step."""
+        """Apply one canonical action, float32 [7], for one control period (50 ms), as World.step."""
         values = check_action(action)
         move = np.clip(values[:3], -MAX_TRANSLATION, MAX_TRANSLATION) * FOLLOW
         turn = values[3:6]
@@ -145,7 +152,7 @@ class FakeWorld:
         return self._observe(render)
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is nothing to free."""
 
     def _push(self) -> None:
         """Move the cube out of the finger along the axis of least overlap (it slides without turning)."""
@@ -191,7 +198,7 @@ class FakeWorld:
 
 
 def _quaternion(matrix: Float64Array) -> Float64Array:
-    """Unit quaternion (x, y, z, w) of a rotation matrix, from its largest component for accuracy."""
+    """Return the unit quaternion (x, y, z, w) of a rotation matrix, from its largest component for accuracy."""
     m = matrix
     trace = m[0, 0] + m[1, 1] + m[2, 2]
     largest = int(np.argmax([m[0, 0], m[1, 1], m[2, 2], trace]))

@@ -68,7 +68,11 @@ class ScriptTeleopNode(TeleopNode[ScriptConfig]):
         self.start()
 
     def read(self, now_ns: int) -> TeleopCommand:
-        """Act in the running episode; between episodes press start."""
+        """Act in the running episode; between episodes press start.
+
+        Raises:
+            ExternalShutdownException: All episodes are over.
+        """
         if self._running:
             fresh = now_ns - self._command_ns < STALE_NS
             return self._command if fresh else RELEASED
@@ -83,7 +87,7 @@ class ScriptTeleopNode(TeleopNode[ScriptConfig]):
         return TeleopCommand(buttons=frozenset({Button.START}) if down else frozenset())
 
     def _ready(self) -> bool:
-        """The controller may move, and the bag of the episode before is complete."""
+        """Return whether the controller may move, and the bag of the episode before is complete."""
         if self._safety is not SafetyState.ARMED or not self._episodes.simulated:
             return False
         if not self.config.record:
