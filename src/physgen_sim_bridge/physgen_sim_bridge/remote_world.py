@@ -22,7 +22,7 @@ import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose
-from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, WorldCrashed, WorldSpec
+from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, World, WorldCrashed, WorldSpec
 
 START_TIMEOUT_S = 600.0
 """Imports, shader compilation and the first scene on a busy machine."""
@@ -36,8 +36,8 @@ WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_
 """A simulator's arrays are tiny: more threads only take cores from the policy."""
 
 
-class RemoteWorld:
-    """Parent's side of a world in another process; see the World protocol. Not thread safe."""
+class RemoteWorld(World):
+    """Parent's side of a world in another process; see World. Not thread safe."""
 
     def __init__(
         self,

@@ -39,9 +39,8 @@ from physgen_control.types import (
 from physgen_sim_bridge.clock import EpisodeClock
 from physgen_sim_bridge.disturbance import Disturbance, DisturbanceConfig
 from physgen_sim_bridge.experts.by_task import make_expert
-from physgen_sim_bridge.experts.expert import Expert
 from physgen_sim_bridge.registry import make_world
-from physgen_sim_bridge.world import DRAWN, World
+from physgen_sim_bridge.world import DRAWN, Expert, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -263,7 +262,7 @@ def make_collector(
     source = None
     if leader is not None:
         source = PolicySource.load(leader, task, world.spec.robot, world.spec.control_period_ns)
-    return Collector(world, make_expert(task), controller, config, source)
+    return Collector(world, make_expert(sim, task), controller, config, source)
 
 
 def one_action_chunk(

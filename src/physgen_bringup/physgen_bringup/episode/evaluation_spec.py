@@ -19,7 +19,7 @@ class EvaluationSpec:
     n-th trial, from the i-th (1-based). bag_dir: recordings for the replay policy. pace realtime: the world does not
     wait, and every chunk comes delay_steps control steps after its observation; lead_steps: pipelined execution asks so
     many steps early. batch: 0 gives every worker its own policy, else all share one that computes batches of so many
-    rows.
+    rows. any_task: the checkpoint may have been trained for other tasks.
     """
 
     sim: str
@@ -42,6 +42,7 @@ class EvaluationSpec:
     lead_steps: int = 0
     preset: str = ""
     batch: int = 0
+    any_task: bool = False
 
     @property
     def trials(self) -> list[Trial]:

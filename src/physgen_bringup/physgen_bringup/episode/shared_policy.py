@@ -31,7 +31,7 @@ class PolicyRequest:
 
 
 class RemotePolicy:
-    """Asks for chunks over a connection and waits for them; see physgen_policy.runtime.policy.Policy."""
+    """Asks for chunks over a connection and waits for them; see sources.ChunkPolicy."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

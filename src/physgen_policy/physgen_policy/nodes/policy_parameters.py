@@ -19,6 +19,10 @@ from physgen_policy.sampling.solver import SOLVERS
 class PolicyNodeConfig:
     """What the policy node can be told. Read once at start."""
 
+    policy: str = parameter(
+        "",
+        description="A policy of somebody's own: its name or module:Class; empty: that of a checkpoint.",
+    )
     checkpoint: str = parameter(
         "", description="Checkpoint name or folder; empty: the one shipped for the task."
     )
@@ -130,7 +134,7 @@ class PolicyNodeConfig:
             queue_size=self.sync_queue,
         )
 
-    def policy(self) -> PolicyConfig:
+    def network(self) -> PolicyConfig:
         """How the checkpoint is run."""
         return PolicyConfig(
             sampler=next(kind for kind in SOLVERS if kind == self.sampler),
