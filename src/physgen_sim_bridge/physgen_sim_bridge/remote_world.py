@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from physgen_control.errors import UserError
-from physgen_control.types import Float32Array, Pose, UInt8Image
-from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, WorldCrashed, WorldSpec
+from physgen_control.types import Float32Array, Pose
+from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, World, WorldCrashed, WorldSpec
 
 START_TIMEOUT_S = 600.0
 """Imports, shader compilation and the first scene on a busy machine."""
@@ -37,20 +37,8 @@ WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_
 """A simulator's arrays are tiny: more threads only take cores from the policy."""
 
 
-class RemoteWorld:
-    """Parent's side of a world in another process: a World. Not thread safe.
-
-    Args:
-        sim: Simulator, as in the registry.
-        task: Task of the simulator.
-        image_size: Edge of both square images [pixels].
-        render: False: images are black.
-        environment: Variables of the worker that differ from this process'.
-
-    Raises:
-        UserError: The worker refuses simulator or task.
-        WorldCrashed: The worker does not start.
-    """
+class RemoteWorld(World):
+    """Parent's side of a world in another process; see World. Not thread safe."""
 
     def __init__(
         self,

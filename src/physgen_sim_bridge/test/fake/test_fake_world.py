@@ -21,7 +21,7 @@ TASKS = ("FakePush-v0", "FakeReach-v0")
 
 
 def run_expert(world: World, task: str, seed: int, disturbance: Disturbance | None = None) -> bool:
-    expert, rng = make_expert(task), np.random.default_rng(seed)
+    expert, rng = make_expert("fake", task), np.random.default_rng(seed)
     observation = world.reset(seed)
     expert.reset()
     if disturbance:
@@ -52,7 +52,7 @@ def test_push_expert_goes_around_the_cube():
     observation = world.reset(3)
     world._cube[:2] += (0.12, 0.10)
     world._tcp = world._cube + np.array([0.08, 0.0, 0.0])
-    expert = make_expert("FakePush-v0")
+    expert = make_expert("fake", "FakePush-v0")
     observation = world.step(np.zeros(7, dtype=np.float32))
     for _ in range(100):
         action = expert.act(observation.objects, observation.tcp_pose, observation.gripper_width)
@@ -147,7 +147,7 @@ def test_unknown_names_are_one_sentence():
     with pytest.raises(UserError, match="image_size"):
         make_world("fake", "FakePush-v0", image_size=0)
     with pytest.raises(UserError, match="expert"):
-        make_expert("Nope-v0")
+        make_expert("fake", "Nope-v0")
 
 
 def test_worker_passes_errors_on():
