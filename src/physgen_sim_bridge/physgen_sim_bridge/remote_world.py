@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from physgen_control.errors import UserError
-from physgen_control.types import Float32Array, Pose
+from physgen_control.types import Float32Array, Pose, UInt8Image
 from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, World, WorldCrashed, WorldSpec
 
 START_TIMEOUT_S = 600.0
@@ -38,7 +38,19 @@ WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_
 
 
 class RemoteWorld(World):
-    """Parent's side of a world in another process; see World. Not thread safe."""
+    """Parent's side of a world in another process: a World. Not thread safe.
+
+    Args:
+        sim: Simulator, as in the registry.
+        task: Task of the simulator.
+        image_size: Edge of both square images [pixels].
+        render: False: images are black.
+        environment: Variables of the worker that differ from this process'.
+
+    Raises:
+        UserError: The worker refuses simulator or task.
+        WorldCrashed: The worker does not start.
+    """
 
     def __init__(
         self,

@@ -49,8 +49,13 @@ _FAKE_SWITCHES = tuple(
 
 TABLE = {
     "policy_node": Endpoints(
-        publishes=(topics.ACTION_CHUNK, topics.POLICY_STATUS, "/physgen/predicted/image_raw", HEARTBEAT),
-        subscribes=(*IMAGES, *_ROBOT, topics.APPLIED_ACTION, topics.EPISODE_INFO, HEARTBEAT),
+        publishes=(
+            topics.ACTION_CHUNK,
+            topics.POLICY_STATUS,
+            "/physgen/predicted/image_raw",
+            topics.HEARTBEAT,
+        ),
+        subscribes=(*IMAGES, *_ROBOT, topics.APPLIED_ACTION, topics.EPISODE_INFO, topics.HEARTBEAT),
         serves=("/physgen/set_instruction",),
     ),
     "expert_node": Endpoints(
