@@ -107,8 +107,8 @@ class PolicyNodeConfig:
     )
     frame_sampler: str = parameter(
         "auto",
-        description="Imagined frames: their mean (sharp where the future is certain), or a sample; auto: the mean where "
-        "the checkpoint has one.",
+        description="Imagined frames: their mean (sharp where the future is certain), or a sample; auto: the mean "
+        "where the checkpoint has one.",
         choices=FRAME_CHOICES,
     )
     frame_ar_steps: int = parameter(8, description="Autoregressive steps of a sampled frame.", ge=1, le=256)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frame stage of a run: hidden states once, then steps, validation, samples, checkpoints; resumable like the others."""
+"""The frame stage of a run: hidden states once, then steps, validation, samples and checkpoints; resumable."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def run_frames(
             left_out = left_out + 1 if values["left_out"] else 0
             if left_out == MOST_LEFT_OUT:
                 raise DivergedError(
-                    f"the last {MOST_LEFT_OUT} steps before step {step} had no finite gradient; go on from the last saved "
-                    "state with --resume and a lower learning_rate"
+                    f"the last {MOST_LEFT_OUT} steps before step {step} had no finite gradient; go on from the last "
+                    "saved state with --resume and a lower learning_rate"
                 )
             per_step = (time.perf_counter() - begun) / (step - first)
             bar.update(task, completed=step, info=f"frame {values['observation']:.4f}")
