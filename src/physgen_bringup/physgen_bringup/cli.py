@@ -53,6 +53,11 @@ COMMANDS = (
         "make a checkpoint of a published video model, to fine-tune",
     ),
     Command("view", "physgen_bringup.commands.view", "look at a recording or a run"),
+    Command(
+        "imagine",
+        "physgen_bringup.commands.imagine",
+        "film what a checkpoint expects to happen, from one picture",
+    ),
     Command("bench", "physgen_bringup.commands.bench", "measure speed and latency on this machine"),
     Command(
         "chaos",

@@ -95,8 +95,8 @@ class PolicyConfig:
         preview = preview_sampler(model.config)
         if self.frame_sampler == "mean" and preview.kind != "mean":
             raise PolicyError(
-                "frame_sampler mean needs a checkpoint whose frame head predicts v (frames.prediction); use auto "
-                "or sample"
+                "frame_sampler mean needs a checkpoint whose frame head predicts v (frames.prediction); use auto or "
+                "sample"
             )
         return preview if preview.kind == "mean" else self._sampled_frames()
 
