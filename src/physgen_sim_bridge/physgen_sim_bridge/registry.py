@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from physgen_control.errors import UserError
+from physgen_sim_bridge.fake.painter import fixed_camera as fake_camera
 from physgen_sim_bridge.fake.world import FAKE_TASKS, FakeWorld
+from physgen_sim_bridge.fake_franka.painter import fixed_camera as fake_franka_camera
 from physgen_sim_bridge.fake_franka.table import TASKS as FRANKA_TASKS
 from physgen_sim_bridge.libero.tasks import STEP_LIMITS, libero_tasks
 from physgen_sim_bridge.maniskill.world import TASKS as MANISKILL_TASKS
 from physgen_sim_bridge.maniskill.world import ManiSkillWorld
+from physgen_sim_bridge.maniskill.world import fixed_camera as maniskill_camera
 from physgen_sim_bridge.remote_world import RemoteWorld
-from physgen_sim_bridge.world import World
+from physgen_sim_bridge.world import FixedCamera, World
 
 MIN_IMAGE_SIZE = 16
 MAX_IMAGE_SIZE = 1024
@@ -66,6 +69,18 @@ def check_task(sim: str, task: str, image_size: int = 128) -> None:
 def runs_by_itself(sim: str, task: str) -> bool:
     """Say whether the task belongs to the fake Franka: an arm with its own clock, which cannot be stepped."""
     return sim == "fake" and task in FRANKA_TASKS
+
+
+def fixed_camera(sim: str, task: str) -> FixedCamera | None:
+    """Return where the fixed camera of a task stands, without starting its simulator; None where that is not known.
+
+    LIBERO places it as its scene files say, which are read by the simulator alone.
+    """
+    if sim == "maniskill" and task in MANISKILL_TASKS:
+        return maniskill_camera(task)
+    if sim == "fake" and task in FRANKA_TASKS:
+        return fake_franka_camera()
+    return fake_camera() if sim == "fake" and task in FAKE_TASKS else None
 
 
 def make_world(

@@ -18,7 +18,15 @@ import numpy as np
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose, UInt8Image
 from physgen_sim_bridge.canonical_action import maniskill_action
-from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, WorldSpec
+from physgen_sim_bridge.world import (
+    BY_SEED,
+    DRAWN,
+    CameraSpec,
+    FixedCamera,
+    Observation,
+    WorldSpec,
+    looking,
+)
 
 CONTROL_PERIOD_NS = 50_000_000
 """pd_ee_delta_pose runs at 20 Hz."""
@@ -79,6 +87,16 @@ TASKS: dict[str, ManiSkillTask] = {
         fov=0.92,
     ),
 }
+
+BASE_X = -0.615
+"""Where the scenes put the robot's base on the world's x axis [m]; its axes are the world's."""
+
+
+def fixed_camera(task: str) -> FixedCamera:
+    """Return where the fixed camera of a task stands."""
+    chosen = TASKS[task]
+    (ex, ey, ez), (tx, ty, tz) = chosen.eye, chosen.target
+    return FixedCamera(pose=looking((ex - BASE_X, ey, ez), (tx - BASE_X, ty, tz)), fov_y=chosen.fov)
 
 
 class ManiSkillWorld:
