@@ -24,7 +24,7 @@ def look_at_bags(
     """
     sink: Sink | None = None
     for bag in bags:
-        file = bag.path.resolve().with_suffix(".rrd")
+        file = file_of(bag.path)
         if sink is None:
             sink = open_sink(viewer, file, environment, name=bag.path.name)
         else:
@@ -42,6 +42,12 @@ def look_at_bags(
     if sink is not None:
         _wait(sink, say)
     return 0
+
+
+def file_of(bag: Path) -> Path:
+    """Return the viewer's file of a bag: NAME.rrd beside it; a name may have dots of its own."""
+    bag = bag.resolve()
+    return bag.with_name(f"{bag.name}.rrd")
 
 
 def look_at_file(file: Path, viewer: str, environment: Mapping[str, str], say: Callable[[str], None]) -> int:

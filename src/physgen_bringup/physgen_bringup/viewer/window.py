@@ -6,9 +6,9 @@ Without a display there is no window: what is drawn goes into a file, and the pa
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +21,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from physgen_bringup.graph.viewer_choice import NOT_INSTALLED, has_display, is_installed
+from physgen_bringup.processes import guard
 from physgen_bringup.viewer.web_page import WebPage
 from physgen_control.errors import UserError
 from physgen_control.program.user_folder import user_folder
@@ -78,7 +79,9 @@ def open_window(kind: str, environment: Mapping[str, str]) -> Window:
     """
     require_installed()
     port = free_port()
-    command = [program(), "--bind", LOOPBACK, "--port", str(port), "--hide-welcome-screen"]
+    # Ends with this process, however that ends.
+    command = [sys.executable, "-S", guard.__file__, "tie", str(os.getpid()), program()]
+    command += ["--bind", LOOPBACK, "--port", str(port), "--hide-welcome-screen"]
     command += ["--memory-limit", MEMORY, "--server-memory-limit", MEMORY]
     served = free_port() if kind == "rerun_web" else 0
     if served:
@@ -113,11 +116,12 @@ def program() -> str:
     Raises:
         UserError: It is missing.
     """
-    beside = Path(sys.executable).with_name("rerun")
-    found = str(beside) if beside.is_file() else shutil.which("rerun")
-    if found is None:
-        raise UserError(NOT_INSTALLED)
-    return found
+    # Not the script `rerun`: that starts the program as a child, which would outlive it.
+    package = importlib.util.find_spec("rerun_cli")
+    for folder in (package.submodule_search_locations or []) if package is not None else []:
+        if (Path(folder) / "rerun").is_file():
+            return str(Path(folder) / "rerun")
+    raise UserError(NOT_INSTALLED)
 
 
 def private_environment(environment: Mapping[str, str]) -> dict[str, str]:

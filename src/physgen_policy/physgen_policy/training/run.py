@@ -38,6 +38,7 @@ from physgen_policy.training.run_data import (
     merge_datasets,
     warn_of_starts,
 )
+from physgen_policy.training.run_frames import run_frames
 from physgen_policy.training.run_log import RunLog
 from physgen_policy.training.run_place import RunPlace
 from physgen_policy.training.samples import prediction_sample
@@ -116,7 +117,10 @@ class TrainingRun:
         )
         for line in networks.norm.lines():
             self.log.say(line)
-        folder = self._policy(networks, data, embodiment)
+        if self.config.policy.objective == "frames":
+            folder = run_frames(self.config, place, networks, data, embodiment)
+        else:
+            folder = self._policy(networks, data, embodiment)
         self.accelerator.wait_for_everyone()
         return folder
 
