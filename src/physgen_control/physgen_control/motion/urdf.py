@@ -14,11 +14,11 @@ from physgen_control.motion.kinematics import (
     DH,
     FLANGE,
     HAND_YAW,
-    NUM_JOINTS,
     TCP,
     joint_range,
     joint_top_speed,
 )
+from physgen_control.types import NUM_JOINTS
 
 Numbers = tuple[float, float, float]
 
