@@ -40,6 +40,9 @@ from physgen_control.types import (
 KEPT_POSES = 400
 """Measured poses of an episode that are kept and drawn as its path; older ones are left out: 20 s at 20 Hz."""
 
+PATH_EVERY_NS = 100_000_000
+"""The whole path is drawn again at most so often: its points are most of what is drawn."""
+
 
 class Scene:
     """What is known of a graph so far, and where it is drawn.
@@ -71,6 +74,7 @@ class Scene:
         self._poses: deque[MeasuredPose] = deque(maxlen=KEPT_POSES)
         self._opening = 0.0
         self._cut: deque[tuple[float, float, float]] = deque(maxlen=KEPT_POSES)
+        self._path_drawn_ns = 0
         self._path: PredictedPath | None = None
         self._chunk: ActionChunk | None = None
         self._shown: dict[str, str] = {}
@@ -163,7 +167,9 @@ class Scene:
         self._poses.append(measured)
         self._draw.at(measured.stamp_ns)
         self._robot.show_gripper(measured.pose, self._opening)
-        self._draw.executed(self._executed(), np.array(self._cut), self._view)
+        if measured.stamp_ns - self._path_drawn_ns >= PATH_EVERY_NS:
+            self._path_drawn_ns = measured.stamp_ns
+            self._draw.executed(self._executed(), np.array(self._cut), self._view)
 
     def _executed(self) -> np.ndarray:
         """Measured positions of this episode, float64 [n, 3]."""

@@ -27,7 +27,7 @@ def middle_of_blue(image: UInt8Image) -> np.ndarray:
 
 def check_cube(sim: str, task: str, size: int, tolerance: float) -> None:
     """The cube's centre is projected into the middle of the cube that the world draws."""
-    world = make_world(sim, task, image_size=size)
+    world = make_world(sim, task, image_size=size, in_worker=sim == "maniskill")
     try:
         for seed in range(3):
             seen = world.reset(seed)
