@@ -101,7 +101,11 @@ def fixed_camera(sim: str, task: str) -> FixedCamera | None:
 
     LIBERO places it as its scene files say, which are read by the simulator alone.
     """
-    return find_world(sim).fixed_camera(task)
+    try:
+        world = find_world(sim)
+    except UserError:  # the real arm, or a simulator that this machine lacks: recordings of both are looked at
+        return None
+    return world.fixed_camera(task) if world.has_task(task) else None
 
 
 def make_world(
