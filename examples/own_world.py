@@ -27,11 +27,10 @@ class DotWorld(World):
             success_rule="the hand is within 0.02 m of the dot",
             default_max_steps=60,
             control_period_ns=50_000_000,
-            image_size=(image_size, image_size),
             instruction=self.tasks[task],
             robot="panda",
-            fixed_camera=CameraSpec(name="fixed", fov_y=0.8),
-            wrist_camera=CameraSpec(name="wrist", fov_y=1.5),
+            fixed_camera=CameraSpec(name="fixed", fov_y=0.8, image_size=(image_size, image_size)),
+            wrist_camera=CameraSpec(name="wrist", fov_y=1.5, image_size=(image_size, image_size)),
         )
         self.size, self.hand, self.dot, self.width = image_size, np.zeros(3), np.zeros(3), 0.08
 

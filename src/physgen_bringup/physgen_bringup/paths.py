@@ -10,10 +10,10 @@ from physgen_control.program.share import share_folders
 
 
 def share_folder() -> Path:
-    """Folder that holds config/ and launch/: the source tree, else share/physgen_bringup of a prefix.
+    """Return the folder that holds config/ and launch/: the source tree, else share/physgen_bringup of a prefix.
 
     Raises:
-        UserError: neither exists (broken installation).
+        UserError: Neither exists (broken installation).
     """
     source = Path(__file__).resolve().parents[1]
     for folder in (source, *share_folders("physgen_bringup")):
@@ -23,5 +23,5 @@ def share_folder() -> Path:
 
 
 def config_file(name: str) -> Path:
-    """Path of one configuration file of this package."""
+    """Return the path of one configuration file of this package."""
     return share_folder() / "config" / name

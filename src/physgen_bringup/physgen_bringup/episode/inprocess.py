@@ -56,6 +56,15 @@ class InProcess:
     paced by states waits for every chunk (lockstep). One paced by time never waits: a chunk reaches it delay_steps
     control steps after its observation, counted in the world's own steps, so that the outcome does not depend on how
     fast this machine computes.
+
+    Args:
+        world: Where episodes happen.
+        core: The controller.
+        source: Who acts.
+        max_steps: Control steps; 0 means the task's own limit.
+        save_to: Folder for the applied actions.
+        render_all: Draw every step.
+        delay_steps: Control steps by which every chunk is late.
     """
 
     def __init__(
@@ -133,7 +142,7 @@ class InProcess:
         return result, tally.latencies
 
     def _control_step(self, stamped: StampedObservation, step: int, tally: EpisodeTally) -> AppliedAction:
-        """One observation to one applied action, as the controller and policy nodes do it between them."""
+        """Turn one observation into one applied action, as the controller and policy nodes do it between them."""
         tally.observed(stamped.robot.stamp_ns, time.monotonic())
         self._core.on_state(stamped.robot, stamped.robot.stamp_ns)
         act = self._lockstep_action if self._waits else self._realtime_action
@@ -189,7 +198,8 @@ class InProcess:
 class Stage:
     """The world and the policy of one process, kept for the next evaluation if it needs the same ones; close it.
 
-    connection: where to ask for chunks when the policy is shared (EvaluationSpec.batch).
+    Args:
+        connection: Where to ask for chunks when the policy is shared (EvaluationSpec.batch).
     """
 
     def __init__(self, connection: Connection | None = None) -> None:
@@ -213,11 +223,14 @@ class Stage:
             self._world = None
 
     def session(self, spec: EvaluationSpec, *, film: bool = False) -> InProcess:
-        """Episodes of an evaluation, with a controller that is configured as the graph's would be.
+        """Return episodes of an evaluation, with a controller that is configured as the graph's would be.
 
         Args:
-            spec: what to evaluate.
-            film: episodes will be filmed, so the world must be able to draw.
+            spec: What to evaluate.
+            film: Episodes will be filmed, so the world must be able to draw.
+
+        Raises:
+            UserError: World or policy cannot be made, or the controller cannot be armed.
         """
         words = [f"sim:={spec.sim}", f"task:={spec.task}", "policy:=expert", f"output_dir:={spec.out}"]
         words += [f"pace:={spec.pace}", f"execution:={spec.execution}"]
@@ -282,7 +295,7 @@ class Stage:
 
 
 def make_in_process(spec: EvaluationSpec) -> InProcess:
-    """A session with a world and a policy of its own; closing it closes the world.
+    """Return a session with a world and a policy of its own; closing it closes the world.
 
     A policy that has a process of its own keeps it as long as this one lives; a Stage can end it before.
     """

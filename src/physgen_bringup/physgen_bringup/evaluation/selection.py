@@ -11,15 +11,15 @@ from physgen_sim_bridge.registry import TABLE, check_task, find_world, simulator
 
 
 def select_tasks(suite: str, patterns: str) -> tuple[str, list[str]]:
-    """The simulator and its tasks, in the order of the suite.
+    """Return the simulator and its tasks, in the order of the suite.
 
     Args:
-        suite: a simulator, or one of its suites: `libero_object` means the tasks `libero_object/*` of libero.
-        patterns: names or shell patterns, separated by commas; "all" for every task; "" for the simulator's first
-            task, or for all tasks of a suite.
+        suite: A simulator, or one of its suites: `libero_object` means the tasks `libero_object/*` of libero.
+        patterns: Names or shell patterns, separated by commas; "all" for every task; "" for the simulator's first task,
+            or for all tasks of a suite.
 
     Raises:
-        UserError: no such suite, or a pattern that fits no task.
+        UserError: No such suite, or a pattern that fits no task.
     """
     sim = simulator_of(suite)
     if sim not in TABLE.names() and not is_reference(sim):

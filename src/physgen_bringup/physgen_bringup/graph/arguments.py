@@ -121,8 +121,9 @@ ARGUMENTS: tuple[Argument, ...] = (
         name="viewer",
         kind="choice",
         choices=("none", "rerun", "rerun_web"),
-        default="none",
-        help="live viewer",
+        default="",
+        help="look on: a window of Rerun, or its pages for a browser on this computer; default rerun with "
+        "teleop:=keyboard where there is a display, else none",
     ),
     Argument(name="robot_ip", kind="text", default="", help="address of the real arm (sim:=none)"),
     Argument(
@@ -181,7 +182,7 @@ _BY_NAME = {argument.name: argument for argument in ARGUMENTS}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchArguments:
-    """The parsed values; field names are the argument names. Derived defaults are already filled in."""
+    """The parsed values, derived defaults filled in; fields are named as the arguments, which the table explains."""
 
     sim: str
     task: str
@@ -217,19 +218,19 @@ class LaunchArguments:
 
     @property
     def simulated(self) -> bool:
-        """True when a world is simulated, False on the (real or mocked) Franka driver."""
+        """Whether a world is simulated; False on the (real or mocked) Franka driver."""
         return self.sim != "none"
 
     @property
     def fake_franka(self) -> bool:
-        """True for the fake arm with the driver's topics, which runs by itself and takes joint trajectories."""
+        """Whether it is the fake arm with the driver's topics, which runs by itself and takes joint trajectories."""
         from physgen_sim_bridge.registry import runs_by_itself
 
         return self.simulated and runs_by_itself(self.sim, self.task)
 
     @property
     def stepped(self) -> bool:
-        """True when a world is stepped by applied actions and writes the clock."""
+        """Whether a world is stepped by applied actions and writes the clock."""
         return self.simulated and not self.fake_franka
 
 
@@ -237,7 +238,7 @@ def parse_arguments(strings: Sequence[str]) -> LaunchArguments:
     """Parse `name:=value` strings; missing ones take their defaults.
 
     Raises:
-        ArgumentError: syntax, an unknown name or a value of the wrong kind; one sentence.
+        ArgumentError: Syntax, an unknown name or a value of the wrong kind; one sentence.
     """
     given: dict[str, str] = {}
     for string in strings:
@@ -253,7 +254,11 @@ def parse_arguments(strings: Sequence[str]) -> LaunchArguments:
 
 
 def arguments_from(given: dict[str, str]) -> LaunchArguments:
-    """As parse_arguments, from a dictionary of texts (what launch_ros hands over)."""
+    """Parse a dictionary of texts (what launch_ros hands over); missing ones take their defaults.
+
+    Raises:
+        ArgumentError: An unknown name or a value of the wrong kind; one sentence.
+    """
     for name in given:
         if name not in _BY_NAME:
             close = difflib.get_close_matches(name, _BY_NAME, n=1)
@@ -287,7 +292,7 @@ def _default_task(sim: str) -> str:
 
 
 def argument_table() -> str:
-    """The table as text for `physgen launch --help`."""
+    """Return the table as text for `physgen launch --help`."""
     lines = []
     for argument in ARGUMENTS:
         choices = (*argument.choices, *(["module:Class"] if argument.group else []))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from physgen_bringup.graph.argument import ArgumentError
 from physgen_bringup.graph.arguments import LaunchArguments
 from physgen_bringup.graph.policy_kinds import is_own
+from physgen_bringup.graph.viewer_choice import NOT_INSTALLED, default_viewer, is_installed
 
 FRANKA_IMAGE = "the Docker service `franka` (docker/compose.yaml)"
 
@@ -18,16 +20,18 @@ FRANKA_IMAGE = "the Docker service `franka` (docker/compose.yaml)"
 def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None) -> LaunchArguments:
     """Refuse combinations that cannot run on this machine, before any process starts.
 
-    Returns the arguments with the checkpoint resolved to its folder.
-
     Args:
-        arguments: what parse_arguments returned.
-        have_ros: a full ROS 2 installation is there (None: look for it).
+        arguments: What parse_arguments returned.
+        have_ros: A full ROS 2 installation is there (None: look for it).
+
+    Returns:
+        The arguments with the checkpoint resolved to its folder.
 
     Raises:
-        UserError: one sentence that says what to change.
+        ArgumentError: One sentence that says what to change.
+        UserError: The checkpoint or the calibration cannot be used.
     """
-    _check_not_yet_available(arguments)
+    arguments = _with_viewer(arguments)
     check_teleop(arguments)
     if arguments.params_file and not Path(arguments.params_file).expanduser().is_file():
         raise ArgumentError(
@@ -59,15 +63,18 @@ def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None)
 
 
 def has_ros() -> bool:
-    """True when a full ROS 2 installation (ros2 command and launch_ros) is on this machine."""
+    """Return whether a full ROS 2 installation (ros2 command and launch_ros) is on this machine."""
     return shutil.which("ros2") is not None and importlib.util.find_spec("launch_ros") is not None
 
 
-def _check_not_yet_available(arguments: LaunchArguments) -> None:
-    if arguments.viewer != "none":
-        raise ArgumentError(
-            f"viewer:={arguments.viewer} is not available yet; use viewer:=none, and record:=true to look later"
-        )
+def _with_viewer(arguments: LaunchArguments) -> LaunchArguments:
+    """The arguments with a viewer chosen; a chosen one must be installed."""
+    if not arguments.viewer:
+        chosen = default_viewer(arguments.teleop, os.environ)
+        return arguments if chosen == "none" else replace(arguments, viewer=chosen)
+    if arguments.viewer != "none" and not is_installed():
+        raise ArgumentError(f"viewer:={arguments.viewer}: {NOT_INSTALLED}")
+    return arguments
 
 
 def _check_simulation(arguments: LaunchArguments) -> None:
@@ -131,7 +138,11 @@ def check_policy(policy: str, sim: str, task: str) -> None:
 
 
 def check_teleop(arguments: LaunchArguments) -> None:
-    """Refuse devices without use and uses without device."""
+    """Refuse devices without use and uses without device.
+
+    Raises:
+        ArgumentError: One sentence that says what to change.
+    """
     device, chosen = arguments.teleop, arguments.teleop_device
     if device == "none":
         if arguments.policy == "none":
@@ -166,7 +177,12 @@ def check_teleop(arguments: LaunchArguments) -> None:
 
 
 def check_real_arm(arguments: LaunchArguments, *, have_ros: bool) -> None:
-    """Refuse what a real arm cannot do, and a machine without its driver."""
+    """Refuse what a real arm cannot do, and a machine without its driver.
+
+    Raises:
+        ArgumentError: One sentence that says what to change.
+        UserError: The calibration cannot be used.
+    """
     if arguments.policy == "expert":
         raise ArgumentError(
             "policy:=expert reads simulator state, which the real arm has not; use policy:=physgen"

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from physgen_bringup.graph.arguments import LaunchArguments
+from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.policy_kinds import is_own, policy_kind
 from physgen_bringup.graph.spec import NodeSpec, ParameterValue
 from physgen_bringup.paths import config_file
@@ -20,7 +21,7 @@ _TELEOP_STEPS = 3000
 
 
 def world(arguments: LaunchArguments) -> NodeSpec:
-    """The simulated world: the fake arm with the driver's topics, or the bridge to a simulator."""
+    """Return the simulated world: the fake arm with the driver's topics, or the bridge to a simulator."""
     return _fake_franka(arguments) if arguments.fake_franka else _bridge(arguments)
 
 
@@ -46,7 +47,7 @@ def _fake_franka(arguments: LaunchArguments) -> NodeSpec:
 
 
 def controller(arguments: LaunchArguments) -> NodeSpec:
-    """The one node that commands the arm."""
+    """Return the one node that commands the arm."""
     stepped = arguments.stepped
     # A busy machine makes the fake arm late, not unsafe.
     patience: dict[str, ParameterValue] = (
@@ -74,7 +75,7 @@ def controller(arguments: LaunchArguments) -> NodeSpec:
 
 
 def motion_monitors(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """The second look at motion: before the controller, so that it stops after it; without it no arm goes on."""
+    """Return the second look at motion: before the controller, so that it stops after it; without it no arm goes on."""
     if arguments.stepped or not arguments.motion_monitor:
         return ()
     # As for the controller: a busy machine makes the fake arm late, not unsafe.
@@ -90,7 +91,7 @@ def motion_monitors(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
 
 
 def recorders(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """Who writes the bags."""
+    """Return who writes the bags."""
     if not arguments.record:
         return ()
     parameters: dict[str, ParameterValue] = {
@@ -145,7 +146,7 @@ def _replay(arguments: LaunchArguments) -> NodeSpec:
 
 
 def teleoperations(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """The device of a person, or the script that plays one."""
+    """Return the device of a person, or the script that plays one."""
     device = arguments.teleop
     if device == "none":
         return ()
@@ -172,7 +173,7 @@ def teleoperations(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
 
 
 def rollouts(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """Who begins and ends episodes at a person's word; required: nobody else would end the one that it began."""
+    """Return who begins and ends episodes at a person's word; required: nobody else would end the one that it began."""
     if not arguments.rollout:
         return ()
     parameters: dict[str, ParameterValue] = {
@@ -184,7 +185,7 @@ def rollouts(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
 
 
 def episode_runners(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """Who runs the episodes of a simulated evaluation; without a policy the person at the device starts them."""
+    """Return who runs the episodes of a simulated evaluation; without a policy the person at the device starts them."""
     if arguments.rollout or arguments.policy == "none":
         return ()
     parameters: dict[str, ParameterValue] = {
@@ -206,10 +207,31 @@ def episode_runners(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
     return (_node("physgen_bringup", "episode_runner_node", parameters, arguments),)
 
 
+def viewers(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
+    """Who looks on; closing its window must not stop a graph."""
+    if arguments.viewer in ("", "none"):
+        return ()
+    config = controller_config(controller(arguments))
+    period = config.control_period
+    parameters: dict[str, ParameterValue] = {
+        "use_sim_time": False,
+        "viewer": arguments.viewer,
+        "save_to": str(arguments.output_dir / "viewer.rrd"),
+        "keys": arguments.teleop == "keyboard",
+        "robot": _robot(arguments),
+        "step_translation": min(config.step_translation, config.speed_translation * period),
+        "step_rotation": min(config.step_rotation, config.speed_rotation * period),
+        "workspace_min": list(config.workspace_min),
+        "workspace_max": list(config.workspace_max),
+    }
+    node = _node("physgen_bringup", "viewer_node", parameters, arguments)
+    return (replace(node, required=False),)
+
+
 def _node(
     package: str, name: str, parameters: Mapping[str, ParameterValue], arguments: LaunchArguments
 ) -> NodeSpec:
-    """A node whose module, executable and name share one stem, as all of ours do; the user's file counts last."""
+    """Return a node whose module, executable and name share one stem, as ours do; the user's file counts last."""
     return NodeSpec(
         package=package,
         executable=name,
@@ -236,11 +258,11 @@ def _controller_files(arguments: LaunchArguments) -> tuple[Path, ...]:
 
 
 def _robot(arguments: LaunchArguments) -> str:
-    """The robot that acts: every stepped simulator has a Panda; the fake Franka and the real arm are of robot_type."""
+    """Return the robot that acts: a stepped simulator has a Panda; fake Franka and real arm are of robot_type."""
     return "panda" if arguments.stepped else arguments.robot_type
 
 
 def _has_gripper(arguments: LaunchArguments) -> bool:
-    """Mock hardware comes without the gripper's action servers; a stepped world reads AppliedAction."""
+    """Return whether there are action servers of a gripper: mock hardware has none; a stepped world needs none."""
     real = not arguments.simulated and arguments.load_gripper and not arguments.use_fake_hardware
     return arguments.fake_franka or real

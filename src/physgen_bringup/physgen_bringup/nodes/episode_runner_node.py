@@ -95,20 +95,24 @@ class EpisodeRunner(GuardedNode):
         self.recorder: dict[str, str] = {}
         self._last_progress_s = 0.0
         self._over: set[str] = {""}
-        self._reset = self.create_client(ResetEnv, "/physgen/reset_env")
-        self.create_subscription(EpisodeInfo, "/physgen/episode_info", self._on_episode, qos.LATCHED)
-        self.create_subscription(SafetyStatus, "/physgen/safety_status", self._on_safety, qos.LATCHED)
-        self.create_subscription(PolicyStatus, "/physgen/policy_status", self._on_policy, qos.LATCHED)
-        self.create_subscription(String, "/physgen/recorder_status", self._on_recorder, qos.LATCHED)
-        self.create_subscription(ActionChunk, "/physgen/action_chunk", self._on_chunk, qos.COMMAND)
-        self.create_subscription(AppliedAction, "/physgen/applied_action", self._on_applied, qos.RECORDER)
-        self.create_subscription(JointState, "/joint_states", self._on_joints, qos.LOCKSTEP_READER)
+        self._reset = self.create_client(ResetEnv, topics.RESET_ENV)
+        self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
+        self.create_subscription(SafetyStatus, topics.SAFETY_STATUS, self._on_safety, qos.LATCHED)
+        self.create_subscription(PolicyStatus, topics.POLICY_STATUS, self._on_policy, qos.LATCHED)
+        self.create_subscription(String, topics.RECORDER_STATUS, self._on_recorder, qos.LATCHED)
+        self.create_subscription(ActionChunk, topics.ACTION_CHUNK, self._on_chunk, qos.COMMAND)
+        self.create_subscription(AppliedAction, topics.APPLIED_ACTION, self._on_applied, qos.RECORDER)
+        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, qos.LOCKSTEP_READER)
         self.stop_requested: Callable[[], bool] = lambda: False
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
 
     def run(self) -> int:
-        """Run all episodes that are missing in the results; returns the exit status."""
+        """Run all episodes that are missing in the results; return the exit status.
+
+        Raises:
+            UserError: A node is missing, the results are others, or several episodes crashed in a row.
+        """
         config = self.config
         folder = Path(config.output_dir or "runs/episodes").expanduser()
         seeds = range(config.seed, config.seed + config.episodes)
@@ -147,7 +151,7 @@ class EpisodeRunner(GuardedNode):
         """Spin until every node of the graph is there and able to act.
 
         Raises:
-            NotReadyError: names who is missing after ready_timeout.
+            NotReadyError: Names who is missing after ready_timeout.
         """
         if not self._spin_until(lambda: not self._missing(), self.config.ready_timeout):
             missing = "; ".join(self._missing())
@@ -200,7 +204,10 @@ class EpisodeRunner(GuardedNode):
         return result
 
     def _recorded(self, episode_id: str) -> bool:
-        """The bag is complete, or the recorder said why there is none; the next episode must not cut it short."""
+        """Return whether the bag is complete, or the recorder said why there is none.
+
+        Before that the next episode could cut it short.
+        """
         ours = self.recorder.get("episode_id") == episode_id and self.recorder.get("state") == "ready"
         return ours or self.recorder.get("state") == "error"
 
@@ -216,7 +223,7 @@ class EpisodeRunner(GuardedNode):
         return time.monotonic() - self._last_progress_s > self.config.stall_timeout
 
     def _missing(self) -> list[str]:
-        """Sentences about what is not ready; empty when all is."""
+        """Return sentences about what is not ready; empty when all is."""
         missing = []
         if not self._reset.service_is_ready():
             missing.append("bridge_node offers no /physgen/reset_env")

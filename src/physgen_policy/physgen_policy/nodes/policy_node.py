@@ -51,7 +51,7 @@ from physgen_policy.runtime.own_policy import OwnPolicyRunner
 from physgen_policy.runtime.served_policy import ServedPolicy
 from physgen_policy.runtime.session import THREAD_DIED, PolicySession, SessionEvents
 
-CAMERAS = {"fixed": "/camera/fixed/color/image_raw", "wrist": "/camera/wrist/color/image_raw"}
+CAMERAS = {name: topics.image_topic(name) for name in topics.CAMERAS}
 ValueT = TypeVar("ValueT")
 _STATE_SLACK_NS = 50_000_000  # between joints and pose of one measured state
 _CONNECTION_PERIOD = 0.25  # s of wall time between looks at the graph
@@ -83,11 +83,9 @@ class PolicyNode(Guarded, LifecycleNode):
         self._checked: set[str] = set()
         self._connections: list[tuple[Any, Any]] = []  # (what, how to destroy it)
         self._heartbeat = Heartbeat(self, Role.POLICY)
-        self._status_publisher = self.create_publisher(PolicyStatus, "/physgen/policy_status", qos.LATCHED)
-        self._chunk_publisher = self.create_publisher(ActionChunkMsg, "/physgen/action_chunk", qos.COMMAND)
-        self._image_publisher = self.create_publisher(
-            Image, "/physgen/predicted/image_raw", qos.SENSOR_WRITER
-        )
+        self._status_publisher = self.create_publisher(PolicyStatus, topics.POLICY_STATUS, qos.LATCHED)
+        self._chunk_publisher = self.create_publisher(ActionChunkMsg, topics.ACTION_CHUNK, qos.COMMAND)
+        self._image_publisher = self.create_publisher(Image, topics.PREDICTED_IMAGE, qos.SENSOR_WRITER)
 
     # ---- lifecycle
 
@@ -181,7 +179,7 @@ class PolicyNode(Guarded, LifecycleNode):
         self._session, self._missing = None, ["activation"]
 
     def _image_pairs(self) -> ImagePairs | None:
-        """The synchronizer of message_filters; None where images go to the session one by one."""
+        """Return the synchronizer of message_filters; None where images go to the session one by one."""
         config = self.config
         if not uses_message_filters(config.synchronizer):
             return None
@@ -233,7 +231,7 @@ class PolicyNode(Guarded, LifecycleNode):
         self._session.put_episode(episode)
 
     def _read(self, convert: Callable[[Any], ValueT], message: Any, who: str = "") -> ValueT | None:
-        """The message's value, or None after a complaint."""
+        """Return the message's value, or None after a complaint."""
         try:
             return convert(message)
         except ConversionError as error:

@@ -11,7 +11,7 @@ from physgen_policy.runtime.session import PolicySession
 def status_message(
     policy: ServedPolicy | None, session: PolicySession | None, missing: list[str]
 ) -> PolicyStatus:
-    """The status without its header; it is ready when nothing is missing."""
+    """Return the status without its header; it is ready when nothing is missing."""
     message = PolicyStatus(ready=not missing)
     if policy is not None:
         message.policy_id, message.gpu_memory = policy.policy_id, policy.gpu_memory

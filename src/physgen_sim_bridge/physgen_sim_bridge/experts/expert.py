@@ -29,7 +29,7 @@ class StateExpert:
         self._last, self._stuck = None, 0
 
     def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
-        """Return the clean action."""
+        """Return the canonical action, as Expert.act; a smaller one while the arm is stuck."""
         action = self._decide(objects, tcp_pose, gripper_width)
         tcp = tcp_pose.position
         asked = float(np.linalg.norm(action[:3])) > 0.008

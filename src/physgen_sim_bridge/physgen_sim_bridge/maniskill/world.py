@@ -24,10 +24,12 @@ from physgen_sim_bridge.world import (
     DRAWN,
     CameraSpec,
     Expert,
+    FixedCamera,
     Observation,
     TaskRules,
     World,
     WorldSpec,
+    looking,
 )
 
 CONTROL_MODE = "pd_ee_delta_pose"
@@ -95,6 +97,9 @@ TASKS: dict[str, ManiSkillTask] = {
     ),
 }
 
+BASE_X = -0.615
+"""Where the scenes put the robot's base on the world's x axis [m]; its axes are the world's."""
+
 
 class ManiSkillWorld(World):
     """One ManiSkill environment; see World.
@@ -117,6 +122,13 @@ class ManiSkillWorld(World):
         )
 
     @classmethod
+    def fixed_camera(cls, task: str) -> FixedCamera | None:
+        """Return the camera of the table of tasks."""
+        (ex, ey, ez), (tx, ty, tz) = cls.find_task(task).eye, cls.find_task(task).target
+        pose = looking((ex - BASE_X, ey, ez), (tx - BASE_X, ty, tz))
+        return FixedCamera(pose=pose, fov_y=cls.find_task(task).fov)
+
+    @classmethod
     def make_expert(cls, task: str) -> Expert | None:
         """Return the expert that the task names."""
         make = cls.find_task(task).expert
@@ -133,11 +145,10 @@ class ManiSkillWorld(World):
             success_rule=self._task.success_rule,
             default_max_steps=self._task.max_steps,
             control_period_ns=CONTROL_PERIOD_NS,
-            image_size=(image_size, image_size),
             instruction=self._task.instruction,
             robot="panda",
-            fixed_camera=CameraSpec(name="fixed", fov_y=self._task.fov),
-            wrist_camera=CameraSpec(name="wrist", fov_y=WRIST_FOV),
+            fixed_camera=CameraSpec(name="fixed", fov_y=self._task.fov, image_size=(image_size, image_size)),
+            wrist_camera=CameraSpec(name="wrist", fov_y=WRIST_FOV, image_size=(image_size, image_size)),
         )
         self._env = make_native_env(task, self._task, image_size, render=render)
         self._fresh = True

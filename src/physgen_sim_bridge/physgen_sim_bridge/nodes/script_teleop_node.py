@@ -65,11 +65,15 @@ class ScriptTeleopNode(TeleopNode[ScriptConfig]):
         self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_info, qos.LATCHED)
         self.create_subscription(SimStateMsg, topics.SIM_STATE, self._on_state, qos.LOCKSTEP_READER)
         self.create_subscription(SafetyStatus, topics.SAFETY_STATUS, self._on_safety, qos.LATCHED)
-        self.create_subscription(String, "/physgen/recorder_status", self._on_recorder, qos.LATCHED)
+        self.create_subscription(String, topics.RECORDER_STATUS, self._on_recorder, qos.LATCHED)
         self.start()
 
     def read(self, now_ns: int) -> TeleopCommand:
-        """Act in the running episode; between episodes press start."""
+        """Act in the running episode; between episodes press start.
+
+        Raises:
+            ExternalShutdownException: All episodes are over.
+        """
         if self._running:
             fresh = now_ns - self._command_ns < STALE_NS
             return self._command if fresh else RELEASED
@@ -84,7 +88,7 @@ class ScriptTeleopNode(TeleopNode[ScriptConfig]):
         return TeleopCommand(buttons=frozenset({Button.START}) if down else frozenset())
 
     def _ready(self) -> bool:
-        """The controller may move, and the bag of the episode before is complete."""
+        """Return whether the controller may move, and the bag of the episode before is complete."""
         if self._safety is not SafetyState.ARMED or not self._episodes.simulated:
             return False
         if not self.config.record:
