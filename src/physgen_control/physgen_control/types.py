@@ -33,7 +33,7 @@ PICTURE_INTERVALS = tuple(steps for steps in range(1, HORIZON + 1) if HORIZON % 
 """Control steps from one picture of a demonstration to the next that give every chunk one at its start."""
 
 NUM_CHUNKS = 3
-"""Chunks per prediction: one executable and two lookahead (PhysGen: L-MTP with 3 tokens)."""
+"""Chunks per prediction: one executed and two lookahead (PhysGen: L-MTP with 3 tokens)."""
 
 
 class ActionSpace(IntEnum):

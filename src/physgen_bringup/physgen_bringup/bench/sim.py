@@ -193,7 +193,7 @@ def _native(sim: str, task: str, image_size: int, steps: int) -> float:
     begin = time.perf_counter()
     for action in actions[WARM_UP_STEPS:]:
         observation = env.step(action)[0]
-        # Lazily rendered pictures would not be counted otherwise.
+        # Lazily rendered images would not be counted otherwise.
         for camera in ("base_camera", "hand_camera"):
             observation["sensor_data"][camera]["rgb"].numpy()
     rate = steps / (time.perf_counter() - begin)

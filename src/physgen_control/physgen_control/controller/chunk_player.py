@@ -36,7 +36,7 @@ def last_index(chunk: ActionChunk, bridge_steps: int) -> int:
     """Return one past the last action that may be played, counted through all chunks of the message."""
     num_chunks, horizon, _ = chunk.data.shape
     lookahead = min(bridge_steps, (num_chunks - 1) * horizon)
-    # A bridge continues where the executable part ends, also when that is before the end of chunk 0.
+    # A bridge continues where the executed part ends, also when that is before the end of chunk 0.
     return min(chunk.execute_steps + lookahead, num_chunks * horizon)
 
 

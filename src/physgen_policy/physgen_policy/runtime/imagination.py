@@ -132,7 +132,7 @@ class Imagination:
 
     def _pending(self) -> Pack:
         if self._newest is None:
-            raise UserError("an imagination has to begin with a picture: call begin first")
+            raise UserError("an imagination has to begin with a frame: call begin first")
         return self._newest
 
     def _own_chunk(self, output: PackOutput) -> Float32Array:
@@ -153,7 +153,7 @@ class Imagination:
         size = self._model.config.nova.image_size
         if image.dtype != np.uint8 or image.shape != (*size, 3):
             raise UserError(
-                f"checkpoint {self._checkpoint.name} sees pictures of {size[0]} x {size[1]} pixels, RGB, 8 bits, got "
+                f"checkpoint {self._checkpoint.name} sees frames of {size[0]} x {size[1]} pixels, RGB, 8 bits, got "
                 f"{list(image.shape)} of {image.dtype}"
             )
         given = torch.from_numpy(np.ascontiguousarray(image))[None].to(self._device)

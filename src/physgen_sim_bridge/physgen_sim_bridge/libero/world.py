@@ -218,10 +218,10 @@ class LiberoWorld:
     def _images(self, render: bool) -> tuple[UInt8Image, UInt8Image]:
         if not (self._render and render):
             return self._black, self._black
-        fixed, wrist = (self._picture(camera) for camera in CAMERAS)
+        fixed, wrist = (self._image(camera) for camera in CAMERAS)
         return fixed, wrist
 
-    def _picture(self, camera: str) -> UInt8Image:
+    def _image(self, camera: str) -> UInt8Image:
         """OpenGL's first row is the lowest: turned over here, once. Left stays left."""
         raw = self._env.sim.render(width=self._size, height=self._size, camera_name=camera)
         return np.ascontiguousarray(raw[::-1])
