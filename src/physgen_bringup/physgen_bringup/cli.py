@@ -53,6 +53,11 @@ COMMANDS = (
         "make a checkpoint of a published video model, to fine-tune",
     ),
     Command("view", "physgen_bringup.commands.view", "look at a recording or a run"),
+    Command(
+        "imagine",
+        "physgen_bringup.commands.imagine",
+        "film what a checkpoint expects to happen, from one picture",
+    ),
     Command("bench", "physgen_bringup.commands.bench", "measure speed and latency on this machine"),
     Command(
         "chaos",
@@ -71,6 +76,10 @@ COMMANDS = (
         "verify-golden", "physgen_policy.commands.verify_golden", "compare the model with reference tensors"
     ),
     Command("repair", "physgen_control.commands.repair", "mend a recording that ended in a crash"),
+    Command(
+        "python", "physgen_bringup.commands.run_python", "run Python with everything that the stack imports"
+    ),
+    Command("shell", "physgen_bringup.commands.shell", "start a shell with the environment of the stack"),
     Command("setup", "", "install what the commands need, alone"),
     Command("test", "", "run every check: lint, types, build, tests"),
 )

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from physgen_control.errors import UserError
+from physgen_control.program.share import share_folders
 
 
 def share_folder() -> Path:
@@ -16,8 +16,7 @@ def share_folder() -> Path:
         UserError: Neither exists (broken installation).
     """
     source = Path(__file__).resolve().parents[1]
-    prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
-    for folder in (source, *(prefix / "share" / "physgen_bringup" for prefix in prefixes)):
+    for folder in (source, *share_folders("physgen_bringup")):
         if (folder / "config" / "fastdds.xml").is_file():
             return folder
     raise UserError("the configuration files of physgen_bringup are missing; install the package again")

@@ -39,9 +39,8 @@ from physgen_control.types import (
 from physgen_sim_bridge.clock import EpisodeClock
 from physgen_sim_bridge.disturbance import Disturbance, DisturbanceConfig
 from physgen_sim_bridge.experts.by_task import make_expert
-from physgen_sim_bridge.experts.expert import Expert
 from physgen_sim_bridge.registry import make_world
-from physgen_sim_bridge.world import DRAWN, World
+from physgen_sim_bridge.world import DRAWN, Expert, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,4 +292,26 @@ def make_collector(
     source = None
     if leader is not None:
         source = PolicySource.load(leader, task, world.spec.robot, world.spec.control_period_ns)
-    return Collector(world, make_expert(task), controller, config, source)
+    return Collector(world, make_expert(sim, task), controller, config, source)
+
+
+def one_action_chunk(
+    episode: Episode, action: Float32Array, step: int, now_ns: int, period_ns: int
+) -> ActionChunk:
+    """The chunk of a scripted expert: one action, re-planned every control step."""
+    return ActionChunk(
+        session_id=episode.episode_id,
+        episode_id=episode.episode_id,
+        chunk_seq=step,
+        base_step=step,
+        stamp_ns=now_ns,
+        observation_stamp_ns=now_ns,
+        inference_start_ns=now_ns,
+        inference_end_ns=now_ns,
+        valid_until_ns=0,
+        step_period_ns=period_ns,
+        data=np.asarray(action, np.float32).reshape(1, 1, -1),
+        execute_steps=1,
+        instruction=episode.instruction,
+        policy_id="expert",
+    )

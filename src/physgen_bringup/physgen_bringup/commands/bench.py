@@ -27,8 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
         "policy, against the bare simulator with the same cameras. eval: steps per second of evaluation with one "
         "worker and with all, beside the bare simulator. recorder: images that are lost while two cameras are "
         "recorded, raw and as JPEG. policy: latency of every stage from an observation to its chunk, eager and "
-        "optimised side by side, with the machine's own limits (--preset or --checkpoint). video: how good a "
-        "checkpoint's predicted frames are (--checkpoint and --dataset). `physgen bench TARGET -h` "
+        "optimised side by side, with the machine's own limits (--preset or --checkpoint). video: how good "
+        "a checkpoint's predicted frames are (--checkpoint and --dataset). `physgen bench TARGET -h` "
         "after set-up shows the target's own options.",
     )
     parser.add_argument("target", nargs="?", default="sim", choices=TARGETS, help="what to measure")

@@ -21,6 +21,7 @@ from physgen_bringup.episode.sources import (
     ChunkPolicy,
     ChunkSource,
     ExpertSource,
+    OwnPolicySource,
     PolicySource,
     RandomSource,
     ReplaySource,
@@ -31,6 +32,7 @@ from physgen_bringup.episode.tally import EpisodeTally, actions_path
 from physgen_bringup.graph.arguments import parse_arguments
 from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.graph.policy_kinds import is_own, policy_kind
 from physgen_bringup.results.results import EpisodeResult, Latencies, Trial
 from physgen_control.controller.core import ControllerCore
 from physgen_control.controller_config import Pacing
@@ -234,7 +236,7 @@ class Stage:
         words += [f"pace:={spec.pace}", f"execution:={spec.execution}"]
         config = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
         # Nobody looks at the images unless the policy does, and rendering is most of a step.
-        world = self._make_world(spec.sim, spec.task, render=film or spec.policy in ("physgen", "lerobot"))
+        world = self._make_world(spec.sim, spec.task, render=film or policy_kind(spec.policy).sees_images)
         core = ControllerCore(config)
         if not core.auto_arm():
             raise UserError(f"the controller could not be armed: {core.status.detail}")
@@ -255,19 +257,21 @@ class Stage:
 
     def _make_source(self, spec: EvaluationSpec, world: World, core: ControllerCore) -> ChunkSource:
         period_ns = world.spec.control_period_ns
+        lockstep = spec.pace == "lockstep"
         match spec.policy:
             case "physgen" if spec.checkpoint is not None:
                 policy = self._make_policy(spec, spec.checkpoint, world)
-                lockstep = spec.pace == "lockstep"
                 return PolicySource(policy, period_ns, lockstep=lockstep, lead_steps=spec.lead_steps)
             case "lerobot" if spec.checkpoint is not None:
                 return LerobotSource(self._make_client(spec.checkpoint), period_ns)
             case "expert":
-                return ExpertSource(spec.task, period_ns)
+                return ExpertSource(spec.sim, spec.task, period_ns)
             case "random":
                 return RandomSource(core.config)
             case "replay" if spec.bag_dir is not None:
                 return ReplaySource(spec.bag_dir, period_ns)
+            case own if is_own(own):
+                return OwnPolicySource.of(own, period_ns, lockstep=lockstep)
         raise UserError(f"policy {spec.policy!r} cannot run in-process")
 
     def _make_client(self, checkpoint: Path) -> LerobotClient:
@@ -278,13 +282,14 @@ class Stage:
         return self._client
 
     def _make_policy(self, spec: EvaluationSpec, checkpoint: Path, world: World) -> ChunkPolicy:
-        key = (checkpoint, spec.batch, spec.task, world.spec.robot)
+        key = (checkpoint, spec.batch, spec.task, spec.any_task, world.spec.robot)
         if self._policy is None or self._policy_key != key:
             if spec.batch and self._connection is not None:
                 self._policy = RemotePolicy(self._connection)
             else:
                 period_ns = world.spec.control_period_ns
-                self._policy = load_chunk_policy(checkpoint, spec.task, world.spec.robot, period_ns)
+                task = "" if spec.any_task else spec.task
+                self._policy = load_chunk_policy(checkpoint, task, world.spec.robot, period_ns)
             self._policy_key = key
         return self._policy
 

@@ -35,7 +35,7 @@ class PolicyRequest:
 
 
 class RemotePolicy:
-    """Asks for chunks over a connection and waits for them, in place of a policy of its own."""
+    """Asks for chunks over a connection and waits for them; see sources.ChunkPolicy."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

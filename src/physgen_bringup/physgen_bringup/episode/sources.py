@@ -30,6 +30,7 @@ from physgen_sim_bridge.experts.by_task import make_expert
 
 if TYPE_CHECKING:
     from physgen_policy.contract.observation import PolicyObservation
+    from physgen_policy.runtime.own_policy import OwnPolicyRunner
 
 
 class ChunkSource(ABC):
@@ -83,11 +84,7 @@ class ChunkPolicy(Protocol):
 
 
 def load_chunk_policy(checkpoint: Path, task: str, robot: str, period_ns: int) -> ChunkPolicy:
-    """Return a checkpoint's policy with the default parameters of the policy node, warmed up.
-
-    Raises:
-        UserError: The checkpoint cannot be used for the task.
-    """
+    """A checkpoint's policy with the default parameters of the policy node, warmed up; task "": for any task."""
     from physgen_policy.contract.embodiment_check import GraphDescription
     from physgen_policy.runtime.loading import load_policy
     from physgen_policy.runtime.policy import PolicyConfig
@@ -102,12 +99,20 @@ class PolicySource(ChunkSource):
     """A policy behind the observation gate."""
 
     def __init__(
-        self, policy: ChunkPolicy, period_ns: int, *, lockstep: bool = True, lead_steps: int = 0
+        self,
+        policy: ChunkPolicy,
+        period_ns: int,
+        *,
+        lockstep: bool = True,
+        lead_steps: int = 0,
+        execute_steps: int = HORIZON,
     ) -> None:
         from physgen_policy.contract.observation import GateConfig, ObservationGate
 
         self._policy = policy
-        config = GateConfig(step_period_ns=period_ns, lockstep=lockstep, lead_steps=lead_steps)
+        config = GateConfig(
+            step_period_ns=period_ns, lockstep=lockstep, lead_steps=lead_steps, execute_steps=execute_steps
+        )
         self._gate = ObservationGate(config)
 
     @classmethod
@@ -156,11 +161,31 @@ class PolicySource(ChunkSource):
         return True
 
 
+class OwnPolicySource(PolicySource):
+    """A policy of somebody's own behind the observation gate; it may also see the measured state of the arm."""
+
+    def __init__(self, runner: OwnPolicyRunner, period_ns: int, *, lockstep: bool = True) -> None:
+        super().__init__(runner, period_ns, lockstep=lockstep, execute_steps=runner.execute_steps)
+        self._runner = runner
+
+    @classmethod
+    def of(cls, name: str, period_ns: int, *, lockstep: bool = True) -> OwnPolicySource:
+        """The policy that an installed package adds or that `module:Class` names."""
+        from physgen_policy.runtime.own_policy import OwnPolicyRunner
+
+        return cls(OwnPolicyRunner.load(name, period_ns), period_ns, lockstep=lockstep)
+
+    def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
+        """Predict when an observation is due."""
+        self._runner.put_state(stamped.robot)
+        return super().observe(stamped, step, active)
+
+
 class ExpertSource(ChunkSource):
     """The scripted expert: one action per observation, from the simulator's state."""
 
-    def __init__(self, task: str, period_ns: int) -> None:
-        self._expert = make_expert(task)
+    def __init__(self, sim: str, task: str, period_ns: int) -> None:
+        self._expert = make_expert(sim, task)
         self._period_ns = period_ns
         self._episode: Episode | None = None
         self._seq = 0

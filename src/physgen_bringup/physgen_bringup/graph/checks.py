@@ -8,7 +8,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from physgen_bringup.graph.arguments import ArgumentError, LaunchArguments
+from physgen_bringup.graph.argument import ArgumentError
+from physgen_bringup.graph.arguments import LaunchArguments
+from physgen_bringup.graph.policy_kinds import is_own
 
 FRANKA_IMAGE = "the Docker service `franka` (docker/compose.yaml)"
 
@@ -43,6 +45,7 @@ def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None)
         _check_simulation(arguments)
     else:
         check_real_arm(arguments, have_ros=has_ros() if have_ros is None else have_ros)
+    check_policy(arguments.policy, arguments.sim, arguments.task)
     if arguments.policy == "physgen":
         # Imported here: it loads torch, which no other policy needs.
         from physgen_policy.checkpoint import resolve_checkpoint
@@ -97,28 +100,36 @@ def _check_simulation(arguments: LaunchArguments) -> None:
         raise ArgumentError(
             "execution:=pipelined overlaps inference with motion, but this world waits; add pace:=realtime"
         )
-    package = {"maniskill": "mani_skill", "libero": "libero"}.get(arguments.sim)
-    if package and importlib.util.find_spec(package) is None:
+    check_world(arguments.sim, arguments.task)
+
+
+def check_world(sim: str, task: str) -> None:
+    """Refuse a simulator that is not complete, or a task that it does not know; does not start it."""
+    from physgen_sim_bridge.registry import TABLE, check_task, find_world, missing_package
+
+    if package := missing_package(sim):
+        remedy = f"run `physgen setup --sim {sim}`" if sim in TABLE.ours else "install it"
         raise ArgumentError(
-            f"sim:={arguments.sim} needs the Python package {package!r}, which is not installed; run "
-            f"`physgen setup --sim {arguments.sim}`"
+            f"sim:={sim} needs the Python package {package!r}, which is not installed; {remedy}"
         )
-    check_task(arguments.sim, arguments.task)
-    if arguments.sim == "libero":
-        from physgen_sim_bridge.libero.assets import find_assets
-
-        find_assets()
+    check_task(sim, task)
+    find_world(sim).check_ready()
 
 
-def check_task(sim: str, task: str) -> None:
-    """Check that the simulator knows the task; does not import the simulator.
+def check_policy(policy: str, sim: str, task: str) -> None:
+    """Refuse an expert that the task has not, and somebody's own policy that cannot be imported or made.
 
     Raises:
-        UserError: It does not.
+        UserError: one sentence.
     """
-    from physgen_sim_bridge.registry import check_task as check
+    if policy == "expert" and sim != "none":
+        from physgen_sim_bridge.experts.by_task import make_expert
 
-    check(sim, task)
+        make_expert(sim, task)
+    elif is_own(policy):
+        from physgen_policy.contract.own_policy import find_policy_class
+
+        find_policy_class(policy)
 
 
 def check_teleop(arguments: LaunchArguments) -> None:
@@ -132,7 +143,7 @@ def check_teleop(arguments: LaunchArguments) -> None:
         if arguments.policy == "none":
             raise ArgumentError(
                 "policy:=none leaves nobody to act without teleop; add teleop:=keyboard (or another device), or use "
-                "policy:=physgen, expert or replay"
+                "policy:=physgen, expert or another one"
             )
         if chosen:
             raise ArgumentError(

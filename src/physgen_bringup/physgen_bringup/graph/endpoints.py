@@ -49,9 +49,14 @@ _FAKE_SWITCHES = tuple(
 
 TABLE = {
     "policy_node": Endpoints(
-        publishes=(topics.ACTION_CHUNK, topics.POLICY_STATUS, topics.PREDICTED_IMAGE, topics.HEARTBEAT),
-        subscribes=(*IMAGES, topics.APPLIED_ACTION, topics.EPISODE_INFO, topics.HEARTBEAT),
-        serves=(topics.SET_INSTRUCTION,),
+        publishes=(
+            topics.ACTION_CHUNK,
+            topics.POLICY_STATUS,
+            "/physgen/predicted/image_raw",
+            topics.HEARTBEAT,
+        ),
+        subscribes=(*IMAGES, *_ROBOT, topics.APPLIED_ACTION, topics.EPISODE_INFO, topics.HEARTBEAT),
+        serves=("/physgen/set_instruction",),
     ),
     "expert_node": Endpoints(
         publishes=(topics.ACTION_CHUNK, topics.POLICY_STATUS, topics.HEARTBEAT),

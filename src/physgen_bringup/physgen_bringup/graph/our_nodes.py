@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from physgen_bringup.graph.arguments import LaunchArguments
+from physgen_bringup.graph.policy_kinds import is_own, policy_kind
 from physgen_bringup.graph.spec import NodeSpec, ParameterValue
 from physgen_bringup.paths import config_file
-from physgen_control.errors import UserError
 
 _TELEOP_STEPS = 3000
 """Control steps of an episode that a person demonstrates in simulation, unless max_steps says otherwise."""
@@ -105,32 +105,43 @@ def recorders(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
 
 
 def policies(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """Return who sends chunks."""
-    return () if arguments.policy == "none" else (_policy(arguments),)
+    """Who sends chunks."""
+    make = {"policy_node": _policy, "expert_node": _expert, "replay_node": _replay}
+    node = policy_kind(arguments.policy).node
+    return (make[node](arguments),) if node else ()
 
 
 def _policy(arguments: LaunchArguments) -> NodeSpec:
-    common: dict[str, ParameterValue] = {"use_sim_time": arguments.stepped}
-    match arguments.policy:
-        case "physgen":
-            parameters: dict[str, ParameterValue] = {
-                **common,
-                "checkpoint": arguments.checkpoint,
-                "task": arguments.task,
-                "robot": _robot(arguments),
-                "execution": arguments.execution,
-                "pace": arguments.pace if arguments.simulated else "realtime",
-                "autostart": True,
-            }
-            return replace(_node("physgen_policy", "policy_node", parameters, arguments), lifecycle=True)
-        case "expert":
-            parameters = {**common, "task": arguments.task, "pace": arguments.pace}
-            return _node("physgen_sim_bridge", "expert_node", parameters, arguments)
-        case "replay":
-            parameters = {**common, "bag_dir": str(arguments.bag_dir)}
-            return _node("physgen_control", "replay_node", parameters, arguments)
-        case other:
-            raise UserError(f"policy:={other} has no node; choose physgen, expert or replay")
+    """The node of learned policies, and of those of somebody's own."""
+    own = is_own(arguments.policy)
+    parameters: dict[str, ParameterValue] = {
+        "use_sim_time": arguments.stepped,
+        **({"policy": arguments.policy} if own else {"checkpoint": arguments.checkpoint}),
+        "task": arguments.task,
+        "robot": _robot(arguments),
+        "execution": arguments.execution,
+        "pace": arguments.pace if arguments.simulated else "realtime",
+        "autostart": True,
+    }
+    return replace(_node("physgen_policy", "policy_node", parameters, arguments), lifecycle=True)
+
+
+def _expert(arguments: LaunchArguments) -> NodeSpec:
+    parameters: dict[str, ParameterValue] = {
+        "use_sim_time": arguments.stepped,
+        "sim": arguments.sim,
+        "task": arguments.task,
+        "pace": arguments.pace,
+    }
+    return _node("physgen_sim_bridge", "expert_node", parameters, arguments)
+
+
+def _replay(arguments: LaunchArguments) -> NodeSpec:
+    parameters: dict[str, ParameterValue] = {
+        "use_sim_time": arguments.stepped,
+        "bag_dir": str(arguments.bag_dir),
+    }
+    return _node("physgen_control", "replay_node", parameters, arguments)
 
 
 def teleoperations(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
@@ -153,7 +164,7 @@ def teleoperations(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
     if device in ("joy", "spacemouse") and arguments.teleop_device:
         parameters["device"] = arguments.teleop_device
     if device == "script":
-        parameters |= {"episodes": arguments.episodes, "record": arguments.record}
+        parameters |= {"sim": arguments.sim, "episodes": arguments.episodes, "record": arguments.record}
     package = "physgen_sim_bridge" if device == "script" else "physgen_control"
     node = _node(package, f"{device}_teleop_node", parameters, arguments)
     # A person who leaves the keyboard leaves the policy alone; a device that fails ends the graph.
@@ -216,9 +227,12 @@ def _user_files(arguments: LaunchArguments) -> tuple[Path, ...]:
 def _controller_files(arguments: LaunchArguments) -> tuple[Path, ...]:
     if not arguments.stepped:
         return (config_file("controller_fr3.yaml"),)
-    # LIBERO's tables lie lower and its stove nearer than what the limits for ManiSkill allow.
-    names = ["controller_sim.yaml", *(["controller_libero.yaml"] if arguments.sim == "libero" else [])]
-    return tuple(config_file(name) for name in names)
+    from physgen_sim_bridge.registry import find_world
+
+    # A simulator may say more: LIBERO's tables lie lower and its stove nearer than what the common limits allow.
+    own = find_world(arguments.sim).controller_file
+    files = [config_file("controller_sim.yaml")]
+    return (*files, config_file(own)) if own else tuple(files)  # an absolute path stays what it is
 
 
 def _robot(arguments: LaunchArguments) -> str:

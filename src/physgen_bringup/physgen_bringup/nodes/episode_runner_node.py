@@ -17,6 +17,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from physgen_bringup.episode.tally import EpisodeTally, actions_path, crashed_result
+from physgen_bringup.graph.policy_kinds import policy_kind
 from physgen_bringup.results import results
 from physgen_bringup.results.rules import make_protocol
 from physgen_control.errors import UserError
@@ -40,7 +41,6 @@ from physgen_msgs.srv import ResetEnv
 
 SPIN_S = 0.1
 MAX_CONSECUTIVE_CRASHES = 3
-_POLICY_NODES = {"physgen": "policy_node", "expert": "expert_node", "replay": "replay_node"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class EpisodeRunnerConfig:
 
     sim: str = parameter("fake", description="Simulator name")
     task: str = parameter("FakePush-v0", description="Environment id")
-    policy: str = parameter("expert", description="Who acts", choices=tuple(_POLICY_NODES))
+    policy: str = parameter("expert", description="Who acts, as in the launch arguments")
     checkpoint: str = parameter("", description="Checkpoint folder of the policy, for the record")
     pace: str = parameter("lockstep", description="Pace of the world", choices=("lockstep", "realtime"))
     execution: str = parameter("sync", description="Execution of chunks", choices=("sync", "pipelined"))
@@ -232,8 +232,12 @@ class EpisodeRunner(GuardedNode):
             missing.append("controller_node has not reported a state")
         elif self.safety.state not in usable:
             missing.append(f"controller_node is not armed ({self.safety.detail or 'no detail'})")
-        policy_node = _POLICY_NODES[self.config.policy]
-        if self.policy is None:
+        policy_node = policy_kind(self.config.policy).node or "the external policy"
+        if self.policy is None and self.config.policy == "external":
+            # Somebody else's node need not report a state; it must be there.
+            if not self.count_publishers(topics.ACTION_CHUNK):
+                missing.append(f"nobody publishes {topics.ACTION_CHUNK}; start your policy's node")
+        elif self.policy is None:
             missing.append(f"{policy_node} has not reported a state")
         elif not self.policy.ready:
             missing.append(f"{policy_node} is not ready ({self.policy.detail or 'no detail'})")

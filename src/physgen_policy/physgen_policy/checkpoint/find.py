@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from physgen_control.program.share import share_folders
 from physgen_policy.checkpoint.folder import PICKLE_SUFFIXES, CheckpointError, read_json, require_complete
 
 
@@ -16,11 +17,7 @@ def checkpoint_roots() -> list[Path]:
     """
     roots = [Path(p) for p in os.environ.get("PHYSGEN_CHECKPOINT_PATH", "").split(os.pathsep) if p]
     roots.append(Path(__file__).resolve().parents[2] / "checkpoints")
-    roots += [
-        Path(p) / "share" / "physgen_policy" / "checkpoints"
-        for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
-        if p
-    ]
+    roots += [folder / "checkpoints" for folder in share_folders("physgen_policy")]
     return [root for root in roots if root.is_dir()]
 
 

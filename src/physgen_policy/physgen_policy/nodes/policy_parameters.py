@@ -20,6 +20,10 @@ from physgen_policy.sampling.solver import SOLVERS
 class PolicyNodeConfig:
     """What the policy node can be told. Read once at start."""
 
+    policy: str = parameter(
+        "",
+        description="A policy of somebody's own: its name or module:Class; empty: that of a checkpoint.",
+    )
     checkpoint: str = parameter(
         "", description="Checkpoint name or folder; empty: the one shipped for the task."
     )
@@ -140,8 +144,8 @@ class PolicyNodeConfig:
             queue_size=self.sync_queue,
         )
 
-    def policy(self) -> PolicyConfig:
-        """Return how the checkpoint is run."""
+    def network(self) -> PolicyConfig:
+        """How the checkpoint is run."""
         return PolicyConfig(
             sampler=next(kind for kind in SOLVERS if kind == self.sampler),
             denoise_steps=self.denoise_steps,

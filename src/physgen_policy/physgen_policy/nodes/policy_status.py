@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from physgen_msgs.msg import PolicyStatus
-from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.served_policy import ServedPolicy
 from physgen_policy.runtime.session import PolicySession
 
 
 def status_message(
-    policy: PhysGenPolicy | None, session: PolicySession | None, missing: list[str]
+    policy: ServedPolicy | None, session: PolicySession | None, missing: list[str]
 ) -> PolicyStatus:
     """Return the status without its header; it is ready when nothing is missing."""
     message = PolicyStatus(ready=not missing)

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from physgen_control.errors import UserError
-from physgen_control.types import HORIZON, ActionChunk, Episode, Float32Array, UInt8Image
+from physgen_control.types import HORIZON, ActionChunk, Episode, Float32Array, RobotState, UInt8Image
 from physgen_policy.checkpoint import Checkpoint
+from physgen_policy.contract.embodiment_check import GraphDescription, find_mismatches
 from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.model.batch import PackOutput
 from physgen_policy.model.physgen import PhysGen
@@ -37,27 +38,6 @@ STAGES = ("preprocess", "vae", "transformer", "denoise", "chunk")
 
 class PolicyError(UserError):
     """The policy cannot act; the message says why and what to do."""
-
-
-class Policy(Protocol):
-    """Anything that turns observations into chunks."""
-
-    def reset(self, episode: Episode, session_id: str = "") -> None:
-        """Forget everything and start an episode; session_id marks its chunks (default: the episode's id)."""
-
-    def act(
-        self, observation: PolicyObservation, now_ns: int, cancel: CancelToken | None = None
-    ) -> ActionChunk:
-        """Predict the next chunks.
-
-        Args:
-            observation: What they answer.
-            now_ns: ROS time; ends up in the chunk's inference stamps only.
-            cancel: Stops the computation when it is set.
-
-        Raises:
-            Cancelled: `cancel` was set; the observation left no trace.
-        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +95,8 @@ class PolicyConfig:
         preview = preview_sampler(model.config)
         if self.frame_sampler == "mean" and preview.kind != "mean":
             raise PolicyError(
-                "frame_sampler mean needs a checkpoint whose frame head predicts v (frames.prediction); use auto "
-                "or sample"
+                "frame_sampler mean needs a checkpoint whose frame head predicts v (frames.prediction); use auto or "
+                "sample"
             )
         return preview if preview.kind == "mean" else self._sampled_frames()
 
@@ -203,6 +183,16 @@ class PhysGenPolicy:
         """Bytes allocated on the GPU, 0 on a CPU."""
         return float(torch.cuda.memory_allocated(self._device)) if self._device.type == "cuda" else 0.0
 
+    needs_state = False
+    """Images and actions are all that it sees."""
+
+    def put_state(self, state: RobotState) -> None:
+        """Ignore a measured state."""
+
+    def mismatches(self, graph: GraphDescription) -> list[str]:
+        """Return what forbids using the checkpoint in a graph, as sentences."""
+        return find_mismatches(self.checkpoint.embodiment, graph, self.checkpoint.norm.action_dim)
+
     @property
     def instruction(self) -> str:
         """The instruction being followed."""
@@ -235,7 +225,7 @@ class PhysGenPolicy:
     def act(
         self, observation: PolicyObservation, now_ns: int, cancel: CancelToken | None = None
     ) -> ActionChunk:
-        """Predict the next three chunks, float32 [3, 8, 7] in SI units, as Policy.act. Missing lookahead rests.
+        """Predict the next three chunks, float32 [3, 8, 7] in SI units; see ServedPolicy.act. Missing lookahead rests.
 
         Raises:
             PolicyError: No or another episode, or the networks returned something that is not a number.

@@ -16,7 +16,7 @@ from physgen_control.messages.graph_identity import new_id
 from physgen_control.types import ActionChunk, AppliedAction, CameraFrame, Episode, EpisodePhase, UInt8Image
 from physgen_policy.contract.observation import GateConfig, ObservationGate, PolicyObservation
 from physgen_policy.contract.synchronizer import Put
-from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.served_policy import ServedPolicy
 from physgen_policy.runtime.view_check import ViewCheck
 from physgen_policy.runtime.worker import InferenceWorker, LatencyRecord, Work
 
@@ -65,7 +65,7 @@ class PolicySession:
 
     def __init__(
         self,
-        policy: PhysGenPolicy,
+        policy: ServedPolicy,
         config: GateConfig,
         streams: tuple[str, ...],
         events: SessionEvents,

@@ -17,7 +17,7 @@ import numpy as np
 from physgen_control.types import ActionChunk, Episode, UInt8Image
 from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.runtime.mailbox import Cancelled, CancelToken, Mailbox
-from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.served_policy import ServedPolicy
 
 _PERCENTILE_WINDOW = 100
 _JOIN_S = 20.0  # for a running inference to notice that it was cancelled
@@ -52,7 +52,7 @@ class InferenceWorker:
 
     def __init__(
         self,
-        policy: PhysGenPolicy,
+        policy: ServedPolicy,
         *,
         now_ns: Callable[[], int],
         on_chunk: Callable[[Work, ActionChunk], None],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Latent frames: a few sets of masked tokens in random order, each denoised by the diffusion MLP; or the mean."""
+"""Generates latent frames: sets of masked tokens in random order, each denoised by the diffusion MLP; or the mean."""
 
 from __future__ import annotations
 

@@ -98,6 +98,7 @@ def step_flops(
         "video_encoder": _video_encoder(config, shape, trained, dense),
         "image_encoder": _image_encoder(config, shape, trained),
         "image_decoder": _image_decoder(config, shape, trained),
+        "frame_inputs": _frame_inputs(config, shape, trained),
         "action_tokenizer": _action_tokenizer(config, shape),
         "action_head": _action_head(config, shape),
         "waypoints": _waypoints(config, shape) if trained.waypoints else 0.0,
@@ -137,7 +138,7 @@ def _video_encoder(config: ModelConfig, shape: StepShape, trained: Trained, dens
     nova, windows, packs = config.nova, shape.windows, shape.packs
     window = nova.text_len + packs * config.pack_tokens
     anchor = nova.text_len + nova.frame_tokens
-    anchors = shape.instructions if shape.frames else 0
+    anchors = shape.instructions if shape.frames and nova.mixer_rank else 0
     tokens = windows * window + anchors * anchor
     pairs = windows * (window**2 if dense else visible_pairs(config, window, 0)) + anchors * anchor**2
     total = _blocks(config, nova.video_depth * tokens, nova.video_depth * pairs, trained)
@@ -181,6 +182,23 @@ def _image_decoder(config: ModelConfig, shape: StepShape, trained: Trained) -> f
     condition = (nova.width + width) * width
     body = (5 * nova.head_depth + 2) * width**2 + width * nova.patch_dim
     return first + time + _linear(tokens, condition + body, weights=full)
+
+
+def _frame_inputs(config: ModelConfig, shape: StepShape, trained: Trained) -> float:
+    """What is added to the image tokens: hidden states, the present frame, the next chunk."""
+    nova, frames, action, full = config.nova, config.frames, config.action, trained.backbone
+    total = 0.0
+    if frames.up:
+        tokens = shape.frames * nova.frame_tokens
+        total += _linear(tokens, nova.width**2 * (nova.video_patch // nova.image_patch) ** 2, weights=full)
+    if frames.present:
+        tokens = shape.frames * nova.image_tokens
+        total += _linear(tokens, nova.patch_dim * nova.width, weights=full, inputs=False)
+    if frames.next_actions:
+        numbers = action.horizon * action.action_dim * nova.width
+        total += _linear(shape.frames, numbers, weights=full, inputs=False)
+        total += _linear(shape.frames, 2 * nova.width**2, weights=full, inputs=full)
+    return total
 
 
 def _action_tokenizer(config: ModelConfig, shape: StepShape) -> float:

@@ -25,7 +25,11 @@ WINDOWS_PER_CALL = 32
 
 @dataclass(frozen=True, slots=True)
 class FramePairs:
-    """p pairs of a pack and its next frame."""
+    """All pairs p of a dataset.
+
+    hidden: bfloat16 [p, m, d]. present, following: float16 latents [p, c, h, w]. chunks: normalised actions in between
+    [p, 8, a]. anchors: [p, m, d] of a model with a mixer.
+    """
 
     hidden: Tensor
     """Frame slots of the pack, bfloat16 [p, m, d]."""
@@ -88,8 +92,8 @@ def frame_pairs(
         starts = range(0, max(0, steps - horizon) + 1, episode.picture_every)
         for start in [0] if only_first else starts:
             packs = max_packs(steps, start, config.context_packs, horizon)
-            boa = start < horizon or bool(rng.random() < 0.5)
-            picked.append((episode, Window(start, packs, boa)))
+            begins = start < horizon or bool(rng.random() < 0.5)
+            picked.append((episode, Window(start, packs, begins)))
     picked.sort(key=lambda pair: pair[1].num_packs)  # neighbours are padded to the same length
     idle = idle_action(norm)
     parts: list[tuple[Tensor, ...]] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frame stage of a run: hidden states once, then steps, validation, samples, checkpoints; resumable."""
+"""The frame stage of a run: hidden states once, then steps, validation, samples and checkpoints; resumable."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a resume needs of a trainer, as one file: trained weights, their average, optimiser moments, step."""
+"""What a resume needs of a trainer, in one file: trained weights, their average, the optimisers' moments, the step."""
 
 from __future__ import annotations
 

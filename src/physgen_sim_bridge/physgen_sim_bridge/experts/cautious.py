@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from physgen_control.types import Float32Array, Pose
-from physgen_sim_bridge.experts.expert import Expert
 from physgen_sim_bridge.experts.motion import shorten
+from physgen_sim_bridge.world import Expert
 
 CAUTIOUS_STEP, CAUTIOUS_TURN = 0.012, 0.045
 """Just below what the controller lets a real arm do in one control step [m], [rad]."""

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an expert is, and what every one that decides from the current state alone has: a way out when it is stuck."""
+"""What every expert that decides from the current state alone has: a way out when it is stuck."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 
@@ -16,24 +15,6 @@ STUCK_MOTION = 0.0015
 STUCK_SCALES = (0.5, 0.25, 0.1, 1.0)
 """How a stuck expert varies its command. A simulator's inverse kinematics can fail for one command and keep the arm
 where it is; the same state then gives the same command for ever. A smaller one without rotation gets out."""
-
-
-class Expert(Protocol):
-    """A scripted policy with privileged state."""
-
-    def reset(self) -> None:
-        """Start an episode."""
-        ...
-
-    def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
-        """Return the clean canonical action, float32 [7]: what a demonstration's label is.
-
-        Args:
-            objects: Poses by name, in the robot base frame.
-            tcp_pose: Measured pose of the tool centre point, in the robot base frame.
-            gripper_width: Measured opening [m].
-        """
-        ...
 
 
 class StateExpert:

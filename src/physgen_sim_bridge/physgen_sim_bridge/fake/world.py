@@ -15,9 +15,11 @@ from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Float64Array, Pose
 from physgen_sim_bridge.canonical_action import check_action, matrix_from_rotation_vector
 from physgen_sim_bridge.fake.painter import FakePainter
-from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, WorldSpec
+from physgen_sim_bridge.fake_franka.table import TASKS as FRANKA_TASKS
+from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, TaskRules, World, WorldSpec
 
 CONTROL_PERIOD_NS = 50_000_000
+CONTROL_MODE = "ee_delta"
 
 CUBE_HALF = 0.02
 """Half the cube's edge [m]."""
@@ -75,18 +77,51 @@ FAKE_TASKS: dict[str, FakeTask] = {
 }
 
 
-class FakeWorld:
-    """A point gripper that pushes a cube: a World.
+class FakeWorld(World):
+    """A point gripper that pushes a cube; see World.
 
-    Joint positions are a smooth stand-in for an arm's, not its kinematics: the TCP pose is the truth here.
+    Joint positions are a smooth stand-in for an arm's, not its kinematics: the TCP pose is the truth here. The tasks of
+    the fake Franka, which is a node and no world, are listed here too, because users choose them in the same way.
     """
 
+    name = "fake"
+    tasks = FAKE_TASKS
+    task_type = FakeTask
+
+    @classmethod
+    def task_names(cls) -> tuple[str, ...]:
+        """Return the tasks of the fake world and of the fake Franka."""
+        return tuple(dict.fromkeys((*FAKE_TASKS, *FRANKA_TASKS, *super().task_names())))
+
+    @classmethod
+    def has_task(cls, name: str) -> bool:
+        """Return whether there is such a task, here or on the fake Franka."""
+        return name in FRANKA_TASKS or super().has_task(name)
+
+    @classmethod
+    def runs_by_itself(cls, task: str) -> bool:
+        """Return whether the task belongs to the fake Franka."""
+        return task in FRANKA_TASKS
+
+    @classmethod
+    def rules(cls, task: str) -> TaskRules:
+        """Return the rules from the tables of tasks."""
+        if task in FRANKA_TASKS:
+            franka = FRANKA_TASKS[task]
+            return TaskRules(
+                control_mode="joint_trajectory", success_rule=franka.success_rule, max_steps=franka.max_steps
+            )
+        entry = cls.find_task(task)
+        return TaskRules(
+            control_mode=CONTROL_MODE, success_rule=entry.success_rule, max_steps=entry.max_steps
+        )
+
     def __init__(self, task: str, *, image_size: int = 128, render: bool = True) -> None:
-        self._task = FAKE_TASKS[task]
+        self._task: FakeTask = self.find_task(task)
         self.spec = WorldSpec(
             name="fake",
             task=task,
-            control_mode="ee_delta",
+            control_mode=CONTROL_MODE,
             success_rule=self._task.success_rule,
             default_max_steps=self._task.max_steps,
             control_period_ns=CONTROL_PERIOD_NS,

@@ -17,7 +17,8 @@ import numpy as np
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Float64Array, Pose, UInt8Image
 from physgen_sim_bridge.canonical_action import libero_action
-from physgen_sim_bridge.libero.assets import find_assets
+from physgen_sim_bridge.libero.assets import describe_assets, find_assets
+from physgen_sim_bridge.libero.experts import make_libero_expert
 from physgen_sim_bridge.libero.init_states import read_init_states
 from physgen_sim_bridge.libero.simulator import (
     CAMERAS,
@@ -26,8 +27,23 @@ from physgen_sim_bridge.libero.simulator import (
     init_states_path,
     make_native_env,
 )
-from physgen_sim_bridge.libero.tasks import CONTROL_MODE, SETTLE_STEPS, SUCCESS_RULE, libero_tasks
-from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, WorldSpec
+from physgen_sim_bridge.libero.tasks import (
+    CONTROL_MODE,
+    SETTLE_STEPS,
+    STEP_LIMITS,
+    SUCCESS_RULE,
+    libero_tasks,
+)
+from physgen_sim_bridge.world import (
+    BY_SEED,
+    DRAWN,
+    CameraSpec,
+    Expert,
+    Observation,
+    TaskRules,
+    World,
+    WorldSpec,
+)
 
 CONTROL_PERIOD_NS = 1_000_000_000 // CONTROL_HZ
 MAX_PLACEMENTS = 100
@@ -43,8 +59,8 @@ SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], dtype=np.float32)
 _JOINT_FREE = 0  # mujoco.mjtJoint.mjJNT_FREE; mujoco is not imported here
 
 
-class LiberoWorld:
-    """One LIBERO environment: a World.
+class LiberoWorld(World):
+    """One LIBERO environment; see World.
 
     An episode begins with a stored initial state or a drawn placement (`init_state`, see World.reset) after the
     benchmark's settling steps, which are not counted. The seed decides what a stored state does not hold: where the
@@ -53,6 +69,54 @@ class LiberoWorld:
     Poses are in the robot's base frame. objects holds every movable object and fixture under its BDDL name, each moving
     part of a fixture (drawers, doors, knobs) under its body's name, and the regions of the goal.
     """
+
+    name = "libero"
+    package = "libero"
+    controller_file = "controller_libero.yaml"
+
+    @classmethod
+    def task_names(cls) -> tuple[str, ...]:
+        """Return the tasks of all suites in the benchmark's order."""
+        return tuple(libero_tasks())
+
+    @classmethod
+    def default_task(cls) -> str:
+        """Return the first task of the suite that a shipped checkpoint was trained on."""
+        return "libero_object/0"
+
+    @classmethod
+    def suites(cls) -> tuple[str, ...]:
+        """Return the benchmark's suites."""
+        return tuple(STEP_LIMITS)
+
+    @classmethod
+    def describe_tasks(cls) -> str:
+        """Return the range of each suite."""
+        names = cls.task_names()
+        return ", ".join(
+            f"{suite}/0 to {suite}/{sum(name.startswith(f'{suite}/') for name in names) - 1}"
+            for suite in STEP_LIMITS
+        )
+
+    @classmethod
+    def rules(cls, task: str) -> TaskRules:
+        """Return the rules from the table of tasks, with the set of scene files that is here."""
+        return TaskRules(
+            control_mode=CONTROL_MODE,
+            success_rule=SUCCESS_RULE,
+            max_steps=libero_tasks()[task].max_steps,
+            assets=str(describe_assets(find_assets())),
+        )
+
+    @classmethod
+    def check_ready(cls) -> None:
+        """Raise UserError where LIBERO's scene files are missing."""
+        find_assets()
+
+    @classmethod
+    def make_expert(cls, task: str) -> Expert | None:
+        """Return the task's expert, or raise UserError: the table of experts has none of LIBERO's."""
+        return make_libero_expert(task)
 
     def __init__(self, task: str, *, image_size: int = 128, render: bool = True) -> None:
         self._task = libero_tasks()[task]

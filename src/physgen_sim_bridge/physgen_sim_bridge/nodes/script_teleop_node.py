@@ -40,6 +40,7 @@ STALE_NS = 500_000_000
 class ScriptConfig(TeleopConfig):
     """Parameters of the node."""
 
+    sim: str = parameter("fake", description="Simulator name")
     episodes: int = parameter(1, description="Episodes to demonstrate", ge=1)
     record: bool = parameter(False, description="Wait for the recorder between episodes")
     step_period: float = parameter(0.05, description="Control period", unit="s", ge=0.001)
@@ -50,7 +51,7 @@ class ScriptTeleopNode(TeleopNode[ScriptConfig]):
 
     def __init__(self) -> None:
         super().__init__(NAME, ScriptConfig)
-        self._expert = make_expert(self.config.task)
+        self._expert = make_expert(self.config.sim, self.config.task)
         self._running = ""
         self._over = 0
         self._successes = 0
