@@ -122,7 +122,11 @@ def merged_summary(lines: Sequence[str]) -> str:
 
 
 def _stream(command: Sequence[str], root: Path, environment: Mapping[str, str]) -> tuple[int, str]:
-    """Run a command and print its lines but for the last one, which is returned with the exit status."""
+    """Run a command and print its lines but for the last one, which is returned with the exit status.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came; the command was ended first.
+    """
     process = subprocess.Popen(
         command,
         cwd=root,

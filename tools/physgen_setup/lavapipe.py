@@ -113,7 +113,11 @@ def _download(layout: Layout, shell: Shell, mirror: str) -> Path | None:
 
 
 def _fetch(layout: Layout, shell: Shell, architecture: str) -> Path:
-    """Return the pinned package's archive, downloaded if it is not there yet, with the right checksum."""
+    """Return the pinned package's archive, downloaded if it is not there yet, with the right checksum.
+
+    Raises:
+        SetupError: It cannot be fetched, or is another file.
+    """
     archive = layout.downloads / f"{PACKAGE}_25.0.7_{architecture}.deb"
     if not archive.is_file():
         if not KEYRING.is_file():

@@ -110,7 +110,7 @@ def table(result: SimBenchmark) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: prints the table, writes JSON if asked to."""
+    """Run the command: print the table, write JSON if asked to; return the exit status."""
     parser = argparse.ArgumentParser(prog="physgen bench sim", description=__doc__)
     parser.add_argument("--sim", default="maniskill")
     parser.add_argument("--task", default="PushCube-v1")

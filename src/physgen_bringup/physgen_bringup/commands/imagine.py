@@ -84,7 +84,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Imagine, write the film and the numbers. Raises UserError for unusable arguments."""
+    """Imagine, write the film and the numbers; return the exit status.
+
+    Raises:
+        UserError: An argument cannot be used.
+    """
     options = build_parser().parse_args(arguments)
     for name in ("frames", "samples"):
         if getattr(options, name) < 1:

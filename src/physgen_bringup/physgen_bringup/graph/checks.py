@@ -104,7 +104,12 @@ def _check_simulation(arguments: LaunchArguments) -> None:
 
 
 def check_world(sim: str, task: str) -> None:
-    """Refuse a simulator that is not complete, or a task that it does not know; does not start it."""
+    """Refuse a simulator that is not complete, or a task that it does not know; does not start it.
+
+    Raises:
+        ArgumentError: The simulator's package is missing.
+        UserError: It does not know the task, or lacks something else.
+    """
     from physgen_sim_bridge.registry import TABLE, check_task, find_world, missing_package
 
     if package := missing_package(sim):
