@@ -90,7 +90,10 @@ def run_streamed(
     The very last line is one summary of all, in pytest's words, after the text of `before_last`.
 
     Args:
-        before_last: takes the exit status, returns the text.
+        commands: What to run.
+        root: Where.
+        environment: Of every command.
+        before_last: Takes the exit status, returns the text.
     """
     status, summaries = 0, []
     for command in commands:

@@ -61,9 +61,9 @@ def private_apt_configuration(folder: Path, sources: Path, acquire_lines: str) -
     """Return an apt configuration that touches nothing of the system's: own sources, lists and cache, no hooks.
 
     Args:
-        folder: where the private lists and cache go.
-        sources: the one-line sources list to use.
-        acquire_lines: the `Acquire::` lines of `apt-config dump` (proxies and the like stay in force).
+        folder: Where the private lists and cache go.
+        sources: The one-line sources list to use.
+        acquire_lines: The `Acquire::` lines of `apt-config dump` (proxies and the like stay in force).
     """
     lines = [
         line for line in acquire_lines.splitlines() if re.match(r"Acquire::(http|https|ftp|Retries)", line)
@@ -145,7 +145,7 @@ def install_lavapipe(layout: Layout, shell: Shell) -> None:
     """Write `mesa/lvp.json`, the driver description of a lavapipe that SAPIEN accepts.
 
     Raises:
-        SetupError: no usable driver on this machine and none can be fetched; says what to install.
+        SetupError: No usable driver on this machine and none can be fetched; says what to install.
     """
     layout.mesa.mkdir(parents=True, exist_ok=True)
     library = usable_system_library()

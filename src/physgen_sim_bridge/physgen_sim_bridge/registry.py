@@ -33,8 +33,8 @@ def find_world(sim: str) -> type[World]:
     """Return the class of a simulator's worlds: ours, an installed package's, or that of `module:Class`.
 
     Raises:
-        UnknownTaskError: there is no such simulator.
-        PluginError: it is somebody else's and cannot be imported, or is no subclass of World.
+        UnknownTaskError: There is no such simulator.
+        PluginError: It is somebody else's and cannot be imported, or is no subclass of World.
     """
     if sim not in TABLE.names() and not is_reference(sim):
         raise UnknownTaskError(

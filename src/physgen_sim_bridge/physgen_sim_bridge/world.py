@@ -197,7 +197,7 @@ class World(ABC):
         """Return whether there is such a task; `module:Name` is one where others may add tasks.
 
         Raises:
-            PluginError: the task of somebody else cannot be imported or is none for this simulator.
+            PluginError: The task of somebody else cannot be imported or is none for this simulator.
         """
         if name in cls.task_names() or (cls.task_type is not None and is_reference(name)):
             if name not in cls.tasks and cls.task_type is not None:
@@ -210,7 +210,7 @@ class World(ABC):
         """Return the value of a task: its own, of an installed package, or of `module:Name`.
 
         Raises:
-            PluginError: there is none, or it is none for this simulator.
+            PluginError: There is none, or it is none for this simulator.
         """
         if name in cls.tasks:
             return cls.tasks[name]

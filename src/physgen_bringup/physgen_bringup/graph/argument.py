@@ -38,7 +38,7 @@ def parse_value(argument: Argument, text: str) -> Any:
     """Return the value of a text: a string, bool or int by the argument's kind.
 
     Raises:
-        ArgumentError: the text is none; one sentence.
+        ArgumentError: The text is none; one sentence.
     """
     match argument.kind:
         case "choice":

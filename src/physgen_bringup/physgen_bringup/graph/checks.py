@@ -125,7 +125,7 @@ def check_policy(policy: str, sim: str, task: str) -> None:
     """Refuse an expert that the task has not, and somebody's own policy that cannot be imported or made.
 
     Raises:
-        UserError: one sentence.
+        UserError: One sentence.
     """
     if policy == "expert" and sim != "none":
         from physgen_sim_bridge.experts.by_task import make_expert

@@ -65,7 +65,7 @@ class PluginTable:
         """Return the object of a name or reference.
 
         Raises:
-            PluginError: there is none, it cannot be imported, or it lacks a member.
+            PluginError: There is none, it cannot be imported, or it lacks a member.
         """
         reference = name if is_reference(name) else self.ours.get(name) or self._entry(name)
         found = load_reference(reference, self.kind)
@@ -96,7 +96,7 @@ def load_reference(reference: str, kind: str) -> Any:
         kind: What it is to be, for the sentence of an error.
 
     Raises:
-        PluginError: no such module, file or name, or the module fails while it is imported.
+        PluginError: No such module, file or name, or the module fails while it is imported.
     """
     place, _, name = reference.rpartition(":")
     if not place or not name:

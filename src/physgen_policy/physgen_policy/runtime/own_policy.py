@@ -62,7 +62,7 @@ class OwnPolicyRunner:
             period_ns: Control period of the graph.
 
         Raises:
-            PluginError: it cannot be found, imported or made.
+            PluginError: It cannot be found, imported or made.
         """
         policy: Policy = construct(find_policy_class(name), name, "policy")
         return cls(policy, name, period_ns)
@@ -103,7 +103,7 @@ class OwnPolicyRunner:
         """Ask the policy.
 
         Raises:
-            OwnPolicyError: what it returns are no actions, or no episode is running.
+            OwnPolicyError: What it returns are no actions, or no episode is running.
         """
         episode = self._episode
         if episode is None or episode.episode_id != observation.episode_id:
