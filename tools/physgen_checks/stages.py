@@ -15,15 +15,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """A check made of commands that must all succeed; `environment` None means the caller's.
-
-    shown: the output is of interest also when nothing failed.
-    """
+    """A check made of commands that must all succeed."""
 
     name: str
     commands: Sequence[Sequence[str]]
     environment: Mapping[str, str] | None = None
+    """None means the caller's."""
     shown: bool = False
+    """The output is of interest also when nothing failed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

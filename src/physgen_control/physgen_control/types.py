@@ -287,9 +287,9 @@ class ActionChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedAction:
-    """What the controller commanded in one control step: the label of training and the policy's context.
+    """What the controller commanded in one control step; the label of training and the policy's context.
 
-    session_id, chunk_seq, base_step, step_index and chunk_index say which action of which chunk it comes from, if any.
+    session_id, chunk_seq, base_step, step_index and chunk_index say which action of which chunk it is, if any.
     """
 
     stamp_ns: int

@@ -298,7 +298,7 @@ def make_collector(
 def one_action_chunk(
     episode: Episode, action: Float32Array, step: int, now_ns: int, period_ns: int
 ) -> ActionChunk:
-    """The chunk of a scripted expert: one action, re-planned every control step."""
+    """Return the chunk of a scripted expert: one action, re-planned every control step."""
     return ActionChunk(
         session_id=episode.episode_id,
         episode_id=episode.episode_id,

@@ -72,7 +72,7 @@ class ChunkPlayer:
         self._end = last_index(chunk, self._bridge_steps)
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop the chunk that is being played."""
         self._chunk, self._index, self._end = None, 0, 0
 
     def next(self) -> PlayedAction | None:

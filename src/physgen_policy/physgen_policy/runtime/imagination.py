@@ -32,12 +32,7 @@ ACTIONS, FRAMES = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class ImaginedFrame:
-    """One step of an imagination.
-
-    image: what is expected after the chunk, uint8 [y, 2 x, 3], fixed view beside wrist view. actions: the chunk that
-    leads there, float32 [8, a] in SI units, as it would be executed. seconds: what the frame alone took, with
-    its decoder.
-    """
+    """One step of an imagination."""
 
     image: UInt8Image
     """What is expected after the chunk, uint8 [y, 2 x, 3], fixed view beside wrist view."""
