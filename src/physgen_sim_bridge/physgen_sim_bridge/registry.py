@@ -9,7 +9,7 @@ import inspect
 from physgen_control.errors import UserError
 from physgen_control.program.plugins import WORLDS, PluginError, PluginTable, is_reference
 from physgen_sim_bridge.remote_world import RemoteWorld
-from physgen_sim_bridge.world import World
+from physgen_sim_bridge.world import FixedCamera, World
 
 MIN_IMAGE_SIZE = 16
 MAX_IMAGE_SIZE = 1024
@@ -103,6 +103,14 @@ def missing_package(sim: str) -> str:
 def runs_by_itself(sim: str, task: str) -> bool:
     """Return whether the task's arm has a clock of its own and cannot be stepped, as the fake Franka has."""
     return find_world(sim).runs_by_itself(task)
+
+
+def fixed_camera(sim: str, task: str) -> FixedCamera | None:
+    """Return where the fixed camera of a task stands, without starting its simulator; None where that is not known.
+
+    LIBERO places it as its scene files say, which are read by the simulator alone.
+    """
+    return find_world(sim).fixed_camera(task)
 
 
 def make_world(

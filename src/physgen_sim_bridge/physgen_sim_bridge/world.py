@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+
+from physgen_control.geometry import quaternion_from_matrix
 from physgen_control.program.plugins import PluginError, PluginTable, is_reference
 from physgen_control.types import Float32Array, Float64Array, Pose, UInt8Image
 
@@ -44,6 +47,30 @@ class CameraSpec:
         height, width = self.image_size
         focal = height / (2.0 * math.tan(self.fov_y / 2.0))
         return (focal, 0.0, width / 2.0, 0.0, focal, height / 2.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedCamera:
+    """Where the fixed camera of a task stands: its optical frame (x right, y down, z forward) in the base frame.
+
+    fov_y: vertical field of view [rad] of a pinhole camera that draws the same images.
+    """
+
+    pose: Pose
+    fov_y: float
+
+
+def looking(eye: tuple[float, float, float], target: tuple[float, float, float]) -> Pose:
+    """Return the pose of an optical frame at `eye` [m] that looks to `target`, its image upright.
+
+    The look must not be straight up or down: nothing would be upright then.
+    """
+    forward = np.subtract(target, eye)
+    forward = forward / np.linalg.norm(forward)
+    right = np.cross(forward, (0.0, 0.0, 1.0))
+    right = right / np.linalg.norm(right)
+    axes = np.column_stack([right, np.cross(forward, right), forward])
+    return Pose(position=np.array(eye, np.float64), quaternion=quaternion_from_matrix(axes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +268,11 @@ class World(ABC):
         """Return whether the task's arm has a clock of its own and cannot be stepped; False by default."""
         del task
         return False
+
+    @classmethod
+    def fixed_camera(cls, task: str) -> FixedCamera | None:  # noqa: ARG003
+        """Return where the fixed camera of a task stands; None where only the simulator knows."""
+        return None
 
     @classmethod
     def check_ready(cls) -> None:

@@ -28,6 +28,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--checkpoint", default="", help="name or folder; default: the one shipped for the task"
     )
+    parser.add_argument(
+        "--viewer",
+        nargs="?",
+        const="rerun",
+        choices=("rerun", "rerun_web"),
+        help="look on: in a window of Rerun (default), or in a browser on this computer",
+    )
     return parser
 
 
@@ -48,7 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"seed:={options.seed}",
         "record:=true",
     ]
-    optional = {"output_dir": options.output_dir, "task": options.task, "checkpoint": options.checkpoint}
+    optional = {
+        "output_dir": options.output_dir,
+        "task": options.task,
+        "checkpoint": options.checkpoint,
+        "viewer": options.viewer,
+    }
     words += [f"{name}:={value}" for name, value in optional.items() if value]
     checked = check_arguments(parse_arguments(words))
     last = options.seed + options.episodes - 1

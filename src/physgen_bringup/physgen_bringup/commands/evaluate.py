@@ -92,7 +92,11 @@ def _launch_words(options: argparse.Namespace, sim: str, task: str, max_steps: i
         f"output_dir:={out}",
         f"save_actions:={'true' if options.save_actions else 'false'}",
     ]
-    optional = {"checkpoint": "" if outside else options.checkpoint, "bag_dir": options.bag_dir}
+    optional = {
+        "checkpoint": "" if outside else options.checkpoint,
+        "bag_dir": options.bag_dir,
+        "viewer": options.viewer,
+    }
     return words + [f"{name}:={value}" for name, value in optional.items() if value]
 
 

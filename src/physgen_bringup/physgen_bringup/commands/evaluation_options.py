@@ -91,6 +91,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     how = parser.add_argument_group("how")
     how.add_argument("--through-ros", action="store_true", help="run every episode through the ROS graph")
+    how.add_argument(
+        "--viewer",
+        nargs="?",
+        const="rerun",
+        choices=("rerun", "rerun_web"),
+        help="with --through-ros: look on, in a window of Rerun (default) or in a browser on this computer",
+    )
     how.add_argument("--workers", type=int, default=0, help="worker processes; default: one per core")
     how.add_argument(
         "--batch",
@@ -197,6 +204,8 @@ def check_options(options: argparse.Namespace) -> None:
         )
     if options.through_ros:
         _check_through_ros(options)
+    elif options.viewer:
+        raise UserError("--viewer looks on at the graph, and in-process there is none; add --through-ros")
 
 
 def _check_through_ros(options: argparse.Namespace) -> None:

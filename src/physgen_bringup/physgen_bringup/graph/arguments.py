@@ -121,8 +121,9 @@ ARGUMENTS: tuple[Argument, ...] = (
         name="viewer",
         kind="choice",
         choices=("none", "rerun", "rerun_web"),
-        default="none",
-        help="live viewer",
+        default="",
+        help="look on: a window of Rerun, or its pages for a browser on this computer; default rerun with "
+        "teleop:=keyboard where there is a display, else none",
     ),
     Argument(name="robot_ip", kind="text", default="", help="address of the real arm (sim:=none)"),
     Argument(

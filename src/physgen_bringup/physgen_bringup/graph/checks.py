@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from physgen_bringup.graph.argument import ArgumentError
 from physgen_bringup.graph.arguments import LaunchArguments
 from physgen_bringup.graph.policy_kinds import is_own
+from physgen_bringup.graph.viewer_choice import NOT_INSTALLED, default_viewer, is_installed
 
 FRANKA_IMAGE = "the Docker service `franka` (docker/compose.yaml)"
 
@@ -29,7 +31,7 @@ def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None)
         ArgumentError: One sentence that says what to change.
         UserError: The checkpoint or the calibration cannot be used.
     """
-    _check_not_yet_available(arguments)
+    arguments = _with_viewer(arguments)
     check_teleop(arguments)
     if arguments.params_file and not Path(arguments.params_file).expanduser().is_file():
         raise ArgumentError(
@@ -65,11 +67,14 @@ def has_ros() -> bool:
     return shutil.which("ros2") is not None and importlib.util.find_spec("launch_ros") is not None
 
 
-def _check_not_yet_available(arguments: LaunchArguments) -> None:
-    if arguments.viewer != "none":
-        raise ArgumentError(
-            f"viewer:={arguments.viewer} is not available yet; use viewer:=none, and record:=true to look later"
-        )
+def _with_viewer(arguments: LaunchArguments) -> LaunchArguments:
+    """The arguments with a viewer chosen; a chosen one must be installed."""
+    if not arguments.viewer:
+        chosen = default_viewer(arguments.teleop, os.environ)
+        return arguments if chosen == "none" else replace(arguments, viewer=chosen)
+    if arguments.viewer != "none" and not is_installed():
+        raise ArgumentError(f"viewer:={arguments.viewer}: {NOT_INSTALLED}")
+    return arguments
 
 
 def _check_simulation(arguments: LaunchArguments) -> None:

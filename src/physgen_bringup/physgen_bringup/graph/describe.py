@@ -25,7 +25,8 @@ def _simulated_graph(arguments: LaunchArguments) -> Graph:
     teleop_ends = arguments.teleop in ("keyboard", "script")
     ends_with = f"{arguments.teleop}_teleop_node" if teleop_ends else None
     return Graph(
-        nodes=(our_nodes.world(arguments), *_acting(arguments), *runners),
+        # Who looks on is there before there is something to see, and stops last.
+        nodes=(*our_nodes.viewers(arguments), our_nodes.world(arguments), *_acting(arguments), *runners),
         environment=_environment(),
         output_dir=arguments.output_dir,
         ends_with=runners[0].name if runners else ends_with,
@@ -35,7 +36,7 @@ def _simulated_graph(arguments: LaunchArguments) -> Graph:
 def _real_graph(arguments: LaunchArguments) -> Graph:
     acting = [replace(node, starts_after=real_arm.SPAWNER) for node in _acting(arguments)]
     return Graph(
-        nodes=(*real_arm.nodes(arguments), *acting),
+        nodes=(*our_nodes.viewers(arguments), *real_arm.nodes(arguments), *acting),
         includes=real_arm.includes(arguments),
         environment=_environment(),
         output_dir=arguments.output_dir,

@@ -147,6 +147,13 @@ TABLE = {
         ),
         calls=(topics.RESET_ENV,),
     ),
+    "viewer_node": Endpoints(
+        subscribes=(
+            *(*IMAGES, *INFOS, *_ROBOT, topics.SIM_STATE, topics.EPISODE_INFO, topics.TF_STATIC),
+            *(topics.ACTION_CHUNK, topics.CHUNK_ACK, topics.APPLIED_ACTION, topics.SAFETY_STATUS),
+            *(topics.POLICY_STATUS, topics.PREDICTED_IMAGE),
+        ),
+    ),
     "keyboard_teleop_node": Endpoints(
         publishes=_TELEOP, subscribes=(topics.EPISODE_INFO, topics.SAFETY_STATUS), calls=EPISODE_CALLS
     ),

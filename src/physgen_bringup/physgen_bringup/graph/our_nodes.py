@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from physgen_bringup.graph.arguments import LaunchArguments
+from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.policy_kinds import is_own, policy_kind
 from physgen_bringup.graph.spec import NodeSpec, ParameterValue
 from physgen_bringup.paths import config_file
@@ -204,6 +205,27 @@ def episode_runners(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
         "save_actions": arguments.save_actions,
     }
     return (_node("physgen_bringup", "episode_runner_node", parameters, arguments),)
+
+
+def viewers(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
+    """Who looks on; closing its window must not stop a graph."""
+    if arguments.viewer in ("", "none"):
+        return ()
+    config = controller_config(controller(arguments))
+    period = config.control_period
+    parameters: dict[str, ParameterValue] = {
+        "use_sim_time": False,
+        "viewer": arguments.viewer,
+        "save_to": str(arguments.output_dir / "viewer.rrd"),
+        "keys": arguments.teleop == "keyboard",
+        "robot": _robot(arguments),
+        "step_translation": min(config.step_translation, config.speed_translation * period),
+        "step_rotation": min(config.step_rotation, config.speed_rotation * period),
+        "workspace_min": list(config.workspace_min),
+        "workspace_max": list(config.workspace_max),
+    }
+    node = _node("physgen_bringup", "viewer_node", parameters, arguments)
+    return (replace(node, required=False),)
 
 
 def _node(

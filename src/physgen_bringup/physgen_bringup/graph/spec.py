@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-ParameterValue = bool | int | float | str | list[str]
+ParameterValue = bool | int | float | str | list[str] | list[float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ HOME = np.array([0.0, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np.pi / 4
 """Franka's usual start configuration."""
 
 # a [m], d [m], alpha [rad] of each joint: https://frankarobotics.github.io/docs/robot_specifications.html
-_DH = (
+DH = (
     (0.0, 0.333, 0.0),
     (0.0, 0.0, -np.pi / 2),
     (0.0, 0.316, np.pi / 2),
@@ -33,15 +33,15 @@ _DH = (
     (0.0, 0.0, np.pi / 2),
     (0.088, 0.0, np.pi / 2),
 )
-_FLANGE = 0.107  # [m] along z of link 7
-_HAND_YAW = -np.pi / 4  # [rad] of the hand on the flange, about z
-_TCP = 0.1034  # [m] along z of the hand: franka_description, hand_tcp
+FLANGE = 0.107  # [m] along z of link 7
+HAND_YAW = -np.pi / 4  # [rad] of the hand on the flange, about z
+TCP = 0.1034  # [m] along z of the hand: franka_description, hand_tcp
 
 
 def _link_terms() -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return the parts [7, 4, 4] of each link's transform that are constant, times cosine and times sine."""
     constant, cosine, sine = np.zeros((3, NUM_JOINTS, 4, 4))
-    for index, (a, d, alpha) in enumerate(_DH):
+    for index, (a, d, alpha) in enumerate(DH):
         ca, sa = np.cos(alpha), np.sin(alpha)
         constant[index] = [[0, 0, 0, a], [0, 0, -sa, -d * sa], [0, 0, ca, d * ca], [0, 0, 0, 1]]
         cosine[index, :3, :2] = [[1, 0], [0, ca], [0, sa]]
@@ -50,8 +50,8 @@ def _link_terms() -> tuple[Float64Array, Float64Array, Float64Array]:
 
 
 def _hand() -> Float64Array:
-    c, s = np.cos(_HAND_YAW), np.sin(_HAND_YAW)
-    return np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, _FLANGE + _TCP], [0, 0, 0, 1]], np.float64)
+    c, s = np.cos(HAND_YAW), np.sin(HAND_YAW)
+    return np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, FLANGE + TCP], [0, 0, 0, 1]], np.float64)
 
 
 _LINK_CONSTANT, _LINK_COSINE, _LINK_SINE = _link_terms()

@@ -15,8 +15,19 @@ from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Float64Array, Pose
 from physgen_sim_bridge.canonical_action import check_action, matrix_from_rotation_vector
 from physgen_sim_bridge.fake.painter import FakePainter
+from physgen_sim_bridge.fake.painter import fixed_camera as fake_camera
+from physgen_sim_bridge.fake_franka.painter import fixed_camera as fake_franka_camera
 from physgen_sim_bridge.fake_franka.table import TASKS as FRANKA_TASKS
-from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, TaskRules, World, WorldSpec
+from physgen_sim_bridge.world import (
+    BY_SEED,
+    DRAWN,
+    CameraSpec,
+    FixedCamera,
+    Observation,
+    TaskRules,
+    World,
+    WorldSpec,
+)
 
 CONTROL_PERIOD_NS = 50_000_000
 CONTROL_MODE = "ee_delta"
@@ -102,6 +113,11 @@ class FakeWorld(World):
     def runs_by_itself(cls, task: str) -> bool:
         """Return whether the task belongs to the fake Franka."""
         return task in FRANKA_TASKS
+
+    @classmethod
+    def fixed_camera(cls, task: str) -> FixedCamera | None:
+        """Return the camera of the fake world or of the fake Franka."""
+        return fake_franka_camera() if task in FRANKA_TASKS else fake_camera()
 
     @classmethod
     def rules(cls, task: str) -> TaskRules:

@@ -10,6 +10,7 @@ import numpy as np
 from physgen_control.geometry import matrix_from_quaternion
 from physgen_control.types import Float64Array, Pose, UInt8Image
 from physgen_sim_bridge.fake_franka.table import CUBE_HALF, MAX_WIDTH
+from physgen_sim_bridge.world import FixedCamera, looking
 
 BLUE, RED, GREEN = (40, 60, 190), (200, 60, 60), (60, 190, 80)
 GREY, DARK = (205, 205, 205), (60, 60, 60)
@@ -30,6 +31,11 @@ _FACES = (
     ((1, 5, 7, 3), (0, 0, 1)),
 )
 _LIGHT = np.array([0.3, -0.4, 0.87])
+
+
+def fixed_camera() -> FixedCamera:
+    """Return where the fixed camera stands: in front of the arm, looking back at it and down."""
+    return FixedCamera(pose=looking((1.25, 0.0, 0.6), (0.42, 0.0, 0.2)), fov_y=FOV_Y["fixed"])
 
 
 class View:
@@ -121,12 +127,8 @@ class Painter:
     def __init__(self, width: int, height: int) -> None:
         self._fixed = View(width, height, FOV_Y["fixed"])
         self._wrist = View(width, height, FOV_Y["wrist"])
-        # From the front, looking back at the arm and down.
-        eye, target = np.array([1.25, 0.0, 0.6]), np.array([0.42, 0.0, 0.2])
-        forward = (target - eye) / np.linalg.norm(target - eye)
-        right = np.cross(forward, np.array([0.0, 0.0, 1.0]))
-        right /= np.linalg.norm(right)
-        self._fixed.look(eye, np.column_stack([right, np.cross(forward, right), forward]))
+        camera = fixed_camera().pose
+        self._fixed.look(camera.position, matrix_from_quaternion(camera.quaternion))
         self._empty = self._fixed.image
 
     def paint(

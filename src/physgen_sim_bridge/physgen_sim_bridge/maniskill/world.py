@@ -24,10 +24,12 @@ from physgen_sim_bridge.world import (
     DRAWN,
     CameraSpec,
     Expert,
+    FixedCamera,
     Observation,
     TaskRules,
     World,
     WorldSpec,
+    looking,
 )
 
 CONTROL_MODE = "pd_ee_delta_pose"
@@ -101,6 +103,9 @@ TASKS: dict[str, ManiSkillTask] = {
     ),
 }
 
+BASE_X = -0.615
+"""Where the scenes put the robot's base on the world's x axis [m]; its axes are the world's."""
+
 
 class ManiSkillWorld(World):
     """One ManiSkill environment: a World.
@@ -121,6 +126,13 @@ class ManiSkillWorld(World):
         return TaskRules(
             control_mode=CONTROL_MODE, success_rule=entry.success_rule, max_steps=entry.max_steps
         )
+
+    @classmethod
+    def fixed_camera(cls, task: str) -> FixedCamera | None:
+        """Return the camera of the table of tasks."""
+        (ex, ey, ez), (tx, ty, tz) = cls.find_task(task).eye, cls.find_task(task).target
+        pose = looking((ex - BASE_X, ey, ez), (tx - BASE_X, ty, tz))
+        return FixedCamera(pose=pose, fov_y=cls.find_task(task).fov)
 
     @classmethod
     def make_expert(cls, task: str) -> Expert | None:
