@@ -51,13 +51,12 @@ class CameraSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedCamera:
-    """Where the fixed camera of a task stands: its optical frame (x right, y down, z forward) in the base frame.
-
-    fov_y: vertical field of view [rad] of a pinhole camera that draws the same images.
-    """
+    """Where the fixed camera of a task stands."""
 
     pose: Pose
+    """Of its optical frame (x right, y down, z forward) in the base frame."""
     fov_y: float
+    """Vertical field of view of a pinhole camera that draws the same images [rad]."""
 
 
 def looking(eye: tuple[float, float, float], target: tuple[float, float, float]) -> Pose:

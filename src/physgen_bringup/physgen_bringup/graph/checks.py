@@ -68,7 +68,11 @@ def has_ros() -> bool:
 
 
 def _with_viewer(arguments: LaunchArguments) -> LaunchArguments:
-    """The arguments with a viewer chosen; a chosen one must be installed."""
+    """Return the arguments with a viewer chosen.
+
+    Raises:
+        ArgumentError: The one asked for is not installed.
+    """
     if not arguments.viewer:
         chosen = default_viewer(arguments.teleop, os.environ)
         return arguments if chosen == "none" else replace(arguments, viewer=chosen)
