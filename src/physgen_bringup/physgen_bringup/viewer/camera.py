@@ -19,7 +19,7 @@ NEAREST = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraView:
-    """One camera."""
+    """One camera and where it stands."""
 
     pose: Pose
     """Of its optical frame (x right, y down, z forward) in the base frame."""
