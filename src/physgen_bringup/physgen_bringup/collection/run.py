@@ -101,7 +101,6 @@ class Collector:
 
         Raises:
             UserError: The bag cannot be written, or policy or controller failed.
-            WorldCrashed: The simulator died.
         """
         spec, config = self._world.spec, self._config
         path = folder / bag_name(spec.task, seed)
