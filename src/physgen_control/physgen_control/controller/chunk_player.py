@@ -62,7 +62,7 @@ class ChunkPlayer:
 
     @property
     def active(self) -> bool:
-        """An action is left."""
+        """Whether an action is left."""
         return self._index < self._end
 
     def load(self, chunk: ActionChunk, step: int) -> None:
