@@ -81,7 +81,11 @@ def read_lock(name: str) -> dict[str, str]:
 
 
 def select(image: str) -> dict[str, str]:
-    """Return name -> version of what an image adds to the one below it."""
+    """Return name -> version of what an image adds to the one below it.
+
+    Raises:
+        SystemExit: There is no such image, or a pin is missing.
+    """
     if image not in IMAGES:
         raise SystemExit(f"select_requirements.py: choose one of {', '.join(IMAGES)}, got {image!r}")
     pins = {

@@ -168,7 +168,7 @@ def run_plan(layout: Layout, extras: Collection[str], console: Console) -> int:
     """Run the steps that are not done; return how many ran.
 
     Raises:
-        StepFailedError: a step failed; the finished ones keep their stamps.
+        StepFailedError: A step failed; the finished ones keep their stamps.
     """
     with _alone(layout, console):
         stamps = StampFolder(layout.stamps)

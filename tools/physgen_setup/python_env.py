@@ -100,7 +100,7 @@ def site_packages(layout: Layout) -> Path:
     """Return the environment's site-packages folder.
 
     Raises:
-        FileNotFoundError: the environment does not exist.
+        FileNotFoundError: The environment does not exist.
     """
     for path in sorted((layout.venv / "lib").glob("python3.*/site-packages")):
         return path

@@ -18,7 +18,7 @@ from physgen_control.program.command_line import USAGE_STATUS, run_command
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One subcommand."""
+    """One subcommand of `physgen`."""
 
     name: str
     module: str

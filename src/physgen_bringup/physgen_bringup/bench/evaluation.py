@@ -150,7 +150,7 @@ def table(result: EvaluationBenchmark) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: prints the table, writes JSON if asked to."""
+    """Run the command: print the table, write JSON if asked to; return the exit status."""
     parser = argparse.ArgumentParser(prog="physgen bench eval", description=__doc__)
     parser.add_argument("--sim", default="maniskill")
     parser.add_argument("--task", default="PushCube-v1")

@@ -165,7 +165,11 @@ def table(results: list[RecorderBenchmark]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: prints the table, writes JSON if asked to."""
+    """Run the command: print the table, write JSON if asked to; return the exit status.
+
+    Raises:
+        UserError: An argument cannot be used, or a measurement failed.
+    """
     parser = argparse.ArgumentParser(prog="physgen bench recorder", description=__doc__)
     parser.add_argument("--duration", type=float, default=60.0, help="seconds per mode (default 60)")
     parser.add_argument("--modes", default="raw,jpeg", help="raw, jpeg or both (default raw,jpeg)")

@@ -110,7 +110,7 @@ def table(result: SimBenchmark) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: prints the table, writes JSON if asked to."""
+    """Run the command: print the table, write JSON if asked to; return the exit status."""
     parser = argparse.ArgumentParser(prog="physgen bench sim", description=__doc__)
     parser.add_argument("--sim", default="maniskill")
     parser.add_argument("--task", default="PushCube-v1")
@@ -193,7 +193,7 @@ def _native(sim: str, task: str, image_size: int, steps: int) -> float:
     begin = time.perf_counter()
     for action in actions[WARM_UP_STEPS:]:
         observation = env.step(action)[0]
-        # Lazily rendered pictures would not be counted otherwise.
+        # Lazily rendered images would not be counted otherwise.
         for camera in ("base_camera", "hand_camera"):
             observation["sensor_data"][camera]["rgb"].numpy()
     rate = steps / (time.perf_counter() - begin)

@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """Where a film begins.
-
-    fixed, wrist: the two cameras' pictures. task, instruction: "" where unknown. actions: what was really done, [T, a];
-    later: spliced-to-be pictures of both cameras after every chunk of it.
-    """
+    """Where a film begins; a text that is not known is empty."""
 
     fixed: UInt8Image
+    """Image of the fixed camera, uint8 [y, x, 3]."""
     wrist: UInt8Image
+    """Image of the wrist camera, uint8 [y, x, 3]."""
     task: str = ""
     instruction: str = ""
     actions: Float32Array | None = None
+    """What was really done, [T, a]."""
     later: tuple[tuple[UInt8Image, UInt8Image], ...] = ()
+    """Images of both cameras after every chunk of it."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -84,7 +84,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Imagine, write the film and the numbers. Raises UserError for unusable arguments."""
+    """Imagine, write the film and the numbers; return the exit status.
+
+    Raises:
+        UserError: An argument cannot be used.
+    """
     options = build_parser().parse_args(arguments)
     for name in ("frames", "samples"):
         if getattr(options, name) < 1:

@@ -97,7 +97,7 @@ class InProcess:
     def run_episode(
         self, seed: int, init_state: int = -1, run: int = 0, video: Path | None = None
     ) -> tuple[EpisodeResult, Latencies]:
-        """Run one trial to its end; its applied actions stay in `actions`, its pictures in the file `video`."""
+        """Run one trial to its end; its applied actions stay in `actions`, its images in the file `video`."""
         spec = self._world.spec
         observation = self._world.reset(seed, init_state)
         self._count += 1

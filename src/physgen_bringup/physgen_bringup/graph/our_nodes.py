@@ -106,7 +106,7 @@ def recorders(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
 
 
 def policies(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """Who sends chunks."""
+    """Return who sends chunks."""
     make = {"policy_node": _policy, "expert_node": _expert, "replay_node": _replay}
     node = policy_kind(arguments.policy).node
     return (make[node](arguments),) if node else ()

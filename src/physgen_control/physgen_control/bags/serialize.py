@@ -184,10 +184,10 @@ class EpisodeBag:
             sim_state: What only the simulator knows.
 
         Raises:
-            BagError: The picture of one camera alone, a part with another stamp, or a disk that cannot be written.
+            BagError: The image of one camera alone, a part with another stamp, or a disk that cannot be written.
         """
         if (rgb_fixed is None) != (rgb_wrist is None):
-            raise BagError("An observation has the pictures of both cameras or of none.")
+            raise BagError("An observation has the images of both cameras or of none.")
         for what, value in (("robot state", robot_state), ("simulator state", sim_state)):
             if value is not None and value.stamp_ns != stamp_ns:
                 raise BagError(

@@ -31,9 +31,12 @@ class GraspPace:
     within one chunk would never have been seen there.
     """
 
-    gain: float = 0.5  # share of the remaining way and turn per control step
-    descent: float = 0.015  # largest step of a hand that comes down on a cube [m]
-    turn_within: float = 0.03  # it turns to the cube's faces when this near above it, seen from above [m]
+    gain: float = 0.5
+    """Share of the remaining way and turn per control step."""
+    descent: float = 0.015
+    """Largest step of a hand that comes down on a cube [m]."""
+    turn_within: float = 0.03
+    """It turns to the cube's faces when this near above it, seen from above [m]."""
 
 
 BRISK = GraspPace(gain=1.0, descent=MAX_STEP, turn_within=np.inf)

@@ -130,7 +130,7 @@ class BridgeNode(GuardedNode):
     # Sink of the loop: called in the world's thread; rclpy publishers may be used from any thread.
 
     def clock(self, now_ns: int) -> None:
-        """Publish /clock."""
+        """Publish the simulated time [ns] on /clock."""
         self._send(self._clock_out, Clock(clock=ns_to_stamp(now_ns)))
 
     def episode(self, episode: Episode) -> None:
