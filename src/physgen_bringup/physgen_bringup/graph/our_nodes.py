@@ -122,7 +122,7 @@ def _policy(arguments: LaunchArguments) -> NodeSpec:
                 "pace": arguments.pace if arguments.simulated else "realtime",
                 "autostart": True,
             }
-            return replace(_node("physgen_policy", "policy_node", parameters, arguments), lifecycle=True)
+            return _node("physgen_policy", "policy_node", parameters, arguments)
         case "expert":
             parameters = {**common, "task": arguments.task, "pace": arguments.pace}
             return _node("physgen_sim_bridge", "expert_node", parameters, arguments)

@@ -16,10 +16,9 @@ ParameterValue = bool | int | float | str | list[str]
 class NodeSpec:
     """One process. `module` is what the local runner executes (None: only in a ROS installation).
 
-    required: the whole graph stops when this process ends unexpectedly. lifecycle: a managed node that brings
-    itself up (parameter autostart). starts_after: starts when the process of this name has ended with success; if
-    it fails, the graph stops (only in a ROS installation). terminal: reads keys of the terminal that the graph was
-    started in. Later parameters win: default_files, then `parameters`, then
+    required: the whole graph stops when this process ends unexpectedly. starts_after: starts when the process of this
+    name has ended with success; if it fails, the graph stops (only in a ROS installation). terminal: reads keys of the
+    terminal that the graph was started in. Later parameters win: default_files, then `parameters`, then
     override_files.
     """
 
@@ -33,7 +32,6 @@ class NodeSpec:
     remappings: tuple[tuple[str, str], ...] = ()
     arguments: tuple[str, ...] = ()
     required: bool = True
-    lifecycle: bool = False
     starts_after: str | None = None
     terminal: bool = False
 
