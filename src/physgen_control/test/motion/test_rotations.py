@@ -14,26 +14,28 @@ VECTORS = hnp.arrays(np.float64, 3, elements=st.floats(-3.0, 3.0))
 QUATERNIONS = hnp.arrays(np.float64, 4, elements=st.floats(-2.0, 2.0)).filter(
     lambda q: np.linalg.norm(q) > 1e-3
 )
-NEAR = {"rtol": 0.0, "atol": 1e-12}
+NEAR = 1e-12
 
 
 def same_rotation(left: Float64Array, right: Float64Array) -> bool:
     """Whether two unit quaternions mean the same rotation, as q and -q do."""
-    return bool(np.isclose(abs(left @ right), 1.0, **NEAR))
+    return bool(np.isclose(abs(left @ right), 1.0, rtol=0.0, atol=NEAR))
 
 
 @given(VECTORS)
 def test_of_rotation_vectors(vector: Float64Array) -> None:
     theirs = Rotation.from_rotvec(vector)
     assert same_rotation(geometry.quaternion_from_rotation_vector(vector), theirs.as_quat())
-    np.testing.assert_allclose(geometry.matrix_from_rotation_vector(vector), theirs.as_matrix(), **NEAR)
+    np.testing.assert_allclose(
+        geometry.matrix_from_rotation_vector(vector), theirs.as_matrix(), rtol=0.0, atol=NEAR
+    )
 
 
 @given(QUATERNIONS)
 def test_of_quaternions(quaternion: Float64Array) -> None:
     theirs = Rotation.from_quat(quaternion)
     matrix = geometry.matrix_from_quaternion(quaternion)
-    np.testing.assert_allclose(matrix, theirs.as_matrix(), **NEAR)
+    np.testing.assert_allclose(matrix, theirs.as_matrix(), rtol=0.0, atol=NEAR)
     unit = geometry.quaternion_from_matrix(matrix)
     assert unit[3] >= 0.0 and same_rotation(unit, theirs.as_quat())
     steady = geometry.steady_quaternion_from_matrix(matrix)
@@ -59,4 +61,4 @@ def test_of_poses(quaternion: Float64Array, vector: Float64Array) -> None:
     turned = Rotation.from_rotvec(vector) * Rotation.from_quat(quaternion)
     assert same_rotation(moved.quaternion, turned.as_quat())
     down = turned.as_matrix()[:, 2] @ np.array([0.0, 0.0, -1.0])
-    assert np.isclose(np.cos(geometry.tilt(moved.quaternion)), down, **NEAR)
+    assert np.isclose(np.cos(geometry.tilt(moved.quaternion)), down, rtol=0.0, atol=NEAR)
