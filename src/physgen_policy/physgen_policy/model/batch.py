@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 import torch
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 
@@ -25,17 +26,17 @@ class WindowBatch:
     plan_actions: the true actions that the previous step's lookahead covers, [b, p, 16, a]; plan_mask: bool [b, p].
     """
 
-    text_states: Tensor
-    text_lengths: Tensor
-    latents: Tensor
-    past_actions: Tensor
-    boa: Tensor
-    target_actions: Tensor
-    target_mask: Tensor
-    pack_mask: Tensor
-    frame_mask: Tensor
-    plan_actions: Tensor
-    plan_mask: Tensor
+    text_states: Float[Tensor, "b l text_dim"]
+    text_lengths: Int[Tensor, " b"]
+    boa: Bool[Tensor, "b p"]
+    latents: Float[Tensor, "b p+1 c h w"]
+    past_actions: Float[Tensor, "b p k a"]
+    target_actions: Float[Tensor, "b p targets a"]
+    target_mask: Bool[Tensor, "b p targets"]
+    pack_mask: Bool[Tensor, "b p"]
+    frame_mask: Bool[Tensor, "b p"]
+    plan_actions: Float[Tensor, "b p lookahead a"]
+    plan_mask: Bool[Tensor, "b p"]
 
     def to(self, device: torch.device | str) -> WindowBatch:
         """The same windows on another device."""
@@ -52,18 +53,18 @@ class Losses:
     action_hidden: outputs at the action slots [b, p, 8, d], for auxiliary losses of the training.
     """
 
-    total: Tensor
-    observation: Tensor
-    action: Tensor
-    action_per_chunk: Tensor
-    num_actions: Tensor
-    num_frames: Tensor
-    action_hidden: Tensor
+    total: Float[Tensor, ""]
+    observation: Float[Tensor, ""]
+    action: Float[Tensor, ""]
+    action_per_chunk: Float[Tensor, " chunks"]
+    num_actions: Num[Tensor, ""]
+    num_frames: Num[Tensor, ""]
+    action_hidden: Float[Tensor, "b p k d"]
 
 
 @dataclass(frozen=True, slots=True)
 class PackOutput:
     """Outputs at the slots of one pack: frame_hidden [b, n, d], action_hidden [b, 8, d] (or with a p axis after b)."""
 
-    frame_hidden: Tensor
-    action_hidden: Tensor
+    frame_hidden: Float[Tensor, "b *p n d"]
+    action_hidden: Float[Tensor, "b *p k d"]

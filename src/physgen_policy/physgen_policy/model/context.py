@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from physgen_policy.model.cache import KVCache
@@ -16,23 +17,23 @@ class WindowFullError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class StoredPack:
-    """What a pack was made of: latent [b, c, h, w], past_actions [b, 8, a], boa bool [b]."""
+    """What a pack was made of; see PhysGen.append."""
 
-    latent: Tensor
-    past_actions: Tensor
-    boa: Tensor
+    latent: Float[Tensor, "b c h w"]
+    past_actions: Float[Tensor, "b k a"]
+    boa: Bool[Tensor, " b"]
 
 
 @dataclass(slots=True)
 class Context:
     """One window. PhysGen.append adds to it; PhysGen.rebuild makes a new one from the last packs.
 
-    cache: holds the text, then the packs. anchor: output of the begin-of-video slot [b, n, d], None when frames are not
+    cache: holds the text, then the packs. anchor: output of the begin-of-video slot, None when frames are not
     generated. num_text: text tokens in the cache. split_attention: see window_segments; otherwise a dense mask.
     """
 
     cache: KVCache
-    anchor: Tensor | None
+    anchor: Float[Tensor, "b n d"] | None
     num_text: int
     max_packs: int
     split_attention: bool = False

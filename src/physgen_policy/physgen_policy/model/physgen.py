@@ -3,6 +3,9 @@
 
 Pack n is [frame tokens of O_n; action tokens of the chunk executed before O_n]. Its frame slots condition the next
 frame (image encoder and diffusion MLP), its action slots the next actions (Action-DiT). See docs/model.md.
+
+Axes: b rows, l text tokens, d width, p packs, c h w of a latent, k actions of a chunk, a numbers of an action, n frame
+tokens. Tests check them at every call (conftest.py).
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from physgen_policy.model.action_head import ActionDiT
@@ -35,7 +39,9 @@ class PhysGen(nn.Module):
         self.action_tokenizer = ActionTokenizer(action.action_dim, action.horizon, action.num_chunks, width)
         self.action_head = ActionDiT(action, width)
 
-    def text_tokens(self, states: Tensor, lengths: Tensor) -> Tensor:
+    def text_tokens(
+        self, states: Float[Tensor, "b l text_dim"], lengths: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b l d"]:
         """Text-encoder states [b, l, text_dim] with lengths [b] -> [b, l, d]; rows beyond a prompt are the table's.
 
         Raises:
@@ -65,17 +71,20 @@ class PhysGen(nn.Module):
 
     def full(
         self,
-        text_tokens: Tensor,
-        latents: Tensor,
-        past_actions: Tensor,
-        boa: Tensor,
+        text_tokens: Float[Tensor, "b l d"],
+        latents: Float[Tensor, "b p c h w"],
+        past_actions: Float[Tensor, "b p k a"],
+        boa: Bool[Tensor, "b p"],
         *,
         split_attention: bool = False,
     ) -> PackOutput:
         """All packs at once under the window mask, without a cache.
 
         Args:
-            text_tokens: [b, l, d]. latents: [b, p, c, h, w]. past_actions: [b, p, 8, a]. boa: bool [b, p].
+            text_tokens: see text_tokens.
+            latents: Scaled latents of the frames.
+            past_actions: Normalised actions executed before each frame; ignored where boa.
+            boa: Packs that carry the begin-of-action tokens.
             split_attention: see window_segments.
 
         Returns:
@@ -93,9 +102,9 @@ class PhysGen(nn.Module):
         return self._split(hidden.view(batch, num_packs, -1, width))
 
     def start(
-        self, text_tokens: Tensor, *, with_anchor: bool = True, split_attention: bool = False
+        self, text_tokens: Float[Tensor, "b l d"], *, with_anchor: bool = True, split_attention: bool = False
     ) -> Context:
-        """A context that holds only the text: [b, l, d].
+        """A context that holds only the text.
 
         Args:
             with_anchor: also compute what generated frames need; actions do not need it.
@@ -123,14 +132,18 @@ class PhysGen(nn.Module):
         )
 
     def append(
-        self, context: Context, latent: Tensor, past_actions: Tensor | None, boa: Tensor | None = None
+        self,
+        context: Context,
+        latent: Float[Tensor, "b c h w"],
+        past_actions: Float[Tensor, "b k a"] | None,
+        boa: Bool[Tensor, " b"] | None = None,
     ) -> PackOutput:
         """Add one pack to the context (the one documented mutation) and return its outputs.
 
         Args:
-            latent: scaled latent of the newest frame [b, c, h, w].
-            past_actions: normalised actions executed since the previous frame [b, 8, a]; None for begin-of-action.
-            boa: bool [b], rows that begin although past_actions is given.
+            latent: scaled latent of the newest frame.
+            past_actions: normalised actions executed since the previous frame; None for begin-of-action.
+            boa: rows that begin although past_actions is given.
 
         Raises:
             WindowFullError: the window already holds context_packs packs; use rebuild.
@@ -139,7 +152,10 @@ class PhysGen(nn.Module):
         return PackOutput(output.frame_hidden[:, -1], output.action_hidden[:, -1])
 
     def stored_pack(
-        self, latent: Tensor, past_actions: Tensor | None, boa: Tensor | None = None
+        self,
+        latent: Float[Tensor, "b c h w"],
+        past_actions: Float[Tensor, "b k a"] | None,
+        boa: Bool[Tensor, " b"] | None = None,
     ) -> StoredPack:
         """A pack as extend takes it; arguments as in append."""
         rows = latent.shape[0]
@@ -218,12 +234,12 @@ class PhysGen(nn.Module):
 
     def action_memory(
         self,
-        action_hidden: Tensor,
-        frame_hidden: Tensor | None,
-        plan: Tensor | None,
-        plan_mask: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Memory of the action head [b, m, d] and, when a row may lack its plan, which tokens exist (bool [b, m])."""
+        action_hidden: Float[Tensor, "b k d"],
+        frame_hidden: Float[Tensor, "b n d"] | None,
+        plan: Float[Tensor, "b lookahead a"] | None,
+        plan_mask: Bool[Tensor, " b"] | None,
+    ) -> tuple[Float[Tensor, "b m d"], Bool[Tensor, "b m"] | None]:
+        """Memory of the action head and, when a row may lack its plan, which of its tokens exist."""
         parts = [action_hidden]
         if self.config.action.memory_frames:
             if frame_hidden is None:
