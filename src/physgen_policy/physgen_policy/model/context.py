@@ -17,31 +17,33 @@ class WindowFullError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class StoredPack:
-    """What a pack was made of; see PhysGen.append."""
+    """What a pack was made of."""
 
     latent: Float[Tensor, "b c h w"]
     past_actions: Float[Tensor, "b k a"]
+    """Normalised."""
     boa: Bool[Tensor, " b"]
+    """Rows that carry Begin-of-Action instead."""
 
 
 @dataclass(slots=True)
 class Context:
-    """One window. PhysGen.append adds to it; PhysGen.rebuild makes a new one from the last packs.
-
-    cache: holds the text, then the packs. anchor: output of the begin-of-video slot, None when frames are not
-    generated. num_text: text tokens in the cache. split_attention: see window_segments; otherwise a dense mask.
-    """
+    """One window. PhysGen.append adds to it; PhysGen.rebuild makes a new one from the last packs."""
 
     cache: KVCache
+    """Holds the text, then the packs."""
     anchor: Float[Tensor, "b n d"] | None
+    """Output of the begin-of-video slot; None when frames are not generated."""
     num_text: int
+    """Text tokens in the cache."""
     max_packs: int
     split_attention: bool = False
+    """Attend by window_segments; otherwise under a dense mask."""
     packs: list[StoredPack] = field(default_factory=list)
 
     @property
     def num_packs(self) -> int:
-        """Packs in the window."""
+        """Number of packs in the window."""
         return len(self.packs)
 
     def drop_last(self) -> None:
@@ -52,5 +54,5 @@ class Context:
 
     @property
     def is_full(self) -> bool:
-        """True when another pack does not fit."""
+        """Whether another pack does not fit."""
         return len(self.packs) >= self.max_packs

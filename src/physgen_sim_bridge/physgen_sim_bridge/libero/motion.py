@@ -34,33 +34,40 @@ TURN_GAIN = 2.0
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a script sees: poses of all objects, the hand's position [m] and rotation matrix, the opening [m]."""
+    """What a script sees, in the robot base frame."""
 
     objects: Mapping[str, Pose]
     hand: Float64Array
+    """Position of the grip site, [3] in m."""
     rotation: Float64Array
+    """Of the hand, matrix [3, 3]."""
     width: float
+    """Opening [m]."""
 
     @classmethod
     def of(cls, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> State:
-        """Take it from an observation."""
+        """Return the state of an observation: poses in the base frame, opening [m]."""
         return cls(
             objects, tcp_pose.position, matrix_from_unit_quaternion(tcp_pose.quaternion), gripper_width
         )
 
     def position(self, name: str) -> Float64Array:
-        """Position of an object [m]."""
+        """Return the position of an object, [3] in m."""
         return self.objects[name].position
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the hand should be (position [m], rotation matrix), its fingers (+1 open, -1 closed), how fast (0 to 1)."""
+    """Where the hand should be, in the robot base frame."""
 
     position: Float64Array
+    """Of the grip site, [3] in m."""
     rotation: Float64Array
+    """Of the hand, matrix [3, 3]."""
     gripper: float
+    """+1 open, -1 closed."""
     speed: float = 1.0
+    """How fast, 0 to 1."""
 
 
 Script = Generator[Target, State, State]
@@ -79,7 +86,7 @@ def action_towards(target: Target, state: State) -> Float32Array:
 
 
 def downward(heading: float, tilt: float = 0.0) -> Float64Array:
-    """Rotation of a hand that points down, its fingers moving along (cos heading, sin heading).
+    """Return the rotation [3, 3] of a hand that points down, its fingers moving along (cos heading, sin heading).
 
     The start pose has heading pi / 2 or -pi / 2 (fingers along y). tilt [rad] turns the hand about the axis that the
     fingers and the vertical leave over, so that it leans along its fingers' direction.
@@ -96,7 +103,7 @@ def downward(heading: float, tilt: float = 0.0) -> Float64Array:
 
 
 def leaning(towards: Float64Array, tilt: float, state: State) -> Float64Array:
-    """Rotation of a hand that points down but leans by `tilt` [rad] towards a horizontal unit vector.
+    """Return the rotation [3, 3] of a hand that points down but leans by `tilt` [rad] towards a horizontal unit vector.
 
     Its fingers move along the horizontal across that vector, so that the palm's narrow side leans.
     """
@@ -107,7 +114,7 @@ def leaning(towards: Float64Array, tilt: float, state: State) -> Float64Array:
 
 
 def nearest_heading(heading: float, state: State) -> float:
-    """The equal of a finger direction (they are symmetric: modulo pi) that the hand reaches with the smaller turn."""
+    """Return the heading that the hand reaches with the smaller turn: fingers are symmetric, modulo pi [rad]."""
     current = float(np.arctan2(state.rotation[1, 1], state.rotation[0, 1]))
     return current + float((heading - current + np.pi / 2) % np.pi - np.pi / 2)
 
@@ -141,5 +148,5 @@ def rise(height: float, gripper: float, state: State, *, limit: int = 60) -> Scr
 
 
 def angle_between(one: Float64Array, other: Float64Array) -> float:
-    """Angle of the rotation between two rotation matrices [rad]."""
+    """Return the angle of the rotation between two rotation matrices [rad]."""
     return float(np.linalg.norm(rotation_vector_from_matrix(one @ other.T)))

@@ -145,9 +145,9 @@ class BridgeNode(GuardedNode):
         self._send(self._joints, joints)
         self._send(self._pose, pose)
         self._send(self._sim_state, sim_state_to_msg(observation.sim_state(stamp_ns, episode_id)))
-        height, width = spec.image_size
         for camera in (spec.wrist_camera, spec.fixed_camera):
-            matrix = np.array(camera.matrix(spec.image_size)).reshape(3, 3)
+            height, width = camera.image_size
+            matrix = np.array(camera.matrix()).reshape(3, 3)
             frame_id = OPTICAL_FRAME.format(camera.name)
             self._send(
                 self._infos[camera.name], camera_info_to_msg(width, height, matrix, stamp_ns, frame_id)
@@ -156,7 +156,11 @@ class BridgeNode(GuardedNode):
             self._send(self._images[name], image_to_msg(rgb, stamp_ns, OPTICAL_FRAME.format(name)))
 
     def _send(self, publisher: Publisher, message: Any) -> None:
-        """Publish, unless the node is being stopped: the world's thread learns of it a moment later."""
+        """Publish, unless the node is being stopped: the world's thread learns of it a moment later.
+
+        Raises:
+            RCLError: The message could not be published although the node runs.
+        """
         try:
             publisher.publish(message)
         except RCLError:
