@@ -16,7 +16,7 @@ import numpy as np
 
 from physgen_control.geometry import quaternion_from_matrix
 from physgen_control.program.plugins import PluginError, PluginTable, is_reference
-from physgen_control.types import Float32Array, Float64Array, Pose, UInt8Image
+from physgen_control.types import Float32Array, Float64Array, Pose, RobotState, SimState, UInt8Image
 
 PANDA_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
 PANDA_FINGERS = ("panda_finger_joint1", "panda_finger_joint2")
@@ -113,6 +113,27 @@ class Observation:
     objects: Mapping[str, Pose]
     """Poses by name in the robot base frame; privileged information."""
     success: bool
+
+    def robot_state(self, stamp_ns: int) -> RobotState:
+        """Return what is measured of the arm, with its stamp [ns]."""
+        return RobotState(
+            stamp_ns=stamp_ns,
+            positions=self.positions,
+            velocities=self.velocities,
+            gripper_width=self.gripper_width,
+            tcp_pose=self.tcp_pose,
+        )
+
+    def sim_state(self, stamp_ns: int, episode_id: str) -> SimState:
+        """Return what only a simulator knows, in the number formats of the message (float32 opening)."""
+        return SimState(
+            stamp_ns=stamp_ns,
+            episode_id=episode_id,
+            objects=dict(self.objects),
+            tcp_pose=self.tcp_pose,
+            gripper_width=float(np.float32(self.gripper_width)),
+            success=self.success,
+        )
 
 
 class Expert(Protocol):

@@ -25,7 +25,6 @@ from physgen_control.errors import UserError
 
 WARM_UP_STEPS = 10
 START_TIMEOUT_S = 180.0
-STEP_TIMEOUT_S = 60.0
 BRIDGE = "physgen_sim_bridge.nodes.bridge_node"
 INSTANT_POLICY = "physgen_bringup.bench.nodes.instant_policy_node"
 

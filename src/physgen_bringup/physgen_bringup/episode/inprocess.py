@@ -292,16 +292,3 @@ class Stage:
                 self._policy = load_chunk_policy(checkpoint, task, world.spec.robot, period_ns)
             self._policy_key = key
         return self._policy
-
-
-def make_in_process(spec: EvaluationSpec) -> InProcess:
-    """Return a session with a world and a policy of its own; closing it closes the world.
-
-    A policy that has a process of its own keeps it as long as this one lives; a Stage can end it before.
-    """
-    stage = Stage()
-    try:
-        return stage.session(spec)
-    except BaseException:
-        stage.close()
-        raise

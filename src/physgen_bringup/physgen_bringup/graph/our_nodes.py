@@ -124,7 +124,7 @@ def _policy(arguments: LaunchArguments) -> NodeSpec:
         "pace": arguments.pace if arguments.simulated else "realtime",
         "autostart": True,
     }
-    return replace(_node("physgen_policy", "policy_node", parameters, arguments), lifecycle=True)
+    return _node("physgen_policy", "policy_node", parameters, arguments)
 
 
 def _expert(arguments: LaunchArguments) -> NodeSpec:

@@ -147,13 +147,6 @@ class EpisodeBag:
             self._writer.add_topic(topic.name, topic.type, latched=topic.latched)
         self._write(topics.EPISODE_INFO, build.build_episode(BUILDER, self._episode, ""), episode.start_ns)
 
-    @classmethod
-    def open(
-        cls, path: Path | str, episode: Episode, cameras: Mapping[str, CameraSpec], **options: Any
-    ) -> EpisodeBag:
-        """Return a new bag; arguments and errors are the constructor's."""
-        return cls(path, episode, cameras, **options)
-
     def __enter__(self) -> EpisodeBag:
         return self
 

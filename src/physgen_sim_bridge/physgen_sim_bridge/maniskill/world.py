@@ -37,7 +37,7 @@ CONTROL_PERIOD_NS = 50_000_000
 """pd_ee_delta_pose runs at 20 Hz."""
 
 ROBOT_UID = "panda_wristcam"
-"""The stock uid is re-used on purpose: the scenes choose the start pose of the arm by this name."""
+"""The stock uid is reused on purpose: the scenes choose the start pose of the arm by this name."""
 
 # Camera on panda_hand: position [m] and quaternion (w, x, y, z) of the stock RealSense mount, field of view 90 degrees.
 WRIST_POSITION = (0.0464982, -0.0200011, 0.0360011)
@@ -264,7 +264,7 @@ def make_native_env(
 
     # Every tensor here has a handful of numbers: more threads only cost time.
     torch.set_num_threads(1)
-    # Two warnings per start-up tell of the re-used uid: intended.
+    # Two warnings per start-up tell of the reused uid: intended.
     logger.setLevel("ERROR")
     # SAPIEN asks pinocchio for a joint by its old name.
     warnings.filterwarnings("ignore", "Deprecated member", module="sapien")
