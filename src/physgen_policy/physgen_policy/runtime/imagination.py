@@ -20,6 +20,7 @@ from physgen_policy.checkpoint import Checkpoint
 from physgen_policy.contract.splice import splice_views
 from physgen_policy.model.batch import PackOutput
 from physgen_policy.runtime.episode_state import chunk_generator, executed_actions
+from physgen_policy.runtime.frame_decoder import decode_frame
 from physgen_policy.runtime.pack_window import Pack, PackWindow, WindowPolicy
 from physgen_policy.runtime.prompts import PromptStates
 from physgen_policy.sampling.actions import ActionDenoiser
@@ -35,8 +36,8 @@ class ImaginedFrame:
     """One step of an imagination.
 
     image: what is expected after the chunk, uint8 [y, 2 x, 3], fixed view beside wrist view. actions: the chunk that
-    leads there, float32 [8, a] in SI units, as it would be executed. seconds: what the frame alone took, with
-    its decoder.
+    leads there, float32 [8, a] in SI units, as it would be executed. seconds: what the frame alone took, with its
+    decoder; on a CPU the processor's time, so that other programs do not count.
     """
 
     image: UInt8Image
@@ -121,14 +122,17 @@ class Imagination:
         chunk = self._own_chunk(output) if actions is None else self._given_chunk(actions)
         past = torch.from_numpy(self._checkpoint.norm.normalize(chunk))[None].to(self._device)
         anchor = self._window.anchor()  # of the instruction: computed once
-        begun = time.perf_counter()
+        begun = self._seconds()
         condition = self._model.frame_condition(anchor, output.frame_hidden, newest.latent, past)
         latent = sample_frame(self._model, condition, self._frames, self._random(FRAMES))
-        image: UInt8Image = self._checkpoint.codec.decode(latent)[0].cpu().numpy()
-        seconds = time.perf_counter() - begun
+        image = decode_frame(self._checkpoint.codec, latent)
+        seconds = self._seconds() - begun
         self._newest = Pack(latent.to(newest.latent.dtype), past)
         self._steps += 1
         return ImaginedFrame(image, chunk, seconds)
+
+    def _seconds(self) -> float:
+        return time.process_time() if self._device.type == "cpu" else time.perf_counter()
 
     def _pending(self) -> Pack:
         if self._newest is None:
