@@ -61,9 +61,9 @@ class Imagination:
         actions: SamplerConfig | None = None,
     ) -> None:
         model = checkpoint.model
-        self._checkpoint, self._model = checkpoint, model
-        self._frames = frames or preview_sampler(model.config)
-        if self._frames.kind == "mean" and model.config.frames.prediction != "v":
+        self.checkpoint, self._model = checkpoint, model
+        self.frames = frames or preview_sampler(model.config)
+        if self.frames.kind == "mean" and model.config.frames.prediction != "v":
             raise UserError(
                 f"checkpoint {checkpoint.name} has no mean frame, its frame head predicts noise; take samples"
             )
@@ -98,7 +98,7 @@ class Imagination:
 
     def spliced(self, fixed: UInt8Image, wrist: UInt8Image) -> UInt8Image:
         """Two cameras' pictures of any size as the checkpoint sees them."""
-        embodiment = self._checkpoint.embodiment
+        embodiment = self.checkpoint.embodiment
         return splice_views(fixed, wrist, embodiment.image_height, embodiment.image_width)
 
     @torch.inference_mode()
@@ -120,12 +120,12 @@ class Imagination:
         output, _ = self._window.extend(newest)
         self._window.commit()
         chunk = self._own_chunk(output) if actions is None else self._given_chunk(actions)
-        past = torch.from_numpy(self._checkpoint.norm.normalize(chunk))[None].to(self._device)
+        past = torch.from_numpy(self.checkpoint.norm.normalize(chunk))[None].to(self._device)
         anchor = self._window.anchor()  # of the instruction: computed once
         begun = self._seconds()
         condition = self._model.frame_condition(anchor, output.frame_hidden, newest.latent, past)
-        latent = sample_frame(self._model, condition, self._frames, self._random(FRAMES))
-        image = decode_frame(self._checkpoint.codec, latent)
+        latent = sample_frame(self._model, condition, self.frames, self._random(FRAMES))
+        image = decode_frame(self.checkpoint.codec, latent)
         seconds = self._seconds() - begun
         self._newest = Pack(latent.to(newest.latent.dtype), past)
         self._steps += 1
@@ -142,7 +142,7 @@ class Imagination:
     def _own_chunk(self, output: PackOutput) -> Float32Array:
         memory, _ = self._model.action_memory(output.action_hidden, output.frame_hidden, None, None)
         sampled = self._denoiser.sample(memory, self._random(ACTIONS))[0, 0]
-        return executed_actions(self._checkpoint, sampled.float().cpu().numpy()).astype(np.float32)
+        return executed_actions(self.checkpoint, sampled.float().cpu().numpy()).astype(np.float32)
 
     def _given_chunk(self, actions: Float32Array) -> Float32Array:
         action = self._model.config.action
@@ -157,11 +157,11 @@ class Imagination:
         size = self._model.config.nova.image_size
         if image.dtype != np.uint8 or image.shape != (*size, 3):
             raise UserError(
-                f"checkpoint {self._checkpoint.name} sees pictures of {size[0]} x {size[1]} pixels, RGB, 8 bits, got "
+                f"checkpoint {self.checkpoint.name} sees pictures of {size[0]} x {size[1]} pixels, RGB, 8 bits, got "
                 f"{list(image.shape)} of {image.dtype}"
             )
         given = torch.from_numpy(np.ascontiguousarray(image))[None].to(self._device)
-        return self._checkpoint.codec.encode(given)
+        return self.checkpoint.codec.encode(given)
 
     def _random(self, purpose: int) -> torch.Generator:
         return chunk_generator(0, self._seed, self._steps, purpose, self._device)
