@@ -33,7 +33,7 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three episodes of the scripted expert."""
     words = ["sim:=fake", f"task:={TASK}", "policy:=expert"]
     controller = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
-    collector = Collector(make_world("fake", TASK), make_expert(TASK), controller, CollectionConfig())
+    collector = Collector(make_world("fake", TASK), make_expert("fake", TASK), controller, CollectionConfig())
     folder = tmp_path_factory.mktemp("bags")
     for seed in range(3):
         collector.collect(seed, folder)

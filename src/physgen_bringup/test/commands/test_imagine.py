@@ -37,7 +37,7 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["sim:=fake", f"task:={TASK}", "policy:=expert"]
     controller = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
     config = CollectionConfig(picture_every=4)
-    collector = Collector(make_world("fake", TASK), make_expert(TASK), controller, config)
+    collector = Collector(make_world("fake", TASK), make_expert("fake", TASK), controller, config)
     return collector.collect(0, tmp_path_factory.mktemp("bags")).path
 
 

@@ -20,6 +20,10 @@ from physgen_policy.sampling.solver import SOLVERS
 class PolicyNodeConfig:
     """What the policy node can be told. Read once at start."""
 
+    policy: str = parameter(
+        "",
+        description="A policy of somebody's own: its name or module:Class; empty: that of a checkpoint.",
+    )
     checkpoint: str = parameter(
         "", description="Checkpoint name or folder; empty: the one shipped for the task."
     )
@@ -130,7 +134,7 @@ class PolicyNodeConfig:
         return self.pace == "lockstep"
 
     def gate(self) -> GateConfig:
-        """How observations are chosen."""
+        """Return how observations are chosen."""
         return GateConfig(
             step_period_ns=round(self.control_period * 1e9),
             execute_steps=self.execute_steps,
@@ -140,7 +144,7 @@ class PolicyNodeConfig:
             queue_size=self.sync_queue,
         )
 
-    def policy(self) -> PolicyConfig:
+    def network(self) -> PolicyConfig:
         """How the checkpoint is run."""
         return PolicyConfig(
             sampler=next(kind for kind in SOLVERS if kind == self.sampler),

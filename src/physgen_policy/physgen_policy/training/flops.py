@@ -27,22 +27,24 @@ DRAWS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepShape:
-    """What one process computes in a step.
-
-    windows, packs: of the padded batch. sequences: packs that exist, each with future actions to denoise. frames:
-    target frames of the frame loss. instructions: distinct ones. visible: tokens of a target frame that are not masked.
-    """
+    """What one process computes in a step."""
 
     windows: int
+    """Of the padded batch."""
     packs: int
+    """Of the padded batch."""
     sequences: int
+    """Packs that exist, each with future actions to denoise."""
     frames: int
+    """Target frames of the frame loss."""
     instructions: int
+    """Distinct ones."""
     visible: float
+    """Tokens of a target frame that are not masked."""
 
     @staticmethod
     def of(batch: ActionBatch, obs_loss_frames: int, config: ModelConfig) -> StepShape:
-        """The shape of a batch; how many tokens stay visible is drawn later and replaced by its mean."""
+        """Return the shape of a batch; how many tokens stay visible is drawn later and replaced by its mean."""
         targets = (batch.frame_mask & batch.pack_mask).sum(dim=1).clamp(max=obs_loss_frames)
         return StepShape(
             windows=batch.pack_mask.shape[0],
@@ -56,20 +58,20 @@ class StepShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What a run changes beside the action parts, mixer and time embedding, which every run trains.
-
-    backbone: all of the video model, else only adapters with so many numbers (adapter_numbers). text_encoder: the
-    language model. waypoints: the auxiliary head.
-    """
+    """What a run changes beside the action parts, mixer and time embedding, which every run trains."""
 
     backbone: bool = True
+    """All of the video model; else only adapters."""
     adapter_numbers: int = 0
+    """Numbers in those adapters."""
     text_encoder: bool = False
+    """The language model."""
     waypoints: bool = False
+    """The auxiliary head."""
 
     @staticmethod
     def of(parts: nn.Module) -> Trained:
-        """What is marked as trainable in the parts of a run's loss (PolicyLoss)."""
+        """Return what is marked as trainable in the parts of a run's loss (PolicyLoss)."""
         named = [(name, p) for name, p in parts.named_parameters() if p.requires_grad]
         return Trained(
             backbone=any(name.startswith("model.nova.image_encoder.") for name, _ in named),
@@ -82,10 +84,13 @@ class Trained:
 def step_flops(
     config: ModelConfig, shape: StepShape, trained: Trained, *, dense: bool = False
 ) -> dict[str, float]:
-    """FLOPs of forward and backward pass by part of the model.
+    """Return the FLOPs of forward and backward pass by part of the model.
 
     Args:
-        dense: count every token as seeing all tokens, as an implementation with a dense mask computes, instead of what
+        config: The model.
+        shape: What one process computes.
+        trained: What the run changes.
+        dense: Count every token as seeing all tokens, as an implementation with a dense mask computes, instead of what
             the mask of a window lets it see.
     """
     return {

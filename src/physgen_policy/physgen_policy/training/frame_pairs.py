@@ -32,16 +32,21 @@ class FramePairs:
     """
 
     hidden: Tensor
+    """Frame slots of the pack, bfloat16 [p, m, d]."""
     present: Tensor
+    """Latents of the pack's frame, float16 [p, c, h, w]."""
     following: Tensor
+    """Latents of the next frame, float16 [p, c, h, w]."""
     chunks: Tensor
+    """Normalised, [p, 8, a]."""
     anchors: Tensor | None
+    """[p, m, d] of a model with a mixer."""
 
     def __len__(self) -> int:
         return len(self.hidden)
 
     def condition(self, model: PhysGen, rows: Tensor) -> tuple[FrameCondition, Tensor]:
-        """The condition of some pairs under the model's present weights, and the true next latents in fp32."""
+        """Return the condition of some pairs under the model's present weights, and the true next latents in fp32."""
         device = model.action_tokenizer.slot.device
         anchors = None if self.anchors is None else self.anchors[rows].to(device).float()
         condition = model.frame_condition(
@@ -70,7 +75,13 @@ def frame_pairs(
     the other cases, as a rollout's does after a restart.
 
     Args:
-        only_first: one window per episode, from its first picture on, as a rollout begins.
+        model: The policy network.
+        text: The text encoder, or its states.
+        episodes: Where the windows are from.
+        norm: Action statistics.
+        rng: Chooses Begin-of-Action.
+        only_first: One window per episode, from its first picture on, as a rollout begins.
+        progress: Called with episodes done and all episodes.
     """
     config = model.config
     horizon, device = config.action.horizon, model.action_tokenizer.slot.device

@@ -32,7 +32,7 @@ def run_frames(
     """Train the frame side of the start and return the checkpoint folder.
 
     Raises:
-        UserError: there is no frame to learn from, or the training diverged.
+        UserError: There is no frame to learn from, or the training diverged.
     """
     trainer = FrameTrainer(
         networks.model.to(place.device),
@@ -90,7 +90,7 @@ def _pairs(
     *,
     only_first: bool,
 ) -> FramePairs:
-    """Hidden states of the episodes; the same ones in a resumed run."""
+    """Return the hidden states of the episodes; the same ones in a resumed run."""
     with place.log.progress("hidden states", 1) as (bar, task):
 
         def report(done: int, total: int) -> None:

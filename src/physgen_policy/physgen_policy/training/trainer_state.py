@@ -47,7 +47,7 @@ def load_trainer_state(
     """Fill everything from the file and return the step.
 
     Raises:
-        UserError: the file is damaged, or of a run that trained other parts.
+        UserError: The file is damaged, or of a run that trained other parts.
     """
     path = folder / STATE_FILE
     try:
