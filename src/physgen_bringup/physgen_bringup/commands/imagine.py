@@ -19,7 +19,6 @@ from physgen_control.types import Float32Array, UInt8Image
 
 if TYPE_CHECKING:
     from physgen_policy.runtime.imagination import Imagination
-    from physgen_policy.sampling.frame import FrameSampler
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,21 +97,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out.suffix != ".mp4":
         raise UserError(f"--out must end in .mp4, got {options.out}")
 
-    import torch
-
     from physgen_bringup.pictures.imagined import FilmRow, write_imagined
     from physgen_policy.bench.tracking import TRACKED, track_error
-    from physgen_policy.checkpoint import load_checkpoint, resolve_checkpoint
-    from physgen_policy.runtime.imagination import Imagination
+    from physgen_policy.runtime.loading import load_imagination
 
-    torch.set_num_threads(1)
     begins = _beginning(options)
-    checkpoint = load_checkpoint(resolve_checkpoint(options.checkpoint, begins.task))
+    imagination = load_imagination(
+        options.checkpoint, begins.task, frames=options.sampler, temperature=options.temperature
+    )
+    checkpoint, sampler = imagination.checkpoint, imagination.frames
     instruction = options.instruction or begins.instruction
     if not instruction:
         raise UserError("say what is to be done with --instruction")
-    sampler = _sampler(options, checkpoint.model.config.frames.prediction)
-    imagination = Imagination(checkpoint, sampler)
     horizon = checkpoint.model.config.action.horizon
     truth = [imagination.spliced(*pair) for pair in begins.later]
     given = None if begins.actions is None or options.own_actions else begins.actions
@@ -154,18 +150,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     numbers.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     print(f"film: {options.out}, actions: {numbers}")
     return 0
-
-
-def _sampler(options: argparse.Namespace, prediction: str) -> FrameSampler:
-    from physgen_policy.sampling.frame import FrameSampler
-
-    try:
-        sampled = FrameSampler(temperature=options.temperature)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    if options.sampler == "mean" or (options.sampler == "auto" and prediction == "v"):
-        return FrameSampler(kind="mean")
-    return sampled
 
 
 def _film(

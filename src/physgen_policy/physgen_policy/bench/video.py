@@ -187,17 +187,15 @@ def measure(
                 shown.append((film.pictures[n + 1], coded[number][n], image))
         say(f"roll-outs, {sampler.label}")
         ahead, films_shown = _rollouts(imagination, films, rollout, things, own=False)
-        own, _ = _rollouts(imagination, films, rollout, things, own=True)
-        rows.append(
-            {
-                "sampler": sampler.label,
-                "next_frame": predicted.result(),
-                "rollout": ahead,
-                "rollout_own_actions": own,
-                "seconds_per_frame": float(np.median(seconds)),
-            }
-        )
+        row: dict[str, object] = {
+            "sampler": sampler.label,
+            "next_frame": predicted.result(),
+            "rollout": ahead,
+            "seconds_per_frame": float(np.median(seconds)),
+        }
+        rows.append(row)
         if examples is None:
+            row["rollout_own_actions"], _ = _rollouts(imagination, films, rollout, things, own=True)
             picked = np.linspace(0, len(shown) - 1, min(6, len(shown))).astype(int)
             examples = Examples([shown[i] for i in picked], films_shown)
     assert examples is not None, "at least one sampler has to be given"
