@@ -25,6 +25,9 @@ DEFAULT_TASKS = {
     "none": "real",
 }
 
+SHORT_NAMES = {"out": "output_dir"}
+"""What `physgen launch` takes as well, because the options of the other commands are called so."""
+
 
 class ArgumentError(UserError):
     """A launch argument cannot be used; the text is one sentence that says what to change."""
@@ -265,6 +268,7 @@ def parse_arguments(strings: Sequence[str]) -> LaunchArguments:
             raise ArgumentError(
                 f"{string!r} is not a launch argument; write name:=value, for example task:=PushCube-v1"
             )
+        name = SHORT_NAMES.get(name, name)
         if name in given:
             raise ArgumentError(f"launch argument {name!r} is given twice; give it once")
         given[name] = value

@@ -20,7 +20,7 @@ def test_one_episode_leaves_everything_that_people_look_at(tmp_path):
     import imageio_ffmpeg
 
     out = tmp_path / "demo"
-    assert demo.main(["--episodes", "1", "--output-dir", str(out)]) == 0
+    assert demo.main(["--episodes", "1", "--out", str(out)]) == 0
     episode = json.loads((out / "results.json").read_text())["episodes"][0]
     assert not episode["crashed"] and episode["stale_steps"] == 0
     ((recording,), left_out) = load_recordings(out / "bags")

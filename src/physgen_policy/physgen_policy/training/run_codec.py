@@ -42,12 +42,12 @@ def run_codec(
             f"preset {config.model!r} uses the published video VAE; import it first and pass codec.init_from"
         )
     rng = np.random.default_rng(config.seed)
-    place.log.console.print(f"codec: reading frames of {len(datasets)} dataset(s)")
+    place.log.say(f"codec: reading frames of {len(datasets)} dataset(s)")
     pool = FramePool(datasets, MAX_CODEC_FRAMES, rng)
-    with place.log.progress("codec", stage.steps) as (bar, task):
+    with place.log.stage("codec", stage.steps) as bar:
 
         def report(step: int, values: dict[str, float]) -> None:
-            bar.update(task, completed=step, info=f"L1 {values['reconstruction']:.4f}")
+            bar.update(completed=step, info=f"L1 {values['reconstruction']:.4f}")
             if step % config.log_every == 0:
                 place.log.numbers("codec", step, values)
 
