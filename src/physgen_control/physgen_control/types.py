@@ -18,6 +18,11 @@ Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 UInt8Image = NDArray[np.uint8]
 
+NS_PER_S = 1_000_000_000
+
+NUM_JOINTS = 7
+"""Joints of the arm, fingers not counted."""
+
 ACTION_DIM = 7
 """EE_DELTA action: dx, dy, dz [m], rotation vector [rad] in the base frame, gripper (+1 open, -1 closed)."""
 
@@ -198,7 +203,10 @@ class Episode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionChunk:
-    """A prediction: data has shape (num_chunks, horizon, action_dim), float32, SI units (never normalised)."""
+    """A prediction: data has shape (num_chunks, horizon, action_dim), float32, SI units (never normalised).
+
+    `of` makes one. valid_until_ns: a chunk that comes later is refused; 0 is no limit.
+    """
 
     session_id: str
     episode_id: str
@@ -208,10 +216,10 @@ class ActionChunk:
     observation_stamp_ns: int
     inference_start_ns: int
     inference_end_ns: int
-    valid_until_ns: int
     step_period_ns: int
     data: Float32Array
     execute_steps: int
+    valid_until_ns: int = 0
     action_space: ActionSpace = ActionSpace.EE_DELTA
     rotation: Rotation = Rotation.AXIS_ANGLE
     delta_reference: DeltaReference = DeltaReference.MEASURED
@@ -219,6 +227,56 @@ class ActionChunk:
     instruction: str = ""
     policy_id: str = ""
     frame_id: str = "base"
+
+    @classmethod
+    def of(
+        cls,
+        data: Float32Array,
+        *,
+        session_id: str,
+        chunk_seq: int,
+        base_step: int,
+        stamp_ns: int,
+        step_period_ns: int,
+        episode_id: str = "",
+        observation_ns: int | None = None,
+        inference_ns: int | None = None,
+        instruction: str = "",
+        policy_id: str = "",
+    ) -> ActionChunk:
+        """Return a chunk in the conventions of every policy here: it has no time limit, all of its first part is meant.
+
+        Args:
+            data: Actions in SI units, [chunks, horizon, 7], or [horizon, 7] for a chunk without lookahead.
+            session_id: Who sends it; sequence numbers restart with it.
+            chunk_seq: Its number in the session.
+            base_step: Control step of its first action.
+            stamp_ns: When its first action is meant to start [ns].
+            step_period_ns: Time from an action to the next [ns].
+            episode_id: Episode it belongs to; empty outside episodes.
+            observation_ns: Stamp of the observation it answers [ns]; as a rule `stamp_ns`.
+            inference_ns: When it was computed [ns]; `stamp_ns` where that takes no time.
+            instruction: What it follows.
+            policy_id: Which policy made it.
+        """
+        actions = np.asarray(data, np.float32)
+        actions = actions if actions.ndim == 3 else actions[None]
+        computed_ns = stamp_ns if inference_ns is None else inference_ns
+        return cls(
+            session_id=session_id,
+            episode_id=episode_id,
+            chunk_seq=chunk_seq,
+            base_step=base_step,
+            stamp_ns=stamp_ns,
+            observation_stamp_ns=stamp_ns if observation_ns is None else observation_ns,
+            inference_start_ns=computed_ns,
+            inference_end_ns=computed_ns,
+            step_period_ns=step_period_ns,
+            data=actions,
+            execute_steps=actions.shape[1],
+            instruction=instruction,
+            policy_id=policy_id,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,14 +29,17 @@ class WorldCrashed(RuntimeError):  # noqa: N818  (it names what happened, as CRA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraSpec:
-    """An ideal pinhole camera with square pixels: vertical field of view in radians."""
+    """An ideal pinhole camera with square pixels."""
 
     name: str
     fov_y: float
+    """Vertical field of view [rad]."""
+    image_size: tuple[int, int]
+    """(height, width) [pixels]."""
 
-    def matrix(self, image_size: tuple[int, int]) -> tuple[float, ...]:
-        """Return the row-major 3x3 intrinsic matrix in pixels for an image of (height, width)."""
-        height, width = image_size
+    def matrix(self) -> tuple[float, ...]:
+        """Return the row-major 3x3 intrinsic matrix in pixels."""
+        height, width = self.image_size
         focal = height / (2.0 * math.tan(self.fov_y / 2.0))
         return (focal, 0.0, width / 2.0, 0.0, focal, height / 2.0, 0.0, 0.0, 1.0)
 
@@ -45,7 +48,7 @@ class CameraSpec:
 class WorldSpec:
     """What a world is, readable before its first reset.
 
-    image_size is (height, width) in pixels; success_rule and instruction are sentences for people and results files.
+    success_rule and instruction are sentences for people and results files.
     """
 
     name: str
@@ -54,7 +57,6 @@ class WorldSpec:
     success_rule: str
     default_max_steps: int
     control_period_ns: int
-    image_size: tuple[int, int]
     instruction: str
     robot: str
     fixed_camera: CameraSpec

@@ -179,7 +179,17 @@ class Collector:
         """Pass the expert's action through the controller and disturb what comes out of it."""
         robot, sim, now_ns = stamped.robot, stamped.sim, stamped.robot.stamp_ns
         label = self._expert.act(sim.objects, robot.tcp_pose, sim.gripper_width)
-        chunk = one_action_chunk(episode, label, step, now_ns, self._world.spec.control_period_ns)
+        chunk = ActionChunk.of(
+            label[None],
+            session_id=episode.episode_id,
+            episode_id=episode.episode_id,
+            chunk_seq=step,
+            base_step=step,
+            stamp_ns=now_ns,
+            step_period_ns=self._world.spec.control_period_ns,
+            instruction=episode.instruction,
+            policy_id="expert",
+        )
         action = self._offer(bag, chunk, now_ns)
         executed = self._disturbance.apply(action.applied, rng)
         return action if executed is None else disturbed(action, executed, robot)
@@ -212,7 +222,7 @@ class Collector:
         return {
             camera.name: CameraSpec(
                 frame_id=CAMERA_FRAME.format(camera.name),
-                intrinsics=np.array(camera.matrix(spec.image_size)).reshape(3, 3),
+                intrinsics=np.array(camera.matrix()).reshape(3, 3),
             )
             for camera in (spec.fixed_camera, spec.wrist_camera)
         }
@@ -264,25 +274,3 @@ def make_collector(
     if leader is not None:
         source = PolicySource.load(leader, task, world.spec.robot, world.spec.control_period_ns)
     return Collector(world, make_expert(task), controller, config, source)
-
-
-def one_action_chunk(
-    episode: Episode, action: Float32Array, step: int, now_ns: int, period_ns: int
-) -> ActionChunk:
-    """The chunk of a scripted expert: one action, re-planned every control step."""
-    return ActionChunk(
-        session_id=episode.episode_id,
-        episode_id=episode.episode_id,
-        chunk_seq=step,
-        base_step=step,
-        stamp_ns=now_ns,
-        observation_stamp_ns=now_ns,
-        inference_start_ns=now_ns,
-        inference_end_ns=now_ns,
-        valid_until_ns=0,
-        step_period_ns=period_ns,
-        data=np.asarray(action, np.float32).reshape(1, 1, -1),
-        execute_steps=1,
-        instruction=episode.instruction,
-        policy_id="expert",
-    )

@@ -164,7 +164,7 @@ def _evaluate(ablation: Ablation, variant: Variant, out: Path, options: argparse
     from physgen_control.errors import UserError
 
     folder = out / f"{variant.name}-eval"
-    words = ["--suite", ablation.suite, "--task", ablation.task, "--out", str(folder)]
+    words = ["--sim", ablation.suite, "--task", ablation.task, "--out", str(folder)]
     words += ["--checkpoint", str(out / variant.name / "checkpoint")]
     words += ["--episodes", str(options.episodes), "--seed", str(options.seed)]
     if evaluate.main(words):

@@ -17,6 +17,7 @@ TARGETS = {
     "eval": ("physgen_bringup.commands.bench_eval", "steps per second of evaluation, one worker and all"),
     "recorder": ("physgen_bringup.commands.bench_recorder", "images lost while two cameras are recorded"),
     "policy": ("physgen_policy.commands.bench_policy", "latency of every stage from observation to chunk"),
+    "video": ("physgen_policy.commands.bench_video", "how good a checkpoint's predicted frames are"),
 }
 
 

@@ -243,19 +243,14 @@ def make_chunk(
     data = np.zeros((NUM_CHUNKS, HORIZON, ACTION_DIM), np.float32)
     data[0] = first[0]
     data[1:, :, -1] = first[0, -1, -1]
-    return ActionChunk(
+    return ActionChunk.of(
+        data,
         session_id=episode.episode_id,
         episode_id=episode.episode_id,
         chunk_seq=seq,
         base_step=step,
         stamp_ns=stamp_ns,
-        observation_stamp_ns=stamp_ns,
-        inference_start_ns=stamp_ns,
-        inference_end_ns=stamp_ns,
-        valid_until_ns=0,
         step_period_ns=period_ns,
-        data=data,
-        execute_steps=HORIZON,
         instruction=episode.instruction,
         policy_id="scripted",
     )

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from physgen_control.messages import topics
 from physgen_control.types import CameraFrame, RobotState, SimState
 from physgen_sim_bridge.world import Observation
 
-CAMERAS = ("fixed", "wrist")
 CAMERA_FRAME = "camera_{}_color_optical_frame"
 
 
@@ -34,7 +34,7 @@ def stamp_observation(
     return StampedObservation(
         frames={
             name: CameraFrame(stamp_ns=stamp_ns, rgb=images[name], frame_id=CAMERA_FRAME.format(name))
-            for name in (CAMERAS if rendered else ())
+            for name in (topics.CAMERAS if rendered else ())
         },
         robot=RobotState(
             stamp_ns=stamp_ns,

@@ -20,6 +20,7 @@ from physgen_bringup.episode.tally import EpisodeTally, actions_path, crashed_re
 from physgen_bringup.results import results
 from physgen_bringup.results.rules import make_protocol
 from physgen_control.errors import UserError
+from physgen_control.messages import topics
 from physgen_control.messages.read import json_object_from_msg
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
@@ -89,14 +90,14 @@ class EpisodeRunner(GuardedNode):
         self.recorder: dict[str, str] = {}
         self._last_progress_s = 0.0
         self._over: set[str] = {""}
-        self._reset = self.create_client(ResetEnv, "/physgen/reset_env")
-        self.create_subscription(EpisodeInfo, "/physgen/episode_info", self._on_episode, qos.LATCHED)
-        self.create_subscription(SafetyStatus, "/physgen/safety_status", self._on_safety, qos.LATCHED)
-        self.create_subscription(PolicyStatus, "/physgen/policy_status", self._on_policy, qos.LATCHED)
-        self.create_subscription(String, "/physgen/recorder_status", self._on_recorder, qos.LATCHED)
-        self.create_subscription(ActionChunk, "/physgen/action_chunk", self._on_chunk, qos.COMMAND)
-        self.create_subscription(AppliedAction, "/physgen/applied_action", self._on_applied, qos.RECORDER)
-        self.create_subscription(JointState, "/joint_states", self._on_joints, qos.LOCKSTEP_READER)
+        self._reset = self.create_client(ResetEnv, topics.RESET_ENV)
+        self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
+        self.create_subscription(SafetyStatus, topics.SAFETY_STATUS, self._on_safety, qos.LATCHED)
+        self.create_subscription(PolicyStatus, topics.POLICY_STATUS, self._on_policy, qos.LATCHED)
+        self.create_subscription(String, topics.RECORDER_STATUS, self._on_recorder, qos.LATCHED)
+        self.create_subscription(ActionChunk, topics.ACTION_CHUNK, self._on_chunk, qos.COMMAND)
+        self.create_subscription(AppliedAction, topics.APPLIED_ACTION, self._on_applied, qos.RECORDER)
+        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, qos.LOCKSTEP_READER)
         # The local runner shows this node's output, ros2 launch the screen: lines, no bars.
         self.progress = Progress(bars=False)
         self.stop_requested: Callable[[], bool] = lambda: False

@@ -6,8 +6,7 @@ from __future__ import annotations
 import struct
 
 from physgen_control.bags.errors import BagError
-
-_NS_PER_S = 1_000_000_000
+from physgen_control.types import NS_PER_S
 
 
 def header_stamp_ns(data: bytes | memoryview) -> int:
@@ -19,4 +18,4 @@ def header_stamp_ns(data: bytes | memoryview) -> int:
         raise BagError(f"A serialised message with a header has at least 12 bytes, got {len(data)}.")
     order = "<" if data[1] & 1 else ">"
     seconds, nanoseconds = struct.unpack_from(order + "iI", data, 4)
-    return int(seconds) * _NS_PER_S + int(nanoseconds)
+    return int(seconds) * NS_PER_S + int(nanoseconds)

@@ -16,6 +16,7 @@ from physgen_control.bags.serialize import PICTURE_EVERY
 from physgen_control.bags.source import DAMAGE, open_bag, read_metadata, store_of
 from physgen_control.messages import read, topics
 from physgen_control.types import (
+    NUM_JOINTS,
     PICTURE_INTERVALS,
     ActionChunk,
     AppliedAction,
@@ -251,8 +252,8 @@ def _joint_table(messages: list[Any]) -> JointTable:
     rows = [read.joints_from_msg(message) for message in _by_stamp(messages)]
     return JointTable(
         stamps_ns=np.array([read.stamp_to_ns(m.header.stamp) for m in _by_stamp(messages)], np.int64),
-        positions=np.array([r[0] for r in rows], np.float64).reshape(-1, read.NUM_JOINTS),
-        velocities=np.array([r[1] for r in rows], np.float64).reshape(-1, read.NUM_JOINTS),
+        positions=np.array([r[0] for r in rows], np.float64).reshape(-1, NUM_JOINTS),
+        velocities=np.array([r[1] for r in rows], np.float64).reshape(-1, NUM_JOINTS),
         gripper_width=np.array([r[2] for r in rows], np.float64),
     )
 

@@ -114,19 +114,15 @@ class ReplayPlayer:
         if self.finished:
             part = np.zeros((HORIZON, ACTION_DIM), np.float32)
             part[:, -1] = self.actions[-1, -1]  # the gripper keeps its state
-        chunk = ActionChunk(
+        chunk = ActionChunk.of(
+            part,
             session_id=self._session_id,
             episode_id=self.episode.episode_id,
             chunk_seq=self._seq,
             base_step=base_step,
             stamp_ns=now_ns,
-            observation_stamp_ns=observation_ns,
-            inference_start_ns=now_ns,
-            inference_end_ns=now_ns,
-            valid_until_ns=0,
+            observation_ns=observation_ns,
             step_period_ns=step_period_ns,
-            data=part[None],
-            execute_steps=len(part),
             instruction=self.episode.instruction,
             policy_id=self._policy_id,
         )

@@ -18,10 +18,11 @@ from physgen_control.controller.fault_kinds import STOPPING
 from physgen_control.controller.state import guarded
 from physgen_control.controller.state_belief import impossible_sentence
 from physgen_control.controller.steps import ControllerSteps
-from physgen_control.controller_config import NS_PER_S, Mode, Pacing, seconds_to_ns
+from physgen_control.controller_config import Mode, Pacing, seconds_to_ns
 from physgen_control.geometry import normalized
 from physgen_control.motion.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
 from physgen_control.types import (
+    NS_PER_S,
     AckResult,
     ActionChunk,
     ChunkAck,

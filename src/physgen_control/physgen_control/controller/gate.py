@@ -14,17 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen_control.controller.chunk_player import first_index
-from physgen_control.controller_config import (
-    NS_PER_S,
-    ArmInterface,
-    ControllerConfig,
-    Pacing,
-    seconds_to_ns,
-)
+from physgen_control.controller_config import ArmInterface, ControllerConfig, Pacing, seconds_to_ns
 from physgen_control.messages.graph_identity import is_foreign
 from physgen_control.motion.limits import ROUNDING, box_excess, step_excess
 from physgen_control.types import (
     ACTION_DIM,
+    NS_PER_S,
     AckResult,
     ActionChunk,
     ActionSpace,

@@ -20,10 +20,11 @@ from physgen_control.controller.fault_kinds import STOPPING
 from physgen_control.controller.gripper import GripperSwitch
 from physgen_control.controller.snapshot import SafetySnapshot
 from physgen_control.controller.state_belief import StateBelief
-from physgen_control.controller_config import NS_PER_S, ControllerConfig, Mode, Pacing, seconds_to_ns
+from physgen_control.controller_config import ControllerConfig, Mode, Pacing, seconds_to_ns
 from physgen_control.errors import UserError
 from physgen_control.motion.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
 from physgen_control.types import (
+    NS_PER_S,
     ActionChunk,
     AppliedAction,
     ChunkAck,

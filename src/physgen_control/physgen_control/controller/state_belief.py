@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from physgen_control.controller_config import NS_PER_S, ControllerConfig, seconds_to_ns
+from physgen_control.controller_config import ControllerConfig, seconds_to_ns
 from physgen_control.motion import kinematics
-from physgen_control.types import RobotState
+from physgen_control.types import NS_PER_S, RobotState
 
 CONFIRMATIONS = 3
 """States in a row that must agree before a jump, or the first state after a gap, is believed."""

@@ -17,12 +17,13 @@ from physgen_control.controller.reports import ControllerReports
 from physgen_control.controller.state import (
     guarded,
 )
-from physgen_control.controller_config import NS_PER_S, Mode, Pacing, seconds_to_ns
+from physgen_control.controller_config import Mode, Pacing, seconds_to_ns
 from physgen_control.geometry import moved
 from physgen_control.motion.limits import limit_motion
 from physgen_control.motion.motion_planner import PlannedStep, PlanRefusedError
 from physgen_control.types import (
     ACTION_DIM,
+    NS_PER_S,
     AckResult,
     AppliedAction,
     ChunkAck,

@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from physgen_control.messages.read import CHUNK_SCHEMA_VERSION, NS_PER_S, NUM_JOINTS, ConversionError
+from physgen_control.messages.read import CHUNK_SCHEMA_VERSION, ConversionError
 from physgen_control.types import (
+    NS_PER_S,
+    NUM_JOINTS,
     ActionChunk,
     AppliedAction,
     ChunkAck,

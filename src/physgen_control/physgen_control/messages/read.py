@@ -13,6 +13,8 @@ import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_control.types import (
+    NS_PER_S,
+    NUM_JOINTS,
     AckResult,
     ActionChunk,
     ActionSpace,
@@ -33,8 +35,6 @@ from physgen_control.types import (
     Source,
 )
 
-NUM_JOINTS = 7
-NS_PER_S = 1_000_000_000
 CHUNK_SCHEMA_VERSION = 1
 """ActionChunk.SCHEMA_VERSION."""
 

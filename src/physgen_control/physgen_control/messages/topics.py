@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The names of the graph's topics, and which of them belong into the bag of an episode.
+"""The names of the graph's topics, services and actions, and which topics belong into the bag of an episode.
 
 Bags are the same whether the recorder of a graph or `physgen collect`, which simulates in one process, wrote them.
 """
@@ -28,6 +28,23 @@ EXTERNAL_WRENCH = "/franka_robot_state_broadcaster/external_wrench_in_base_frame
 TF_STATIC = "/tf_static"
 ROBOT_DESCRIPTION = "/robot_description"
 DIAGNOSTICS = "/diagnostics"
+CLOCK = "/clock"
+HEARTBEAT = "/physgen/heartbeat"
+RECORDER_STATUS = "/physgen/recorder_status"
+JOY = "/joy"
+
+# Services and actions.
+SET_ARMED = "/physgen/set_armed"
+HOLD = "/physgen/hold"
+CLEAR_FAULT = "/physgen/clear_fault"
+RECOVER = "/physgen/recover"
+RESET_ENV = "/physgen/reset_env"
+START_EPISODE = "/physgen/start_episode"
+STOP_EPISODE = "/physgen/stop_episode"
+SET_INSTRUCTION = "/physgen/set_instruction"
+RUN_POLICY = "/physgen/run_policy"
+GRIPPER = "/franka_gripper"
+"""Namespace of the gripper's actions and its stop."""
 
 
 def image_topic(camera: str, compressed: bool = False) -> str:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen_control.monitor.config import ArmLimits, MotionMonitorConfig
-from physgen_control.monitor.segments import NUM_JOINTS, Knots, Motion, Segments
+from physgen_control.monitor.segments import Knots, Motion, Segments
 from physgen_control.monitor.trajectory_judge import SHORTEST_JOIN, TrajectoryJudge
-from physgen_control.types import Float64Array
+from physgen_control.types import NUM_JOINTS, Float64Array
 
 _STATES_IN_A_ROW = 3
 """A single state may be wrong by itself."""

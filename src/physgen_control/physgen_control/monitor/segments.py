@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from physgen_control.types import Float64Array
+from physgen_control.types import NUM_JOINTS, Float64Array
 
-NUM_JOINTS = 7
 MOST_KNOTS = 500
 """More knots than this are not judged in time, so they are refused; a chunk has about a tenth."""
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from physgen_control.controller_config import NS_PER_S
 from physgen_control.motion.joint_path import (
     SAMPLE_PERIOD,
     JointState,
@@ -21,7 +20,7 @@ from physgen_control.motion.joint_path import (
     with_start,
 )
 from physgen_control.motion.kinematics import JointLimits
-from physgen_control.types import Float64Array
+from physgen_control.types import NS_PER_S, Float64Array
 
 # Rounding of the limit checks.
 _SLACK = 1.0 + 1e-6

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physgen_control.controller_config import NS_PER_S
-from physgen_control.types import Float64Array
+from physgen_control.types import NS_PER_S, Float64Array
 
 SAMPLE_PERIOD = 0.001
 """Franka's control cycle [s]: limits are checked at this resolution."""

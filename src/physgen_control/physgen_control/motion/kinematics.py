@@ -18,9 +18,7 @@ from physgen_control.geometry import (
     quaternion_from_matrix,
     rotation_vector_from_quaternion,
 )
-from physgen_control.types import Float64Array, Pose
-
-NUM_JOINTS = 7
+from physgen_control.types import NUM_JOINTS, Float64Array, Pose
 
 HOME = np.array([0.0, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np.pi / 4])
 """Franka's usual start configuration."""

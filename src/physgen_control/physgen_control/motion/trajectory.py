@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from physgen_control.controller_config import NS_PER_S, ControllerConfig
+from physgen_control.controller_config import ControllerConfig
 from physgen_control.geometry import moved
 from physgen_control.motion import kinematics
 from physgen_control.motion.commanded_motion import CommandedMotion, excess
@@ -32,7 +32,7 @@ from physgen_control.motion.joint_path import (
 from physgen_control.motion.kinematics import IKError, JointLimits
 from physgen_control.motion.limits import box_excess, limit_motion
 from physgen_control.motion.motion_planner import PlannedStep, PlanRefusedError
-from physgen_control.types import AckResult, Float32Array, Float64Array, Limit, RobotState
+from physgen_control.types import NS_PER_S, AckResult, Float32Array, Float64Array, Limit, RobotState
 
 __all__ = ["SAMPLE_PERIOD", "JointTrajectory", "TrajectoryPlanner", "sample_quintic"]
 

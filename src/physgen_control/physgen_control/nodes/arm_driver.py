@@ -24,7 +24,6 @@ from physgen_control.messages import topics
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.heartbeat import Heartbeat
 
-GRIPPER = "/franka_gripper"
 HARDWARE = "FrankaHardwareInterface"
 CONTROLLERS = ("joint_state_broadcaster", "franka_robot_state_broadcaster", "physgen_arm_controller")
 _STEP_TIMEOUT_S = 10.0
@@ -178,8 +177,8 @@ def _franka_goals(node: GuardedNode) -> Callable[[GripperGoal], tuple[ActionClie
     """Opening is a Move; closing a Grasp of whatever is there: any width is a success, so an abort is a failure."""
     from franka_msgs.action import Grasp, Move
 
-    move = ActionClient(node, Move, f"{GRIPPER}/move")
-    grasp = ActionClient(node, Grasp, f"{GRIPPER}/grasp")
+    move = ActionClient(node, Move, f"{topics.GRIPPER}/move")
+    grasp = ActionClient(node, Grasp, f"{topics.GRIPPER}/grasp")
 
     def pick(goal: GripperGoal) -> tuple[ActionClient, Any, bool]:
         if goal.force <= 0.0:
@@ -195,7 +194,7 @@ def _gripper_command_goals(node: GuardedNode) -> Callable[[GripperGoal], tuple[A
     """franka_gripper's GripperCommand: the position is HALF the opening, and closing on an object ends as aborted."""
     from control_msgs.action import GripperCommand
 
-    client = ActionClient(node, GripperCommand, f"{GRIPPER}/gripper_action")
+    client = ActionClient(node, GripperCommand, f"{topics.GRIPPER}/gripper_action")
 
     def pick(goal: GripperGoal) -> tuple[ActionClient, Any, bool]:
         message = GripperCommand.Goal()

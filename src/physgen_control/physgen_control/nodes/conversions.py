@@ -15,8 +15,6 @@ from std_msgs.msg import Header
 
 from physgen_control.messages import build
 from physgen_control.messages.read import (
-    NS_PER_S,
-    NUM_JOINTS,
     ConversionError,
     action_chunk_from_msg,
     applied_action_from_msg,
@@ -28,6 +26,8 @@ from physgen_control.messages.read import (
     stamp_to_ns,
 )
 from physgen_control.types import (
+    NS_PER_S,
+    NUM_JOINTS,
     ActionChunk,
     AppliedAction,
     ChunkAck,

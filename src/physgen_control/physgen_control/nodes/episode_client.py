@@ -47,9 +47,9 @@ class EpisodeClient:
     def __init__(self, node: GuardedNode, config: EpisodeConfig, say: Callable[[str], None]) -> None:
         self._node, self._config, self._say = node, config, say
         self._buttons = EpisodeButtons()
-        self._reset = node.create_client(ResetEnv, "/physgen/reset_env")
-        self._start = node.create_client(StartEpisode, "/physgen/start_episode")
-        self._stop = node.create_client(StopEpisode, "/physgen/stop_episode")
+        self._reset = node.create_client(ResetEnv, topics.RESET_ENV)
+        self._start = node.create_client(StartEpisode, topics.START_EPISODE)
+        self._stop = node.create_client(StopEpisode, topics.STOP_EPISODE)
         self._busy = False
         self._next_seed = config.seed
         self._running = ""

@@ -17,9 +17,9 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from physgen_control.errors import UserError
+from physgen_control.messages import topics
 from physgen_control.messages.read import ConversionError
 
-CLOCK_TOPIC = "/clock"
 LATEST_S = 2**31 - 86_400
 """A node adds to the time it is: what a day's horizon past it would give must still be a time."""
 
@@ -29,7 +29,7 @@ class Guarded:
 
     def create_subscription(self, msg_type: Any, topic: str, callback: Any, *args: Any, **kwargs: Any) -> Any:
         """As rclpy's; the callback is guarded, and a time that no message of ours could carry is not believed."""
-        if topic == CLOCK_TOPIC:
+        if topic == topics.CLOCK:
             callback = _of_possible_times(callback)
         return super().create_subscription(msg_type, topic, self._guarded(callback), *args, **kwargs)  # type: ignore[misc]
 
@@ -100,7 +100,7 @@ def _of_possible_times(callback: Callable[[Any], object]) -> Callable[[Any], obj
     def wrapper(message: Any) -> object:
         if not 0 <= message.clock.sec < LATEST_S:
             raise ConversionError(
-                f"The time {message.clock.sec} s on {CLOCK_TOPIC} must lie in 0 .. {LATEST_S}."
+                f"The time {message.clock.sec} s on {topics.CLOCK} must lie in 0 .. {LATEST_S}."
             )
         return callback(message)
 

@@ -19,7 +19,8 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import String
 
-TOPIC = "/physgen/heartbeat"
+from physgen_control.messages import topics
+
 PERIOD_S = 0.25
 TIMEOUT_S = 1.0
 _MOST_PARTICIPANTS = 64
@@ -48,8 +49,8 @@ class Heartbeat:
         self._participant = participant_of(node)
         self._heard_s: dict[str, float] = {}
         self._beats_s: dict[str, float] = {}
-        self._publisher = node.create_publisher(String, TOPIC, BEATS)
-        node.create_subscription(String, TOPIC, self._on_beat, BEATS)
+        self._publisher = node.create_publisher(String, topics.HEARTBEAT, BEATS)
+        node.create_subscription(String, topics.HEARTBEAT, self._on_beat, BEATS)
         # Steady, because a silent node shows although simulated time stands still.
         node.create_timer(PERIOD_S, self._beat, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -93,7 +94,7 @@ class Heartbeat:
 
 def participant_of(node: Node) -> str:
     """The participant of this process, read off a publisher whose name nobody else has."""
-    topic = f"{TOPIC}/participant_{uuid.uuid4().hex}"
+    topic = f"{topics.HEARTBEAT}/participant_{uuid.uuid4().hex}"
     publisher = node.create_publisher(String, topic, BEATS)
     try:
         listed = node.get_publishers_info_by_topic(topic)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sensor_msgs.msg import Joy
 
 from physgen_control.errors import UserError
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode
@@ -19,7 +20,6 @@ from physgen_control.teleop.gamepad import Gamepad, GamepadConfig
 from physgen_control.teleop.joystick import JoystickState
 
 NAME = "joy_teleop_node"
-JOY = "/joy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class JoyTeleopNode(TeleopNode[JoyConfig]):
             self._fd = _open(self.config.device)
             self.say(f"Reading {self.config.device}.")
         else:
-            self.create_subscription(Joy, JOY, self._on_joy, qos.COMMAND)
+            self.create_subscription(Joy, topics.JOY, self._on_joy, qos.COMMAND)
         self.start()
 
     def read(self, now_ns: int) -> TeleopCommand:

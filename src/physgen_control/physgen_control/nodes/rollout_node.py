@@ -39,7 +39,6 @@ from physgen_msgs.msg import AppliedAction, ChunkAck, EpisodeInfo, PolicyStatus,
 from physgen_msgs.srv import ResetEnv, SetInstruction, StartEpisode, StopEpisode
 
 NAME = "rollout_node"
-ACTION = "/physgen/run_policy"
 TICK_S = 0.1
 ANSWER_S = 30.0
 """A simulation that is started anew takes seconds."""
@@ -82,11 +81,11 @@ class RolloutNode(GuardedNode):
         self._own_episode = OwnEpisode(self)
         self._waiting: list[tuple[Future, float]] = []
         self._gathering: tuple[Any, Future, float] | None = None
-        self._reset = self.create_client(ResetEnv, "/physgen/reset_env")
-        self._start = self.create_client(StartEpisode, "/physgen/start_episode")
-        self._stop = self.create_client(StopEpisode, "/physgen/stop_episode")
-        self._hold = self.create_client(Trigger, "/physgen/hold")
-        self._instruct = self.create_client(SetInstruction, "/physgen/set_instruction")
+        self._reset = self.create_client(ResetEnv, topics.RESET_ENV)
+        self._start = self.create_client(StartEpisode, topics.START_EPISODE)
+        self._stop = self.create_client(StopEpisode, topics.STOP_EPISODE)
+        self._hold = self.create_client(Trigger, topics.HOLD)
+        self._instruct = self.create_client(SetInstruction, topics.SET_INSTRUCTION)
         self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
         self.create_subscription(SafetyStatus, topics.SAFETY_STATUS, self._on_safety, qos.LATCHED)
         self.create_subscription(PolicyStatus, topics.POLICY_STATUS, self._on_policy, qos.LATCHED)
@@ -96,7 +95,7 @@ class RolloutNode(GuardedNode):
         self._server = ActionServer(
             self,
             RunPolicy,
-            ACTION,
+            topics.RUN_POLICY,
             execute_callback=self._execute,
             goal_callback=self._on_goal,
             cancel_callback=lambda _handle: CancelResponse.ACCEPT,

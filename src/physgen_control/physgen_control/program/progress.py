@@ -41,13 +41,21 @@ class Stage:
         self._started_s = time.monotonic()
         self.shown: tuple[Bars, TaskID] | None = None
 
-    def update(self, *, completed: int | None = None, advance: int = 0, info: str | None = None) -> None:
-        """Say how much is done, and a few words or numbers about it."""
+    def update(
+        self,
+        *,
+        completed: int | None = None,
+        advance: int = 0,
+        total: int | None = None,
+        info: str | None = None,
+    ) -> None:
+        """Say how much is done, of how much where that was not known, and a few words or numbers about it."""
+        self.total = self.total if total is None else total
         self.completed = (self.completed if completed is None else completed) + advance
         self.info = self.info if info is None else info
         if self.shown is not None:
             bars, task = self.shown
-            bars.update(task, completed=self.completed, info=self.info)
+            bars.update(task, completed=self.completed, total=self.total, info=self.info)
 
     def line(self) -> str:
         """The stage in one plain line."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from physgen_control.messages import topics
 from physgen_control.messages.topics import RecordedTopic
+from physgen_control.types import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 WINDOW_NS = 2 * NS_PER_S
 """Rates are means over this time."""
 RATE_SHARE = 0.9

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from physgen_control.messages.read import NS_PER_S
 from physgen_control.messages.topics import RecordedTopic
 from physgen_control.recording.config import RecorderConfig
+from physgen_control.types import NS_PER_S
 
 LATCHED_WRITERS = 64
 """Messages kept of a topic that several nodes latch."""

@@ -21,13 +21,13 @@ from physgen_control.bags.serialize import episode_custom_data
 from physgen_control.bags.typestore import typestore
 from physgen_control.bags.writer import PARTIAL_SUFFIX, BagWriter
 from physgen_control.messages import topics
-from physgen_control.messages.read import NS_PER_S, applied_action_from_msg, episode_from_msg
+from physgen_control.messages.read import applied_action_from_msg, episode_from_msg
 from physgen_control.messages.topics import RecordedTopic
 from physgen_control.recording.audit import Audit, audit_episode
 from physgen_control.recording.config import RecorderConfig
 from physgen_control.recording.pre_roll import PreRoll, RawMessage
 from physgen_control.recording.status_board import RecorderStatus
-from physgen_control.types import Episode, EpisodePhase
+from physgen_control.types import NS_PER_S, Episode, EpisodePhase
 
 DISK_CHECK_NS = NS_PER_S
 EPISODE_GAP_NS = NS_PER_S // 2

@@ -22,9 +22,7 @@ from physgen_control.geometry import delta_between, moved, normalized
 from physgen_control.motion import kinematics
 from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.command import Button, TeleopCommand
-from physgen_control.types import Float64Array, Pose
-
-NUM_JOINTS = kinematics.NUM_JOINTS
+from physgen_control.types import NUM_JOINTS, Float64Array, Pose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

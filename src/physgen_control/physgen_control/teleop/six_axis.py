@@ -15,9 +15,7 @@ from physgen_control.errors import UserError
 from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.axes import AxisMap, twist_of, without_dead_zone
 from physgen_control.teleop.command import Button, TeleopCommand
-from physgen_control.types import Float64Array
-
-NS_PER_S = 1_000_000_000
+from physgen_control.types import NS_PER_S, Float64Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

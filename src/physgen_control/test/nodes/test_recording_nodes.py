@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +16,9 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
-from rclpy.executors import SingleThreadedExecutor
+from node_rig import NodeProbe, node_starter
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 from value_strategies import (
@@ -51,15 +48,11 @@ DOMAIN = 42
 WAIT_S = 30.0
 
 
-class World:
+class World(NodeProbe):
     """The topics of bridge and controller, driven by hand."""
 
     def __init__(self) -> None:
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
-        self.node = rclpy.create_node("world", context=self.context, enable_rosout=False)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
+        super().__init__("world", DOMAIN, WAIT_S)
         kinds: dict[str, Any] = {
             topics.JOINT_STATES: JointState,
             topics.CURRENT_POSE: PoseStamped,
@@ -99,13 +92,6 @@ class World:
             qos.COMMAND,
         )
 
-    def wait(self, condition: Callable[[], Any], what: str) -> None:
-        """Spin until the condition holds."""
-        deadline = self.node.get_clock().now().nanoseconds + int(WAIT_S * 1e9)
-        while not condition():
-            self.executor.spin_once(timeout_sec=0.05)
-            assert self.node.get_clock().now().nanoseconds < deadline, f"waited {WAIT_S:.0f} s for {what}"
-
     def wait_for_recorder(self) -> None:
         self.wait(lambda: any(s["state"] == "ready" for s in self.statuses), "the recorder")
         publishers = [*self.publishers.values(), self.episodes]
@@ -138,39 +124,21 @@ class World:
     def announce(self, episode: Episode, phase: EpisodePhase = EpisodePhase.RUNNING, step: int = 0) -> None:
         self.episodes.publish(conversions.episode_to_msg(replace(episode, phase=phase, step=step)))
 
-    def close(self) -> None:
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
-
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
+    with World() as world:
+        yield world
 
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    processes: list[subprocess.Popen[str]] = []
+    with node_starter(DOMAIN) as start_module:
 
-    def run(name: str, **parameters: object) -> subprocess.Popen[str]:
-        words = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"physgen_control.nodes.{name}", "--ros-args", *words],
-            env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        return process
+        def run(name: str, **parameters: object) -> subprocess.Popen[str]:
+            return start_module(f"physgen_control.nodes.{name}", **parameters)
 
-    yield run
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        yield run
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])

@@ -3,6 +3,7 @@
 
 physgen train CONFIG
 physgen train --finetune CHECKPOINT --bags BAGS --out RUN
+physgen train --finetune CHECKPOINT --frames-only --bags BAGS --out RUN
 """
 
 from __future__ import annotations
@@ -90,12 +91,21 @@ def build_parser() -> CommandParser:
         const="full",
         help="train every weight instead of adapters",
     )
+    tune.add_argument(
+        "--frames-only",
+        action="store_true",
+        help="train only what imagines frames; the policy acts as before, bit for bit",
+    )
     return parser
 
 
 def _config(options: argparse.Namespace) -> TrainConfig:
     from physgen_policy.training.config import load_config
 
+    if options.frames_only:
+        raise UserError(
+            "--frames-only belongs to --finetune CHECKPOINT; in a file it is `policy.objective: frames`"
+        )
     if options.config is None:
         raise UserError("give a training configuration, or --finetune CHECKPOINT with --bags and --out")
     if options.bags:
@@ -130,7 +140,8 @@ def _finetune_config(options: argparse.Namespace, progress: Progress) -> TrainCo
     overrides, policy = _overrides(options)
     if options.config is not None:
         return load_config(options.config, overrides, policy)
-    default = resources.files("physgen_policy").joinpath("config/train/finetune_lora.yaml")
+    name = "frames_only.yaml" if options.frames_only else "finetune_lora.yaml"
+    default = resources.files("physgen_policy").joinpath(f"config/train/{name}")
     with resources.as_file(default) as path:
         return load_config(path, {"name": run.name, **overrides}, policy)
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from physgen_control.errors import UserError
 from physgen_control.program.plain_values import build, parse_yaml
+from physgen_policy.model.frame_config import FrameConfig
 
 MAX_SIZE = 1 << 20
 """Largest size of a configuration, twenty times the largest vocabulary in use: a file may name any number."""
@@ -240,6 +241,7 @@ class ModelConfig:
     text_encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     vae: VaeConfig = field(default_factory=VaeConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
+    frames: FrameConfig = field(default_factory=FrameConfig)
     context_packs: int = 5
     time_scale: float = 16 / 9
     rope: Literal["none", "rope_t"] = "none"

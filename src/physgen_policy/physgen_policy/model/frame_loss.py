@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frame loss of the backbone: masked image encoder, then noise prediction for the masked patches.
+"""The frame loss of the backbone: masked image encoder, then noise (or v) prediction for the masked patches.
 
 Random choices are made by the caller or by the draw_* functions with an explicit generator.
 """
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from physgen_policy.model.draws import RowDraws
 from physgen_policy.model.embeddings import gather_rows, patchify
+from physgen_policy.model.frame_config import FramePrediction
+from physgen_policy.model.frame_inputs import FrameCondition
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.schedule import NoiseSchedule
 
@@ -51,9 +53,15 @@ def masked_ids(visible_ids: Tensor, tokens: int) -> Tensor:
 
 
 def noise_errors(
-    nova: Nova, z: Tensor, patches: Tensor, noise: Tensor, timesteps: Tensor, schedule: NoiseSchedule
+    nova: Nova,
+    z: Tensor,
+    patches: Tensor,
+    noise: Tensor,
+    timesteps: Tensor,
+    schedule: NoiseSchedule,
+    prediction: FramePrediction = "epsilon",
 ) -> Tensor:
-    """Squared error per token (mean over the patch) of the predicted noise.
+    """Squared error per token (mean over the patch) of the predicted noise, or of v.
 
     Args:
         z: condition [r, n, d]. patches: clean patch vectors [r, n, 16].
@@ -63,34 +71,38 @@ def noise_errors(
         fp32 [k x r, n].
     """
     repeats = noise.shape[0] // z.shape[0]
-    noisy = schedule.add_noise(patches.repeat(repeats, 1, 1), noise, timesteps)
+    clean = patches.repeat(repeats, 1, 1)
+    noisy = schedule.add_noise(clean, noise, timesteps)
     predicted = nova.image_decoder(noisy.to(z.dtype), timesteps, z.repeat(repeats, 1, 1))
-    return (predicted - noise).square().mean(dim=-1)
+    wanted = schedule.velocity(clean, noise, timesteps) if prediction == "v" else noise
+    return (predicted - wanted).square().mean(dim=-1)
 
 
 def frame_loss(
     nova: Nova,
-    condition: Tensor,
+    condition: FrameCondition,
     latents: Tensor,
     *,
     draws: int,
     schedule: NoiseSchedule,
     rows: RowDraws,
+    prediction: FramePrediction = "epsilon",
 ) -> Tensor:
-    """Mean squared noise error over the masked tokens of all rows; visible tokens are not even evaluated.
+    """Mean squared error of the noise (or v) over the masked tokens of all rows; visible ones are not even evaluated.
 
     Args:
-        condition: [r, m, d] per frame. latents: target frames, fp32 [r, c, h, w]. rows: random numbers per frame.
+        condition: of every frame. latents: target frames, fp32 [r, c, h, w]. rows: random numbers per frame.
     """
     tokens = nova.config.image_tokens
     count = draw_visible_count(tokens, rows.shared)
     visible = rows.uniform(tokens).argsort(dim=1)[:, :count]
-    z = nova.image_features(condition, latents, visible)
+    z = nova.image_features(condition.tokens, latents, visible, condition.added)
     hidden = masked_ids(visible, tokens)
     patches = gather_rows(patchify(latents, nova.config.image_patch), hidden)
     noise = rows.repeated_normal(draws, *patches.shape[1:])
     timesteps = rows.repeated_timesteps(draws, schedule.num_steps, hidden.shape[1])
-    return noise_errors(nova, gather_rows(z, hidden), patches, noise, timesteps, schedule).mean()
+    errors = noise_errors(nova, gather_rows(z, hidden), patches, noise, timesteps, schedule, prediction)
+    return errors.mean()
 
 
 def clip_loss(

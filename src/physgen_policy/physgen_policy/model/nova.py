@@ -202,19 +202,26 @@ class Nova(nn.Module):
         out: Tensor = self.video_encoder(tokens, skip=text_tokens.shape[1])
         return out
 
-    def masked_tokens(self, patches: Tensor, visible_ids: Tensor) -> Tensor:
-        """Image-encoder input: patch vectors [r, n, 16] with everything but visible_ids [r, v] masked -> [r, n, d]."""
+    def masked_tokens(self, patches: Tensor, visible_ids: Tensor, added: Tensor | None = None) -> Tensor:
+        """Image-encoder input: patch vectors [r, n, 16] with everything but visible_ids [r, v] masked -> [r, n, d].
+
+        added: what the tokens get in their places, [r, n, d].
+        """
         space = self.image_space()
         masked = (self.mask_embed.mask_token + space).expand(patches.shape[0], -1, -1)
         seen = self.image_encoder.patch_embed.embed_patches(gather_rows(patches, visible_ids)).to(space.dtype)
         seen = seen + space[visible_ids]
         index = visible_ids[..., None].expand_as(seen)
-        return masked.scatter(1, index, seen)
+        tokens = masked.scatter(1, index, seen)
+        return tokens if added is None else tokens + added
 
-    def image_features(self, condition: Tensor, latents: Tensor, visible_ids: Tensor) -> Tensor:
+    def image_features(
+        self, condition: Tensor, latents: Tensor, visible_ids: Tensor, added: Tensor | None = None
+    ) -> Tensor:
         """z of one frame per row: condition [r, m, d], latents [r, c, h, w], visible_ids [r, v] -> [r, n, d]."""
         patches = patchify(latents, self.config.image_patch)
-        out: Tensor = self.image_encoder(condition, self.masked_tokens(patches, visible_ids), visible_ids)
+        tokens = self.masked_tokens(patches, visible_ids, added)
+        out: Tensor = self.image_encoder(condition, tokens, visible_ids)
         return out
 
     def video_space(self) -> Tensor:

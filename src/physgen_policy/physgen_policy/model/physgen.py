@@ -19,6 +19,7 @@ from physgen_policy.model.batch import PackOutput
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.context import Context, StoredPack, WindowFullError
+from physgen_policy.model.frame_inputs import FrameCondition, FrameInputs
 from physgen_policy.model.mask import window_mask, window_segments
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.rotary import rotate, rotation, window_positions
@@ -34,6 +35,7 @@ class PhysGen(nn.Module):
         self.nova = Nova(config.nova)
         self.action_tokenizer = ActionTokenizer(action.action_dim, action.horizon, action.num_chunks, width)
         self.action_head = ActionDiT(action, width)
+        self.frame_inputs = FrameInputs(config) if config.frames.adds_inputs else None
 
     def text_tokens(self, states: Tensor, lengths: Tensor) -> Tensor:
         """Text-encoder states [b, l, text_dim] with lengths [b] -> [b, l, d]; rows beyond a prompt are the table's.
@@ -215,6 +217,33 @@ class PhysGen(nn.Module):
             return None
         sizes = (num_text, first_pack, num_packs, self.config.nova.frame_tokens, self.config.action.horizon)
         return rotation(window_positions(*sizes, device), self.config.nova.head_dim)
+
+    def frame_condition(
+        self,
+        anchor: Tensor | None,
+        frame_hidden: Tensor,
+        present: Tensor | None = None,
+        next_actions: Tensor | None = None,
+    ) -> FrameCondition:
+        """What the frame after a pack is made from.
+
+        Args:
+            anchor: [r, m, d], needed by a model with a mixer. frame_hidden: frame slots of the pack [r, m, d].
+            present, next_actions: see FrameInputs; not read by a model that was not made to.
+
+        Raises:
+            ValueError: something that this model needs is missing.
+        """
+        if self.nova.video_encoder.mixer is None:
+            tokens = frame_hidden
+        elif anchor is None:
+            raise ValueError("this context was started without an anchor; start it with with_anchor=True")
+        else:
+            tokens = self.nova.video_encoder.mix(anchor, frame_hidden)
+        if self.frame_inputs is None:
+            return FrameCondition(tokens)
+        out: FrameCondition = self.frame_inputs(tokens, frame_hidden, present, next_actions)
+        return out
 
     def action_memory(
         self,

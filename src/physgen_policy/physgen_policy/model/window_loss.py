@@ -23,6 +23,7 @@ def window_loss(
     obs_loss_frames: int = 1,
     draws: int = 4,
     obs_weight: float = 1.0,
+    actions_known: bool = True,
 ) -> Losses:
     """Joint noise-prediction loss on windows; safe under autocast, errors in fp32.
 
@@ -31,6 +32,7 @@ def window_loss(
         obs_loss_frames: random target frames per window that get the frame loss; 0 leaves it out.
         draws: draws of the diffusion time per frame and per action sequence.
         obs_weight: weight of the frame loss in the total.
+        actions_known: whether the frame path may read the chunk that leads to its frame, where it is made to.
     """
     num_packs = int(batch.pack_mask.sum(dim=1).max())
     packs = slice(0, num_packs)  # trailing packs that are padding in every window are not computed
@@ -42,7 +44,9 @@ def window_loss(
 
     action, per_chunk, actions = _action_loss(model, batch, output, valid, draws, generator)
     if obs_loss_frames and obs_weight:
-        observation, frames = _observation_loss(model, batch, text, output, obs_loss_frames, draws, generator)
+        observation, frames = _observation_loss(
+            model, batch, text, output, obs_loss_frames, draws, generator, actions_known
+        )
     else:
         observation, frames = torch.zeros_like(action), 0
     return Losses(
@@ -105,6 +109,7 @@ def _observation_loss(
     frames: int,
     draws: int,
     generator: Randomness,
+    actions_known: bool,
 ) -> tuple[Tensor, int]:
     """Mean error, and over how many frames it is the mean."""
     num_packs = output.frame_hidden.shape[1]
@@ -119,8 +124,13 @@ def _observation_loss(
     window, pack = picked.nonzero(as_tuple=True)
     if len(window) == 0:
         return output.frame_hidden.sum() * 0.0, 0
-    condition = model.nova.video_encoder.mix(
-        anchors(model.nova, batch, text)[window], output.frame_hidden[window, pack]
+    mixes = model.nova.video_encoder.mixer is not None
+    horizon = model.config.action.horizon
+    condition = model.frame_condition(
+        anchors(model.nova, batch, text)[window] if mixes else None,
+        output.frame_hidden[window, pack],
+        batch.latents[window, pack].float(),
+        batch.target_actions[window, pack, :horizon].float() if actions_known else None,
     )
     loss = frame_loss(
         model.nova,
@@ -128,7 +138,8 @@ def _observation_loss(
         batch.latents[window, pack + 1].float(),
         draws=draws,
         schedule=cosine_schedule(),
-        rows=RowDraws(generator, window, condition.device),
+        rows=RowDraws(generator, window, condition.tokens.device),
+        prediction=model.config.frames.prediction,
     )
     return loss, len(window)
 

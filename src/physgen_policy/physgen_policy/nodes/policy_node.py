@@ -20,6 +20,7 @@ from rclpy.task import Future
 from sensor_msgs.msg import Image
 
 from physgen_control.errors import UserError
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
     ConversionError,
@@ -46,7 +47,7 @@ from physgen_policy.runtime.loading import load_policy
 from physgen_policy.runtime.policy import PhysGenPolicy
 from physgen_policy.runtime.session import THREAD_DIED, PolicySession, SessionEvents
 
-CAMERAS = {"fixed": "/camera/fixed/color/image_raw", "wrist": "/camera/wrist/color/image_raw"}
+CAMERAS = {name: topics.image_topic(name) for name in topics.CAMERAS}
 ValueT = TypeVar("ValueT")
 _CONNECTION_PERIOD = 0.25  # s of wall time between looks at the graph
 
@@ -74,11 +75,9 @@ class PolicyNode(Guarded, LifecycleNode):
         self._checked: set[str] = set()
         self._connections: list[tuple[Any, Any]] = []  # (what, how to destroy it)
         self._heartbeat = Heartbeat(self, Role.POLICY)
-        self._status_publisher = self.create_publisher(PolicyStatus, "/physgen/policy_status", qos.LATCHED)
-        self._chunk_publisher = self.create_publisher(ActionChunkMsg, "/physgen/action_chunk", qos.COMMAND)
-        self._image_publisher = self.create_publisher(
-            Image, "/physgen/predicted/image_raw", qos.SENSOR_WRITER
-        )
+        self._status_publisher = self.create_publisher(PolicyStatus, topics.POLICY_STATUS, qos.LATCHED)
+        self._chunk_publisher = self.create_publisher(ActionChunkMsg, topics.ACTION_CHUNK, qos.COMMAND)
+        self._image_publisher = self.create_publisher(Image, topics.PREDICTED_IMAGE, qos.SENSOR_WRITER)
 
     # ---- lifecycle
 
@@ -115,9 +114,9 @@ class PolicyNode(Guarded, LifecycleNode):
         on_image = self._on_image if self._pairs is None else self._pairs.put
         for name, topic in CAMERAS.items():
             self._subscribe(Image, topic, partial(on_image, name), reader)
-        self._subscribe(AppliedAction, "/physgen/applied_action", self._on_applied, qos.COMMAND)
-        self._subscribe(EpisodeInfo, "/physgen/episode_info", self._on_episode, qos.LATCHED)
-        service = self.create_service(SetInstruction, "/physgen/set_instruction", self._on_set_instruction)
+        self._subscribe(AppliedAction, topics.APPLIED_ACTION, self._on_applied, qos.COMMAND)
+        self._subscribe(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
+        service = self.create_service(SetInstruction, topics.SET_INSTRUCTION, self._on_set_instruction)
         self._connections.append((service, self.destroy_service))
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
         for period, callback in (

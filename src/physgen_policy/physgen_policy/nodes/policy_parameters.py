@@ -12,6 +12,7 @@ from physgen_policy.nodes.image_pairs import SYNCHRONIZERS
 from physgen_policy.runtime.engine_options import CAPTURES, EngineOptions
 from physgen_policy.runtime.pack_window import WindowPolicy
 from physgen_policy.runtime.policy import PolicyConfig
+from physgen_policy.sampling.frame import FRAME_CHOICES
 from physgen_policy.sampling.solver import SOLVERS
 
 
@@ -104,8 +105,17 @@ class PolicyNodeConfig:
     predict_frames: bool = parameter(
         False, description="Imagine the next frame after every chunk, not only when somebody subscribes."
     )
-    frame_ar_steps: int = parameter(8, description="Autoregressive steps of an imagined frame.", ge=1, le=256)
-    frame_denoise_steps: int = parameter(10, description="Denoise steps of an imagined frame.", ge=1, le=1000)
+    frame_sampler: str = parameter(
+        "auto",
+        description="Imagined frames: their mean (sharp where the future is certain), or a sample; auto: the mean where "
+        "the checkpoint has one.",
+        choices=FRAME_CHOICES,
+    )
+    frame_ar_steps: int = parameter(8, description="Autoregressive steps of a sampled frame.", ge=1, le=256)
+    frame_denoise_steps: int = parameter(10, description="Denoise steps of a sampled frame.", ge=1, le=1000)
+    frame_temperature: float = parameter(
+        1.0, description="Noise of a sampled frame; below 1 it comes closer to the mean.", ge=0.0, le=2.0
+    )
     autostart: bool = parameter(True, description="Configure and activate without a lifecycle manager.")
 
     def __post_init__(self) -> None:
@@ -151,7 +161,9 @@ class PolicyNodeConfig:
             execute_steps=self.execute_steps,
             num_threads=self.num_threads,
             dtype="bfloat16" if self.dtype == "bfloat16" else "float32",
+            frame_sampler=next(kind for kind in FRAME_CHOICES if kind == self.frame_sampler),
             frame_ar_steps=self.frame_ar_steps,
             frame_denoise_steps=self.frame_denoise_steps,
+            frame_temperature=self.frame_temperature,
             seed=self.seed,
         )

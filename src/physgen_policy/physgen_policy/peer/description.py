@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from physgen_control.errors import UserError
+from physgen_control.messages.topics import CAMERAS
 from physgen_control.program.plain_values import read_json_object, shown
 from physgen_control.types import ACTION_DIM, HORIZON
-from physgen_policy.data.lerobot.features import ACTION_KEY, CAMERAS, STATE_KEY, STATE_NAMES, image_key
+from physgen_policy.data.lerobot.features import ACTION_KEY, STATE_KEY, STATE_NAMES, image_key
 
 TYPES = ("act", "diffusion")
 LAST_CHECKPOINT = Path("checkpoints") / "last" / "pretrained_model"

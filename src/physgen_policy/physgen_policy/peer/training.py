@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from physgen_control.errors import UserError
+from physgen_control.messages.topics import CAMERAS
 from physgen_control.program.plain_values import read_json_object
 from physgen_control.types import HORIZON, NUM_CHUNKS
-from physgen_policy.data.lerobot.features import CAMERAS, image_key
+from physgen_policy.data.lerobot.features import image_key
 from physgen_policy.peer.description import LAST_CHECKPOINT, TYPES
 
 TRAIN_CONFIG = LAST_CHECKPOINT / "train_config.json"

@@ -6,6 +6,8 @@ The networks belong to whoever computes: a policy of one episode (policy.py) or 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,6 +25,22 @@ from physgen_control.types import (
 from physgen_policy.checkpoint import Checkpoint
 from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.contract.splice import splice_views
+
+
+def chunk_generator(
+    seed: int, episode_seed: int, chunk: int, purpose: int, device: torch.device
+) -> torch.Generator:
+    """Random numbers of an episode's chunk (purpose 0) or imagined frame (1), counted from 0."""
+    entropy = np.random.SeedSequence([part & (2**64 - 1) for part in (seed, episode_seed, chunk, purpose)])
+    return torch.Generator(device).manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
+
+
+def executed_actions(checkpoint: Checkpoint, sampled: Float32Array) -> Float32Array:
+    """A sampled chunk [8, a] as it will be executed, in SI units: within the model's range, the gripper open or closed."""
+    actions = checkpoint.norm.denormalize(np.clip(sampled, -1.0, 1.0))
+    if checkpoint.embodiment.gripper_mode == GripperMode.SIGNED_PM1.name:
+        actions[:, -1] = np.where(actions[:, -1] >= 0.0, 1.0, -1.0)
+    return actions
 
 
 class EpisodeState:
@@ -89,10 +107,7 @@ class EpisodeState:
     def generator(self, purpose: int = 0) -> torch.Generator:
         """Random numbers of the next chunk (purpose 0) or imagined frame (1), whatever happened before."""
         episode_seed = self.episode.seed if self.episode is not None else 0
-        parts = [self._seed + self._run, episode_seed, self._chunk_seq, purpose]
-        entropy = np.random.SeedSequence([part & (2**64 - 1) for part in parts])
-        seed = int(entropy.generate_state(1, np.uint64)[0])
-        return torch.Generator(self._device).manual_seed(seed)
+        return chunk_generator(self._seed + self._run, episode_seed, self._chunk_seq, purpose, self._device)
 
     def predicted(self, sampled: Float32Array) -> None:
         """Remember the last prediction, normalised [3, 8, a]; the next plan comes from it."""
@@ -113,27 +128,25 @@ class EpisodeState:
             data = np.concatenate([data, rest])
         # The gripper is a command between closed and open; the controller thresholds it.
         data[..., -1] = np.clip(data[..., -1], -1.0, 1.0)
-        stamp_ns = observation.frames.stamp_ns
-        chunk = ActionChunk(
+        chunk = ActionChunk.of(
+            data,
             session_id=self._session_id,
             episode_id=self.episode.episode_id,
             chunk_seq=self._chunk_seq,
             base_step=observation.base_step,
-            stamp_ns=stamp_ns,
-            observation_stamp_ns=stamp_ns,
-            inference_start_ns=now_ns,
-            inference_end_ns=now_ns,
-            valid_until_ns=0,
+            stamp_ns=observation.frames.stamp_ns,
+            inference_ns=now_ns,
             step_period_ns=round(1e9 / embodiment.control_rate_hz),
-            data=data,
+            instruction=self.instruction,
+            policy_id=policy_id,
+        )
+        self._chunk_seq += 1
+        return replace(
+            chunk,
             execute_steps=self._execute_steps,
             action_space=ActionSpace[embodiment.action_space],
             rotation=Rotation[embodiment.rotation],
             delta_reference=DeltaReference[embodiment.delta_reference],
             gripper_mode=GripperMode[embodiment.gripper_mode],
-            instruction=self.instruction,
-            policy_id=policy_id,
             frame_id=embodiment.base_frame,
         )
-        self._chunk_seq += 1
-        return chunk

@@ -64,6 +64,7 @@ class PackWindow:
         self._policy = policy
         self._use_cache = use_cache
         self._text: Tensor | None = None
+        self._anchor: Tensor | None = None
         self._packs: list[Pack] = []
         self._text_only: Context | None = None
         self._context: Context | None = None
@@ -83,6 +84,7 @@ class PackWindow:
     def set_text(self, text_tokens: Tensor) -> None:
         """Another instruction for the same history: everything computed under the old one is void."""
         self._text, self._context, self._before = text_tokens, None, None
+        self._anchor = None
         self._text_only = (
             self._model.start(text_tokens, with_anchor=False, split_attention=self._split_attention)
             if self._use_cache
@@ -118,10 +120,12 @@ class PackWindow:
         if self._context is not None and self._context.num_packs > len(self._packs):
             self._context.drop_last()
 
-    def frame_context(self) -> Context:
-        """A context for imagining frames: instruction and anchor of the frame head, no packs."""
+    def anchor(self) -> Tensor | None:
+        """What the mixer of the frame path needs of the instruction [1, n, d]; None for a model without a mixer."""
         assert self._text is not None, "restart must be called first"
-        return self._model.start(self._text)
+        if self._anchor is None and self._model.nova.video_encoder.mixer is not None:
+            self._anchor = self._model.nova.anchor(self._text)
+        return self._anchor
 
     def _append(self, packs: list[Pack], shifted: bool) -> PackOutput:
         assert self._text_only is not None, "restart must be called first"

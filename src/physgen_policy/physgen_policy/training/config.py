@@ -13,7 +13,7 @@ from physgen_control.program.plain_values import build, convert, read_yaml_mappi
 NormSource = Literal["checkpoint", "dataset"]
 Tuning = Literal["full", "lora"]
 InitParts = Literal["all", "video", "fitting"]
-Objective = Literal["joint", "video"]
+Objective = Literal["joint", "video", "frames"]
 
 
 class TrainConfigError(UserError):
@@ -25,9 +25,11 @@ class CodecStage:
     """Training of the frame codec (only presets whose codec is not downloaded)."""
 
     steps: int = 1500
+    """Steps of the optimiser."""
     batch_size: int = 16
     """Images per step."""
     learning_rate: float = 2e-3
+    """Peak rate of AdamW; it falls along a cosine."""
 
     # What is learned.
     kl_weight: float = 1e-4
@@ -63,6 +65,7 @@ class PolicyStage:
 
     # Length and batch.
     steps: int = 6000
+    """Steps of the optimiser."""
     batch_size: int = 32
     """Windows per step over all processes together."""
     single_batch_size: int = 0
@@ -70,6 +73,7 @@ class PolicyStage:
     none. They show many scenes for the price of few long windows, which hold neighbouring pictures of the same scene,
     and so a network without pretraining learns sooner to see."""
     single_fraction: float = 0.5
+    """See single_batch_size."""
     aligned_fraction: float = 0.3
     """Share of windows that start where the episode's demonstration starts."""
 
@@ -77,11 +81,14 @@ class PolicyStage:
     learning_rate: float = 1e-3
     """Peak rate; reached after warmup_steps, falls along a cosine to min_learning_rate at `steps`."""
     min_learning_rate: float = 1e-5
+    """Rate of the last step."""
     muon_learning_rate: float = 0.0
     """Peak rate of Muon, which then trains the matrices within blocks while AdamW trains the rest; falls in proportion.
     0 = AdamW alone; 0.02 is a good start for a model from scratch."""
     warmup_steps: int = 200
+    """Steps of the rise from 0."""
     weight_decay: float = 0.02
+    """Of matrices; vectors have none."""
     clip_norm: float = 1.0
     """Largest norm of the whole gradient."""
     ema_decay: float = 0.999
@@ -90,7 +97,9 @@ class PolicyStage:
     # Losses.
     objective: Objective = "joint"
     """"joint", or "video": the frame loss alone, on packs whose actions are hidden, so that recordings teach how things
-    move whatever their actions mean; what it saves is a start for a policy, not one."""
+    move whatever their actions mean; what it saves is a start for a policy, not one; or "frames": only what imagines
+    frames is trained, on stored hidden states of init_from, which acts as before, bit for bit. A step is then of
+    batch_size pairs of a pack and its next frame, and `architecture` may change the frame path."""
     obs_loss_weight: float = 1.0
     """Weight of L_obs, the frame loss, against L_act."""
     obs_loss_every: int = 1
@@ -133,6 +142,7 @@ class TrainConfig:
 
     # What is trained, on what, and where it goes.
     name: str
+    """Of the run, and of the checkpoint that it makes."""
     model: str
     """Preset name, or "checkpoint" for the architecture of policy.init_from."""
     dataset: tuple[str, ...]
@@ -146,7 +156,9 @@ class TrainConfig:
 
     # The machine.
     seed: int = 0
+    """Of every random number of the run."""
     device: str = "auto"
+    """"cpu", "cuda", or "auto": a GPU where there is one."""
     num_threads: int = 0
     """PyTorch's threads in each process; 0 = its own choice."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -160,8 +172,11 @@ class TrainConfig:
     validation_episodes: int = 16
     """How many of those are looked at; 0: none is held out."""
     validate_every: int = 500
+    """Steps from one look at the held-out episodes to the next."""
     save_every: int = 500
+    """Steps from one saved state, from which --resume goes on, to the next."""
     log_every: int = 20
+    """Steps from one line of the log to the next."""
 
     # The two parts.
     codec: CodecStage = field(default_factory=CodecStage)
@@ -192,13 +207,15 @@ class TrainConfig:
             )
         if self.policy.objective not in get_args(Objective):
             raise TrainConfigError(
-                f"`policy.objective` must be joint or video, got {self.policy.objective!r}"
+                f"`policy.objective` must be joint, video or frames, got {self.policy.objective!r}"
             )
         if self.policy.objective == "video" and self.policy.obs_loss_weight <= 0:
             raise TrainConfigError(
                 "`policy.objective: video` has only the frame loss; give it a positive weight"
             )
-        if self.architecture and self.model == "checkpoint":
+        if self.policy.objective == "frames":
+            _check_frames(self)
+        elif self.architecture and self.model == "checkpoint":
             raise TrainConfigError("`architecture` changes a preset; `model: checkpoint` has none")
         if self.policy.tuning not in get_args(Tuning):
             raise TrainConfigError(f"`policy.tuning` must be full or lora, got {self.policy.tuning!r}")
@@ -231,6 +248,25 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as in the YAML file."""
         return asdict(self)
+
+
+def _check_frames(config: TrainConfig) -> None:
+    """Raise TrainConfigError where the frame side cannot be trained alone."""
+    stage = config.policy
+    if not stage.init_from or config.model != "checkpoint":
+        raise TrainConfigError(
+            "`policy.objective: frames` trains the frame side of a policy; name it in `policy.init_from` and set "
+            "`model: checkpoint`"
+        )
+    if stage.tuning == "lora" or stage.init_parts != "all" or stage.norm_stats != "checkpoint":
+        raise TrainConfigError(
+            "`policy.objective: frames` leaves everything that acts as it is; leave out `policy.tuning`, "
+            "`policy.init_parts` and `policy.norm_stats`"
+        )
+    if config.codec.tune:
+        raise TrainConfigError(
+            "`policy.objective: frames` keeps the codec, which the policy sees through; leave out `codec.tune`"
+        )
 
 
 RANGES: dict[str, tuple[float, float]] = {

@@ -19,7 +19,14 @@ from physgen_policy.training.networks import Networks, new_networks, started_net
 from physgen_policy.training.run_codec import run_codec
 from physgen_policy.training.run_data import instructions
 from physgen_policy.training.run_place import RunPlace
-from physgen_policy.training.start import CLIPPED_WARNING, Start, clipped_share, fitting_start, load_start
+from physgen_policy.training.start import (
+    CLIPPED_WARNING,
+    Start,
+    clipped_share,
+    fitting_start,
+    frame_start,
+    load_start,
+)
 
 
 def first_networks(
@@ -72,7 +79,9 @@ def _start(
     stage = config.policy
     if not stage.init_from:
         return None
-    if stage.init_parts == "fitting":
+    if stage.objective == "frames":
+        start = frame_start(stage.init_from, config.architecture, embodiment, fitted)
+    elif stage.init_parts == "fitting":
         assert wanted is not None  # TrainConfig refuses "checkpoint"
         architecture, codec = run_codec(config, place, wanted, datasets)
         torch.manual_seed(config.seed + 1)

@@ -93,14 +93,17 @@ def started_networks(
     """
     model, config = start.model, start.config
     text: TextSource
-    if stage.tuning == "full" and stage.train_text_encoder:
+    frames_only = stage.objective == "frames"
+    if stage.tuning == "full" and stage.train_text_encoder and not frames_only:
         text = start.load_text_encoder().requires_grad_(True)
     else:
 
         def load() -> TextEncoder:
-            return start.load_text_encoder(autocast_dtype or torch.float32)
+            return start.load_text_encoder(dtype)
 
-        fingerprint = f"{start.sha256} {autocast_dtype}"
+        # Hidden states of a policy that stays as it is are computed as it computes them, in float32.
+        dtype = torch.float32 if frames_only else autocast_dtype or torch.float32
+        fingerprint = f"{start.sha256} {None if frames_only else autocast_dtype}"
         text = cached_text_states(cache, fingerprint, config.nova.text_len, instructions, load)
     if stage.tuning == "full":
         model.requires_grad_(True)

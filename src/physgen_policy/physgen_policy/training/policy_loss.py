@@ -53,7 +53,13 @@ class PolicyLoss(nn.Module):
         windows = window_batch(batch, self.text_encoder).to(self.model.action_tokenizer.slot.device)
         if self.video_only:
             windows = replace(windows, boa=torch.ones_like(windows.boa))
-        losses = window_loss(self.model, windows, random, obs_loss_frames=obs_loss_frames)
+        losses = window_loss(
+            self.model,
+            windows,
+            random,
+            obs_loss_frames=obs_loss_frames,
+            actions_known=not self.video_only,
+        )
         terms = {
             "action": Term(losses.action, losses.num_actions, 0.0 if self.video_only else 1.0),
             "observation": Term(losses.observation, losses.num_frames, self.obs_loss_weight),

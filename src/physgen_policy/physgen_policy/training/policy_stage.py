@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from physgen_control.errors import UserError
@@ -33,9 +31,9 @@ from physgen_policy.training.flops import StepShape, Trained, step_flops
 from physgen_policy.training.optim import WeightAverage, build_optimizers, learning_rate_at
 from physgen_policy.training.policy_loss import PolicyLoss, Term
 from physgen_policy.training.text_states import TextSource
+from physgen_policy.training.trainer_state import load_trainer_state, save_trainer_state
 from physgen_policy.training.validation import validate
 
-STATE_PREFIXES = ("optimizer", "muon")  # of the moments in the resume file, in the order of build_optimizers
 MOST_LEFT_OUT = 8
 """So many steps in a row without a finite gradient are no accident of low precision."""
 
@@ -235,65 +233,12 @@ class PolicyTrainer:
             )
 
     def save_state(self, folder: Path) -> None:
-        """Write everything a resume needs: trained weights, average, optimiser moments, step. Safetensors only."""
-        tensors = {
-            f"module.{k}": v.detach().contiguous().clone()
-            for k, v in self.module.named_parameters()
-            if v.requires_grad
-        }
-        tensors |= {f"average.{k}": v.contiguous() for k, v in self.average.shadow.items()}
-        for prefix, optimizer in zip(STATE_PREFIXES, self.optimizers, strict=False):
-            for index, moments in optimizer.state_dict()["state"].items():
-                for key, value in moments.items():
-                    tensors[f"{prefix}.{index}.{key}"] = torch.as_tensor(value).contiguous()
-        tensors["step"] = torch.tensor([self.step, self.average.step])
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / "state.safetensors.partial"
-        save_file(tensors, partial)
-        partial.replace(folder / "state.safetensors")
+        """Write everything a resume needs, see trainer_state.py."""
+        save_trainer_state(folder, self.module, self.average, self.optimizers, self.step)
 
     def load_state(self, folder: Path) -> None:
         """Continue from save_state's file."""
-        path = folder / "state.safetensors"
-        try:
-            tensors = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise UserError(
-                f"{path} is damaged ({error}); delete it to train the policy again from its first step"
-            ) from error
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        trained = {k for k, v in self.module.named_parameters() if v.requires_grad}
-        weights = part("module.")
-        if trained - weights.keys() or part("average.").keys() != self.average.shadow.keys():
-            raise UserError(
-                f"{folder} was written by a run that trains other parts; keep tuning and model as they were, or choose "
-                "another output"
-            )
-        # Files of earlier versions also hold what is not trained; it is what it was.
-        self.module.load_state_dict({k: v for k, v in weights.items() if k in trained}, strict=False)
-        for key, value in part("average.").items():
-            self.average.shadow[key].copy_(value)
-        for prefix, optimizer in zip(STATE_PREFIXES, self.optimizers, strict=False):
-            moments: dict[int, dict[str, Any]] = {}
-            for key, value in part(f"{prefix}.").items():
-                index, name = key.split(".", 1)
-                moments.setdefault(int(index), {})[name] = value
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            fits = all(
-                index < len(parameters) and value.shape in ((), parameters[index].shape)
-                for index, values in moments.items()
-                for value in values.values()
-            )
-            if not fits:
-                raise UserError(
-                    f"{folder} was written by a version or with settings that shared the parts among the optimizers "
-                    "differently; finish that run with them, or choose another output"
-                )
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-        self.step, self.average.step = (int(v) for v in tensors["step"])
+        self.step = load_trainer_state(folder, self.module, self.average, self.optimizers)
 
 
 def _generator(rng: np.random.Generator) -> torch.Generator:

@@ -39,6 +39,7 @@ from physgen_policy.training.run_data import (
     merge_datasets,
     warn_of_starts,
 )
+from physgen_policy.training.run_frames import run_frames
 from physgen_policy.training.run_log import RunLog
 from physgen_policy.training.run_place import RunPlace
 from physgen_policy.training.samples import prediction_sample
@@ -118,7 +119,10 @@ class TrainingRun:
         self.log.say(f"{len(data.train)} episodes to train on, {len(data.validation)} to validate with")
         for line in networks.norm.lines():
             self.log.say(line)
-        folder = self._policy(networks, data, embodiment)
+        if self.config.policy.objective == "frames":
+            folder = run_frames(self.config, place, networks, data, embodiment)
+        else:
+            folder = self._policy(networks, data, embodiment)
         self.accelerator.wait_for_everyone()
         return folder
 

@@ -27,7 +27,7 @@ from physgen_policy.checkpoint import (
 )
 from physgen_policy.contract.embodiment import Embodiment
 from physgen_policy.contract.normalize import NormStats
-from physgen_policy.model.config import ModelConfig
+from physgen_policy.model.config import ModelConfig, changed
 from physgen_policy.model.frame_codec import FrameCodec, build_frame_codec
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.text_encoder import TextEncoder
@@ -119,6 +119,42 @@ def load_start(
         config=config,
         norm=norm,
         said=f"start: {path}; {said}",
+    )
+
+
+FRAME_KEYS = ("frames.", "nova.mixer_rank", "nova.image_depth", "nova.head_width", "nova.head_depth")
+"""Keys of the frame path, which acting does not read."""
+
+
+def frame_start(
+    checkpoint: str, changes: Mapping[str, Any], embodiment: Embodiment, fitted: NormStats
+) -> Start:
+    """Load a checkpoint whose frame path gets another architecture: `changes` are nested keys that differ from its own.
+
+    Tensors of the frame path that have the same name and size are taken, the others are new.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it is damaged.
+        StartError: the data are of another kind, or a change concerns more than the frame path.
+    """
+    start = load_start(checkpoint, None, embodiment, fitted, "checkpoint")
+    config = ModelConfig.from_dict(changed(start.config.to_dict(), changes))
+    have, want = _flat(start.config.to_dict()), _flat(config.to_dict())
+    _refuse(
+        start.path,
+        "frame path alone",
+        _different(have, want, [k for k in want if not k.startswith(FRAME_KEYS)]),
+    )
+    model, stored = PhysGen(config), start.model.state_dict()
+    fresh = model.state_dict()
+    taken = {key: value for key, value in stored.items() if key in fresh and fresh[key].shape == value.shape}
+    model.load_state_dict(taken, strict=False)
+    new = sum(value.numel() for key, value in fresh.items() if key not in taken)
+    return replace(
+        start,
+        config=config,
+        model=model.eval(),
+        said=f"{start.said}; only its frame path is trained, {new:,} numbers of it are new",
     )
 
 

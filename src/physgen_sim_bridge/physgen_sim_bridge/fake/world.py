@@ -87,13 +87,12 @@ class FakeWorld:
             success_rule=self._task.success_rule,
             default_max_steps=self._task.max_steps,
             control_period_ns=CONTROL_PERIOD_NS,
-            image_size=(image_size, image_size),
             instruction=self._task.instruction,
             robot="panda",
-            fixed_camera=CameraSpec(name="fixed", fov_y=0.8),
-            wrist_camera=CameraSpec(name="wrist", fov_y=math.pi / 2),
+            fixed_camera=CameraSpec(name="fixed", fov_y=0.8, image_size=(image_size, image_size)),
+            wrist_camera=CameraSpec(name="wrist", fov_y=math.pi / 2, image_size=(image_size, image_size)),
         )
-        self._painter = FakePainter(image_size, visible=render)
+        self._painter = FakePainter(image_size, image_size, visible=render)
         self._tcp = HOME_TCP.copy()
         self._rotation = np.eye(3)
         self._width = MAX_WIDTH

@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from physgen_control.controller_config import NS_PER_S, ArmInterface, ControllerConfig, Mode
+from physgen_control.controller_config import ArmInterface, ControllerConfig, Mode
 from physgen_control.motion.joint_path import JointTrajectory, quintic, with_start
 from physgen_control.motion.kinematics import HOME, JointLimits, forward
 from physgen_control.motion.motion_planner import PlanRefusedError
 from physgen_control.motion.trajectory import TrajectoryPlanner
-from physgen_control.types import Float64Array, RobotState
+from physgen_control.types import NS_PER_S, Float64Array, RobotState
 from physgen_sim_bridge.fake_franka.arm import ACCELERATION, JERK, LOWER, UPPER
 from physgen_sim_bridge.fake_franka.follower import TrajectoryCommand, TrajectoryFollower
 

@@ -13,10 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen_control.motion.joint_path import quintic
-from physgen_control.types import Float64Array
+from physgen_control.types import NS_PER_S, NUM_JOINTS, Float64Array
 
-NUM_JOINTS = 7
-NS_PER_S = 1_000_000_000
 _AT_REST = 1e-5
 """Speed [rad/s] below which a trajectory counts as ending at rest, as in the controller."""
 

@@ -13,14 +13,9 @@ from physgen_control.errors import UserError
 from physgen_control.motion.joint_path import quintic
 from physgen_control.motion.kinematics import HOME, forward
 from physgen_control.program.parameter_field import parameter
-from physgen_control.types import Float64Array, Pose
+from physgen_control.types import NS_PER_S, Float64Array, Pose
 from physgen_sim_bridge.fake_franka.arm import STEP, RobotMode, SimulatedArm
-from physgen_sim_bridge.fake_franka.follower import (
-    NS_PER_S,
-    TrajectoryCommand,
-    TrajectoryFollower,
-    in_arm_order,
-)
+from physgen_sim_bridge.fake_franka.follower import TrajectoryCommand, TrajectoryFollower, in_arm_order
 from physgen_sim_bridge.fake_franka.table import Fingers, Table
 
 JOINTS = tuple(f"fr3_joint{index}" for index in range(1, 8))

@@ -223,11 +223,10 @@ class LiberoWorld:
             success_rule=SUCCESS_RULE,
             default_max_steps=self._task.max_steps,
             control_period_ns=CONTROL_PERIOD_NS,
-            image_size=(self._size, self._size),
             instruction=self._task.instruction,
             robot="panda",
-            fixed_camera=CameraSpec(name="fixed", fov_y=fixed),
-            wrist_camera=CameraSpec(name="wrist", fov_y=wrist),
+            fixed_camera=CameraSpec(name="fixed", fov_y=fixed, image_size=(self._size, self._size)),
+            wrist_camera=CameraSpec(name="wrist", fov_y=wrist, image_size=(self._size, self._size)),
         )
 
 

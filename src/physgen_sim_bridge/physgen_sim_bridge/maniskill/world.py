@@ -99,11 +99,10 @@ class ManiSkillWorld:
             success_rule=self._task.success_rule,
             default_max_steps=self._task.max_steps,
             control_period_ns=CONTROL_PERIOD_NS,
-            image_size=(image_size, image_size),
             instruction=self._task.instruction,
             robot="panda",
-            fixed_camera=CameraSpec(name="fixed", fov_y=self._task.fov),
-            wrist_camera=CameraSpec(name="wrist", fov_y=WRIST_FOV),
+            fixed_camera=CameraSpec(name="fixed", fov_y=self._task.fov, image_size=(image_size, image_size)),
+            wrist_camera=CameraSpec(name="wrist", fov_y=WRIST_FOV, image_size=(image_size, image_size)),
         )
         self._env = make_native_env(task, self._task, image_size, render=render)
         self._fresh = True

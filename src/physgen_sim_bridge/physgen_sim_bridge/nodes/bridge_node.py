@@ -42,7 +42,6 @@ from physgen_sim_bridge.world import Observation, World, WorldCrashed, WorldSpec
 
 BASE_FRAME = "base"
 OPTICAL_FRAME = "camera_{}_color_optical_frame"
-RESET_SERVICE = "/physgen/reset_env"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +71,7 @@ class BridgeNode(GuardedNode):
         # The world first: a simulator that cannot start must not leave a graph that looks alive.
         world = self._make_world(self.config.task)
         clock_qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-        self._clock_out = self.create_publisher(Clock, "/clock", clock_qos)
+        self._clock_out = self.create_publisher(Clock, topics.CLOCK, clock_qos)
         self._joints = self.create_publisher(JointState, topics.JOINT_STATES, qos.SENSOR_WRITER)
         self._pose = self.create_publisher(PoseStamped, topics.CURRENT_POSE, qos.SENSOR_WRITER)
         self._sim_state = self.create_publisher(SimStateMsg, topics.SIM_STATE, qos.SENSOR_WRITER)
@@ -95,7 +94,7 @@ class BridgeNode(GuardedNode):
                 lockstep_timeout_s=self.config.lockstep_timeout_s,
             ),
         )
-        self.create_service(ResetEnv, RESET_SERVICE, self._on_reset)
+        self.create_service(ResetEnv, topics.RESET_ENV, self._on_reset)
         Heartbeat(self, Role.WORLD)
         self.loop.start()
 
@@ -162,9 +161,9 @@ class BridgeNode(GuardedNode):
             frame_id=BASE_FRAME,
         )
         self._send(self._sim_state, sim_state_to_msg(state))
-        height, width = spec.image_size
         for camera in (spec.wrist_camera, spec.fixed_camera):
-            matrix = np.array(camera.matrix(spec.image_size)).reshape(3, 3)
+            height, width = camera.image_size
+            matrix = np.array(camera.matrix()).reshape(3, 3)
             frame_id = OPTICAL_FRAME.format(camera.name)
             self._send(
                 self._infos[camera.name], camera_info_to_msg(width, height, matrix, stamp_ns, frame_id)

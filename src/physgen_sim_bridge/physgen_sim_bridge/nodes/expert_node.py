@@ -114,19 +114,14 @@ class ExpertNode(GuardedNode):
         counted = round((state.stamp_ns - episode.start_ns) / self._period_ns)
         # In lockstep the state's number is the step; in real time the controller counts, also its holds.
         base_step = counted if self.config.pace == "lockstep" else self._next_step
-        chunk = ActionChunk(
+        chunk = ActionChunk.of(
+            action[None],
             session_id=self._session_id,
             episode_id=episode.episode_id,
             chunk_seq=self._sent,
             base_step=base_step,
             stamp_ns=state.stamp_ns,
-            observation_stamp_ns=state.stamp_ns,
-            inference_start_ns=state.stamp_ns,
-            inference_end_ns=state.stamp_ns,
-            valid_until_ns=0,
             step_period_ns=self._period_ns,
-            data=action[None, None],
-            execute_steps=1,
             instruction=episode.instruction,
             policy_id=POLICY_ID,
         )

@@ -40,12 +40,12 @@ from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.program.parameter_field import parameter
-from physgen_control.types import Pose, RobotState, SimState
+from physgen_control.types import NS_PER_S, Pose, RobotState, SimState
 from physgen_msgs.msg import AppliedAction, EpisodeInfo
 from physgen_msgs.msg import SimState as SimStateMsg
 from physgen_msgs.srv import ResetEnv
 from physgen_sim_bridge.fake_franka.episodes import Episodes, ResetRequest
-from physgen_sim_bridge.fake_franka.follower import NS_PER_S, TrajectoryCommand
+from physgen_sim_bridge.fake_franka.follower import TrajectoryCommand
 from physgen_sim_bridge.fake_franka.painter import FOV_Y, Painter
 from physgen_sim_bridge.fake_franka.robot import FakeFranka, FaultConfig, Measured
 
@@ -93,7 +93,7 @@ class FakeFrankaNode(GuardedNode):
         self._create_publishers()
         self._trajectories = self._create_trajectory_reader()
         self.create_subscription(AppliedAction, topics.APPLIED_ACTION, self._on_applied, qos.COMMAND)
-        self.create_service(ResetEnv, "/physgen/reset_env", self._on_reset)
+        self.create_service(ResetEnv, topics.RESET_ENV, self._on_reset)
         self._create_fault_services()
         self.servers = self._create_driver()
         Heartbeat(self, Role.WORLD)

@@ -64,7 +64,7 @@ class ScriptTeleopNode(TeleopNode[ScriptConfig]):
         self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_info, qos.LATCHED)
         self.create_subscription(SimStateMsg, topics.SIM_STATE, self._on_state, qos.LOCKSTEP_READER)
         self.create_subscription(SafetyStatus, topics.SAFETY_STATUS, self._on_safety, qos.LATCHED)
-        self.create_subscription(String, "/physgen/recorder_status", self._on_recorder, qos.LATCHED)
+        self.create_subscription(String, topics.RECORDER_STATUS, self._on_recorder, qos.LATCHED)
         self.start()
 
     def read(self, now_ns: int) -> TeleopCommand:

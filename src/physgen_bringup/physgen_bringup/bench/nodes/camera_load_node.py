@@ -58,12 +58,12 @@ class CameraLoadNode(Node):
         self._pose = self.create_publisher(PoseStamped, topics.CURRENT_POSE, qos.SENSOR_WRITER)
         self.create_subscription(
             String,
-            "/physgen/recorder_status",
+            topics.RECORDER_STATUS,
             lambda message: self.statuses.append(json.loads(message.data)),
             qos.LATCHED,
         )
-        self._begin = self.create_client(StartEpisode, "/physgen/start_episode")
-        self._end = self.create_client(StopEpisode, "/physgen/stop_episode")
+        self._begin = self.create_client(StartEpisode, topics.START_EPISODE)
+        self._end = self.create_client(StopEpisode, topics.STOP_EPISODE)
         self._images = [
             [
                 image_to_msg(camera_picture(width, height, i + 100 * c), 0, f"camera_{name}")

@@ -110,14 +110,12 @@ class Bench:
         if not self.policy:
             return
         self._sent += 1
-        now_ns = self.now_ns()
-        data = np.zeros((1, 8, 7), np.float32)
+        data = np.zeros((8, 7), np.float32)
         data[..., 1], data[..., 6] = 0.003 * (-1) ** self._sent, 1.0
-        chunk = ActionChunk(
-            session_id=self._session, episode_id="", chunk_seq=self._sent,
-            base_step=self.applied[-1].step + 1 if self.applied else 0,
-            stamp_ns=now_ns, observation_stamp_ns=now_ns, inference_start_ns=now_ns, inference_end_ns=now_ns,
-            valid_until_ns=0, step_period_ns=PERIOD_NS, data=data, execute_steps=8,
+        step = self.applied[-1].step + 1 if self.applied else 0
+        chunk = ActionChunk.of(
+            data, session_id=self._session, chunk_seq=self._sent, base_step=step,
+            stamp_ns=self.now_ns(), step_period_ns=PERIOD_NS,
         )  # fmt: skip
         self._chunks.publish(action_chunk_to_msg(chunk))
 

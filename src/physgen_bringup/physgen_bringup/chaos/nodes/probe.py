@@ -79,7 +79,7 @@ class ChaosProbe:
         self._due_s = 0.0
         self._chunks: Any = None
         self._clients: dict[str, Any] = {}
-        self.client(SetBool, "/physgen/set_armed")
+        self.client(SetBool, topics.SET_ARMED)
         for name in ("hold", "clear_fault"):
             self.client(Trigger, f"/physgen/{name}")
         self._listen()
@@ -232,7 +232,7 @@ class ChaosProbe:
 
     def arm(self) -> Any:
         """Ask for ARMED."""
-        return self.switch("/physgen/set_armed", True)
+        return self.switch(topics.SET_ARMED, True)
 
     # --- waiting and measuring --------------------------------------------------------------------------------
 

@@ -144,9 +144,9 @@ class Rig:
         before = self._running_episode()
         request = ResetEnv.Request(seed=1, init_state=-1, max_steps=1_000_000)
         try:
-            answer = self.probe.call(ResetEnv, "/physgen/reset_env", request, 40.0)
+            answer = self.probe.call(ResetEnv, topics.RESET_ENV, request, 40.0)
         except RowFailedError:  # it went to a world that was killed and is still listed
-            answer = self.probe.call(ResetEnv, "/physgen/reset_env", request, 60.0)
+            answer = self.probe.call(ResetEnv, topics.RESET_ENV, request, 60.0)
         if not answer.success:
             raise RowFailedError(f"the world did not begin an episode: {answer.message}")
         self.probe.wait_for(lambda: self._running_episode() not in ("", before), "an episode", 60.0)
@@ -190,7 +190,7 @@ class Rig:
             said = probe.said
             assert said is not None
             if said.state is SafetyState.FAULT:
-                probe.trigger("/physgen/clear_fault")
+                probe.trigger(topics.CLEAR_FAULT)
             silent = not probe.samples or time.monotonic() - probe.samples[-1][0] > 1.0
             if self.kind == FAKE and (said.faults & Fault.ROBOT_MODE or silent):
                 probe.trigger("/fake_franka/recover")  # after a reflex no state comes

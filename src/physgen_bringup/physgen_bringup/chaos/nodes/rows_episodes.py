@@ -10,6 +10,7 @@ from functools import partial
 
 from physgen_bringup.chaos.nodes.rig import Rig
 from physgen_bringup.chaos.row import FAKE, Measured, make_row, must
+from physgen_control.messages import topics
 from physgen_control.types import AckResult, EpisodePhase, Fault
 from physgen_msgs.srv import ResetEnv
 
@@ -20,9 +21,7 @@ def episode(rig: Rig, steps: int) -> Iterator[str]:
     probe = rig.probe
     probe.playing = False
     probe.rest(time.monotonic())
-    answer = probe.call(
-        ResetEnv, "/physgen/reset_env", ResetEnv.Request(seed=1, init_state=-1, max_steps=steps)
-    )
+    answer = probe.call(ResetEnv, topics.RESET_ENV, ResetEnv.Request(seed=1, init_state=-1, max_steps=steps))
     must(answer.success, f"no episode: {answer.message}")
     identity = str(answer.episode_id)
     probe.wait_for(lambda: running(rig) == identity, "the episode", 20.0)

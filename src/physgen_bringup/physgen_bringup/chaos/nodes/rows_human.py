@@ -12,6 +12,7 @@ import numpy as np
 from physgen_bringup.chaos.nodes.outcomes import goes_on
 from physgen_bringup.chaos.nodes.rig import Rig
 from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, make_row, must
+from physgen_control.messages import topics
 from physgen_control.types import AckResult, SafetyState, Source
 
 DOWN, UP = [1, 0, 0], [0, 0, 0]
@@ -145,7 +146,7 @@ def twist_without_deadman(rig: Rig) -> Measured:
 def tap_while_settling(rig: Rig) -> Measured:
     """The deadman is tapped right after arming."""
     probe = rig.probe
-    probe.trigger("/physgen/hold")
+    probe.trigger(topics.HOLD)
     probe.playing = False
     rig.make_armed()
     probe.device.twist = sideways_twist(rig)

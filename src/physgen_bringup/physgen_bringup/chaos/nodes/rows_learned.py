@@ -159,9 +159,7 @@ def _image(
 def no_instruction(rig: Rig) -> Measured:
     """An instruction without a word is refused, and the old one stays."""
     t0 = time.monotonic()
-    answer = rig.probe.call(
-        SetInstruction, "/physgen/set_instruction", SetInstruction.Request(instruction=" ")
-    )
+    answer = rig.probe.call(SetInstruction, topics.SET_INSTRUCTION, SetInstruction.Request(instruction=" "))
     took = time.monotonic() - t0
     must(not answer.success, "an empty instruction was taken")
     goes_on(rig, t0)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from physgen_control.bags.images import ImageStream
 from physgen_control.bags.reader import EpisodeRecording
+from physgen_control.messages.topics import CAMERAS
 from physgen_control.types import UInt8Image
 from physgen_policy.contract.splice import resize_view
 from physgen_policy.data.demonstration import EpisodeRejectedError, read_demonstration
-from physgen_policy.data.lerobot.features import CAMERAS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from physgen_policy.data.lerobot.features import ACTION_NAMES, CAMERAS, STATE_NAMES, image_key
+from physgen_control.messages.topics import CAMERAS
+from physgen_policy.data.lerobot.features import ACTION_NAMES, STATE_NAMES, image_key
 from physgen_policy.data.lerobot.file_place import DATA_FILE_MB, FILE_PATTERN, FILES_PER_CHUNK, VIDEO_FILE_MB
 
 CODEBASE_VERSION = "v3.0"

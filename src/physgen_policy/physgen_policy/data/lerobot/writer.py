@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from physgen_control.errors import UserError
+from physgen_control.messages.topics import CAMERAS
 from physgen_control.program.folder_lock import LOCK_FILE, folder_lock
 from physgen_policy.data.dataset import DatasetError
 from physgen_policy.data.lerobot.episode import LerobotEpisode
-from physgen_policy.data.lerobot.features import CAMERAS, image_key
+from physgen_policy.data.lerobot.features import image_key
 from physgen_policy.data.lerobot.file_place import DATA_FILE_MB, VIDEO_FILE_MB, FilePlace
 from physgen_policy.data.lerobot.metadata import dataset_info, task_table
 from physgen_policy.data.lerobot.stats import Stats, image_stats, merge_stats, sampled_images, vector_stats
