@@ -36,6 +36,9 @@ COMMANDS = (
     ),
     Command("launch", "physgen_bringup.commands.launch", "start the robot graph: name:=value ..."),
     Command("teleop", "physgen_bringup.commands.teleop", "move the arm of a running graph by hand"),
+    Command("status", "physgen_bringup.commands.status", "show the running graph and what it says of itself"),
+    Command("call", "physgen_bringup.commands.call", "ask a running graph: hold, set_armed, recover, home"),
+    Command("ros2", "physgen_bringup.commands.ros2", "nodes, topics, services, parameters, as with ros2"),
     Command("eval", "physgen_bringup.commands.evaluate", "evaluate a policy by a benchmark's protocol"),
     Command(
         "collect", "physgen_bringup.commands.collect", "record demonstrations of the scripted expert as bags"
