@@ -58,6 +58,11 @@ COMMANDS = (
         "physgen_policy.commands.import_nova",
         "make a checkpoint of a published video model, to fine-tune",
     ),
+    Command(
+        "push", "physgen_policy.commands.push", "copy a checkpoint or dataset to a hub folder or repository"
+    ),
+    Command("pull", "physgen_policy.commands.pull", "copy a checkpoint or dataset from there"),
+    Command("tensorboard", "physgen_policy.commands.tensorboard", "show the curves of training runs"),
     Command("view", "physgen_bringup.commands.view", "look at a recording or a run"),
     Command("bench", "physgen_bringup.commands.bench", "measure speed and latency on this machine"),
     Command(

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
+from physgen_policy.contract.tensor_file import save_arrays
 from physgen_control.program.plain_values import shown
 from physgen_policy.contract.embodiment import Embodiment
 from physgen_policy.contract.normalize import NormStats
@@ -71,7 +71,7 @@ class DatasetWriter:
         }
         file = f"episodes/{len(self.entries):06d}.safetensors"
         try:
-            save_file(tensors, self.folder / file)
+            save_arrays(tensors, self.folder / file)
         except (SafetensorError, OSError) as error:
             raise DatasetError(f"{self.folder / file} cannot be written: {error}") from error
         self.entries.append(

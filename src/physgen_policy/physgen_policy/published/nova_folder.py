@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from physgen_control.errors import UserError
+from physgen_policy.contract.tensor_file import save_file
 from physgen_policy.model.config import NovaConfig
 from physgen_policy.model.nova import Nova
 

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import save_file
 
+from physgen_policy.contract.tensor_file import save_file
 from physgen_control.errors import UserError
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.model.config import ModelConfig
