@@ -65,10 +65,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (checked.output_dir / "results.json").is_file() and checked.bag_dir.is_dir():
         with progress.stage("drawing film and plots"):
             written = render(checked.output_dir, checked.bag_dir)
+            written.append(report(checked.output_dir, written))
         for path in written:
             _say(f"wrote {path}")
     progress.next("./physgen", "view", checked.bag_dir)
     return status
+
+
+def report(output_dir: Path, pictures: list[Path]) -> Path:
+    """Write the page that shows results, film and plots together; returns its path."""
+    from physgen_bringup.results import results
+    from physgen_bringup.results.evaluation_report import write_evaluation_report
+    from physgen_bringup.results.html_page import MediaFile
+
+    evaluation = results.read(output_dir / results.FILE_NAME)
+    media = [MediaFile(path, path.stem.replace("_", " ")) for path in pictures]
+    return write_evaluation_report(output_dir, [evaluation], lambda _index, _episode: None, media)
 
 
 def render(output_dir: Path, bag_dir: Path) -> list[Path]:

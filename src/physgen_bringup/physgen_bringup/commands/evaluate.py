@@ -20,6 +20,7 @@ from physgen_bringup.commands.evaluation_options import (
 if TYPE_CHECKING:
     from physgen_bringup.episode.evaluation_spec import EvaluationSpec
     from physgen_bringup.evaluation.presets import Preset
+    from physgen_bringup.results.results import EpisodeResult, Evaluation
     from physgen_control.program.progress import Progress
 
 _SUBCOMMANDS = {"compare": "compare_results", "merge": "merge_results"}
@@ -169,6 +170,7 @@ def _through_ros(
     from physgen_bringup.graph.checks import check_arguments
     from physgen_bringup.graph.describe import build_graph
     from physgen_bringup.processes.told_run import run_graph
+    from physgen_bringup.results.results import FILE_NAME, read
 
     status = 0
     for spec in specs:
@@ -178,6 +180,13 @@ def _through_ros(
     tasks = [spec.task for spec in specs]
     if len(tasks) > 1:
         _say(_suite_of_files(options, tasks))
+    finished = [spec for spec in specs if (spec.out / FILE_NAME).is_file()]
+    if finished:
+        _report(
+            Path(options.out).expanduser().resolve(),
+            finished,
+            [read(spec.out / FILE_NAME) for spec in finished],
+        )
     _say(f"Results are in {options.out}")
     _next(specs, words, progress, status)
     return status
@@ -212,6 +221,7 @@ def _in_process(
         with progress.stage("filming failures"):
             videos = film_failures(specs, evaluations, options.failure_videos)
         _say("\n".join(f"Video of a failure: {path}" for path in videos) or "No episode failed: no videos.")
+    _report(out, specs, evaluations)
     _say(f"Results are in {out}")
     status = _status([summarize(evaluation.episodes)["crashes"] for evaluation in evaluations])
     _next(specs, words, progress, status)
@@ -260,6 +270,19 @@ def _on_ray(options: argparse.Namespace, words: list[str], progress: Progress) -
             progress.say,
         )
     return merge([str(out)])
+
+
+def _report(out: Path, specs: list[EvaluationSpec], evaluations: list[Evaluation]) -> None:
+    """Write the report, with the films of failures that are there."""
+    from physgen_bringup.episode.tally import file_stem
+    from physgen_bringup.evaluation.run import video_path
+    from physgen_bringup.results.evaluation_report import write_evaluation_report
+
+    def film(index: int, episode: EpisodeResult) -> Path | None:
+        path = video_path(specs[index].out, file_stem(episode.trial))
+        return path if path.is_file() else None
+
+    _say(f"Report: {write_evaluation_report(out, evaluations, film)}")
 
 
 def _next(specs: list[EvaluationSpec], words: list[str], progress: Progress, status: int) -> None:
