@@ -71,12 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ablation = parse_ablation(read_yaml(options.config), str(options.config))
     variants = ablation.chosen([name for name in options.variants.split(",") if name])
     out = options.out.expanduser().resolve()
-    out.mkdir(parents=True, exist_ok=True)
     progress = Progress()
     progress.say(f"{len(variants)} variants of {ablation.task}; everything goes to {out}")
+    configs = [variant_config(ablation, variant, out) for variant in variants]
+    _check_datasets(configs)
+    out.mkdir(parents=True, exist_ok=True)
     if any(variant.pretrained for variant in variants):
         _train(video_config(ablation, out), out, options.processes)
-    configs = [variant_config(ablation, variant, out) for variant in variants]
     if options.steps:
         configs = [{**c, "policy": {**c.get("policy", {}), "steps": options.steps}} for c in configs]
     if options.workers == 1:
@@ -94,6 +95,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     best = max(rows, key=lambda row: summarize(row[1].episodes)["success_rate"] or 0.0)[0]
     progress.next(*after_training(out / best.name / "checkpoint"))
     return 0
+
+
+def _check_datasets(configs: Sequence[Mapping[str, Any]]) -> None:
+    """Raise UserError for a dataset that is not there or cannot be read, before a process is started to find out."""
+    from physgen_policy.data.dataset import Dataset
+
+    named = [config.get("dataset", ()) for config in configs]
+    folders = [folder for names in named for folder in ([names] if isinstance(names, str) else names)]
+    for folder in dict.fromkeys(folders):
+        Dataset(Path(folder))
 
 
 def _train_all(configs: Sequence[Mapping[str, Any]], out: Path, processes: int, jobs: int) -> None:

@@ -27,7 +27,12 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--sim", default="maniskill", choices=("maniskill", "fake"), help="simulator")
     parser.add_argument("--task", default="", help="environment id; default: the simulator's first task")
-    parser.add_argument("--policy", default="physgen", choices=("physgen", "expert"), help="who acts")
+    parser.add_argument(
+        "--policy",
+        default="",
+        choices=("physgen", "expert"),
+        help="who acts (default physgen; in the fake world, for which nothing was trained, expert)",
+    )
     parser.add_argument(
         "--checkpoint", default="", help="name or folder; default: the one shipped for the task"
     )
@@ -44,9 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_control.program.progress import Progress
 
     progress = Progress()
+    policy = options.policy or ("expert" if options.sim == "fake" and not options.checkpoint else "physgen")
     words = [
         f"sim:={options.sim}",
-        f"policy:={options.policy}",
+        f"policy:={policy}",
         f"episodes:={options.episodes}",
         f"seed:={options.seed}",
         "record:=true",
