@@ -31,6 +31,7 @@ NODES = (
     ("physgen_sim_bridge.nodes.script_teleop_node", "ScriptConfig"),
     ("physgen_sim_bridge.nodes.fake_franka_node", "FakeFrankaConfig"),
     ("physgen_bringup.nodes.episode_runner_node", "EpisodeRunnerConfig"),
+    ("physgen_bringup.nodes.viewer_node", "ViewerConfig"),
 )
 """Module of each node, and the dataclass of its parameters there."""
 HEADER = "<!-- Written by tools/physgen_checks/reference.py from the code; change the code. -->\n\n"

@@ -23,11 +23,13 @@ VERSION = "0.1.0"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One subcommand: its name, the module that implements it ("" = the `./physgen` script itself), its one line."""
+    """One subcommand."""
 
     name: str
     module: str
+    """What implements it; "": the `./physgen` script itself."""
     summary: str
+    """Its one line."""
 
 
 COMMANDS = (
@@ -64,6 +66,11 @@ COMMANDS = (
     Command("pull", "physgen_policy.commands.pull", "copy a checkpoint or dataset from there"),
     Command("tensorboard", "physgen_policy.commands.tensorboard", "show the curves of training runs"),
     Command("view", "physgen_bringup.commands.view", "look at a recording or a run"),
+    Command(
+        "imagine",
+        "physgen_bringup.commands.imagine",
+        "film what a checkpoint expects to happen, from one picture",
+    ),
     Command("bench", "physgen_bringup.commands.bench", "measure speed and latency on this machine"),
     Command(
         "chaos",
@@ -87,6 +94,10 @@ COMMANDS = (
         "print a script that completes commands and options in a shell",
     ),
     Command("repair", "physgen_control.commands.repair", "mend a recording that ended in a crash"),
+    Command(
+        "python", "physgen_bringup.commands.run_python", "run Python with everything that the stack imports"
+    ),
+    Command("shell", "physgen_bringup.commands.shell", "start a shell with the environment of the stack"),
     Command("setup", "", "install what the commands need, alone"),
     Command("test", "", "run every check: lint, types, build, tests"),
 )
@@ -139,7 +150,7 @@ def command_first(words: Sequence[str]) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand and return the exit status."""
+    """Run one subcommand and return the exit status; 2 for a name that is none."""
     words = command_first(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["--version"]:
         sys.stdout.write(version() + "\n")

@@ -46,7 +46,7 @@ def rotation_vector_from_quaternion(quaternion: Float64Array) -> Float64Array:
 
 
 def quaternion_product(left: Float64Array, right: Float64Array) -> Float64Array:
-    """Return the rotation `right` followed by `left`."""
+    """Return the rotation `right` followed by `left`; both are unit quaternions."""
     ax, ay, az, aw = left
     bx, by, bz, bw = right
     return np.array(
@@ -65,7 +65,7 @@ def conjugate(quaternion: Float64Array) -> Float64Array:
 
 
 def matrix_from_quaternion(quaternion: Float64Array) -> Float64Array:
-    """Return the 3x3 rotation matrix."""
+    """Return the rotation matrix [3, 3]."""
     x, y, z, w = normalized(quaternion)
     return np.array(
         [
@@ -77,7 +77,7 @@ def matrix_from_quaternion(quaternion: Float64Array) -> Float64Array:
 
 
 def quaternion_from_matrix(matrix: Float64Array) -> Float64Array:
-    """Return the quaternion with w >= 0 of a rotation matrix (largest-component method, stable for every angle)."""
+    """Return the quaternion with w >= 0 of a rotation matrix [3, 3] (largest-component method, always stable)."""
     # Plain numbers: on nine of them they are several times faster than arrays.
     m: list[list[float]] = np.asarray(matrix, np.float64).tolist()
     trace = m[0][0] + m[1][1] + m[2][2]
@@ -102,7 +102,7 @@ def rotated(quaternion: Float64Array, vector: Float64Array) -> Float64Array:
 
 
 def moved(pose: Pose, delta: Float32Array | Float64Array) -> Pose:
-    """Return the pose plus an end-effector delta [dx dy dz (m), rotation vector (rad)], both in the base frame."""
+    """Return the pose plus a delta float[6]: translation [m] and rotation vector [rad], both in the base frame."""
     values = np.asarray(delta, np.float64)
     return Pose(
         position=pose.position + values[:3], quaternion=rotated(normalized(pose.quaternion), values[3:6])
@@ -110,7 +110,7 @@ def moved(pose: Pose, delta: Float32Array | Float64Array) -> Pose:
 
 
 def delta_between(start: Pose, end: Pose) -> Float64Array:
-    """Return the delta of six numbers with moved(start, delta) == end."""
+    """Return the delta [6], in m and rad, with moved(start, delta) == end."""
     turn = quaternion_product(normalized(end.quaternion), conjugate(normalized(start.quaternion)))
     return np.concatenate([end.position - start.position, rotation_vector_from_quaternion(turn)])
 

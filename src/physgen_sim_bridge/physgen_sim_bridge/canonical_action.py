@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Canonical action -> simulator action: every scale, sign and clip of a simulator's controller lives here.
 
-Canonical: [dx dy dz (m), right-handed rotation vector (rad), gripper (+1 open, -1 closed)], in the robot base frame,
-relative to the measured pose. Pure NumPy.
+Canonical: float32 [7], translation [m], right-handed rotation vector [rad], gripper (+1 open, -1 closed), in the robot
+base frame, relative to the measured pose. Pure NumPy.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ LIBERO_RADIANS = 0.5
 
 
 def check_action(action: Float32Array) -> Float64Array:
-    """Return the action as float64 of length 7, or raise a ValueError that says what is wrong with it."""
+    """Return the canonical action as float64 [7].
+
+    Raises:
+        ValueError: It has another shape, or a number that is not finite.
+    """
     values = np.asarray(action, dtype=np.float64)
     if values.shape != (ACTION_DIM,):
         raise ValueError(
@@ -40,7 +44,7 @@ def check_action(action: Float32Array) -> Float64Array:
 
 
 def matrix_from_rotation_vector(vector: Float64Array) -> Float64Array:
-    """Return the 3x3 rotation matrix of a right-handed rotation vector [rad] (Rodrigues)."""
+    """Return the rotation matrix [3, 3] of a right-handed rotation vector [rad] (Rodrigues)."""
     angle = float(np.linalg.norm(vector))
     if angle < 1e-12:
         return np.eye(3)
@@ -64,6 +68,9 @@ def maniskill_action(action: Float32Array) -> Float32Array:
     """Return the pd_ee_delta_pose action (7 numbers in [-1, 1]) that realises a canonical action.
 
     Translation is clipped to 0.1 m per axis, rotation to 0.1 rad in length keeping its axis, the gripper to [-1, 1].
+
+    Raises:
+        ValueError: The action is no canonical one (see check_action).
     """
     values = check_action(action)
     rotation = values[3:6]
@@ -83,6 +90,9 @@ def libero_action(action: Float32Array) -> Float32Array:
 
     Translation is clipped to 0.05 m per axis, rotation to 0.5 rad in length keeping its axis. OSC_POSE reads rotations
     as vectors, so nothing is converted; its gripper closes on +1, so the sign turns round.
+
+    Raises:
+        ValueError: The action is no canonical one (see check_action).
     """
     values = check_action(action)
     rotation = values[3:6]

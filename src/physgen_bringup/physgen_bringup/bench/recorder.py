@@ -35,41 +35,50 @@ SAMPLE_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderBenchmark:
-    """One mode. Rates in images per second and camera, sizes in 10^6 bytes, cpu: mean of one core.
-
-    dropped: image numbers that are not in the bag, by camera; late_ms: how late the cameras themselves were.
-    """
+    """One mode; sizes are in 10^6 bytes."""
 
     mode: str
     width: int
     height: int
     rate_hz: float
+    """Images per second and camera."""
     seconds: float
     sent: int
+    """Images per camera."""
     recorded: dict[str, int]
+    """Images in the bag, by camera."""
     dropped: dict[str, int]
+    """Image numbers that are not in the bag, by camera."""
     raw_mb_per_s: float
     bag_mb: float
     bag_mb_per_s: float
     recorder_cpu: float
+    """Mean share of one core."""
     recorder_peak_mb: float
     late_ms_p50: float
+    """How late the cameras themselves were."""
     late_ms_p99: float
     finish_s: float
+    """From the end of the episode to the complete bag."""
     cores: int
     load_before: float
+    """Load average of the machine."""
     load_after: float
 
     @property
     def total_dropped(self) -> int:
-        """Dropped images of both cameras."""
+        """Dropped images of both cameras together."""
         return sum(self.dropped.values())
 
 
 def run(
     mode: str, *, folder: Path, width: int, height: int, rate_hz: float, seconds: float
 ) -> RecorderBenchmark:
-    """Record one episode with a recorder of its own; the bag is deleted afterwards."""
+    """Record one episode with a recorder of its own; the bag is deleted afterwards.
+
+    Raises:
+        UserError: The mode, size or duration cannot be, the disk is too small, or the recorder failed.
+    """
     if mode not in MODES:
         raise UserError(f"The mode must be one of {', '.join(MODES)}, got {mode!r}.")
     if seconds <= 0 or rate_hz <= 0 or min(width, height) < 16:
@@ -137,7 +146,7 @@ def run(
 
 
 def table(results: list[RecorderBenchmark]) -> str:
-    """The results for people."""
+    """Return the results for people."""
     first = results[0]
     lines = [
         f"two cameras {first.width}x{first.height} at {first.rate_hz:g} Hz for {first.seconds:g} s, "

@@ -89,11 +89,13 @@ def _max_steps(options: argparse.Namespace, preset: Preset | None, task: str) ->
 
 
 def _launch_words(options: argparse.Namespace, sim: str, task: str, max_steps: int, out: Path) -> list[str]:
-    outside = options.policy in ("random", "lerobot")  # the graph has no node for it
+    from physgen_bringup.graph.policy_kinds import policy_kind
+
+    outside = not policy_kind(options.policy).in_graph
     words = [
         f"sim:={sim}",
         f"task:={task}",
-        f"policy:={'expert' if outside else options.policy}",
+        f"policy:={'external' if outside else options.policy}",
         f"episodes:={options.episodes}",
         f"seed:={options.seed}",
         f"max_steps:={max_steps}",
@@ -102,7 +104,11 @@ def _launch_words(options: argparse.Namespace, sim: str, task: str, max_steps: i
         f"output_dir:={out}",
         f"save_actions:={'true' if options.save_actions else 'false'}",
     ]
-    optional = {"checkpoint": "" if outside else options.checkpoint, "bag_dir": options.bag_dir}
+    optional = {
+        "checkpoint": "" if outside else options.checkpoint,
+        "bag_dir": options.bag_dir,
+        "viewer": options.viewer,
+    }
     return words + [f"{name}:={value}" for name, value in optional.items() if value]
 
 
@@ -113,6 +119,7 @@ def _spec(
     from physgen_bringup.evaluation.delays import delayed, parse_delays
     from physgen_bringup.evaluation.shards import parse_shard, shard_folder
     from physgen_bringup.graph.arguments import parse_arguments
+    from physgen_bringup.graph.checkpoint_fit import check_fit
     from physgen_bringup.graph.checks import check_arguments
     from physgen_bringup.results.suite_report import task_folder
 
@@ -120,6 +127,7 @@ def _spec(
     out = task_folder(shard_folder(Path(options.out), shard), task, num_tasks)
     max_steps = _max_steps(options, preset, task)
     checked = check_arguments(parse_arguments(_launch_words(options, sim, task, max_steps, out)))
+    check_fit(checked, any_task=options.any_task)
     spec = EvaluationSpec(
         sim=sim,
         task=checked.task,
@@ -137,6 +145,7 @@ def _spec(
         shard=shard,
         preset=options.protocol,
         batch=options.batch,
+        any_task=options.any_task,
     )
     if options.pace == "lockstep":
         return spec
@@ -176,6 +185,8 @@ def _through_ros(
     for spec in specs:
         launch = _launch_words(options, spec.sim, spec.task, spec.max_steps, spec.out)
         graph = build_graph(check_arguments(parse_arguments(launch)))
+        if options.any_task:
+            graph = graph.with_parameters("policy_node", task="")
         status = max(status, run_graph(graph, progress))
     tasks = [spec.task for spec in specs]
     if len(tasks) > 1:

@@ -17,10 +17,9 @@ FILMED_FAILURES = 3
 
 def simulator_of(task: str) -> str:
     """The simulator that has a task; "" for one of no simulator, such as a real arm's."""
-    from physgen_bringup.evaluation.selection import SIMS
-    from physgen_sim_bridge.registry import known_tasks
+    from physgen_sim_bridge.registry import TABLE, known_tasks
 
-    return next((sim for sim in SIMS if task in known_tasks(sim)), "")
+    return next((sim for sim in TABLE.ours if task in known_tasks(sim)), "")
 
 
 def after_training(checkpoint: Path, episodes: int = 25) -> list[str]:
@@ -52,7 +51,8 @@ def after_evaluation(spec: EvaluationSpec, words: Sequence[str], *, failures: in
         compare = [PHYSGEN, "eval", "compare", str(other), str(out)]
         if (other / "results.json").is_file():
             return compare
-        return [*_same_trials(spec, ["--checkpoint", base], other), "&&", *compare]
+        who = ["--checkpoint", base, *([] if _knows(base, spec.task) else ["--any-task"])]
+        return [*_same_trials(spec, who, other), "&&", *compare]
     if spec.policy != "physgen" and not spec.sim.startswith("fake"):
         other = _beside(out, "physgen")
         return [*_same_trials(spec, [], other), "&&", PHYSGEN, "eval", "compare", str(out), str(other)]
@@ -86,6 +86,12 @@ def base_of(checkpoint: Path) -> str:
     except (UserError, AttributeError, OSError):
         return ""
     return name
+
+
+def _knows(checkpoint: str, task: str) -> bool:
+    from physgen_policy.checkpoint import read_description, resolve_checkpoint
+
+    return task in read_description(resolve_checkpoint(checkpoint, "")).embodiment.tasks
 
 
 def _same_trials(spec: EvaluationSpec, who: list[str], out: Path) -> list[str]:

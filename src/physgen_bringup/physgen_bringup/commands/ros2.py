@@ -58,9 +58,9 @@ def build_parser() -> CommandParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Hand over to ros2, or do it here."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    from physgen_bringup.graph.domain import VARIABLE, join_running_graph
-
     if not {"-h", "--help"} & set(words):
+        from physgen_bringup.graph.domain import VARIABLE, join_running_graph
+
         domain = join_running_graph(os.environ)
         if domain is not None:
             os.environ[VARIABLE] = str(domain)

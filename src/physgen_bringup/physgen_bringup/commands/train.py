@@ -20,12 +20,13 @@ def build_parser() -> CommandParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train; the last line evaluates what came out."""
     from physgen_bringup.commands.next_steps import after_training
-    from physgen_bringup.results.training_report import write_training_report
     from physgen_control.program.progress import Progress
     from physgen_policy.commands.train import train
 
     progress = Progress(quiet=os.environ.get("RANK", "0") != "0")
     checkpoint = train(list(sys.argv[1:] if arguments is None else arguments), progress)
+    from physgen_bringup.results.training_report import write_training_report  # needs more than --help may
+
     with progress.stage("drawing the report"):
         report = write_training_report(checkpoint.parent)
     if report is not None:

@@ -19,29 +19,43 @@ class EvaluationSpec:
     n-th trial, from the i-th (1-based). bag_dir: recordings for the replay policy. pace realtime: the world does not
     wait, and every chunk comes delay_steps control steps after its observation; lead_steps: pipelined execution asks so
     many steps early. batch: 0 gives every worker its own policy, else all share one that computes batches of so many
-    rows.
+    rows. any_task: the checkpoint may have been trained for other tasks.
     """
 
     sim: str
     task: str
     policy: str
     checkpoint: Path | None
+    """A checked folder; None where the policy has none."""
     episodes: int
+    """Per run."""
     seed: int
+    """Episode i has seed `seed + i`."""
     max_steps: int
+    """Control steps; 0 means the task's own limit."""
     out: Path
     workers: int
     save_actions: bool = False
+    """Write the applied actions of every episode."""
     bag_dir: Path | None = None
+    """Recordings for the replay policy."""
     runs: int = 1
+    """How often the whole series is repeated with other random numbers of the policy."""
     init_states: bool = False
+    """Episode i starts from stored state i, always with the first seed."""
     shard: tuple[int, int] = (1, 1)
+    """(i, n): only every n-th trial, from the i-th (1-based)."""
     pace: str = "lockstep"
+    """"realtime": the world does not wait, and every chunk comes `delay_steps` after its observation."""
     execution: str = "sync"
     delay_steps: int = 0
+    """Control steps."""
     lead_steps: int = 0
+    """Pipelined execution asks so many control steps early."""
     preset: str = ""
+    """Name of the published protocol that it follows."""
     batch: int = 0
+    any_task: bool = False
 
     @property
     def trials(self) -> list[Trial]:
@@ -55,7 +69,7 @@ class EvaluationSpec:
         return everything[first - 1 :: count]
 
     def protocol(self) -> Protocol:
-        """The rules as they stand in the results."""
+        """Return the rules as they stand in the results."""
         return make_protocol(
             sim=self.sim,
             task=self.task,

@@ -28,7 +28,14 @@ class Film:
         self._tcp.append(observation.tcp_pose.position)
 
     def write(self, path: Path, ended: Episode, actions: Sequence[AppliedAction], rate_hz: float) -> Path:
-        """Write the video, whole or not at all; `ended` is the episode in its final phase."""
+        """Write the video, whole or not at all, and return its path.
+
+        Args:
+            path: The file.
+            ended: The episode in its final phase.
+            actions: Its applied actions.
+            rate_hz: Control steps per second.
+        """
         partial = path.with_name(f".{path.name}.partial.mp4")
         recording = Recording(
             seed=ended.seed,

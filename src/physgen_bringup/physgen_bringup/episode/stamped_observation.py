@@ -16,9 +16,10 @@ CAMERA_FRAME = "camera_{}_color_optical_frame"
 
 @dataclass(frozen=True, slots=True)
 class StampedObservation:
-    """What the bridge would publish for one observation, as values; no frames where nothing was drawn."""
+    """What the bridge would publish for one observation, as values."""
 
     frames: dict[str, CameraFrame]
+    """Image of each camera; empty where nothing was drawn."""
     robot: RobotState
     sim: SimState
 

@@ -88,6 +88,9 @@ def test_help_of_a_command_needs_no_set_up(name: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
     result = run_script([*name.split(), "--help"], home)
     assert result.returncode == 0, result.stderr
+    if name == "python":
+        assert "usage: " in result.stdout  # the interpreter's own
+        return
     assert f"usage: physgen {name} [" in result.stdout
     assert name in {"setup", "test"} or "example" in result.stdout
     assert not home.exists()

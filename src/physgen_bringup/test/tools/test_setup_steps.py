@@ -130,6 +130,12 @@ def test_a_failing_command_is_in_the_log(tmp_path: Path) -> None:
         ("collect", ["--task", "libero_spatial/0"], {"libero"}),
         ("view", ["bag"], set()),
         ("view", ["bag", "--rerun"], {"viewer"}),
+        ("view", ["bag", "--viewer=rerun_web"], {"viewer"}),
+        ("view", ["runs/viewer.rrd"], {"viewer"}),
+        ("demo", ["--viewer"], {"viewer"}),
+        ("eval", ["--through-ros", "--viewer", "rerun"], {"viewer"}),
+        ("teleop", ["keyboard", "viewer:=rerun_web"], {"viewer"}),
+        ("launch", ["teleop:=keyboard"], set()),
         ("test", [], {"dev"}),
         ("convert", ["bags", "--format", "lerobot"], {"lerobot"}),
         ("convert", ["bags"], set()),
@@ -141,6 +147,19 @@ def test_a_failing_command_is_in_the_log(tmp_path: Path) -> None:
 )
 def test_extras_follow_the_command_line(command: str, arguments: list[str], expected: set[str]) -> None:
     assert needed_extras(command, arguments, {}) == expected
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "expected"),
+    [
+        ("launch", ["teleop:=keyboard"], {"viewer"}),
+        ("launch", ["teleop:=keyboard", "viewer:=none"], set()),
+        ("launch", ["teleop:=gello"], set()),
+        ("teleop", ["keyboard"], {"viewer"}),
+    ],
+)
+def test_with_a_display_the_keyboard_brings_the_viewer(command, arguments, expected):
+    assert needed_extras(command, arguments, {"DISPLAY": ":0"}) == expected
 
 
 def test_a_folder_with_the_peer_is_used_as_it_is() -> None:

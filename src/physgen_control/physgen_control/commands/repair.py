@@ -24,7 +24,11 @@ def build_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status; bad input raises UserError."""
+    """Run the command and return its exit status.
+
+    Raises:
+        UserError: The bag cannot be repaired.
+    """
     options = build_parser().parse_args(arguments)
     from physgen_control.bags.repair import repair_bag
     from physgen_control.program.progress import Progress

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays the executable chunk of a prediction one action per control step. Pure; knows neither limits nor time.
+"""Plays the executed chunk of a prediction one action per control step. Pure; knows neither limits nor time.
 
 base_step            current step
     v                     v
@@ -17,15 +17,18 @@ from physgen_control.types import ActionChunk, Float32Array
 
 @dataclass(frozen=True, slots=True)
 class PlayedAction:
-    """One action of a chunk: float32[action_dim], its index in its chunk and that chunk's index in the message."""
+    """One action of a prediction and its place there."""
 
     raw: Float32Array
+    """float32 [action_dim], as the policy wrote it."""
     step_index: int
+    """Index in its chunk."""
     chunk_index: int
+    """Index of its chunk in the message; above 0 only in the lookahead."""
 
 
 def first_index(chunk: ActionChunk, step: int, execution: Execution) -> int:
-    """Return the index of the action to play at control step `step`."""
+    """Return the index in the executed chunk of the action to play at control step `step`."""
     return max(step - chunk.base_step, 0) if execution is Execution.PIPELINED else 0
 
 

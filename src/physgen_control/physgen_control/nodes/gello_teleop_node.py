@@ -48,7 +48,7 @@ class GelloConfig(TeleopConfig, LeaderConfig):
     )
 
     def __post_init__(self) -> None:
-        """Check the joints."""
+        """Check the joints; see LeaderConfig."""
         LeaderConfig.__post_init__(self)
 
 

@@ -18,14 +18,21 @@ class FrameConfig:
     up: the hidden state of each video token is added, by a linear map, to the image tokens under it, so that no
     attention has to find out which of them lies where.
     present: the latents of the present frame are added to the image tokens in their place.
-    next_actions: the chunk that is about to be executed is part of the condition; without it a frame is the mean of what
-    any chunk would lead to.
+    next_actions: the chunk that is about to be executed is part of the condition; without it a frame is the mean of
+    what any chunk would lead to.
     """
 
     prediction: FramePrediction = "epsilon"
+    """What the head predicts: the noise, or v = sqrt(a) noise - sqrt(1 - a) clean, from which one evaluation at the
+    highest noise gives the mean of the frame."""
     up: bool = False
+    """The hidden state of each video token is added, by a linear map, to the image tokens under it, so that no
+    attention has to find out which of them lies where."""
     present: bool = False
+    """The latents of the present frame are added to the image tokens in their place."""
     next_actions: bool = False
+    """The chunk that is about to be executed is part of the condition; without it a frame is the mean of what any chunk
+    would lead to."""
 
     @property
     def adds_inputs(self) -> bool:

@@ -91,7 +91,7 @@ class VideoEncoder(nn.Module):
         return out
 
     def mix(self, anchor: Tensor, hidden: Tensor) -> Tensor:
-        """Condition of the image encoder for frames after the first; without a mixer the hidden state itself."""
+        """Return the condition of the image encoder for frames after the first; without a mixer the hidden state."""
         return hidden if self.mixer is None else self.mixer(anchor, hidden)
 
 
@@ -203,9 +203,12 @@ class Nova(nn.Module):
         return out
 
     def masked_tokens(self, patches: Tensor, visible_ids: Tensor, added: Tensor | None = None) -> Tensor:
-        """Image-encoder input: patch vectors [r, n, 16] with everything but visible_ids [r, v] masked -> [r, n, d].
+        """Return the image encoder's input [r, n, d].
 
-        added: what the tokens get in their places, [r, n, d].
+        Args:
+            patches: Patch vectors [r, n, 16].
+            visible_ids: The tokens that are not masked [r, v].
+            added: What the tokens get in their places, [r, n, d].
         """
         space = self.image_space()
         masked = (self.mask_embed.mask_token + space).expand(patches.shape[0], -1, -1)

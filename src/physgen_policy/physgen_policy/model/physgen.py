@@ -38,7 +38,9 @@ class PhysGen(nn.Module):
         self.frame_inputs = FrameInputs(config) if config.frames.adds_inputs else None
 
     def text_tokens(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """Text-encoder states [b, l, text_dim] with lengths [b] -> [b, l, d]; rows beyond a prompt are the table's.
+        """Return text-encoder states [b, l, text_dim] with lengths [b] as tokens [b, l, d].
+
+        Rows beyond a prompt are the table's.
 
         Raises:
             ValueError: l is not the configured text_len.
@@ -52,7 +54,7 @@ class PhysGen(nn.Module):
         return out
 
     def _pack_tokens(self, latents: Tensor, past_actions: Tensor, boa: Tensor, first_pack: int) -> Tensor:
-        """Packs from first_pack on as tokens [b, p, n + 8, d]; arguments as in full()."""
+        """Return packs from first_pack on as tokens [b, p, n + 8, d]; arguments as in full()."""
         num_packs = latents.shape[1]
         index = torch.arange(first_pack, first_pack + num_packs, device=latents.device, dtype=torch.float32)
         time = self.nova.video_pos_embed((index + 1) * self.config.time_scale)
@@ -74,11 +76,14 @@ class PhysGen(nn.Module):
         *,
         split_attention: bool = False,
     ) -> PackOutput:
-        """All packs at once under the window mask, without a cache.
+        """Run all packs at once under the window mask, without a cache.
 
         Args:
-            text_tokens: [b, l, d]. latents: [b, p, c, h, w]. past_actions: [b, p, 8, a]. boa: bool [b, p].
-            split_attention: see window_segments.
+            text_tokens: [b, l, d].
+            latents: [b, p, c, h, w].
+            past_actions: Normalised, [b, p, 8, a].
+            boa: bool [b, p], packs that carry Begin-of-Action instead.
+            split_attention: Attend by window_segments instead of under a dense mask.
 
         Returns:
             Outputs of every pack with an axis p after b.
@@ -97,11 +102,12 @@ class PhysGen(nn.Module):
     def start(
         self, text_tokens: Tensor, *, with_anchor: bool = True, split_attention: bool = False
     ) -> Context:
-        """A context that holds only the text: [b, l, d].
+        """Return a context that holds only the text.
 
         Args:
-            with_anchor: also compute what generated frames need; actions do not need it.
-            split_attention: see window_segments.
+            text_tokens: [b, l, d].
+            with_anchor: Also compute what generated frames need; actions do not need it.
+            split_attention: Attend by window_segments instead of under a dense mask.
         """
         config, (batch, num_text, _) = self.config, text_tokens.shape
         device = text_tokens.device
@@ -130,12 +136,13 @@ class PhysGen(nn.Module):
         """Add one pack to the context (the one documented mutation) and return its outputs.
 
         Args:
-            latent: scaled latent of the newest frame [b, c, h, w].
-            past_actions: normalised actions executed since the previous frame [b, 8, a]; None for begin-of-action.
+            context: The window.
+            latent: Scaled latent of the newest frame [b, c, h, w].
+            past_actions: Normalised actions executed since the previous frame [b, 8, a]; None for Begin-of-Action.
             boa: bool [b], rows that begin although past_actions is given.
 
         Raises:
-            WindowFullError: the window already holds context_packs packs; use rebuild.
+            WindowFullError: The window already holds context_packs packs; use rebuild.
         """
         output = self.extend(context, [self.stored_pack(latent, past_actions, boa)])
         return PackOutput(output.frame_hidden[:, -1], output.action_hidden[:, -1])
@@ -143,7 +150,7 @@ class PhysGen(nn.Module):
     def stored_pack(
         self, latent: Tensor, past_actions: Tensor | None, boa: Tensor | None = None
     ) -> StoredPack:
-        """A pack as extend takes it; arguments as in append."""
+        """Return a pack as extend takes it; arguments as in append."""
         rows = latent.shape[0]
         if past_actions is None:
             shape = (rows, self.config.action.horizon, self.config.action.action_dim)
@@ -154,7 +161,11 @@ class PhysGen(nn.Module):
         return StoredPack(latent, past_actions, boa)
 
     def rebuild(self, context: Context, keep: int) -> Context:
-        """A new context with the same text and only the last `keep` packs, recomputed at their new time indices."""
+        """Return a context with the same text and only the last `keep` packs, recomputed at their new time indices.
+
+        Raises:
+            ValueError: There are not as many packs.
+        """
         if not 0 <= keep <= min(context.num_packs, context.max_packs):
             raise ValueError(f"cannot keep {keep} packs of a context that holds {context.num_packs}")
         fresh = replace(context, cache=context.cache.truncated_copy(context.num_text), packs=[])
@@ -163,12 +174,12 @@ class PhysGen(nn.Module):
         return fresh
 
     def evict(self, context: Context, count: int = 1) -> Context:
-        """A new context without the oldest packs, nothing recomputed: the other keys are turned back in time.
+        """Return a context without the oldest packs, nothing recomputed: the other keys are turned back in time.
 
         Approximate: kept states were computed when they still saw the evicted packs, and later in absolute time.
 
         Raises:
-            ValueError: the model has no rotary positions, which alone can be turned; or fewer packs are held.
+            ValueError: The model has no rotary positions, which alone can be turned; or fewer packs are held.
         """
         if self.config.rope == "none":
             raise ValueError("packs can only be evicted from a model with rotary time positions (rope_t)")
@@ -181,7 +192,11 @@ class PhysGen(nn.Module):
         return replace(context, cache=cache, packs=context.packs[count:])
 
     def extend(self, context: Context, packs: list[StoredPack]) -> PackOutput:
-        """append for several packs in one pass; the outputs have an axis p after b."""
+        """Add several packs in one pass, as append adds one; the outputs have an axis p after b.
+
+        Raises:
+            WindowFullError: They do not fit into the window.
+        """
         first, last = context.num_packs, context.num_packs + len(packs)
         if last > context.max_packs:
             raise WindowFullError(
@@ -225,14 +240,16 @@ class PhysGen(nn.Module):
         present: Tensor | None = None,
         next_actions: Tensor | None = None,
     ) -> FrameCondition:
-        """What the frame after a pack is made from.
+        """Return what the frame after a pack is made from.
 
         Args:
-            anchor: [r, m, d], needed by a model with a mixer. frame_hidden: frame slots of the pack [r, m, d].
-            present, next_actions: see FrameInputs; not read by a model that was not made to.
+            anchor: [r, m, d], needed by a model with a mixer.
+            frame_hidden: Frame slots of the pack [r, m, d].
+            present: Latents of the newest frame [r, c, h, w]; read by a model that was made to (FrameInputs).
+            next_actions: Normalised chunk until the next frame [r, k, a]; read by a model that was made to.
 
         Raises:
-            ValueError: something that this model needs is missing.
+            ValueError: Something that this model needs is missing.
         """
         if self.nova.video_encoder.mixer is None:
             tokens = frame_hidden
@@ -252,7 +269,17 @@ class PhysGen(nn.Module):
         plan: Tensor | None,
         plan_mask: Tensor | None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Memory of the action head [b, m, d] and, when a row may lack its plan, which tokens exist (bool [b, m])."""
+        """Return the memory of the action head [b, m, d] and which of its tokens exist, bool [b, m]; None: all do.
+
+        Args:
+            action_hidden: Action slots of the newest pack [b, 8, d].
+            frame_hidden: Frame slots of the newest pack [b, n, d]; needed when the configuration says memory_frames.
+            plan: Normalised, [b, 16, a]; None: no row has one.
+            plan_mask: bool [b], rows that have a plan.
+
+        Raises:
+            ValueError: The frame slots are needed and missing.
+        """
         parts = [action_hidden]
         if self.config.action.memory_frames:
             if frame_hidden is None:

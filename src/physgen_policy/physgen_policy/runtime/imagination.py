@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint as a world model: from one picture on, its own frames take the place of what cameras would see.
+"""A checkpoint as a world model: from one frame on, its own frames take the place of what cameras would see.
 
 Without ROS and without a simulator. What it is asked for is either "what happens if I do this" (actions are given) or
 "what will I do, and what will it look like" (they are the policy's own).
@@ -35,21 +35,25 @@ class ImaginedFrame:
     """One step of an imagination.
 
     image: what is expected after the chunk, uint8 [y, 2 x, 3], fixed view beside wrist view. actions: the chunk that
-    leads there, float32 [8, a] in SI units, as it would be executed. seconds: what the frame alone took, decoder included.
+    leads there, float32 [8, a] in SI units, as it would be executed. seconds: what the frame alone took, with
+    its decoder.
     """
 
     image: UInt8Image
+    """What is expected after the chunk, uint8 [y, 2 x, 3], fixed view beside wrist view."""
     actions: Float32Array
+    """The chunk that leads there, float32 [8, a] in SI units, as it would be executed."""
     seconds: float
+    """What the frame alone took, decoder included."""
 
 
 class Imagination:
     """One imagined episode at a time: begin, then step. Not thread-safe.
 
     Args:
-        checkpoint: its networks are read, never changed.
-        frames: how frames are made; None: the mean where the checkpoint has one, else a sample.
-        actions: how the policy's own chunks are made; the default is that of a policy.
+        checkpoint: Its networks are read, never changed.
+        frames: How frames are made; None: the mean where the checkpoint has one, else a sample.
+        actions: How the policy's own chunks are made; the default is that of a policy.
     """
 
     def __init__(
@@ -82,26 +86,28 @@ class Imagination:
 
     @torch.inference_mode()
     def begin(self, image: UInt8Image, instruction: str, seed: int = 0) -> None:
-        """Start from one picture: uint8 [y, 2 x, 3], spliced views (see `spliced`).
+        """Start from one frame, uint8 [y, 2 x, 3] (see `spliced`).
 
         Args:
-            seed: of everything that is drawn; the first own chunk is what a policy sends in the episode of this seed.
+            image: The frame.
+            instruction: What the policy follows.
+            seed: Of everything that is drawn; the first own chunk is what a policy sends in the episode of this seed.
 
         Raises:
-            UserError: the picture is not of the checkpoint's size.
+            UserError: The frame is not of the checkpoint's size.
         """
         self._window.restart(self._prompts.tokens(instruction))
         self._seed, self._steps = seed, 0
         self._newest = Pack(self._encode(image), None)
 
     def spliced(self, fixed: UInt8Image, wrist: UInt8Image) -> UInt8Image:
-        """Two cameras' pictures of any size as the checkpoint sees them."""
+        """Return two cameras' images of any size, uint8 [y, x, 3], as the frame that the checkpoint sees."""
         embodiment = self._checkpoint.embodiment
         return splice_views(fixed, wrist, embodiment.image_height, embodiment.image_width)
 
     @torch.inference_mode()
     def correct(self, image: UInt8Image) -> None:
-        """Put a picture that was really seen in the place of the newest frame; the actions before it stay."""
+        """Put a frame that was really seen in the place of the newest one; the actions before it stay."""
         self._newest = Pack(self._encode(image), self._pending().past)
 
     @torch.inference_mode()
@@ -109,7 +115,7 @@ class Imagination:
         """Imagine one chunk ahead; the frame becomes the newest one.
 
         Args:
-            actions: what is done, [8, a] in SI units; None: what the policy would do.
+            actions: What is done, [8, a] in SI units; None: what the policy would do.
 
         Raises:
             UserError: begin was not called, or the actions are not a chunk of finite numbers.

@@ -38,7 +38,7 @@ def load_policy(
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        CheckpointError: there is none, it is damaged, or it was trained for something else.
+        CheckpointError: There is none, it is damaged, or it was trained for something else.
     """
     path = resolve_checkpoint(checkpoint, graph.task)
     half = config.dtype == "bfloat16" and config.engine.cast_weights

@@ -86,12 +86,12 @@ class StackExpert(StateExpert):
 
 
 def _carry(move: Float64Array) -> Float64Array:
-    """Limit the motion while holding: the cube must not slip."""
+    """Return the motion [m], limited while something is held: the cube must not slip."""
     return shorten(move, 0.05)
 
 
 def _holds(cube: Pose, tcp_pose: Pose, gripper_width: float) -> bool:
-    """The fingers have closed on the cube: they are about one cube apart and the cube is between them."""
+    """Return whether the fingers have closed on the cube: about one cube apart, and it is between them."""
     near = float(np.linalg.norm(cube.position - tcp_pose.position)) < 0.025
     return near and 0.5 * CUBE_SIZE < gripper_width < CUBE_SIZE + 0.006
 
@@ -99,7 +99,7 @@ def _holds(cube: Pose, tcp_pose: Pose, gripper_width: float) -> bool:
 def _grasp(
     cube: Pose, neighbour: Pose | None, tcp_pose: Pose, gripper_width: float, pace: GraspPace
 ) -> Float32Array:
-    """One step of: open, move over the cube, turn, come down, close."""
+    """Return one step of: open, move over the cube, turn, come down, close."""
     rotation = matrix(tcp_pose.quaternion)
     yaw_error = _grasp_turn(rotation, cube, neighbour)
     to_cube = cube.position - tcp_pose.position
@@ -122,7 +122,7 @@ def _grasp(
 
 
 def _grasp_turn(rotation: Float64Array, cube: Pose, neighbour: Pose | None) -> float:
-    """Angle about +z [rad] from the fingers' closing direction (hand y) to a pair of the cube's faces.
+    """Return the angle about +z [rad] from the fingers' closing direction (hand y) to a pair of the cube's faces.
 
     A cube offers two pairs, 90 degrees apart: the nearer one, unless a finger would come down on the neighbour.
     """

@@ -28,13 +28,13 @@ MAX_TILT = 0.3
 
 
 def upright(tcp_pose: Pose) -> Float64Array:
-    """Rotation vector [rad] that turns the hand's z axis to straight down."""
+    """Return the rotation vector [rad] that turns the hand's z axis to straight down."""
     hand_z = matrix(tcp_pose.quaternion)[:, 2]
     return np.cross(hand_z, np.array([0.0, 0.0, -1.0]))
 
 
 def reaching(tcp_pose: Pose) -> Float64Array:
-    """Rotation vector [rad] to straight down, or tilted outwards where a vertical hand is out of the arm's reach.
+    """Return the rotation vector [rad] to straight down, or tilted outwards where a vertical hand is out of reach.
 
     Shoulder to wrist is 0.70 m stretched; a vertical hand's wrist is 0.21 m above and 0.088 m before the TCP, so from
     about 0.78 m on (base to TCP, on the table) the inverse kinematics has no solution without tilt.
@@ -46,7 +46,7 @@ def reaching(tcp_pose: Pose) -> Float64Array:
 
 
 def matrix(quaternion: Float64Array) -> Float64Array:
-    """Return the rotation matrix of a unit quaternion (x, y, z, w)."""
+    """Return the rotation matrix [3, 3] of a unit quaternion (x, y, z, w)."""
     x, y, z, w = quaternion
     return np.array(
         [
@@ -58,13 +58,19 @@ def matrix(quaternion: Float64Array) -> Float64Array:
 
 
 def shorten(vector: Float64Array, longest: float) -> Float64Array:
-    """Return a vector, of a length of `longest` if it was longer."""
+    """Return a vector, cut to the length `longest` if it was longer."""
     length = float(np.linalg.norm(vector))
     return vector * (longest / length) if length > longest else vector
 
 
 def hand_action(move: Float64Array, turn: Float64Array, gripper: float) -> Float32Array:
-    """Return the canonical action of a way [m] and a turn [rad], both within the limits of a control step."""
+    """Return the canonical action of a hand's motion, within the limits of a control step.
+
+    Args:
+        move: Way to go, [3] in m.
+        turn: Rotation vector to go, [3] in rad.
+        gripper: +1 open, -1 closed.
+    """
     action = np.empty(ACTION_DIM, dtype=np.float32)
     action[:3] = shorten(move, MAX_STEP)
     action[3:6] = shorten(turn, MAX_TURN)

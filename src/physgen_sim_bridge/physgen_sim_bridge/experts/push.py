@@ -72,7 +72,7 @@ class PushExpert(StateExpert):
 
 
 def _push_direction(to_goal: Float64Array, straight: float) -> Float64Array:
-    """Unit vector of the push: straight ahead (+x) while that reaches the goal, else towards the goal's centre."""
+    """Return the unit vector [2] of the push: straight ahead (+x) while that reaches the goal, else to its centre."""
     if to_goal[0] > straight and abs(to_goal[1]) < straight:
         return np.array([1.0, 0.0])
     return to_goal / float(np.hypot(*to_goal))

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import numpy as np
 
-from physgen_control.types import Float64Array, UInt8Image
+from physgen_control.geometry import quaternion_from_matrix
+from physgen_control.types import Float64Array, Pose, UInt8Image
+from physgen_sim_bridge.world import FixedCamera
 
 RED, WHITE, BLUE = (200, 60, 60), (235, 235, 235), (40, 60, 190)
 LIGHT_GREY, DARK_GREY = (205, 205, 205), (60, 60, 60)
@@ -18,6 +21,18 @@ MAP_HALF = 0.35
 
 WRIST_HALF = 0.10
 """Half the edge of the wrist view with the TCP on the table [m]; it widens with height."""
+
+_AS_FROM = 50.0
+"""From so high above the table [m] a camera sees what the map shows: what is nearer is hardly larger."""
+
+
+def fixed_camera() -> FixedCamera:
+    """Return a camera that would take the map: columns along +y of the base frame, rows along +x, from above."""
+    axes = np.column_stack([(0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, -1.0)])
+    return FixedCamera(
+        pose=Pose(position=np.array([*MAP_CENTRE, _AS_FROM]), quaternion=quaternion_from_matrix(axes)),
+        fov_y=2.0 * math.atan2(MAP_HALF, _AS_FROM),
+    )
 
 
 @cache
@@ -58,9 +73,13 @@ class FakePainter:
         *,
         visible: bool = True,
     ) -> tuple[UInt8Image, UInt8Image]:
-        """Return (fixed, wrist) for the positions [m] of TCP, cube (if any) and goal in the base frame.
+        """Return the images of the fixed and the wrist camera, both uint8 [size, size, 3].
 
         Args:
+            tcp: Position [3] of the TCP in the base frame [m].
+            width: Opening [m].
+            cube: Position [3] in the base frame [m]; None where the task has none.
+            goal: Position [3] in the base frame [m].
             visible: False gives black images this once.
         """
         if not (self._visible and visible):

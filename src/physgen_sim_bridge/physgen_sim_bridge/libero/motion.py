@@ -33,31 +33,38 @@ TURN_GAIN = 2.0
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a script sees: poses of all objects, the hand's position [m] and rotation matrix, the opening [m]."""
+    """What a script sees, in the robot base frame."""
 
     objects: Mapping[str, Pose]
     hand: Float64Array
+    """Position of the grip site, [3] in m."""
     rotation: Float64Array
+    """Of the hand, matrix [3, 3]."""
     width: float
+    """Opening [m]."""
 
     @classmethod
     def of(cls, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> State:
-        """Take it from an observation."""
+        """Return the state of an observation: poses in the base frame, opening [m]."""
         return cls(objects, tcp_pose.position, matrix(tcp_pose.quaternion), gripper_width)
 
     def position(self, name: str) -> Float64Array:
-        """Position of an object [m]."""
+        """Return the position of an object, [3] in m."""
         return self.objects[name].position
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the hand should be (position [m], rotation matrix), its fingers (+1 open, -1 closed), how fast (0 to 1)."""
+    """Where the hand should be, in the robot base frame."""
 
     position: Float64Array
+    """Of the grip site, [3] in m."""
     rotation: Float64Array
+    """Of the hand, matrix [3, 3]."""
     gripper: float
+    """+1 open, -1 closed."""
     speed: float = 1.0
+    """How fast, 0 to 1."""
 
 
 Script = Generator[Target, State, State]
@@ -76,7 +83,7 @@ def action_towards(target: Target, state: State) -> Float32Array:
 
 
 def downward(heading: float, tilt: float = 0.0) -> Float64Array:
-    """Rotation of a hand that points down, its fingers moving along (cos heading, sin heading).
+    """Return the rotation [3, 3] of a hand that points down, its fingers moving along (cos heading, sin heading).
 
     The start pose has heading pi / 2 or -pi / 2 (fingers along y). tilt [rad] turns the hand about the axis that the
     fingers and the vertical leave over, so that it leans along its fingers' direction.
@@ -93,7 +100,7 @@ def downward(heading: float, tilt: float = 0.0) -> Float64Array:
 
 
 def leaning(towards: Float64Array, tilt: float, state: State) -> Float64Array:
-    """Rotation of a hand that points down but leans by `tilt` [rad] towards a horizontal unit vector.
+    """Return the rotation [3, 3] of a hand that points down but leans by `tilt` [rad] towards a horizontal unit vector.
 
     Its fingers move along the horizontal across that vector, so that the palm's narrow side leans.
     """
@@ -104,7 +111,7 @@ def leaning(towards: Float64Array, tilt: float, state: State) -> Float64Array:
 
 
 def nearest_heading(heading: float, state: State) -> float:
-    """The equal of a finger direction (they are symmetric: modulo pi) that the hand reaches with the smaller turn."""
+    """Return the heading that the hand reaches with the smaller turn: fingers are symmetric, modulo pi [rad]."""
     current = float(np.arctan2(state.rotation[1, 1], state.rotation[0, 1]))
     return current + float((heading - current + np.pi / 2) % np.pi - np.pi / 2)
 
@@ -138,12 +145,12 @@ def rise(height: float, gripper: float, state: State, *, limit: int = 60) -> Scr
 
 
 def angle_between(one: Float64Array, other: Float64Array) -> float:
-    """Angle of the rotation between two rotation matrices [rad]."""
+    """Return the angle of the rotation between two rotation matrices [rad]."""
     return float(np.linalg.norm(rotation_vector(one @ other.T)))
 
 
 def rotation_vector(rotation: Float64Array) -> Float64Array:
-    """Rotation vector [rad] of a rotation matrix."""
+    """Return the rotation vector [rad] of a rotation matrix."""
     cosine = float(np.clip((np.trace(rotation) - 1.0) / 2.0, -1.0, 1.0))
     angle = float(np.arccos(cosine))
     axis = np.array(
@@ -164,7 +171,7 @@ def rotation_vector(rotation: Float64Array) -> Float64Array:
 
 
 def matrix(quaternion: Float64Array) -> Float64Array:
-    """Rotation matrix of a unit quaternion (x, y, z, w)."""
+    """Return the rotation matrix [3, 3] of a unit quaternion (x, y, z, w)."""
     x, y, z, w = quaternion
     return np.array(
         [

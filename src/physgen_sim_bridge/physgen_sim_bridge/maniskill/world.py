@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +19,20 @@ import numpy as np
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose, UInt8Image
 from physgen_sim_bridge.canonical_action import maniskill_action
-from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, WorldSpec
+from physgen_sim_bridge.world import (
+    BY_SEED,
+    DRAWN,
+    CameraSpec,
+    Expert,
+    FixedCamera,
+    Observation,
+    TaskRules,
+    World,
+    WorldSpec,
+    looking,
+)
 
+CONTROL_MODE = "pd_ee_delta_pose"
 CONTROL_PERIOD_NS = 50_000_000
 """pd_ee_delta_pose runs at 20 Hz."""
 
@@ -37,6 +50,8 @@ class ManiSkillTask:
     """A task: its words, its limits, its objects (our name -> attribute of the environment) and its fixed camera.
 
     The camera looks from `eye` to `target` (simulator world frame: robot base at x = -0.615 m, table top at z = 0).
+    env_id: the environment's id in gymnasium where it is not the task's name. expert: makes the task's scripted expert
+    (None: the table of experts may have one).
     """
 
     instruction: str
@@ -46,6 +61,8 @@ class ManiSkillTask:
     eye: tuple[float, float, float]
     target: tuple[float, float, float]
     fov: float
+    env_id: str = ""
+    expert: Callable[[], Expert] | None = None
 
 
 # The fixed camera stands opposite the robot, a little to its left, so that the cube is always between the camera and
@@ -80,22 +97,51 @@ TASKS: dict[str, ManiSkillTask] = {
     ),
 }
 
+BASE_X = -0.615
+"""Where the scenes put the robot's base on the world's x axis [m]; its axes are the world's."""
 
-class ManiSkillWorld:
-    """One ManiSkill environment; see the World protocol.
+
+class ManiSkillWorld(World):
+    """One ManiSkill environment; see World.
 
     The invisible goal of PickCube is drawn in both cameras (a green ball): without it the task cannot be done from
     images. With render=False the images are black and a step costs a few milliseconds.
     """
 
+    name = "maniskill"
+    tasks = TASKS
+    task_type = ManiSkillTask
+    package = "mani_skill"
+
+    @classmethod
+    def rules(cls, task: str) -> TaskRules:
+        """Return the rules from the table of tasks."""
+        entry = cls.find_task(task)
+        return TaskRules(
+            control_mode=CONTROL_MODE, success_rule=entry.success_rule, max_steps=entry.max_steps
+        )
+
+    @classmethod
+    def fixed_camera(cls, task: str) -> FixedCamera | None:
+        """Return the camera of the table of tasks."""
+        (ex, ey, ez), (tx, ty, tz) = cls.find_task(task).eye, cls.find_task(task).target
+        pose = looking((ex - BASE_X, ey, ez), (tx - BASE_X, ty, tz))
+        return FixedCamera(pose=pose, fov_y=cls.find_task(task).fov)
+
+    @classmethod
+    def make_expert(cls, task: str) -> Expert | None:
+        """Return the expert that the task names."""
+        make = cls.find_task(task).expert
+        return None if make is None else make()
+
     def __init__(self, task: str, *, image_size: int = 128, render: bool = True) -> None:
-        self._task = TASKS[task]
+        self._task: ManiSkillTask = self.find_task(task)
         self._render = render
         self._env: Any = None
         self.spec = WorldSpec(
             name="maniskill",
             task=task,
-            control_mode="pd_ee_delta_pose",
+            control_mode=CONTROL_MODE,
             success_rule=self._task.success_rule,
             default_max_steps=self._task.max_steps,
             control_period_ns=CONTROL_PERIOD_NS,
@@ -237,9 +283,9 @@ def make_native_env(
     }
     try:
         env = gymnasium.make(
-            task_id,
+            task.env_id or task_id,
             obs_mode=obs_mode,
-            control_mode="pd_ee_delta_pose",
+            control_mode=CONTROL_MODE,
             sim_backend="physx_cpu",
             render_backend="cpu" if render else "none",
             robot_uids=ROBOT_UID,

@@ -172,7 +172,11 @@ class BridgeNode(GuardedNode):
             self._send(self._images[name], image_to_msg(rgb, stamp_ns, OPTICAL_FRAME.format(name)))
 
     def _send(self, publisher: Publisher, message: Any) -> None:
-        """Publish, unless the node is being stopped: the world's thread learns of it a moment later."""
+        """Publish, unless the node is being stopped: the world's thread learns of it a moment later.
+
+        Raises:
+            RCLError: The message could not be published although the node runs.
+        """
         try:
             publisher.publish(message)
         except RCLError:

@@ -136,9 +136,9 @@ def test_experts_exist_for_the_suites_that_say_so_and_only_there():
         ("libero_goal", range(9)),
     ):
         for number in numbers:
-            make_expert(f"{suite}/{number}")
+            make_expert("libero", f"{suite}/{number}")
     with pytest.raises(UserError, match="libero_90/3"):
-        make_expert("libero_90/3")
+        make_expert("libero", "libero_90/3")
 
 
 def archive_of(content: bytes) -> bytes:

@@ -310,7 +310,7 @@ def test_stored_states_are_the_pinned_ones_of_all_tasks():
 
 def solved(world: World, task: str, init_state: int) -> int:
     """Steps of a successful episode of the expert; 0 when it failed."""
-    expert = make_expert(task)
+    expert = make_expert("libero", task)
     expert.reset()
     observation = world.reset(init_state, init_state)
     for step in range(1, world.spec.default_max_steps + 1):

@@ -48,7 +48,11 @@ class PolicyListener:
         self.said.append((time.monotonic(), str(message.detail)))
 
     def wait(self, words: str, since_s: float) -> float:
-        """Seconds until the policy said these words."""
+        """Return the seconds until the policy said these words.
+
+        Raises:
+            RowFailedError: It did not in time.
+        """
 
         def found() -> float | None:
             return next((t for t, detail in self.said if t >= since_s and words in detail), None)
@@ -60,7 +64,11 @@ class PolicyListener:
 
 
 def goes_on(rig: Rig, since_s: float, timeout_s: float = 20.0) -> float:
-    """Seconds until an action of the policy was applied after that time."""
+    """Return the seconds until an action of the policy was applied after that time.
+
+    Raises:
+        RowFailedError: None was in time.
+    """
 
     def found() -> float | None:
         return next((at for at, a in rig.probe.applied if at > since_s and a.source == 1), None)
