@@ -67,7 +67,7 @@ def commands_page() -> str:
     for name, module in sorted(modules.items()):
         lines.append(f"## {name}\n\n{summaries.get(name, '')}\n".replace("\n\n\n", "\n"))
         build = getattr(importlib.import_module(module), "build_parser", None) if module else None
-        rows = [] if build is None else _argument_rows(build())
+        rows = [] if build is None else list(_argument_rows(build()))
         if rows:
             lines += ["| argument | default | meaning |", "|---|---|---|", *rows, ""]
     return "\n".join(lines)
