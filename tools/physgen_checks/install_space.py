@@ -55,7 +55,7 @@ ACT = (
 )
 LEARN = (
     ("collect", "--task", "PushCube-v1", "--episodes", "2", "--workers", "1", "--out", "bags"),
-    ("train", "--finetune", "pushcube-tiny", "--bags", "bags", "--steps", "3", "--output", "trained"),
+    ("train", "--finetune", "pushcube-tiny", "--bags", "bags", "--steps", "3", "--out", "trained"),
     ("model-info", "trained/checkpoint"),
 )
 

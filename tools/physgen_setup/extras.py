@@ -37,7 +37,7 @@ def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[s
     wants_libero = (
         launch.get("sim") == "libero"
         or value_of(arguments, "--suite").startswith("libero")
-        or value_of(arguments, "--sim") == "libero"
+        or value_of(arguments, "--sim").startswith("libero")
         or task.startswith("libero")
     )
     if wants_libero and command != "setup":

@@ -112,7 +112,9 @@ def fixed_camera(sim: str, task: str) -> FixedCamera | None:
     """
     try:
         world = find_world(sim)
-    except UserError:  # the real arm, or a simulator that this machine lacks: recordings of both are looked at
+    except (
+        UserError
+    ):  # the real arm, or a simulator that this machine lacks: recordings of both are looked at
         return None
     return world.fixed_camera(task) if world.has_task(task) else None
 

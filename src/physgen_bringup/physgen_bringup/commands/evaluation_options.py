@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from physgen_control.program.command_parser import CommandParser, add_out, add_workers
+
 if TYPE_CHECKING:
     from physgen_bringup.evaluation.presets import Preset
 
@@ -15,18 +17,26 @@ MAX_WORKERS = 64
 DEFAULT_EPISODES = 25
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line; standard library only, so that --help works before set-up."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen eval",
         description="Evaluate a policy. The same seeds give the same episodes in-process and through ROS. A "
         "run that was interrupted continues in its output folder.",
         epilog="`physgen eval compare A B` tests whether two results differ, `physgen eval merge DIR` puts shards "
         "together; each has its own --help.",
+        examples=(
+            "physgen eval --task PushCube-v1 --episodes 125 --out runs/eval",
+            "physgen eval --sim libero_object --task all --episodes 10 --out runs/libero",
+            "physgen eval compare runs/base runs/tuned",
+        ),
+        old_names={"--suite": "--sim"},
     )
     what = parser.add_argument_group("what")
     what.add_argument(
-        "--suite",
+        "--sim",
+        dest="suite",
+        metavar="NAME",
         default="",
         help="maniskill (default), fake, libero, a suite of LIBERO such as libero_object, or your own: module:Class",
     )
@@ -98,7 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("rerun", "rerun_web"),
         help="with --through-ros: look on, in a window of Rerun (default) or in a browser on this computer",
     )
-    how.add_argument("--workers", type=int, default=0, help="worker processes; default: one per core")
+    add_workers(how, "worker processes; default: one per core", default=0)
     how.add_argument(
         "--batch",
         type=int,
@@ -128,9 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
     output.add_argument(
         "--save-actions", action="store_true", help="write the applied actions of each episode (.npz)"
     )
-    output.add_argument(
-        "--out", required=True, metavar="DIR", help="output folder (results.json, results.md)"
-    )
+    add_out(output, "output folder (results.json, results.md)", required=True)
     return parser
 
 

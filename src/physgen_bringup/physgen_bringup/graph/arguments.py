@@ -17,6 +17,9 @@ from physgen_bringup.graph.argument import Argument, ArgumentError, parse_value
 from physgen_bringup.graph.policy_kinds import policy_names
 from physgen_control.program.plugins import POLICIES, WORLDS
 
+SHORT_NAMES = {"out": "output_dir"}
+"""What `physgen launch` takes as well, because the options of the other commands are called so."""
+
 REAL_TASK = "real"
 """Task of the real arm where none is named."""
 
@@ -247,6 +250,7 @@ def parse_arguments(strings: Sequence[str]) -> LaunchArguments:
             raise ArgumentError(
                 f"{string!r} is not a launch argument; write name:=value, for example task:=PushCube-v1"
             )
+        name = SHORT_NAMES.get(name, name)
         if name in given:
             raise ArgumentError(f"launch argument {name!r} is given twice; give it once")
         given[name] = value

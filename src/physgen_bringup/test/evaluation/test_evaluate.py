@@ -88,7 +88,7 @@ def test_random_actions_fail_and_keep_their_seeds(tmp_path):
 def test_a_killed_evaluation_keeps_its_episodes_and_leaves_no_workers(tmp_path):
     out = tmp_path / "out"
     words = [
-        "--suite",
+        "--sim",
         "fake",
         "--policy",
         "expert",
@@ -120,7 +120,7 @@ def test_a_killed_evaluation_keeps_its_episodes_and_leaves_no_workers(tmp_path):
 
 
 def test_the_command_prints_protocol_and_table(tmp_path, capsys):
-    words = ["--suite", "fake", "--policy", "expert", "--episodes", "2", "--workers", "1", "--seed", "5"]
+    words = ["--sim", "fake", "--policy", "expert", "--episodes", "2", "--workers", "1", "--seed", "5"]
     assert evaluate.main([*words, "--out", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
     for expected in ("seeds 5 to 6", "step limit", "success rule", "success | 2 of 2", "| 5 | success |"):

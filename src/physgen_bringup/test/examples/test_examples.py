@@ -70,14 +70,14 @@ def test_examples_are_short(name):
 
 def test_an_own_policy_is_evaluated(tmp_path):
     """It sees the arm's state: the hand goes on to 20 cm and then rests, and the same seed repeats itself."""
-    words = ("--policy", "examples/own_policy.py:Forward", "--suite", "fake", "--max-steps", "24")
+    words = ("--policy", "examples/own_policy.py:Forward", "--sim", "fake", "--max-steps", "24")
     [episode] = evaluated(tmp_path / "one", *words, "--episodes", "1", "--save-actions")
     assert episode["steps"] == 24
     assert not episode["crashed"]
 
 
 def test_an_own_world_is_evaluated_with_its_expert(tmp_path):
-    words = ("--suite", "examples/own_world.py:DotWorld", "--policy", "expert")
+    words = ("--sim", "examples/own_world.py:DotWorld", "--policy", "expert")
     assert [episode["success"] for episode in evaluated(tmp_path, *words, "--episodes", "2")] == [True, True]
 
 
@@ -91,7 +91,7 @@ def test_an_own_maniskill_task_is_solved_by_the_expert_that_it_names(tmp_path):
 @pytest.mark.ros
 def test_an_own_policy_acts_in_a_graph_as_it_does_alone(tmp_path):
     """Applied actions through ROS are those of the same seed in one process, with the arm's state in both."""
-    words = ("--policy", "examples/own_policy.py:Forward", "--suite", "fake", "--episodes", "1")
+    words = ("--policy", "examples/own_policy.py:Forward", "--sim", "fake", "--episodes", "1")
     more = ("--max-steps", "24", "--save-actions")
     evaluated(tmp_path / "alone", *words, *more)
     evaluated(tmp_path / "graph", *words, *more, "--through-ros")
@@ -151,10 +151,10 @@ def test_a_node_of_ones_own_acts_in_a_graph(tmp_path):
         (("--policy", "examples/own_policy.py:Backward"), "has no 'Backward'"),
         (("--policy", "examples/own_world.py:DotWorld"), "must be a subclass of physgen.Policy"),
         (("--policy", "lerobo"), "there is no policy 'lerobo'"),
-        (("--suite", "examples/own_policy.py:Forward"), "must be a subclass of"),
+        (("--sim", "examples/own_policy.py:Forward"), "must be a subclass of"),
         (("--task", "examples/own_world.py:DOWN"), "it must be a ManiSkillTask"),
         (("--any-task", "--policy", "expert"), "--any-task is for checkpoints"),
-        (("--suite", "fake", "--checkpoint", "pushcube-tiny"), "--any-task"),
+        (("--sim", "fake", "--checkpoint", "pushcube-tiny"), "--any-task"),
         (("--policy", "external"), "add --through-ros"),
     ],
 )

@@ -113,7 +113,7 @@ def test_tasks_have_the_benchmarks_names_words_and_limits():
 
 
 def test_a_suite_is_a_simulator_and_half_a_task():
-    """What people write after --suite and --task."""
+    """What people write after --sim and --task."""
     assert resolve_suite("libero_object", "3") == ("libero", "libero_object/3")
     assert resolve_suite("libero_object", "") == ("libero", "libero_object/0")
     assert resolve_suite("libero_goal", "libero_goal/4") == ("libero", "libero_goal/4")
