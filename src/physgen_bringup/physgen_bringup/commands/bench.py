@@ -12,6 +12,7 @@ TARGETS = {
     "sim": "physgen_bringup.bench.sim",
     "eval": "physgen_bringup.bench.evaluation",
     "recorder": "physgen_bringup.bench.recorder",
+    "viewer": "physgen_bringup.bench.viewer",
     "policy": "physgen_policy.commands.bench_policy",
     "video": "physgen_policy.commands.bench_video",
 }
@@ -26,9 +27,10 @@ def build_parser() -> argparse.ArgumentParser:
         description="Measure speed on this machine. sim: steps per second of the bridge in lockstep with an instant "
         "policy, against the bare simulator with the same cameras. eval: steps per second of evaluation with one "
         "worker and with all, beside the bare simulator. recorder: images that are lost while two cameras are "
-        "recorded, raw and as JPEG. policy: latency of every stage from an observation to its chunk, eager and "
-        "optimised side by side, with the machine's own limits (--preset or --checkpoint). video: how good a checkpoint's "
-        "predicted frames are (--checkpoint and --dataset). `physgen bench TARGET -h` "
+        "recorded, raw and as JPEG. viewer: what a viewer that looks on costs a chunk. policy: latency of every stage "
+        "from an observation to its chunk, eager and optimised side by side, with the machine's own limits (--preset "
+        "or --checkpoint). video: how good a checkpoint's predicted frames are (--checkpoint and --dataset). "
+        "`physgen bench TARGET -h` "
         "after set-up shows the target's own options.",
     )
     parser.add_argument("target", nargs="?", default="sim", choices=TARGETS, help="what to measure")
