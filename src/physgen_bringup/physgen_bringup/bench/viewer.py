@@ -12,7 +12,7 @@ import json
 import statistics
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -47,21 +47,25 @@ class ViewerBenchmark:
         return statistics.median(with_it / without - 1.0 for with_it, without in pairs)
 
 
-def run(arguments: LaunchArguments, rounds: int) -> ViewerBenchmark:
-    """Measure every variant in each round, in an order that turns, so that a busy machine hurts all alike."""
+def run(arguments: LaunchArguments, rounds: int, say: Callable[[str], None]) -> ViewerBenchmark:
+    """Measure every variant in each round, in an order that turns, so that a busy machine hurts all alike.
+
+    say: is told of every measurement.
+    """
     if rounds < 1:
         raise UserError(f"bench viewer needs at least one round, got {rounds}")
     measured: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
     for number in range(rounds):
         turn = number % len(VARIANTS)
         for variant in (*VARIANTS[turn:], *VARIANTS[:turn]):
-            measured[variant].append(_measure(arguments, variant))
+            measured[variant].append(_measure(arguments, variant, say))
+            say(f"round {number + 1} of {rounds}, {variant}: {measured[variant][-1]:.1f} ms")
     return ViewerBenchmark(
         task=arguments.task, policy=arguments.policy, episodes=arguments.episodes, rounds=measured
     )
 
 
-def _measure(arguments: LaunchArguments, variant: str) -> float:
+def _measure(arguments: LaunchArguments, variant: str, say: Callable[[str], None]) -> float:
     """Run the graph once and return the median time from observation to chunk [ms]."""
     with tempfile.TemporaryDirectory(prefix="bench-viewer-") as folder, PrivateDomain(folder) as domain:
         viewer = "none" if variant == WITHOUT else "rerun_web"
@@ -72,7 +76,7 @@ def _measure(arguments: LaunchArguments, variant: str) -> float:
             graph = graph.with_parameters("viewer_node", predicted=variant == IMAGINING)
         # Without a display no browser opens.
         hidden = {"DISPLAY": "", "WAYLAND_DISPLAY": ""}
-        runner = LocalRunner(graph, domain_id=domain, console=lambda _: None, environment=hidden)
+        runner = LocalRunner(graph, domain_id=domain, console=say, environment=hidden)
         status = runner.run()
         if status != 0:
             raise UserError(f"the graph of the benchmark ended with status {status}; try it: physgen launch")
@@ -110,7 +114,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given |= {"checkpoint": options.checkpoint, "episodes": options.episodes, "seed": options.seed}
     words = [f"{name}:={value}" for name, value in given.items() if value != ""]
     checked = check_arguments(parse_arguments([*words, "viewer:=rerun_web"]))
-    result = run(checked, options.rounds)
+
+    def say(text: str) -> None:
+        sys.stderr.write(f"{text}\n")
+
+    result = run(checked, options.rounds, say)
     sys.stdout.write(table(result) + "\n")
     if options.json:
         shares = {variant: result.share(variant) for variant in VARIANTS}

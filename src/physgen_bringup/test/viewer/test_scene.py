@@ -30,10 +30,10 @@ DOWN = np.array([1.0, 0.0, 0.0, 0.0])
 STEP_NS = 50_000_000
 
 
-def drawn(folder: Path, draw: Callable[[Scene], None], **options: bool) -> Path:
+def drawn(folder: Path, draw: Callable[[Scene], None], *, keys: bool = False) -> Path:
     """The file of a scene after `draw`."""
     sink = open_sink("file", folder / "scene.rrd", {})
-    draw(Scene(sink.recording, limits=LIMITS, **options))
+    draw(Scene(sink.recording, limits=LIMITS, keys=keys))
     sink.close()
     assert sink.file is not None
     return sink.file
