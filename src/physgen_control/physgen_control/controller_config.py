@@ -258,7 +258,11 @@ class ControllerConfig:
     )
 
     def __post_init__(self) -> None:
-        """Refuse combinations that make no sense, in one sentence."""
+        """Check what no single range says.
+
+        Raises:
+            UserError: Two settings contradict each other; one sentence names them.
+        """
         if len(self.workspace_min) != 3 or len(self.workspace_max) != 3:
             raise UserError(
                 "workspace_min and workspace_max need three numbers each (x, y, z), got "

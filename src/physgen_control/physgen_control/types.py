@@ -33,7 +33,7 @@ PICTURE_INTERVALS = tuple(steps for steps in range(1, HORIZON + 1) if HORIZON % 
 """Control steps from one picture of a demonstration to the next that give every chunk one at its start."""
 
 NUM_CHUNKS = 3
-"""Chunks per prediction: one executable and two lookahead (PhysGen: L-MTP with 3 tokens)."""
+"""Chunks per prediction: one executed and two lookahead (PhysGen: L-MTP with 3 tokens)."""
 
 
 class ActionSpace(IntEnum):
@@ -153,7 +153,7 @@ class EpisodePhase(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Position [m] and unit quaternion (x, y, z, w), both float64."""
+    """Position [m] and unit quaternion (x, y, z, w), float64; in the robot base frame unless something else is said."""
 
     position: Float64Array
     quaternion: Float64Array
@@ -161,26 +161,28 @@ class Pose:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotState:
-    """One measured state of the arm.
-
-    positions, velocities: 7 arm joints [rad], [rad/s], float64. gripper_width: opening between the fingers [m].
-    tcp_pose: tool centre point in the base frame.
-    """
+    """One measured state of the arm."""
 
     stamp_ns: int
     positions: Float64Array
+    """float64 [7], arm joints in rad."""
     velocities: Float64Array
+    """float64 [7], arm joints in rad/s."""
     gripper_width: float
+    """Opening between the fingers [m]."""
     tcp_pose: Pose
+    """Tool centre point in the base frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraFrame:
-    """One RGB image, uint8, height x width x 3, with its acquisition stamp and optical frame."""
+    """One RGB image of one camera, stamped with its acquisition."""
 
     stamp_ns: int
     rgb: UInt8Image
+    """uint8 [height, width, 3]."""
     frame_id: str
+    """Optical frame of the camera."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,12 +191,16 @@ class Episode:
 
     episode_id: str
     task: str
+    """Environment id or suite/index."""
     seed: int
+    """Simulator seed; -1 on the real arm."""
     instruction: str
     start_ns: int
+    """Stamp of the first observation."""
     phase: EpisodePhase = EpisodePhase.RUNNING
     step: int = 0
     max_steps: int = 0
+    """Step limit; 0 = none."""
     robot: str = ""
     source: str = ""
     bag_path: str = ""
@@ -203,10 +209,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionChunk:
-    """A prediction: data has shape (num_chunks, horizon, action_dim), float32, SI units (never normalised).
-
-    `of` makes one. valid_until_ns: a chunk that comes later is refused; 0 is no limit.
-    """
+    """A prediction of the policy: one chunk to execute, and the lookahead; `of` makes one and explains its fields."""
 
     session_id: str
     episode_id: str
@@ -218,8 +221,11 @@ class ActionChunk:
     inference_end_ns: int
     step_period_ns: int
     data: Float32Array
+    """float32 [num_chunks, horizon, action_dim] in SI units, never normalised."""
     execute_steps: int
+    """How many actions of the first chunk to execute before the next observation."""
     valid_until_ns: int = 0
+    """Execution must not start later than this; 0 = no limit."""
     action_space: ActionSpace = ActionSpace.EE_DELTA
     rotation: Rotation = Rotation.AXIS_ANGLE
     delta_reference: DeltaReference = DeltaReference.MEASURED
@@ -281,27 +287,38 @@ class ActionChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedAction:
-    """What the controller commanded in one control step; raw and applied are float32 of length action_dim."""
+    """What the controller commanded in one control step; the label of training and the policy's context.
+
+    session_id, chunk_seq, base_step, step_index and chunk_index say which action of which chunk it is, if any.
+    """
 
     stamp_ns: int
     state_stamp_ns: int
+    """Of the robot state that it was computed from."""
     session_id: str
     episode_id: str
     step: int
+    """Control steps since the start of the episode, from 0."""
     chunk_seq: int
     base_step: int
     step_index: int
     chunk_index: int
     source: Source
     executed: bool
+    """False in SHADOW: not sent to the arm."""
     raw: Float32Array
+    """float32 [action_dim], before the limits."""
     applied: Float32Array
+    """float32 [action_dim], after the limits."""
     target_pose: Pose
     gripper_width: float
+    """Commanded opening [m]."""
     limits: Limit = Limit.NONE
     latency: float = 0.0
+    """From the observation to the command [s]; 0 while holding."""
     action_space: ActionSpace = ActionSpace.EE_DELTA
     target_positions: Float64Array = field(default_factory=lambda: np.full(7, np.nan))
+    """float64 [7] in rad; NaN where the arm is not commanded in joint space."""
     frame_id: str = "base"
 
 
@@ -315,16 +332,18 @@ class ChunkAck:
     chunk_seq: int
     result: AckResult
     detail: str
+    """A sentence: what was wrong, what is expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimState:
-    """Privileged simulator state (SimState.msg): object poses by name and the TCP pose in `frame_id`, opening [m]."""
+    """Privileged simulator state (SimState.msg): poses in `frame_id`, and whether the task is solved."""
 
     stamp_ns: int
     episode_id: str
     objects: dict[str, Pose]
     tcp_pose: Pose
     gripper_width: float
+    """Measured opening [m]."""
     success: bool
     frame_id: str = "base"

@@ -23,7 +23,7 @@ import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose, UInt8Image
-from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, WorldCrashed, WorldSpec
+from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, World, WorldCrashed, WorldSpec
 
 START_TIMEOUT_S = 600.0
 """Imports, shader compilation and the first scene on a busy machine."""
@@ -37,8 +37,20 @@ WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_
 """A simulator's arrays are tiny: more threads only take cores from the policy."""
 
 
-class RemoteWorld:
-    """Parent's side of a world in another process; see the World protocol. Not thread safe."""
+class RemoteWorld(World):
+    """Parent's side of a world in another process: a World. Not thread safe.
+
+    Args:
+        sim: Simulator, as in the registry.
+        task: Task of the simulator.
+        image_size: Edge of both square images [pixels].
+        render: False: images are black.
+        environment: Variables of the worker that differ from this process'.
+
+    Raises:
+        UserError: The worker refuses simulator or task.
+        WorldCrashed: The worker does not start.
+    """
 
     def __init__(
         self,
@@ -73,11 +85,21 @@ class RemoteWorld:
         return self._process.pid
 
     def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
-        """See World."""
+        """Start an episode, as World.reset.
+
+        Raises:
+            UserError: The world refuses seed or initial state.
+            WorldCrashed: The worker died, hangs, or its simulator raised.
+        """
         return self._call({"call": "reset", "seed": int(seed), "init_state": int(init_state)})
 
     def step(self, action: Float32Array, *, render: bool = True) -> Observation:
-        """See World."""
+        """Apply one canonical action, float32 [7], as World.step.
+
+        Raises:
+            ValueError: The action is no canonical one.
+            WorldCrashed: The worker died, hangs, or its simulator raised.
+        """
         values = np.asarray(action, dtype=np.float64).tolist()
         return self._call({"call": "step", "action": values, "render": render})
 
@@ -136,7 +158,7 @@ class RemoteWorld:
         raise self._crashed(f"failed with {reply['text']}")
 
     def _crashed(self, what: str) -> WorldCrashed:
-        """Tear down and describe."""
+        """Tear the worker down and return the error that says how it ended."""
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
@@ -157,8 +179,8 @@ def shared_images(memory: int, spec: WorldSpec) -> tuple[UInt8Image, UInt8Image]
     """Map both sides' memory as the images (fixed, wrist), uint8 [height, width, 3].
 
     Args:
-        memory: file descriptor, as large as both images together.
-        spec: the world whose cameras they are.
+        memory: File descriptor, as large as both images together.
+        spec: The world whose cameras they are.
     """
     fixed, wrist = ((*camera.image_size, 3) for camera in (spec.fixed_camera, spec.wrist_camera))
     border, end = math.prod(fixed), math.prod(fixed) + math.prod(wrist)

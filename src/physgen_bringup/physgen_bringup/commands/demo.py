@@ -22,9 +22,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, default=1_000_000, help="seed of the first episode (default 1000000)"
     )
-    parser.add_argument("--sim", default="maniskill", choices=("maniskill", "fake"), help="simulator")
+    parser.add_argument("--sim", default="maniskill", help="simulator, as in `physgen launch`")
     parser.add_argument("--task", default="", help="environment id; default: the simulator's first task")
-    parser.add_argument("--policy", default="physgen", choices=("physgen", "expert"), help="who acts")
+    parser.add_argument("--policy", default="physgen", help="who acts, as in `physgen launch`")
     parser.add_argument(
         "--checkpoint", default="", help="name or folder; default: the one shipped for the task"
     )

@@ -48,7 +48,11 @@ class LazyImages(Sequence[UInt8Image]):
 
 
 def recording_of(episode: EpisodeRecording) -> Recording:
-    """Return what the video and the plots need of a bag; BagError where its actions cannot be drawn."""
+    """Return what the video and the plots need of a bag.
+
+    Raises:
+        BagError: Its actions cannot be drawn.
+    """
     for action in episode.applied:
         if action.applied.size != ACTION_DIM or not np.isfinite([action.raw, action.applied]).all():
             raise BagError(
@@ -127,7 +131,11 @@ def run_table(bags: Sequence[BagSummary]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status; bad input raises UserError."""
+    """Run the command and return its exit status.
+
+    Raises:
+        UserError: There is no bag that can be read.
+    """
     parser = argparse.ArgumentParser(prog="physgen view", description=__doc__)
     parser.add_argument(
         "path", type=Path, help="a bag, a folder of bags, a run, or an .rrd file of the viewer"

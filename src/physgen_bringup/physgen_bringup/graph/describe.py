@@ -16,7 +16,7 @@ from physgen_bringup.paths import config_file
 
 
 def build_graph(arguments: LaunchArguments) -> Graph:
-    """Describe the graph for checked arguments (graph.checks.check_arguments)."""
+    """Return the graph for checked arguments (graph.checks.check_arguments)."""
     return _simulated_graph(arguments) if arguments.simulated else _real_graph(arguments)
 
 
@@ -46,7 +46,7 @@ def _real_graph(arguments: LaunchArguments) -> Graph:
 
 
 def _acting(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """What acts on the arm or watches it, in the order of starting.
+    """Return what acts on the arm or watches it, in the order of starting.
 
     The arm's controller first, then what commands it: the policy's chunks need both. Nodes stop in reverse order:
     first what commands, last the world; the recorder sees the policy's end.
@@ -62,7 +62,7 @@ def _acting(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
 
 
 def _notes(arguments: LaunchArguments) -> tuple[str, ...]:
-    """What a person at the real arm should know before it moves."""
+    """Return what a person at the real arm should know before it moves."""
     notes = []
     who = "you" if arguments.policy == "none" else "the policy"
     if not arguments.use_fake_hardware:

@@ -19,17 +19,20 @@ EPISODE_CALLS = (topics.RESET_ENV, topics.START_EPISODE, topics.STOP_EPISODE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoints:
-    """Full names; what every node has (parameters, log, clock) is not among them.
-
-    acts: actions that the node asks for. performs: actions that it serves.
-    """
+    """Full names of what a node uses; what every node has (parameters, log, clock) is not among them."""
 
     publishes: tuple[str, ...] = ()
+    """Topics."""
     subscribes: tuple[str, ...] = ()
+    """Topics."""
     serves: tuple[str, ...] = ()
+    """Services."""
     calls: tuple[str, ...] = ()
+    """Services."""
     acts: tuple[str, ...] = ()
+    """Actions that the node asks for."""
     performs: tuple[str, ...] = ()
+    """Actions that it serves."""
 
 
 _ROBOT = (topics.JOINT_STATES, topics.CURRENT_POSE)
@@ -46,8 +49,13 @@ _FAKE_SWITCHES = tuple(
 
 TABLE = {
     "policy_node": Endpoints(
-        publishes=(topics.ACTION_CHUNK, topics.POLICY_STATUS, topics.PREDICTED_IMAGE, topics.HEARTBEAT),
-        subscribes=(*IMAGES, topics.APPLIED_ACTION, topics.EPISODE_INFO, topics.HEARTBEAT),
+        publishes=(
+            topics.ACTION_CHUNK,
+            topics.POLICY_STATUS,
+            topics.PREDICTED_IMAGE,
+            topics.HEARTBEAT,
+        ),
+        subscribes=(*IMAGES, *_ROBOT, topics.APPLIED_ACTION, topics.EPISODE_INFO, topics.HEARTBEAT),
         serves=(topics.SET_INSTRUCTION,),
     ),
     "expert_node": Endpoints(
@@ -175,5 +183,5 @@ TABLE = {
 
 
 def endpoints_of(node: NodeSpec) -> Endpoints | None:
-    """The endpoints of a node of this project; None for nodes of other packages."""
+    """Return the endpoints of a node of this project; None for nodes of other packages."""
     return TABLE.get(node.name) if node.module is not None else None

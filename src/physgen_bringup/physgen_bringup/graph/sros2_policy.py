@@ -36,7 +36,7 @@ def policy_xml(graph: Graph) -> str:
     none of this project's commands. The operator's enclave calls the controller's services and reads everything.
 
     Raises:
-        KeyError: with the name of a node of this project that the table of endpoints does not have.
+        KeyError: With the name of a node of this project that the table of endpoints does not have.
     """
     root = ET.Element("policy", version="0.2.0")
     enclaves = ET.SubElement(root, "enclaves")
@@ -93,7 +93,7 @@ def _profile(enclaves: ET.Element, path: str, node: str) -> ET.Element:
 
 
 def _rules(profile: ET.Element, kind: str, verb: str, names: Iterable[str], rule: str = "ALLOW") -> None:
-    """A group such as `<topics publish="ALLOW">`; nothing for no names."""
+    """Add a group such as `<topics publish="ALLOW">`; nothing for no names."""
     wanted = sorted(set(names))
     if wanted:
         group = ET.SubElement(profile, f"{kind}s", {verb: rule})

@@ -17,6 +17,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from physgen_bringup.episode.tally import EpisodeTally, actions_path, crashed_result
+from physgen_bringup.graph.policy_kinds import policy_kind
 from physgen_bringup.results import results
 from physgen_bringup.results.rules import make_protocol
 from physgen_control.errors import UserError
@@ -40,7 +41,6 @@ from physgen_msgs.srv import ResetEnv
 
 SPIN_S = 0.1
 MAX_CONSECUTIVE_CRASHES = 3
-_POLICY_NODES = {"physgen": "policy_node", "expert": "expert_node", "replay": "replay_node"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,7 @@ class EpisodeRunnerConfig:
 
     sim: str = parameter("fake", description="Simulator name")
     task: str = parameter("FakePush-v0", description="Environment id")
-    policy: str = parameter("expert", description="Who acts", choices=tuple(_POLICY_NODES))
+    policy: str = parameter("expert", description="Who acts, as in the launch arguments")
     checkpoint: str = parameter("", description="Checkpoint folder of the policy, for the record")
     pace: str = parameter("lockstep", description="Pace of the world", choices=("lockstep", "realtime"))
     execution: str = parameter("sync", description="Execution of chunks", choices=("sync", "pipelined"))
@@ -108,7 +108,11 @@ class EpisodeRunner(GuardedNode):
         self._executor.add_node(self)
 
     def run(self) -> int:
-        """Run all episodes that are missing in the results; returns the exit status."""
+        """Run all episodes that are missing in the results; return the exit status.
+
+        Raises:
+            UserError: A node is missing, the results are others, or several episodes crashed in a row.
+        """
         config = self.config
         folder = Path(config.output_dir or "runs/episodes").expanduser()
         seeds = range(config.seed, config.seed + config.episodes)
@@ -147,7 +151,7 @@ class EpisodeRunner(GuardedNode):
         """Spin until every node of the graph is there and able to act.
 
         Raises:
-            NotReadyError: names who is missing after ready_timeout.
+            NotReadyError: Names who is missing after ready_timeout.
         """
         if not self._spin_until(lambda: not self._missing(), self.config.ready_timeout):
             missing = "; ".join(self._missing())
@@ -200,7 +204,10 @@ class EpisodeRunner(GuardedNode):
         return result
 
     def _recorded(self, episode_id: str) -> bool:
-        """The bag is complete, or the recorder said why there is none; the next episode must not cut it short."""
+        """Return whether the bag is complete, or the recorder said why there is none.
+
+        Before that the next episode could cut it short.
+        """
         ours = self.recorder.get("episode_id") == episode_id and self.recorder.get("state") == "ready"
         return ours or self.recorder.get("state") == "error"
 
@@ -216,7 +223,7 @@ class EpisodeRunner(GuardedNode):
         return time.monotonic() - self._last_progress_s > self.config.stall_timeout
 
     def _missing(self) -> list[str]:
-        """Sentences about what is not ready; empty when all is."""
+        """Return sentences about what is not ready; empty when all is."""
         missing = []
         if not self._reset.service_is_ready():
             missing.append("bridge_node offers no /physgen/reset_env")
@@ -225,8 +232,12 @@ class EpisodeRunner(GuardedNode):
             missing.append("controller_node has not reported a state")
         elif self.safety.state not in usable:
             missing.append(f"controller_node is not armed ({self.safety.detail or 'no detail'})")
-        policy_node = _POLICY_NODES[self.config.policy]
-        if self.policy is None:
+        policy_node = policy_kind(self.config.policy).node or "the external policy"
+        if self.policy is None and self.config.policy == "external":
+            # Somebody else's node need not report a state; it must be there.
+            if not self.count_publishers(topics.ACTION_CHUNK):
+                missing.append(f"nobody publishes {topics.ACTION_CHUNK}; start your policy's node")
+        elif self.policy is None:
             missing.append(f"{policy_node} has not reported a state")
         elif not self.policy.ready:
             missing.append(f"{policy_node} is not ready ({self.policy.detail or 'no detail'})")

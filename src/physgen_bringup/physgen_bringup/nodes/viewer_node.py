@@ -112,7 +112,11 @@ class ViewerNode(GuardedNode):
         self.create_subscription(kind, feed.topic, take, profile, raw=True)
 
     def _draw(self) -> None:
-        """Decode and draw what has come since the last time."""
+        """Decode and draw what has come since the last time.
+
+        Raises:
+            ExternalShutdownException: The window was closed.
+        """
         if not self.sink.alive:
             _say("the window is closed; the graph goes on without it")
             raise ExternalShutdownException

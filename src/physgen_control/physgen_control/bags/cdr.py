@@ -13,6 +13,9 @@ def header_stamp_ns(data: bytes | memoryview) -> int:
     """Return the stamp [ns] of a CDR message whose first field is a std_msgs/Header.
 
     Layout: four bytes of encapsulation (second byte odd: little endian), int32 seconds, uint32 nanoseconds.
+
+    Raises:
+        BagError: There are fewer than the 12 bytes of such a header.
     """
     if len(data) < 12:
         raise BagError(f"A serialised message with a header has at least 12 bytes, got {len(data)}.")

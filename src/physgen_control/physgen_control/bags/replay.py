@@ -19,11 +19,12 @@ REPLAYED_SOURCES = (Source.POLICY, Source.TELEOP)
 
 @dataclass(frozen=True, slots=True)
 class BagIndex:
-    """The bags of a folder, from their metadata only. left_out: one sentence per bag that cannot be read."""
+    """The bags of a folder, from their metadata only."""
 
     folder: Path
     bags: tuple[BagSummary, ...]
     left_out: tuple[str, ...] = ()
+    """One sentence per bag that cannot be read."""
 
     @classmethod
     def of(cls, folder: Path | str) -> BagIndex:
@@ -75,7 +76,14 @@ def replayed_actions(recording: EpisodeRecording) -> Float32Array:
 
 
 class ReplayPlayer:
-    """Hands out the actions of one episode as chunks of up to 8, in order."""
+    """Hands out the actions of one episode as chunks of up to 8, in order.
+
+    Args:
+        episode: The episode that runs now.
+        actions: The recorded actions, float32 [n, 7].
+        session_id: Session of the chunks.
+        policy_id: What the chunks name as their policy.
+    """
 
     def __init__(self, episode: Episode, actions: Float32Array, session_id: str, policy_id: str) -> None:
         if actions.ndim != 2 or actions.shape[1] != ACTION_DIM:
@@ -89,12 +97,16 @@ class ReplayPlayer:
 
     @classmethod
     def of_bag(cls, episode: Episode, path: Path, session_id: str) -> ReplayPlayer:
-        """Return a player of the bag at `path` for the running episode."""
+        """Return a player of the bag at `path` for the running episode.
+
+        Raises:
+            BagError: The bag cannot be read, or has no action to apply again.
+        """
         return cls(episode, replayed_actions(read_episode(path)), session_id, f"replay:{path.name}")
 
     @property
     def finished(self) -> bool:
-        """Every action was handed out; further chunks hold still."""
+        """Whether every action was handed out; further chunks hold still."""
         return self._next >= len(self.actions)
 
     def next_chunk(

@@ -59,24 +59,22 @@ def camera_info_topic(camera: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedTopic:
-    """A topic of an episode bag.
-
-    latched: Its publisher keeps the last message for late readers (transient local).
-    best_effort: Some publisher of it, such as the arm's driver, offers best effort only.
-    required: An episode without it is incomplete.
-    observation: It is part of what is observed at each control step, and has one message per step in simulation.
-    stamped: The message begins with a header; otherwise its stamp is the time of arrival.
-    keep_all: Several nodes latch it, and all their messages belong into every bag.
-    """
+    """A topic of an episode bag."""
 
     name: str
     type: str
     latched: bool = False
+    """Its publisher keeps the last message for late readers (transient local)."""
     best_effort: bool = False
+    """Some publisher of it, such as the arm's driver, offers best effort only."""
     required: bool = False
+    """An episode without it is incomplete."""
     observation: bool = False
+    """It is part of what is observed at each control step, and has one message per step in simulation."""
     stamped: bool = True
+    """The message begins with a header; otherwise its stamp is the time of arrival."""
     keep_all: bool = False
+    """Several nodes latch it, and all their messages belong into every bag."""
 
 
 def recorded_topics(
@@ -87,7 +85,7 @@ def recorded_topics(
     Args:
         compressed: Images are recorded as JPEG.
         sim: The simulator's state is required.
-        predicted: The frames that the policy predicts are recorded too.
+        predicted: The frames that the policy imagines are recorded too.
     """
     image = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
     cameras = [

@@ -80,13 +80,16 @@ class ArmDriver:
             self._recovery.watch()
 
     def _listeners(self) -> int:
-        """How many would move an arm by a trajectory: nodes that only watch do not count."""
+        """Return how many would move an arm by a trajectory: nodes that only watch do not count."""
         listed = self._node.get_subscriptions_info_by_topic(topics.JOINT_TRAJECTORY)
         return sum(entry.node_name not in WATCHERS for entry in listed)
 
 
 class GripperClient:
-    """Sends GripperAdapter's goals to one kind of action and reports how they end."""
+    """Sends GripperAdapter's goals to one kind of action and reports how they end.
+
+    `pick` turns a goal into client, message, and whether an abort still counts as done.
+    """
 
     def __init__(
         self,
@@ -95,7 +98,6 @@ class GripperClient:
         config: ControllerConfig,
         pick: Callable[[GripperGoal], tuple[ActionClient, Any, bool]],
     ) -> None:
-        """`pick` turns a goal into client, message, and whether an abort still counts as done."""
         self._node, self._core, self._pick = node, core, pick
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._adapter = GripperAdapter(config)
@@ -174,7 +176,7 @@ def _make_gripper(node: GuardedNode, core: ControllerCore, config: ControllerCon
 
 
 def _franka_goals(node: GuardedNode) -> Callable[[GripperGoal], tuple[ActionClient, Any, bool]]:
-    """Opening is a Move; closing a Grasp of whatever is there: any width is a success, so an abort is a failure."""
+    """Make a Move of opening and a Grasp of closing: any width is a success there, so an abort is a failure."""
     from franka_msgs.action import Grasp, Move
 
     move = ActionClient(node, Move, f"{topics.GRIPPER}/move")
@@ -191,7 +193,7 @@ def _franka_goals(node: GuardedNode) -> Callable[[GripperGoal], tuple[ActionClie
 
 
 def _gripper_command_goals(node: GuardedNode) -> Callable[[GripperGoal], tuple[ActionClient, Any, bool]]:
-    """franka_gripper's GripperCommand: the position is HALF the opening, and closing on an object ends as aborted."""
+    """Make franka_gripper's GripperCommand: its position is HALF the opening; closing on an object ends as aborted."""
     from control_msgs.action import GripperCommand
 
     client = ActionClient(node, GripperCommand, f"{topics.GRIPPER}/gripper_action")

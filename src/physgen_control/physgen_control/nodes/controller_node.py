@@ -63,7 +63,7 @@ POSE_SLACK_NS = 50_000_000
 
 
 def guarded(method: Callable[..., None]) -> Callable[..., None]:
-    """A callback that raises ends in FAULT and in the log, never in the executor."""
+    """Let a callback that raises end in FAULT and in the log, never in the executor."""
 
     @wraps(method)
     def wrapper(self: ControllerNode, *arguments: Any) -> None:

@@ -110,7 +110,11 @@ BUILDER = RosBuilder()
 
 
 def ns_to_stamp(ns: int) -> Time:
-    """Return integer nanoseconds of ROS time as a message; Time holds 0 .. 2^31 s."""
+    """Return integer nanoseconds of ROS time as a message; Time holds 0 .. 2^31 s.
+
+    Raises:
+        ConversionError: The time lies outside what a Time holds.
+    """
     return build.build_time(BUILDER, ns)
 
 
@@ -150,7 +154,11 @@ def sim_state_to_msg(state: SimState) -> SimStateMsg:
 
 
 def action_chunk_to_msg(chunk: ActionChunk) -> ActionChunkMsg:
-    """Return a chunk as a message, in SI units (`normalized` false)."""
+    """Return a chunk as a message, in SI units (`normalized` false).
+
+    Raises:
+        ConversionError: Its data is not float32 [num_chunks, horizon, action_dim].
+    """
     return build.build_action_chunk(BUILDER, chunk)
 
 

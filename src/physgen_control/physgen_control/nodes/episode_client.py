@@ -25,7 +25,7 @@ from physgen_msgs.srv import ResetEnv, StartEpisode, StopEpisode
 # bases with slots.
 @dataclass(frozen=True, kw_only=True)
 class EpisodeConfig:
-    """Whether a person starts episodes, and what those are: names, first seed, length."""
+    """Whether a person starts episodes, and what those are."""
 
     episode_buttons: bool = parameter(True, description="Start and end episodes; false where a program does")
     instruction: str = parameter("", description="Instruction of the episodes that are started (real arm)")
@@ -57,7 +57,7 @@ class EpisodeClient:
 
     @property
     def simulated(self) -> bool:
-        """A simulation is there and starts episodes."""
+        """Whether a simulation is there and starts episodes."""
         return bool(self._reset.service_is_ready())
 
     def update(self, buttons: Set[Button]) -> None:

@@ -37,7 +37,7 @@ class JoyConfig(TeleopConfig, GamepadConfig):
 
 
 class JoyTeleopNode(TeleopNode[JoyConfig]):
-    """Maps the newest reading."""
+    """Turns the newest reading of a gamepad into commands."""
 
     def __init__(self) -> None:
         super().__init__(NAME, JoyConfig)
@@ -61,7 +61,7 @@ class JoyTeleopNode(TeleopNode[JoyConfig]):
         return self._core.read(self._state.axes, self._state.buttons)
 
     def destroy_node(self) -> None:
-        """Close the device too."""
+        """Close the device, then the node."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

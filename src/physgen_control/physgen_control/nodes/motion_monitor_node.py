@@ -75,7 +75,11 @@ class MotionMonitorNode(GuardedNode):
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._diagnose, clock=self._steady)
 
     def on_unexpected(self, error: Exception) -> None:
-        """A monitor with a bug sees nothing, so it ends, and with it the graph."""
+        """End the node, and with it the graph: a monitor with a bug sees nothing.
+
+        Raises:
+            ExternalShutdownException: Always.
+        """
         self._call_hold()
         raise ExternalShutdownException from error
 

@@ -236,7 +236,7 @@ class RolloutNode(GuardedNode):
         return result
 
     async def _begin(self, goal: Any) -> tuple[str, str, str]:
-        """Start an episode: (its id, its bag as far as known, why there is none)."""
+        """Start an episode; return its id, its bag as far as it is known, and why there is none, or an empty text."""
         recorder = self._start.service_is_ready()
         if goal.instruction and self._instruct.service_is_ready():
             answer = await self._asked(self._instruct, SetInstruction.Request(instruction=goal.instruction))
@@ -259,7 +259,7 @@ class RolloutNode(GuardedNode):
         return self._announce(goal), "", ""
 
     def _missing(self, goal: Any) -> str:
-        """Who is not there, in a sentence; empty if everybody is."""
+        """Return who is not there, in a sentence; empty if everybody is."""
         if not self._hold.service_is_ready():
             return "There is no controller, so nobody could hold the arm."
         if self._policy:

@@ -38,7 +38,7 @@ class StopSignals:
 
     @property
     def requested(self) -> bool:
-        """True after the first signal."""
+        """Whether a signal came."""
         return self._requested
 
     def __enter__(self) -> Self:

@@ -75,7 +75,7 @@ class EpisodeRecorder:
 
     @property
     def recording(self) -> bool:
-        """A bag is open."""
+        """Whether a bag is open."""
         return self._writer is not None
 
     @property
@@ -214,7 +214,7 @@ class EpisodeRecorder:
         self._say("recording", f"Recording {episode.episode_id}.")
 
     def _end_ns(self) -> int:
-        """Newest stamp that belongs to the episode: its observations follow each other without a gap.
+        """Return the newest stamp that belongs to the episode: its observations follow each other without a gap.
 
         The end is announced on another topic and may overtake any number of observations.
         """
@@ -230,7 +230,7 @@ class EpisodeRecorder:
         return end_ns + EPISODE_GAP_NS
 
     def _is_complete(self) -> bool:
-        """All actions and observations of an episode that counts its steps have arrived."""
+        """Return whether all actions and observations of an episode that counts its steps have arrived."""
         episode = self._episode
         if episode is None or not episode.step:
             return False

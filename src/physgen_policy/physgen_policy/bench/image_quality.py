@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How close a picture is to the true one: PSNR, of the whole or of what moves, and SSIM."""
+"""How close an image is to the true one: PSNR, of the whole or of what moves, and SSIM."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ BEST_DB = 99.0
 
 
 def psnr(image: UInt8Image, truth: UInt8Image, where: NDArray[np.bool_] | None = None) -> float:
-    """Peak signal-to-noise ratio [dB] of uint8 [y, x, 3], of the pixels `where` bool [y, x] if given."""
+    """Return the peak signal-to-noise ratio [dB] of uint8 [y, x, 3], of the pixels `where` bool [y, x] if given."""
     error = (image.astype(np.float64) - truth.astype(np.float64)) ** 2
     mean = float((error if where is None else error[where]).mean())
     return min(BEST_DB, 10.0 * float(np.log10(255.0**2 / mean))) if mean > 0 else BEST_DB
 
 
 def moving_pixels(before: UInt8Image, after: UInt8Image) -> NDArray[np.bool_]:
-    """Where two pictures differ by more than noise, bool [y, x]."""
+    """Return where two images differ by more than noise, bool [y, x]."""
     change = np.abs(after.astype(np.int16) - before.astype(np.int16)).max(axis=-1)
     moving: NDArray[np.bool_] = change > MOVING_LEVELS
     return moving
 
 
 def ssim(image: UInt8Image, truth: UInt8Image) -> float:
-    """Structural similarity (Wang et al. 2004) of uint8 [y, x, 3]: the mean over the colours and all whole windows."""
+    """Return the structural similarity (Wang et al. 2004) of uint8 [y, x, 3]: mean over colours and whole windows."""
     a, b = image.astype(np.float64), truth.astype(np.float64)
 
     def blur(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the things of a task are in a picture of the fixed camera, found by colour: for true and predicted frames alike.
+"""Where the things of a task are in a frame's fixed view: found by colour, in true and predicted frames alike.
 
 The rules were made for the shipped cameras of ManiSkill's three tasks and looked at on their frames; a task without
 rules has no tracked things, and its benchmark no track error.
@@ -27,15 +27,21 @@ FINGER_ROWS = 8
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """A thing with a name: `where` says which pixels have its colour; `lowest_rows` 0 takes the whole patch."""
+    """A thing with a name, which is known by its colour."""
 
     name: str
     where: Callable[[Colours], Mask]
+    """Says which pixels have its colour."""
     least_pixels: int = LEAST_PIXELS
+    """A smaller patch does not count."""
     lowest_rows: int = 0
+    """Only so many of the lowest rows of the patch count; 0 takes all."""
 
     def find(self, view: UInt8Image) -> NDArray[np.float64] | None:
-        """Centre (row, column) [pixels] of the largest patch of the colour in a view uint8 [y, x, 3]; None without one."""
+        """Return the centre (row, column) [pixels] of the largest patch of the colour in a view uint8 [y, x, 3].
+
+        None where there is no patch.
+        """
         labels, count = ndimage.label(self.where(view.astype(np.int16)))
         if count == 0:
             return None
@@ -50,7 +56,7 @@ class Tracked:
 
 
 def _stands_out(colours: Colours, channel: int) -> Mask:
-    """Pixels in which one colour is far above the two others."""
+    """Return the pixels in which one colour is far above the two others."""
     others = [c for c in range(3) if c != channel]
     level = colours[..., channel]
     mask: Mask = (level > colours[..., others].max(axis=-1) + 35) & (level > 80)
@@ -58,7 +64,7 @@ def _stands_out(colours: Colours, channel: int) -> Mask:
 
 
 def _grey(colours: Colours) -> Mask:
-    """The arm's white and grey, neither the dark of shadows nor the white of a goal."""
+    """Return the arm's white and grey, neither the dark of shadows nor the white of a goal."""
     spread, level = colours.max(axis=-1) - colours.min(axis=-1), colours.mean(axis=-1)
     mask: Mask = (spread < 32) & (level > 112) & (level < 218)
     return mask
@@ -77,10 +83,10 @@ TRACKED: dict[str, tuple[Tracked, ...]] = {
 
 
 def track_error(thing: Tracked, image: UInt8Image, truth: UInt8Image) -> float | None:
-    """Distance [pixels] of a thing in two spliced pictures' fixed views.
+    """Return the distance of a thing in the fixed views of two frames [pixels].
 
     Returns:
-        None where the true picture does not show it; infinity where only the other one does not.
+        None where the true frame does not show it; infinity where only the other one does not.
     """
     half = truth.shape[1] // 2
     true, found = thing.find(truth[:, :half]), thing.find(image[:, :half])

@@ -29,24 +29,29 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class FilmedEpisode:
-    """An episode cut into chunks: a picture before every chunk and after the last, uint8 [y, 2 x, 3]; actions [8, a]."""
+    """An episode cut into chunks."""
 
     pictures: list[UInt8Image]
+    """One before every chunk and one after the last, uint8 [y, 2 x, 3]."""
     chunks: list[Float32Array]
+    """float32 [8, a] each, SI units."""
     instruction: str
     task: str
 
 
 @dataclass(slots=True)
 class Scores:
-    """One kind of picture against the true ones, added up over frames."""
+    """One kind of frame against the true ones, added up over frames."""
 
     things: Sequence[Tracked]
+    """What is tracked."""
     values: dict[str, list[float]] = field(default_factory=dict)
+    """PSNR and SSIM of every frame."""
     tracks: dict[str, list[float]] = field(default_factory=dict)
+    """Distances of every thing, by its name [pixels]."""
 
     def add(self, image: UInt8Image, truth: UInt8Image, before: UInt8Image) -> None:
-        """Compare a picture with the true one; what moves is what differs between that and `before`."""
+        """Compare a frame with the true one, uint8 [y, 2 x, 3] each; what moves is what differs from `before`."""
         half = truth.shape[1] // 2
         moving = moving_pixels(before, truth)
         found = {
@@ -64,7 +69,7 @@ class Scores:
                 self.tracks.setdefault(thing.name, []).append(error)
 
     def result(self) -> dict[str, object]:
-        """Means, and per thing the mean and median distance where it was found and in how many frames it was not."""
+        """Return means, and per thing its mean and median distance where it was found and how often it was not."""
         means: dict[str, object] = {key: float(np.mean(values)) for key, values in self.values.items()}
         means["frames"] = len(self.values.get("psnr", []))
         means["track_px"] = {name: _track_result(errors) for name, errors in self.tracks.items()}
@@ -83,14 +88,16 @@ def _track_result(errors: list[float]) -> dict[str, float | int | None]:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Pictures to look at. next_frame: (true, codec, predicted); rollout: (true frames, predicted frames) per episode."""
+    """Frames to look at."""
 
     next_frame: list[tuple[UInt8Image, UInt8Image, UInt8Image]]
+    """(true, codec, predicted) each."""
     rollout: list[tuple[list[UInt8Image], list[UInt8Image]]]
+    """(true frames, predicted frames) per episode."""
 
 
 def settings(config: ModelConfig) -> list[FrameSampler]:
-    """The samplers that are compared; the first is the preview's and gives the figures at the top of the result."""
+    """Return the samplers that are compared; the first is the preview's and gives the result's main figures."""
     sampled = [FrameSampler(temperature=0.5), FrameSampler()]
     return [FrameSampler(kind="mean"), *sampled] if config.frames.prediction == "v" else sampled[::-1]
 
@@ -98,15 +105,17 @@ def settings(config: ModelConfig) -> list[FrameSampler]:
 def filmed_episodes(
     dataset: Dataset, horizon: int, *, count: int, share: float, every_episode: bool = False
 ) -> list[FilmedEpisode]:
-    """Episodes with at least one whole chunk.
+    """Return episodes with at least one whole chunk.
 
     Args:
-        count: at most so many, 0 for all.
-        share: of the episodes is held out from training, as the training configuration says (`validation_share`).
-        every_episode: all episodes instead of the held-out ones, for a dataset that nobody was trained on.
+        dataset: Where they are from.
+        horizon: Actions per chunk.
+        count: At most so many, 0 for all.
+        share: Of the episodes is held out from training, as the training configuration says (`validation_share`).
+        every_episode: All episodes instead of the held-out ones, for a dataset that nobody was trained on.
 
     Raises:
-        UserError: there is none, or its pictures miss the borders of chunks.
+        UserError: There is none, or its pictures miss the borders of chunks.
     """
     positions = [episode_position(dataset.actions(index)) for index in range(len(dataset))]
     chosen = list(range(len(dataset)))
@@ -117,7 +126,8 @@ def filmed_episodes(
         every, actions = dataset.picture_every(index), dataset.actions(index)
         if horizon % every:
             raise UserError(
-                f"{dataset.folder} has a picture per {every} control steps, which misses the borders of chunks of {horizon}"
+                f"{dataset.folder} has a picture per {every} control steps, which misses the borders of chunks of "
+                f"{horizon}"
             )
         if len(actions) < horizon:
             continue
@@ -143,11 +153,14 @@ def measure(
     samplers: Sequence[FrameSampler],
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[dict[str, object], Examples]:
-    """All numbers as plain values, and pictures of the first sampler.
+    """Return all numbers as plain values, and frames of the first sampler.
 
     Args:
-        rollout: frames of the open-loop roll-outs.
-        say: told what is being measured.
+        checkpoint: What imagines.
+        films: What really happened.
+        rollout: Frames of the open-loop roll-outs.
+        samplers: How frames are made.
+        say: Told what is being measured.
     """
     things = _things(films)
     say("codec and copies")
@@ -174,17 +187,15 @@ def measure(
                 shown.append((film.pictures[n + 1], coded[number][n], image))
         say(f"roll-outs, {sampler.label}")
         ahead, films_shown = _rollouts(imagination, films, rollout, things, own=False)
-        own, _ = _rollouts(imagination, films, rollout, things, own=True)
-        rows.append(
-            {
-                "sampler": sampler.label,
-                "next_frame": predicted.result(),
-                "rollout": ahead,
-                "rollout_own_actions": own,
-                "seconds_per_frame": float(np.median(seconds)),
-            }
-        )
+        row: dict[str, object] = {
+            "sampler": sampler.label,
+            "next_frame": predicted.result(),
+            "rollout": ahead,
+            "seconds_per_frame": float(np.median(seconds)),
+        }
+        rows.append(row)
         if examples is None:
+            row["rollout_own_actions"], _ = _rollouts(imagination, films, rollout, things, own=True)
             picked = np.linspace(0, len(shown) - 1, min(6, len(shown))).astype(int)
             examples = Examples([shown[i] for i in picked], films_shown)
     assert examples is not None, "at least one sampler has to be given"
@@ -206,7 +217,7 @@ def measure(
 
 
 def _things(films: Iterable[FilmedEpisode]) -> tuple[Tracked, ...]:
-    """What is tracked in all of these episodes; a dataset of several tasks has only what they share."""
+    """Return what is tracked in all of these episodes; a dataset of several tasks has only what they share."""
     named = [TRACKED.get(task, ()) for task in sorted({film.task for film in films})]
     return tuple(thing for thing in named[0] if all(thing in others for others in named))
 
@@ -225,7 +236,7 @@ def _through_codec(checkpoint: Checkpoint, pictures: Sequence[UInt8Image]) -> li
 def _next_frames(
     imagination: Imagination, film: FilmedEpisode, seed: int
 ) -> Iterable[tuple[UInt8Image, float]]:
-    """Every frame but the first, predicted from the true ones before it; and the seconds that it took."""
+    """Yield every frame but the first, predicted from the true ones before it, and the seconds that it took."""
     imagination.begin(film.pictures[0], film.instruction, seed)
     for n, chunk in enumerate(film.chunks):
         frame = imagination.step(chunk)
@@ -241,7 +252,7 @@ def _rollouts(
     *,
     own: bool,
 ) -> tuple[list[dict[str, object]], list[tuple[list[UInt8Image], list[UInt8Image]]]]:
-    """Scores per frame ahead, 1 first, and the pictures of three episodes; `own`: the policy's actions instead."""
+    """Return scores per frame ahead, 1 first, and the frames of three episodes; `own`: the policy's actions instead."""
     scores = [Scores(things) for _ in range(frames)]
     shown = []
     for number, film in enumerate(films):
@@ -256,7 +267,7 @@ def _rollouts(
 
 
 def _still(films: Sequence[FilmedEpisode], frames: int, things: Sequence[Tracked]) -> list[dict[str, object]]:
-    """What a roll-out in which nothing moves would score."""
+    """Return what a roll-out in which nothing moves would score."""
     scores = [Scores(things) for _ in range(frames)]
     for film in films:
         for n, truth in enumerate(film.pictures[1 : frames + 1]):

@@ -22,7 +22,11 @@ POLICY_OPTIONS = ("steps", "init_from", "batch_size", "learning_rate", "lora_ran
 
 
 def main(argv: list[str]) -> int:
-    """Parse the command line, run the training, print where the checkpoint is."""
+    """Parse the command line, run the training, print where the checkpoint is; return the exit status.
+
+    Raises:
+        UserError: The configuration, the data or an argument cannot be used.
+    """
     options = _parser().parse_args(argv)
 
     from physgen_policy.training.run import TrainingRun
@@ -96,7 +100,11 @@ def _config(options: argparse.Namespace) -> TrainConfig:
 
 
 def _finetune_config(options: argparse.Namespace) -> TrainConfig:
-    """The configuration of a fine-tune; converts the bags first if there are any."""
+    """Return the configuration of a fine-tune; converts the bags first if there are any.
+
+    Raises:
+        UserError: Options contradict each other, or the run folder is in use.
+    """
     from physgen_policy.training.config import load_config
 
     if options.init_from:
@@ -127,7 +135,7 @@ def _finetune_config(options: argparse.Namespace) -> TrainConfig:
 
 
 def _convert(options: argparse.Namespace, out: Path) -> Path:
-    """Convert the bags to what the checkpoint sees; with several processes, only the first one does."""
+    """Convert the bags to what the checkpoint sees; of several processes only the first does. Return the dataset."""
     from accelerate import PartialState
     from rich.progress import track
 
@@ -151,7 +159,7 @@ def _convert(options: argparse.Namespace, out: Path) -> Path:
 
 
 def _overrides(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Top-level keys and keys of the policy stage that the command line gives."""
+    """Return the top-level keys, and the keys of the policy stage, that the command line gives."""
 
     def given(names: tuple[str, ...]) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(options, name)) is not None}

@@ -19,13 +19,15 @@ from physgen_policy.model.linear import initialise_linear
 
 @dataclass(frozen=True, slots=True)
 class FrameCondition:
-    """What a frame is made from: tokens [r, m, d] before the image tokens, and what is added to these, [r, n, d]."""
+    """What r frames are made from."""
 
     tokens: Tensor
+    """[r, m, d], before the image tokens."""
     added: Tensor | None = None
+    """[r, n, d], added to the image tokens; None: nothing is."""
 
     def __getitem__(self, rows: slice) -> FrameCondition:
-        """Some of the frames."""
+        """Return some of the frames."""
         return FrameCondition(self.tokens[rows], None if self.added is None else self.added[rows])
 
 
@@ -73,13 +75,14 @@ class FrameInputs(nn.Module):
         """Complete the condition.
 
         Args:
-            tokens: the mixed hidden states [r, m, d]. hidden: the hidden states themselves, likewise.
-            present: latents of the frame that is the newest now [r, c, h, w].
-            next_actions: normalised chunk until the next frame [r, k, a]; None where nobody knows it, as in a recording
+            tokens: The mixed hidden states [r, m, d].
+            hidden: The hidden states themselves [r, m, d].
+            present: Latents of the frame that is the newest now [r, c, h, w].
+            next_actions: Normalised chunk until the next frame [r, k, a]; None where nobody knows it, as in a recording
                 without actions.
 
         Raises:
-            ValueError: the present frame is asked for and was not given.
+            ValueError: The present frame is asked for and was not given.
         """
         added: list[Tensor] = []
         if self.up is not None:
@@ -95,7 +98,7 @@ class FrameInputs(nn.Module):
         return FrameCondition(tokens, torch.stack(added).sum(dim=0) if added else None)
 
     def _under(self, wide: Tensor) -> Tensor:
-        """The t x t vectors of every video token [r, m, t t d] at the image tokens that it covers, [r, n, d]."""
+        """Return the t x t vectors of every video token [r, m, t t d] at the image tokens that it covers, [r, n, d]."""
         (rows, columns), t = self.grid, self.times
         cut = wide.unflatten(2, (t, t, -1)).unflatten(1, (rows, columns))
         return cut.permute(0, 1, 3, 2, 4, 5).flatten(1, 4)

@@ -24,14 +24,14 @@ NORMALISER_EPS = 1e-5
 
 
 def draw_visible_ids(rows: int, tokens: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """One mask ratio for the batch, one random order per row: indices of the visible tokens [rows, v]."""
+    """Return indices of the visible tokens [rows, v]: one mask ratio for the batch, one random order per row."""
     visible = draw_visible_count(tokens, generator)
     order = torch.rand(rows, tokens, generator=generator, device=generator.device).argsort(dim=1)
     return order[:, :visible].to(device)
 
 
 def draw_visible_count(tokens: int, generator: torch.Generator) -> int:
-    """How many tokens of every frame stay visible."""
+    """Return how many tokens of every frame stay visible."""
     low = 0.5 * (1 + math.erf((MASK_RATIO_MIN - MASK_RATIO_MEAN) / MASK_RATIO_STD / math.sqrt(2)))
     uniform = low + (0.5 - low) * torch.rand((), generator=generator, device=generator.device).cpu()
     ratio = MASK_RATIO_MEAN + MASK_RATIO_STD * math.sqrt(2) * float(torch.erfinv(2 * uniform - 1))
@@ -39,14 +39,14 @@ def draw_visible_count(tokens: int, generator: torch.Generator) -> int:
 
 
 def mean_visible_share() -> float:
-    """Mean over the draws of draw_visible_count of the share of tokens that stay visible (rounding aside)."""
+    """Return the mean share of tokens that stay visible over the draws of draw_visible_count (rounding aside)."""
     lowest = (MASK_RATIO_MEAN - MASK_RATIO_MIN) / MASK_RATIO_STD
     density = (1 - math.exp(-(lowest**2) / 2)) / math.sqrt(2 * math.pi)
     return MASK_RATIO_STD * density / (0.5 * math.erf(lowest / math.sqrt(2)))
 
 
 def masked_ids(visible_ids: Tensor, tokens: int) -> Tensor:
-    """All other indices in ascending order: [r, v] -> [r, tokens - v]."""
+    """Return all other indices in ascending order: [r, v] -> [r, tokens - v]."""
     hidden = torch.ones(visible_ids.shape[0], tokens, dtype=torch.bool, device=visible_ids.device)
     hidden.scatter_(1, visible_ids, False)
     return hidden.nonzero()[:, 1].view(visible_ids.shape[0], -1)
@@ -61,11 +61,16 @@ def noise_errors(
     schedule: NoiseSchedule,
     prediction: FramePrediction = "epsilon",
 ) -> Tensor:
-    """Squared error per token (mean over the patch) of the predicted noise, or of v.
+    """Return the squared error per token (mean over the patch) of the predicted noise, or of v.
 
     Args:
-        z: condition [r, n, d]. patches: clean patch vectors [r, n, 16].
-        noise: [k x r, n, 16], the repeats are the OUTER part of the first axis. timesteps: [k x r, n].
+        nova: The video backbone.
+        z: Condition [r, n, d].
+        patches: Clean patch vectors [r, n, 16].
+        noise: [k x r, n, 16], the repeats are the OUTER part of the first axis.
+        timesteps: [k x r, n].
+        schedule: The noise schedule.
+        prediction: What the head predicts.
 
     Returns:
         fp32 [k x r, n].
@@ -88,10 +93,18 @@ def frame_loss(
     rows: RowDraws,
     prediction: FramePrediction = "epsilon",
 ) -> Tensor:
-    """Mean squared error of the noise (or v) over the masked tokens of all rows; visible ones are not even evaluated.
+    """Return the mean squared error of the noise (or v) over the masked tokens of all rows.
+
+    Visible tokens are not even evaluated.
 
     Args:
-        condition: of every frame. latents: target frames, fp32 [r, c, h, w]. rows: random numbers per frame.
+        nova: The video backbone.
+        condition: Of every frame.
+        latents: Target frames, fp32 [r, c, h, w].
+        draws: Of the diffusion time per frame.
+        schedule: The noise schedule.
+        rows: Random numbers per frame.
+        prediction: What the head predicts.
     """
     tokens = nova.config.image_tokens
     count = draw_visible_count(tokens, rows.shared)
@@ -115,11 +128,16 @@ def clip_loss(
     timesteps: Tensor,
     schedule: NoiseSchedule,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The video model's own loss on whole clips, with its re-weighting of the first frame.
+    """Return the video model's own loss on whole clips, with its re-weighting of the first frame.
 
     Args:
-        condition: [b, t, m, d]. latents: [b, t, c, h, w]. visible_ids: [b x t, v].
-        noise, timesteps: [k x b x t, n, 16] and [k x b x t, n], repeats outermost.
+        nova: The video backbone.
+        condition: [b, t, m, d].
+        latents: [b, t, c, h, w].
+        visible_ids: [b x t, v].
+        noise: [k x b x t, n, 16], repeats outermost.
+        timesteps: [k x b x t, n], repeats outermost.
+        schedule: The noise schedule.
 
     Returns:
         (first-frame part, later-frames part, squared error per token [k x b x t, n]); the total is the sum of both

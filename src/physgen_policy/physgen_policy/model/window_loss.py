@@ -25,14 +25,16 @@ def window_loss(
     obs_weight: float = 1.0,
     actions_known: bool = True,
 ) -> Losses:
-    """Joint noise-prediction loss on windows; safe under autocast, errors in fp32.
+    """Return the joint noise-prediction loss on windows; safe under autocast, errors in fp32.
 
     Args:
-        generator: one for the batch, or one per window (then neighbours do not change what a window draws).
-        obs_loss_frames: random target frames per window that get the frame loss; 0 leaves it out.
-        draws: draws of the diffusion time per frame and per action sequence.
-        obs_weight: weight of the frame loss in the total.
-        actions_known: whether the frame path may read the chunk that leads to its frame, where it is made to.
+        model: The policy network.
+        batch: The windows.
+        generator: One for the batch, or one per window (then neighbours do not change what a window draws).
+        obs_loss_frames: Random target frames per window that get the frame loss; 0 leaves it out.
+        draws: Of the diffusion time per frame and per action sequence.
+        obs_weight: Weight of the frame loss in the total.
+        actions_known: Whether the frame path may read the chunk that leads to its frame, where it is made to.
     """
     num_packs = int(batch.pack_mask.sum(dim=1).max())
     packs = slice(0, num_packs)  # trailing packs that are padding in every window are not computed
@@ -63,7 +65,7 @@ def window_loss(
 def _action_loss(
     model: PhysGen, batch: WindowBatch, output: PackOutput, valid: Tensor, draws: int, generator: Randomness
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean error, its parts per chunk, and over how many actions it is the mean."""
+    """Return the mean error, its parts per chunk, and over how many actions it is the mean."""
     config, device = model.config.action, valid.device
     schedule = cosine_schedule(config.train_timesteps)
     window, pack = valid.nonzero(as_tuple=True)
@@ -111,7 +113,7 @@ def _observation_loss(
     generator: Randomness,
     actions_known: bool,
 ) -> tuple[Tensor, int]:
-    """Mean error, and over how many frames it is the mean."""
+    """Return the mean error, and over how many frames it is the mean."""
     num_packs = output.frame_hidden.shape[1]
     exists = batch.frame_mask[:, :num_packs] & batch.pack_mask[:, :num_packs]
     every = torch.arange(exists.shape[0], device=exists.device)
@@ -145,7 +147,7 @@ def _observation_loss(
 
 
 def anchors(nova: Nova, batch: WindowBatch, text: Tensor) -> Tensor:
-    """Anchor of every window; computed once for windows with the same instruction."""
+    """Return the anchor of every window; computed once for windows with the same instruction."""
     states = batch.text_states.detach().flatten(1)
     key = torch.cat([states, batch.text_lengths[:, None].to(states.dtype)], dim=1)
     unique, inverse = torch.unique(key, dim=0, return_inverse=True)

@@ -20,6 +20,10 @@ from physgen_policy.sampling.solver import SOLVERS
 class PolicyNodeConfig:
     """What the policy node can be told. Read once at start."""
 
+    policy: str = parameter(
+        "",
+        description="A policy of somebody's own: its name or module:Class; empty: that of a checkpoint.",
+    )
     checkpoint: str = parameter(
         "", description="Checkpoint name or folder; empty: the one shipped for the task."
     )
@@ -107,8 +111,8 @@ class PolicyNodeConfig:
     )
     frame_sampler: str = parameter(
         "auto",
-        description="Imagined frames: their mean (sharp where the future is certain), or a sample; auto: the mean where "
-        "the checkpoint has one.",
+        description="Imagined frames: their mean (sharp where the future is certain), or a sample; auto: the mean "
+        "where the checkpoint has one.",
         choices=FRAME_CHOICES,
     )
     frame_ar_steps: int = parameter(8, description="Autoregressive steps of a sampled frame.", ge=1, le=256)
@@ -130,7 +134,7 @@ class PolicyNodeConfig:
         return self.pace == "lockstep"
 
     def gate(self) -> GateConfig:
-        """How observations are chosen."""
+        """Return how observations are chosen."""
         return GateConfig(
             step_period_ns=round(self.control_period * 1e9),
             execute_steps=self.execute_steps,
@@ -140,7 +144,7 @@ class PolicyNodeConfig:
             queue_size=self.sync_queue,
         )
 
-    def policy(self) -> PolicyConfig:
+    def network(self) -> PolicyConfig:
         """How the checkpoint is run."""
         return PolicyConfig(
             sampler=next(kind for kind in SOLVERS if kind == self.sampler),

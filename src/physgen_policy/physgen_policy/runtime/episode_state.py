@@ -30,13 +30,13 @@ from physgen_policy.contract.splice import splice_views
 def chunk_generator(
     seed: int, episode_seed: int, chunk: int, purpose: int, device: torch.device
 ) -> torch.Generator:
-    """Random numbers of an episode's chunk (purpose 0) or imagined frame (1), counted from 0."""
+    """Return the random numbers of an episode's chunk (purpose 0) or imagined frame (1), counted from 0."""
     entropy = np.random.SeedSequence([part & (2**64 - 1) for part in (seed, episode_seed, chunk, purpose)])
     return torch.Generator(device).manual_seed(int(entropy.generate_state(1, np.uint64)[0]))
 
 
 def executed_actions(checkpoint: Checkpoint, sampled: Float32Array) -> Float32Array:
-    """A sampled chunk [8, a] as it will be executed, in SI units: within the model's range, the gripper open or closed."""
+    """Return a sampled chunk [8, a] as it will be executed, in SI units: within range, gripper open or closed."""
     actions = checkpoint.norm.denormalize(np.clip(sampled, -1.0, 1.0))
     if checkpoint.embodiment.gripper_mode == GripperMode.SIGNED_PM1.name:
         actions[:, -1] = np.where(actions[:, -1] >= 0.0, 1.0, -1.0)
@@ -47,7 +47,10 @@ class EpisodeState:
     """Instruction, random numbers, the last prediction and the count of chunks of one episode at a time.
 
     Args:
-        seed, use_plan, execute_steps: see PolicyConfig.
+        checkpoint: What acts.
+        seed: Added to every episode's own seed.
+        use_plan: Condition on the plan.
+        execute_steps: Actions of a chunk to run before the next observation.
     """
 
     def __init__(self, checkpoint: Checkpoint, *, seed: int, use_plan: bool, execute_steps: int) -> None:
@@ -72,30 +75,30 @@ class EpisodeState:
         self._chunk_seq, self._prediction = 0, None
 
     def end(self) -> None:
-        """No episode is running."""
+        """Forget the episode: none is running."""
         self.episode, self._prediction = None, None
 
     def runs(self, episode_id: str) -> bool:
-        """Whether this is the running episode."""
+        """Return whether this is the running episode."""
         return self.episode is not None and self.episode.episode_id == episode_id
 
     def follow(self, instruction: str) -> None:
-        """Another instruction from the next chunk on; the plan of the old one is dropped."""
+        """Follow another instruction from the next chunk on; the plan of the old one is dropped."""
         self.instruction, self._prediction = instruction, None
 
     def image(self, observation: PolicyObservation) -> UInt8Image:
-        """What the model sees, uint8 [y, 2 x, 3]."""
+        """Return the frame that the model sees, uint8 [y, 2 x, 3]."""
         embodiment, frames = self._checkpoint.embodiment, observation.frames
         return splice_views(
             frames["fixed"].rgb, frames["wrist"].rgb, embodiment.image_height, embodiment.image_width
         )
 
     def normalized(self, past: Float32Array) -> Tensor:
-        """SI actions [8, a] as the model takes them, [1, 8, a] on its device."""
+        """Return SI actions [8, a] as the model takes them, [1, 8, a] on its device."""
         return torch.from_numpy(self._checkpoint.norm.normalize(past))[None].to(self._device)
 
     def plan(self, executed: int | None) -> Tensor | None:
-        """The unexecuted rest of the last prediction, normalised [1, 16, a]; None where there is no plan."""
+        """Return the unexecuted rest of the last prediction, normalised [1, 16, a]; None where there is no plan."""
         action = self._checkpoint.model.config.action
         usable = self._use_plan and action.plan_conditioning and executed is not None
         if not usable or self._prediction is None or executed is None or executed > action.horizon:
@@ -105,7 +108,7 @@ class EpisodeState:
         return torch.from_numpy(plan)[None].to(self._device)
 
     def generator(self, purpose: int = 0) -> torch.Generator:
-        """Random numbers of the next chunk (purpose 0) or imagined frame (1), whatever happened before."""
+        """Return the random numbers of the next chunk (purpose 0) or imagined frame (1), whatever happened before."""
         episode_seed = self.episode.seed if self.episode is not None else 0
         return chunk_generator(self._seed + self._run, episode_seed, self._chunk_seq, purpose, self._device)
 

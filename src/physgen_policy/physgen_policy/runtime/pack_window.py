@@ -32,10 +32,12 @@ class WindowPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """One physical token: latent [1, c, h, w]; past normalised actions [1, 8, a], None = Begin-of-Action."""
+    """One pack of the window."""
 
     latent: Tensor
+    """[1, c, h, w]"""
     past: Tensor | None
+    """Normalised actions [1, 8, a]; None = Begin-of-Action."""
 
 
 class PackWindow:
@@ -73,7 +75,7 @@ class PackWindow:
 
     @property
     def num_packs(self) -> int:
-        """Committed packs."""
+        """Number of committed packs."""
         return len(self._packs)
 
     def restart(self, text_tokens: Tensor) -> None:
@@ -82,7 +84,7 @@ class PackWindow:
         self.set_text(text_tokens)
 
     def set_text(self, text_tokens: Tensor) -> None:
-        """Another instruction for the same history: everything computed under the old one is void."""
+        """Follow another instruction with the same history: everything computed under the old one is void."""
         self._text, self._context, self._before = text_tokens, None, None
         self._anchor = None
         self._text_only = (
@@ -121,7 +123,7 @@ class PackWindow:
             self._context.drop_last()
 
     def anchor(self) -> Tensor | None:
-        """What the mixer of the frame path needs of the instruction [1, n, d]; None for a model without a mixer."""
+        """Return what the mixer of the frame path needs of the instruction [1, n, d]; None without a mixer."""
         assert self._text is not None, "restart must be called first"
         if self._anchor is None and self._model.nova.video_encoder.mixer is not None:
             self._anchor = self._model.nova.anchor(self._text)

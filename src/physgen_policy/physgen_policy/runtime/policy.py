@@ -9,20 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from physgen_control.errors import UserError
-from physgen_control.types import HORIZON, ActionChunk, Episode, Float32Array, UInt8Image
+from physgen_control.types import HORIZON, ActionChunk, Episode, Float32Array, RobotState, UInt8Image
 from physgen_policy.checkpoint import Checkpoint
+from physgen_policy.contract.embodiment_check import GraphDescription, find_mismatches
 from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.model.batch import PackOutput
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.runtime.engine_options import EngineOptions
 from physgen_policy.runtime.episode_state import EpisodeState, executed_actions
+from physgen_policy.runtime.frame_decoder import decode_frame
 from physgen_policy.runtime.frame_encoder import FrameEncoder
 from physgen_policy.runtime.mailbox import CancelToken
 from physgen_policy.runtime.pack_window import Pack, PackWindow, WindowPolicy
@@ -39,49 +41,38 @@ class PolicyError(UserError):
     """The policy cannot act; the message says why and what to do."""
 
 
-class Policy(Protocol):
-    """Anything that turns observations into chunks."""
-
-    def reset(self, episode: Episode, session_id: str = "") -> None:
-        """Forget everything and start an episode; session_id marks its chunks (default: the episode's id)."""
-
-    def act(
-        self, observation: PolicyObservation, now_ns: int, cancel: CancelToken | None = None
-    ) -> ActionChunk:
-        """Predict; `now_ns` is ROS time and ends up in the chunk's inference stamps only.
-
-        Raises:
-            Cancelled: `cancel` was set; the observation left no trace.
-        """
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
-    """How a checkpoint is run.
-
-    sampler, denoise_steps, action_samples: see SamplerConfig. window_policy: see WindowPolicy. engine: how it is
-    computed. use_plan: condition on the unexecuted part of the last prediction (off: the shipped checkpoint
-    follows its own plan too closely, see its card).
-    execute_steps: actions of chunk 0 to run before the next observation. num_threads: CPU threads of torch,
-    process-wide; 0 leaves it alone. dtype: of the networks; solvers and statistics stay float32.
-    frame_sampler: how frames are imagined, see FrameSampler; auto: the mean where the checkpoint has one.
-    frame_ar_steps, frame_denoise_steps, frame_temperature: of sampled frames. seed: added to every episode's own seed.
-    """
+    """How a checkpoint is run."""
 
     sampler: SolverKind = "ddim"
+    """Solver of the action head."""
     denoise_steps: int = 10
+    """Of the action head."""
     action_samples: int = 8
+    """Chunks denoised from different noise, whose mean is taken."""
     window_policy: WindowPolicy = WindowPolicy.RECOMPUTE
+    """What is done at a full window."""
     engine: EngineOptions = field(default_factory=EngineOptions)
+    """How it is computed."""
     use_plan: bool = False
+    """Condition on the plan. Off: the shipped checkpoint follows its own plan too closely, see its card."""
     execute_steps: int = HORIZON
+    """Actions of the executed chunk to run before the next observation."""
     num_threads: int = 1
+    """CPU threads of torch, process-wide; 0 leaves it alone."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the networks; solvers and statistics stay float32."""
     frame_sampler: FrameChoice = "auto"
+    """How frames are imagined, see FrameSampler; auto: the mean where the checkpoint has one."""
     frame_ar_steps: int = 8
+    """Of sampled frames."""
     frame_denoise_steps: int = 10
+    """Of sampled frames."""
     frame_temperature: float = 1.0
+    """Of sampled frames."""
     seed: int = 0
+    """Added to every episode's own seed."""
 
     def __post_init__(self) -> None:
         if self.denoise_steps < 1:
@@ -95,17 +86,18 @@ class PolicyConfig:
             raise ValueError(f"num_threads must be >= 0, got {self.num_threads}")
 
     def frames_of(self, model: PhysGen) -> FrameSampler:
-        """How the frames of a model are imagined.
+        """Return how the frames of a model are imagined.
 
         Raises:
-            PolicyError: the mean is asked for, and the model has none.
+            PolicyError: The mean is asked for, and the model has none.
         """
         if self.frame_sampler == "sample":
             return self._sampled_frames()
         preview = preview_sampler(model.config)
         if self.frame_sampler == "mean" and preview.kind != "mean":
             raise PolicyError(
-                "frame_sampler mean needs a checkpoint whose frame head predicts v (frames.prediction); use auto or sample"
+                "frame_sampler mean needs a checkpoint whose frame head predicts v (frames.prediction); use auto or "
+                "sample"
             )
         return preview if preview.kind == "mean" else self._sampled_frames()
 
@@ -121,7 +113,7 @@ class PolicyConfig:
         return SamplerConfig(kind=self.sampler, steps=self.denoise_steps, samples=self.action_samples)
 
     def episode_state(self, checkpoint: Checkpoint) -> EpisodeState:
-        """The memory of one episode at a time."""
+        """Return the memory of one episode at a time."""
         return EpisodeState(
             checkpoint, seed=self.seed, use_plan=self.use_plan, execute_steps=self.execute_steps
         )
@@ -129,11 +121,13 @@ class PolicyConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Latest:
-    """What became of the newest observation: its latent, hidden states, and normalised actions [3, 8, a]."""
+    """What became of the newest observation."""
 
     latent: Tensor
     output: PackOutput
+    """Hidden states."""
     sampled: Float32Array
+    """Normalised actions [3, 8, a]."""
 
 
 class PhysGenPolicy:
@@ -190,6 +184,16 @@ class PhysGenPolicy:
         """Bytes allocated on the GPU, 0 on a CPU."""
         return float(torch.cuda.memory_allocated(self._device)) if self._device.type == "cuda" else 0.0
 
+    needs_state = False
+    """Images and actions are all that it sees."""
+
+    def put_state(self, state: RobotState) -> None:
+        """Ignore a measured state."""
+
+    def mismatches(self, graph: GraphDescription) -> list[str]:
+        """Return what forbids using the checkpoint in a graph, as sentences."""
+        return find_mismatches(self.checkpoint.embodiment, graph, self.checkpoint.norm.action_dim)
+
     @property
     def instruction(self) -> str:
         """The instruction being followed."""
@@ -222,10 +226,10 @@ class PhysGenPolicy:
     def act(
         self, observation: PolicyObservation, now_ns: int, cancel: CancelToken | None = None
     ) -> ActionChunk:
-        """Predict the next three chunks, float32 [3, 8, 7] in SI units; see Policy.act. Missing lookahead rests.
+        """Predict the next three chunks, float32 [3, 8, 7] in SI units; see ServedPolicy.act. Missing lookahead rests.
 
         Raises:
-            PolicyError: no or another episode, or the networks returned something that is not a number.
+            PolicyError: No or another episode, or the networks returned something that is not a number.
             Cancelled: `cancel` was set in time.
         """
         state = self._state
@@ -265,8 +269,7 @@ class PhysGenPolicy:
                 self._state.normalized(executed_actions(self.checkpoint, latest.sampled[0])),
             )
             latent = sample_frame(model, condition, self._frames, self._state.generator(1))
-            image: UInt8Image = self.checkpoint.codec.decode(latent.float())[0].cpu().numpy()
-        return image
+        return decode_frame(self.checkpoint.codec, latent)
 
     def warm_up(self, imagine: bool = False) -> None:
         """Run every path once on empty images, so that no real observation is a slow one: an empty to a full window.
@@ -295,7 +298,11 @@ class PhysGenPolicy:
     def _compute(
         self, image: UInt8Image, past: Float32Array | None, executed: int | None, token: CancelToken
     ) -> _Latest:
-        """Run the networks on a new pack, tentatively."""
+        """Run the networks on a new pack, tentatively.
+
+        Raises:
+            PolicyError: The networks returned something that is not a number.
+        """
         checkpoint = self.checkpoint
         model = checkpoint.model
         token.check()

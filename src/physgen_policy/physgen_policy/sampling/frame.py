@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generates latent frames: a few sets of masked tokens in random order, each denoised by the diffusion MLP; or the mean."""
+"""Generates latent frames: sets of masked tokens in random order, each denoised by the diffusion MLP; or the mean."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ FRAME_CHOICES: tuple[FrameChoice, ...] = get_args(FrameChoice)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameSampler:
-    """How frames are generated.
-
-    kind: "sample" draws one of the frames that may come; "mean" computes their mean in one evaluation, which needs a
-    model with frames.prediction v: nothing is drawn, and what is uncertain is blurred.
-    ar_steps, denoise_steps, temperature: of "sample"; temperature multiplies all noise, so that 0 is close to the mean.
-    """
+    """How frames are generated."""
 
     kind: FrameSamplerKind = "sample"
+    """"sample" draws one of the frames that may come; "mean" computes their mean in one evaluation, which needs a model
+    with frames.prediction v: nothing is drawn, and what is uncertain is blurred."""
     ar_steps: int = 8
+    """Autoregressive steps of a sample."""
     denoise_steps: int = 10
+    """Per autoregressive step."""
     temperature: float = 1.0
+    """Multiplies all noise of a sample, so that 0 is close to the mean."""
 
     def __post_init__(self) -> None:
         if self.kind not in FRAME_SAMPLERS:
@@ -56,22 +56,24 @@ class FrameSampler:
 
     @property
     def label(self) -> str:
-        """In a few characters, for tables."""
+        """The sampler in a few characters, for tables."""
         if self.kind == "mean":
             return "mean"
         return f"{self.ar_steps} x {self.denoise_steps}, T {self.temperature:g}"
 
 
 def preview_sampler(config: ModelConfig) -> FrameSampler:
-    """The cheapest sampler that shows what this model expects: the mean where there is one."""
+    """Return the cheapest sampler that shows what this model expects: the mean where there is one."""
     return FrameSampler(kind="mean" if config.frames.prediction == "v" else "sample")
 
 
 def tokens_per_step(tokens: int, steps: int) -> list[int]:
-    """Cosine rule: round(tokens cos(pi/2 i/steps)) tokens stay masked after step i; every step predicts at least one.
+    """Return how many tokens each step predicts, at least one, by the cosine rule.
+
+    After step i round(tokens cos(pi/2 i/steps)) tokens stay masked.
 
     Raises:
-        ValueError: more steps than tokens, or none.
+        ValueError: More steps than tokens, or none.
     """
     if not 1 <= steps <= tokens:
         raise ValueError(
@@ -103,11 +105,17 @@ def generate_frame(
     """Generate one frame per row.
 
     Args:
+        nova: The video backbone.
         condition: [b, m, d]; with guidance [2 b, m, d], the conditional half first.
-        order: token order [b, n]. counts: tokens of each autoregressive step, summing to n.
-        guidance: weight g of unconditional + g (conditional - unconditional), or None.
-        added: what is added to the image tokens in their places [b, n, d]; with guidance [2 b, n, d].
-        prediction: what the head predicts.
+        order: Token order [b, n].
+        counts: Tokens of each autoregressive step, summing to n.
+        denoise_steps: Per autoregressive step.
+        schedule: The noise schedule.
+        start_noise: Gives the noise that a set of tokens begins with.
+        step_noise: Gives the fresh noise of a denoise step.
+        guidance: Weight g of unconditional + g (conditional - unconditional), or None.
+        added: What is added to the image tokens in their places [b, n, d]; with guidance [2 b, n, d].
+        prediction: What the head predicts.
 
     Returns:
         fp32 latents [b, c, h, w].
@@ -157,11 +165,21 @@ def generate_set(
     added: Tensor | None = None,
     prediction: FramePrediction = "epsilon",
 ) -> Tensor:
-    """One autoregressive step: denoise the patches `wanted` [b, m] given those that are `visible` [b, v].
+    """Run one autoregressive step: denoise the patches `wanted` given those that are `visible`.
 
     Args:
-        patches: patch vectors of the frame so far [b, n, 16]; start: noise of the wanted ones [b, m, 16].
-        condition, guidance, added, prediction: see generate_frame.
+        nova: The video backbone.
+        condition: As in generate_frame.
+        patches: Patch vectors of the frame so far [b, n, 16].
+        visible: Indices [b, v].
+        wanted: Indices [b, m].
+        start: Noise of the wanted ones [b, m, 16].
+        timesteps: Of the denoise steps, descending.
+        schedule: The noise schedule.
+        step_noise: Gives the fresh noise of a denoise step.
+        guidance: As in generate_frame.
+        added: As in generate_frame.
+        prediction: What the head predicts.
 
     Returns:
         fp32 [b, m, 16].
@@ -191,14 +209,16 @@ def sample_frame(
     """Generate the frame that follows a pack.
 
     Args:
-        condition: of PhysGen.frame_condition, one row per frame.
-        generator: unused by the mean.
+        model: The policy network.
+        condition: Of PhysGen.frame_condition, one row per frame.
+        sampler: How.
+        generator: Unused by the mean.
 
     Returns:
         The scaled latents, fp32 [b, c, h, w].
 
     Raises:
-        ValueError: the step counts do not fit, or the model has no mean.
+        ValueError: The step counts do not fit, or the model has no mean.
     """
     if sampler.kind == "mean":
         return mean_frame(model, condition)
@@ -224,13 +244,13 @@ def sample_frame(
 
 
 def mean_frame(model: PhysGen, condition: FrameCondition) -> Tensor:
-    """The mean of all frames that may follow, fp32 latents [b, c, h, w], by one evaluation of the whole frame path.
+    """Return the mean of all frames that may follow, fp32 latents [b, c, h, w], by one evaluation of the frame path.
 
     At the last timestep the input is noise alone, so that v = sqrt(a) noise - sqrt(1 - a) clean says what the clean
     frame is on average; the noise is put at its own mean, zero.
 
     Raises:
-        ValueError: the head predicts noise, which has no such reading.
+        ValueError: The head predicts noise, which has no such reading.
     """
     if model.config.frames.prediction != "v":
         raise ValueError(

@@ -46,8 +46,7 @@ class CodecStage:
 
     # What is shown.
     crop: int = 64
-    """Side of random training crops [pixels]; 0 = whole frames. The codec is convolutional, so crops cost less
-    and show as much."""
+    """Side of random training crops [pixels], which cost less and show as much; 0 = whole frames."""
     whole_fraction: float = 0.2
     """Share of steps at the end on whole frames, with a quarter of the batch."""
 
@@ -55,8 +54,7 @@ class CodecStage:
     init_from: str = ""
     """Codec folder of a run, or a checkpoint, whose codec is taken; a run with policy.init_from has that one's."""
     tune: bool = False
-    """Train a codec that was taken on, on this run's frames, so that it learns to show new objects; otherwise it is
-    taken as it is."""
+    """Train the codec that the run starts from further, on its frames, so that it learns to show new objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,12 +244,16 @@ class TrainConfig:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as in the YAML file."""
+        """Return plain values, as in the YAML file."""
         return asdict(self)
 
 
 def _check_frames(config: TrainConfig) -> None:
-    """Raise TrainConfigError where the frame side cannot be trained alone."""
+    """Check that the frame side can be trained alone.
+
+    Raises:
+        TrainConfigError: It cannot.
+    """
     stage = config.policy
     if not stage.init_from or config.model != "checkpoint":
         raise TrainConfigError(
@@ -285,7 +287,11 @@ POSITIVE = frozenset(
 
 
 def _check_ranges(config: TrainConfig) -> None:
-    """Raise TrainConfigError for a number that cannot be, with its key."""
+    """Check every number against RANGES and POSITIVE.
+
+    Raises:
+        TrainConfigError: One cannot be; the message names its key.
+    """
     for prefix, stage in (("", config), ("codec.", config.codec), ("policy.", config.policy)):
         for entry in fields(stage):
             key, value = prefix + entry.name, getattr(stage, entry.name)
@@ -302,7 +308,11 @@ def _check_ranges(config: TrainConfig) -> None:
 def load_config(
     path: Path, overrides: dict[str, Any] | None = None, policy: dict[str, Any] | None = None
 ) -> TrainConfig:
-    """Read a YAML file; command-line options replace top-level keys (`overrides`) and keys of the policy stage."""
+    """Read a YAML file; command-line options replace top-level keys (`overrides`) and keys of the policy stage.
+
+    Raises:
+        TrainConfigError: There is no such file, or it is no training configuration.
+    """
     if not path.is_file():
         raise TrainConfigError(f"there is no training configuration {path}; see config/train/ for examples")
     values = read_yaml_mapping(path, TrainConfigError) | (overrides or {})
@@ -313,7 +323,11 @@ def load_config(
 
 
 def parse_config(values: dict[str, Any], where: str) -> TrainConfig:
-    """Build a TrainConfig from plain values."""
+    """Build a TrainConfig from plain values; `where` is what errors name.
+
+    Raises:
+        TrainConfigError: A key is missing or unknown, or a value cannot be.
+    """
     if not isinstance(values, dict):
         raise TrainConfigError(f"{where} must be a mapping of keys to values, got {shown(values)}")
     values = dict(values)

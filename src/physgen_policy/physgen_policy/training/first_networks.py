@@ -37,15 +37,18 @@ def first_networks(
     embodiment: Embodiment,
     fitted: NormStats,
 ) -> Networks:
-    """The networks at step 0.
+    """Return the networks at step 0.
 
     Args:
-        wanted: the architecture the run asks for; None takes the checkpoint's.
-        embodiment: what the datasets were recorded with.
-        fitted: statistics of their actions.
+        config: The run.
+        place: Where it happens.
+        wanted: The architecture the run asks for; None takes the checkpoint's.
+        datasets: What it is trained on.
+        embodiment: What the datasets were recorded with.
+        fitted: Statistics of their actions.
 
     Raises:
-        UserError: the start does not fit, or the run folder had another one.
+        UserError: The start does not fit, or the run folder had another one.
     """
     torch.manual_seed(config.seed)
     start = _start(config, place, wanted, datasets, embodiment, fitted)
@@ -75,7 +78,11 @@ def _start(
     embodiment: Embodiment,
     fitted: NormStats,
 ) -> Start | None:
-    """The checkpoint the run begins with, if it was given one; a resumed run insists on the same one."""
+    """Return the checkpoint the run begins with, if it was given one; a resumed run insists on the same one.
+
+    Raises:
+        UserError: The start does not fit, or the run folder had another one.
+    """
     stage = config.policy
     if not stage.init_from:
         return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pairs (pack, next frame) with the hidden states that a frozen policy has at the pack: what its frame side learns from.
+"""Pairs (pack, next frame) with the hidden states of a frozen policy at the pack: what its frame side learns from.
 
 The policy's transformer runs over every window once, before the first step; training then costs the frame side alone.
 """
@@ -25,21 +25,24 @@ WINDOWS_PER_CALL = 32
 
 @dataclass(frozen=True, slots=True)
 class FramePairs:
-    """p pairs. hidden: bfloat16 [p, m, d]; present, following: float16 latents [p, c, h, w]; chunks: [p, 8, a],
-    normalised; anchors: [p, m, d] of a model with a mixer.
-    """
+    """All p pairs of a dataset: a pack and its next frame."""
 
     hidden: Tensor
+    """Frame slots of the pack, bfloat16 [p, m, d]."""
     present: Tensor
+    """Latents of the pack's frame, float16 [p, c, h, w]."""
     following: Tensor
+    """Latents of the next frame, float16 [p, c, h, w]."""
     chunks: Tensor
+    """Normalised, [p, 8, a]."""
     anchors: Tensor | None
+    """[p, m, d] of a model with a mixer."""
 
     def __len__(self) -> int:
         return len(self.hidden)
 
     def condition(self, model: PhysGen, rows: Tensor) -> tuple[FrameCondition, Tensor]:
-        """The condition of some pairs under the model's present weights, and the true next latents in fp32."""
+        """Return the condition of some pairs under the model's present weights, and the true next latents in fp32."""
         device = model.action_tokenizer.slot.device
         anchors = None if self.anchors is None else self.anchors[rows].to(device).float()
         condition = model.frame_condition(
@@ -64,11 +67,17 @@ def frame_pairs(
 ) -> FramePairs:
     """Run the policy over windows of the episodes.
 
-    A window begins at every picture; with Begin-of-Action where fewer actions than a chunk precede it and in half of the
-    other cases, as a rollout's does after a restart.
+    A window begins at every picture; with Begin-of-Action where fewer actions than a chunk precede it and in half of
+    the other cases, as a rollout's does after a restart.
 
     Args:
-        only_first: one window per episode, from its first picture on, as a rollout begins.
+        model: The policy network.
+        text: The text encoder, or its states.
+        episodes: Where the windows are from.
+        norm: Action statistics.
+        rng: Chooses Begin-of-Action.
+        only_first: One window per episode, from its first picture on, as a rollout begins.
+        progress: Called with episodes done and all episodes.
     """
     config = model.config
     horizon, device = config.action.horizon, model.action_tokenizer.slot.device
@@ -79,8 +88,8 @@ def frame_pairs(
         starts = range(0, max(0, steps - horizon) + 1, episode.picture_every)
         for start in [0] if only_first else starts:
             packs = max_packs(steps, start, config.context_packs, horizon)
-            boa = start < horizon or bool(rng.random() < 0.5)
-            picked.append((episode, Window(start, packs, boa)))
+            begins = start < horizon or bool(rng.random() < 0.5)
+            picked.append((episode, Window(start, packs, begins)))
     picked.sort(key=lambda pair: pair[1].num_packs)  # neighbours are padded to the same length
     idle = idle_action(norm)
     parts: list[tuple[Tensor, ...]] = []

@@ -39,12 +39,12 @@ PAIRS_PER_CALL = 64
 
 
 def is_frame_side(name: str) -> bool:
-    """Whether a tensor of PhysGen serves frames alone."""
+    """Return whether a tensor of PhysGen serves frames alone."""
     return name.startswith(FRAME_SIDE)
 
 
 def freeze_all_but_frames(model: PhysGen) -> None:
-    """Only the frame side is trained."""
+    """Leave only the frame side to the optimiser."""
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(is_frame_side(name))
 
@@ -77,7 +77,7 @@ class FrameTrainer:
         self.step = 0
 
     def train_step(self) -> dict[str, float]:
-        """One optimiser step on `batch_size` pairs; which ones and what is drawn depend on (seed, step) alone.
+        """Take one optimiser step on `batch_size` pairs; which ones and what is drawn depend on (seed, step) alone.
 
         A step whose loss or gradient is not finite changes nothing and is reported with `left_out` = 1.
         """
@@ -121,9 +121,9 @@ class FrameTrainer:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Squared errors of latents on held-out pairs, by the averaged weights: of the mean frame, of a mere copy.
+        """Return squared errors of latents on held-out pairs, of the mean frame and of a mere copy.
 
-        Empty without held-out pairs; a model without a mean reports its copy alone.
+        By the averaged weights. Empty without held-out pairs; a model without a mean reports its copy alone.
         """
         pairs = self.held_out
         if pairs is None or len(pairs) == 0:
@@ -143,7 +143,7 @@ class FrameTrainer:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Within the block the frame side holds the averaged weights."""
+        """Let the frame side hold the averaged weights within the block."""
         self.average.swap()
         try:
             yield
@@ -155,7 +155,11 @@ class FrameTrainer:
         save_trainer_state(folder, self.model, self.average, self.optimizers, self.step)
 
     def load_state(self, folder: Path) -> None:
-        """Continue from save_state's file."""
+        """Continue from save_state's file.
+
+        Raises:
+            UserError: It is damaged, or of a run that trained other parts.
+        """
         self.step = load_trainer_state(folder, self.model, self.average, self.optimizers)
 
     def _autocast(self) -> torch.autocast:
@@ -164,10 +168,10 @@ class FrameTrainer:
 
 
 def with_new_frame_side(stored: dict[str, Tensor], model: PhysGen, dtype: torch.dtype) -> dict[str, Tensor]:
-    """A checkpoint's tensors as they are stored, but for the frame side, which is the model's, floats in `dtype`.
+    """Return a checkpoint's tensors as they are stored, but for the frame side: that is the model's, in `dtype`.
 
     Raises:
-        UserError: the model has other parts than the checkpoint beside the frame side.
+        UserError: The model has other parts than the checkpoint beside the frame side.
     """
     prefix = "model."
     kept = {k: v for k, v in stored.items() if not is_frame_side(k.removeprefix(prefix))}

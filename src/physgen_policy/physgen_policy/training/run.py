@@ -71,7 +71,7 @@ class TrainingRun:
         """Train what is missing and return the checkpoint folder.
 
         Raises:
-            UserError: the data or the start do not fit, the folder belongs to another run or command, the disk is full,
+            UserError: The data or the start do not fit, the folder belongs to another run or command, the disk is full,
                 or training diverged.
         """
         with folder_lock(self.folder) if self.is_main else nullcontext():
@@ -135,7 +135,7 @@ class TrainingRun:
         self.log.open()
 
     def _wanted(self) -> ModelConfig | None:
-        """The architecture that the configuration names; None is the start's."""
+        """Return the architecture that the configuration names; None is the start's."""
         if self.config.model == "checkpoint":
             return None
         return load_preset(self.config.model, self.config.architecture)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frame stage of a run: hidden states once, then steps, validation, samples, checkpoints; resumable like the others."""
+"""The frame stage of a run: hidden states once, then steps, validation, samples and checkpoints; resumable."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def run_frames(
     """Train the frame side of the start and return the checkpoint folder.
 
     Raises:
-        UserError: there is no frame to learn from, or the training diverged.
+        UserError: There is no frame to learn from.
+        DivergedError: MOST_LEFT_OUT steps in a row had no finite gradient.
     """
     trainer = FrameTrainer(
         networks.model.to(place.device),
@@ -58,8 +59,8 @@ def run_frames(
             left_out = left_out + 1 if values["left_out"] else 0
             if left_out == MOST_LEFT_OUT:
                 raise DivergedError(
-                    f"the last {MOST_LEFT_OUT} steps before step {step} had no finite gradient; go on from the last saved "
-                    "state with --resume and a lower learning_rate"
+                    f"the last {MOST_LEFT_OUT} steps before step {step} had no finite gradient; go on from the last "
+                    "saved state with --resume and a lower learning_rate"
                 )
             per_step = (time.perf_counter() - begun) / (step - first)
             bar.update(task, completed=step, info=f"frame {values['observation']:.4f}")
@@ -90,7 +91,11 @@ def _pairs(
     *,
     only_first: bool,
 ) -> FramePairs:
-    """Hidden states of the episodes; the same ones in a resumed run."""
+    """Return the hidden states of the episodes; the same ones in a resumed run.
+
+    Raises:
+        UserError: No episode has a pack with a next frame.
+    """
     with place.log.progress("hidden states", 1) as (bar, task):
 
         def report(done: int, total: int) -> None:

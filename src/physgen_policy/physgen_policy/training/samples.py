@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of what the model imagines: real frames above, predicted next frames below."""
+"""Images of what the model imagines: real frames above, predicted next frames below."""
 
 from __future__ import annotations
 
@@ -56,6 +56,6 @@ def prediction_sample(
 
 
 def _chunk(actions: Float32Array, step: int, horizon: int) -> Float32Array:
-    """The chunk from a step on [horizon, a]; at the end of the episode the last action goes on."""
+    """Return the chunk from a step on [horizon, a]; at the end of the episode the last action goes on."""
     chunk = actions[step : step + horizon]
     return np.concatenate([chunk, np.repeat(chunk[-1:], horizon - len(chunk), axis=0)])

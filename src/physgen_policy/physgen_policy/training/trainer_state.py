@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a resume needs of a trainer, as one safetensors file: trained weights, their average, optimiser moments, step."""
+"""What a resume needs of a trainer, in one file: trained weights, their average, the optimisers' moments, the step."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def load_trainer_state(
     """Fill everything from the file and return the step.
 
     Raises:
-        UserError: the file is damaged, or of a run that trained other parts.
+        UserError: The file is damaged, or of a run that trained other parts.
     """
     path = folder / STATE_FILE
     try:

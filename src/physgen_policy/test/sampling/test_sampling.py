@@ -258,10 +258,12 @@ def test_frames_can_be_imagined(model, windows):
     """A frame has the latent's shape, is finite and reproducible; without an anchor there is a sentence."""
     context, out = context_and_output(model, windows)
 
-    def imagine(seed: int, **changes: float) -> torch.Tensor:
+    def imagine(seed: int, temperature: float = 1.0) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
         condition = model.frame_condition(context.anchor, out.frame_hidden)
-        return sample_frame(model, condition, FrameSampler(ar_steps=4, denoise_steps=3, **changes), generator)
+        return sample_frame(
+            model, condition, FrameSampler(ar_steps=4, denoise_steps=3, temperature=temperature), generator
+        )
 
     assert imagine(0).shape == windows.latents[:, 0].shape and imagine(0).isfinite().all()
     assert torch.equal(imagine(0), imagine(0)) and not torch.equal(imagine(0), imagine(1))

@@ -53,7 +53,7 @@ def _handle(world: World, request: dict[str, Any], images: tuple[UInt8Image, UIn
 
 
 def _serve(arguments: list[str]) -> int:
-    """Worker's side: make the world, answer calls until the parent closes or dies."""
+    """Make the world and answer calls until the parent closes or dies; return the exit status."""
     # Ctrl-C reaches the whole terminal group: the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe = Connection(int(arguments[0]))

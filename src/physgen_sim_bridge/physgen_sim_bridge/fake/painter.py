@@ -73,9 +73,13 @@ class FakePainter:
         *,
         visible: bool = True,
     ) -> tuple[UInt8Image, UInt8Image]:
-        """Return (fixed, wrist) for the positions [m] of TCP, cube (if any) and goal in the base frame.
+        """Return the images of the fixed and the wrist camera, both uint8 [size, size, 3].
 
         Args:
+            tcp: Position [3] of the TCP in the base frame [m].
+            width: Opening [m].
+            cube: Position [3] in the base frame [m]; None where the task has none.
+            goal: Position [3] in the base frame [m].
             visible: False gives black images this once.
         """
         if not (self._visible and visible):

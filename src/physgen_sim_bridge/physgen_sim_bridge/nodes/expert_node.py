@@ -36,6 +36,7 @@ POLICY_ID = "expert"
 class ExpertConfig:
     """Parameters of the node."""
 
+    sim: str = parameter("fake", description="Simulator name")
     task: str = parameter("FakePush-v0", description="Environment id")
     pace: str = parameter("lockstep", description="Pace of the world", choices=("lockstep", "realtime"))
     step_period: float = parameter(0.05, description="Control period", unit="s", ge=0.001)
@@ -48,7 +49,7 @@ class ExpertNode(GuardedNode):
         super().__init__("expert_node")
         self.config = declare_from(self, ExpertConfig)
         self._period_ns = round(self.config.step_period * 1e9)
-        self._expert = make_expert(self.config.task)
+        self._expert = make_expert(self.config.sim, self.config.task)
         self._task = self.config.task
         self._episode: Episode | None = None
         self._ended = ""
@@ -77,7 +78,7 @@ class ExpertNode(GuardedNode):
             return
         try:
             if episode.task != self._task:
-                self._expert, self._task = make_expert(episode.task), episode.task
+                self._expert, self._task = make_expert(self.config.sim, episode.task), episode.task
         except UserError as error:
             self.get_logger().error(str(error))
             self._episode = None

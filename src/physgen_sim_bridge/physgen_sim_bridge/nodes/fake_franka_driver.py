@@ -97,7 +97,7 @@ class FakeDriver:
         return Grasp.Result(success=held, error="" if held else "no object of this width")
 
     async def _gripper_command(self, handle: ServerGoalHandle) -> GripperCommand.Result:
-        """As franka_gripper: the goal is half the opening, the result the whole one; closing is a grasp."""
+        """Serve it as franka_gripper: the goal is half the opening, the result the whole one; closing is a grasp."""
         command = handle.request.command
         width = 2.0 * command.position
         if not 0.0 <= width <= 0.08 or self._robot.fail_goals:

@@ -17,7 +17,7 @@ STEPS = 8
 
 
 def sideways(step: float, steps: int = STEPS, gripper: float = 1.0) -> Float32Array:
-    """Actions along y [m per step]."""
+    """Return actions along y [m per step], float32 [steps, 7]."""
     actions = np.zeros((steps, 7), np.float32)
     actions[:, 1], actions[:, 6] = step, gripper
     return actions

@@ -17,7 +17,7 @@ from physgen_msgs.srv import ResetEnv
 
 @contextmanager
 def episode(rig: Rig, steps: int) -> Iterator[str]:
-    """An episode of so many control steps runs and the policy moves the arm; yields its id."""
+    """Run an episode of so many control steps in which the policy moves the arm; yield its id."""
     probe = rig.probe
     probe.playing = False
     probe.rest(time.monotonic())
@@ -40,13 +40,13 @@ def episode(rig: Rig, steps: int) -> Iterator[str]:
 
 
 def running(rig: Rig) -> str:
-    """Id of the running episode."""
+    """Return the id of the running episode."""
     newest = rig.probe.episode
     return str(newest.episode_id) if newest is not None and newest.phase == EpisodePhase.RUNNING else ""
 
 
 def end(rig: Rig) -> float:
-    """Wait for the end of the episode; returns the steady time at which it was announced."""
+    """Wait for the end of the episode; return the steady time at which it was announced [s]."""
     rig.probe.wait_for(lambda: not running(rig), "the end of the episode", 30.0)
     return time.monotonic()
 
@@ -68,7 +68,7 @@ def ends_with_object(rig: Rig) -> Measured:
 
 
 def width(rig: Rig) -> float:
-    """Measured opening of the hand [m]."""
+    """Return the measured opening of the hand [m]."""
     return float(sum(rig.probe.joints.position[7:9]))
 
 

@@ -50,7 +50,11 @@ class RecorderListener:
             return
 
     def wait(self, state: str, since_s: float, timeout_s: float) -> float:
-        """Seconds until the recorder said this state."""
+        """Return the seconds until the recorder said this state.
+
+        Raises:
+            RowFailedError: It did not in time.
+        """
 
         def found() -> float | None:
             return next((t for t, status in self.said if t >= since_s and status["state"] == state), None)
@@ -140,7 +144,11 @@ def isolated(job: str, *wrapper: str) -> Callable[[Rig], Measured]:
 
 
 def need(wrapper: tuple[str, ...], command: list[str], sentence: str) -> None:
-    """Raise NotPossibleError if a command cannot be run in these namespaces."""
+    """Check that a command can be run in these namespaces.
+
+    Raises:
+        NotPossibleError: It cannot.
+    """
     if shutil.which(wrapper[0]) is None:
         raise NotPossibleError(f"{wrapper[0]} is not installed here")
     done = subprocess.run([*wrapper, *command], capture_output=True, text=True, check=False)

@@ -27,9 +27,13 @@ def dataset_info(
     """Return the content of meta/info.json.
 
     Args:
-        robot: its type, empty where nobody said it.
+        robot: Its type, empty where nobody said it.
+        episodes: In the whole dataset.
+        frames: In the whole dataset.
+        tasks: Different instructions.
+        fps: Control steps per second.
         shapes: (height, width, 3) of the images of each camera.
-        video: whether the images lie in video files, not in the table.
+        video: Whether the images lie in video files, not in the table.
     """
     return {
         "codebase_version": CODEBASE_VERSION,

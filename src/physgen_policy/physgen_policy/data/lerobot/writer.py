@@ -40,15 +40,15 @@ class LerobotWriter:
     """Writes `folder.partial` and renames it when finished; use as a context manager.
 
     Args:
-        folder: dataset folder to create.
-        fps: control steps per second, a whole number (the format stores an integer).
+        folder: Dataset folder to create.
+        fps: Control steps per second, a whole number (the format stores an integer).
         images: "video" (H.264, lossy) or "png" (lossless, in the parquet files).
-        data_file_bytes: size at which a parquet file is closed.
-        video_file_bytes: size at which a video file is closed.
+        data_file_bytes: Size at which a parquet file is closed.
+        video_file_bytes: Size at which a video file is closed.
 
     Raises:
-        DatasetError: the folder exists, the rate is not whole, or pyarrow is not installed.
-        UserError: another command writes the same dataset.
+        DatasetError: The folder exists, the rate is not whole, or pyarrow is not installed.
+        UserError: Another command writes the same dataset.
     """
 
     def __init__(
@@ -103,20 +103,20 @@ class LerobotWriter:
 
     @property
     def episodes(self) -> int:
-        """Episodes so far."""
+        """Number of episodes so far."""
         return len(self._rows)
 
     @property
     def frames(self) -> int:
-        """Frames so far."""
+        """Number of frames so far."""
         return self._frames
 
     def add(self, episode: LerobotEpisode) -> None:
         """Append one episode; an episode that cannot be decoded to its end leaves the dataset as it was.
 
         Raises:
-            DatasetError: other image sizes or another robot than the episodes before.
-            BagError: an image is damaged.
+            DatasetError: Other image sizes or another robot than the episodes before.
+            BagError: An image is damaged.
         """
         count = len(episode)
         stats = {image_key(camera): self._look_at(episode, camera) for camera in CAMERAS}
@@ -154,7 +154,11 @@ class LerobotWriter:
         self._frames += count
 
     def finish(self) -> Path:
-        """Write the metadata and give the folder its name."""
+        """Write the metadata, give the folder its name and return it.
+
+        Raises:
+            DatasetError: There is no episode.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -185,7 +189,11 @@ class LerobotWriter:
     # --- parts of an episode ---
 
     def _look_at(self, episode: LerobotEpisode, camera: str) -> Stats:
-        """Decode every image once before anything is written; statistics of some of them."""
+        """Decode every image once before anything is written; return statistics of some of them.
+
+        Raises:
+            DatasetError: Images of several sizes, or of odd ones, which video cannot hold.
+        """
         wanted = set(sampled_images(len(episode)))
         kept = []
         for frame in range(len(episode)):
