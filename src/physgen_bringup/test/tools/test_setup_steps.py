@@ -133,6 +133,8 @@ def test_a_failing_command_is_in_the_log(tmp_path: Path) -> None:
         ("view", ["bag", "--viewer=rerun_web"], {"viewer"}),
         ("view", ["runs/viewer.rrd"], {"viewer"}),
         ("demo", ["--viewer"], {"viewer"}),
+        ("bench", ["viewer", "--rounds", "1"], {"viewer"}),
+        ("bench", ["sim"], set()),
         ("eval", ["--through-ros", "--viewer", "rerun"], {"viewer"}),
         ("teleop", ["keyboard", "viewer:=rerun_web"], {"viewer"}),
         ("launch", ["teleop:=keyboard"], set()),
