@@ -63,6 +63,16 @@ def check_task(sim: str, task: str, image_size: int = 128) -> None:
         )
 
 
+def instructions(sim: str, task: str) -> tuple[str, ...]:
+    """What the tasks of a task's suite tell a policy to do, this one's among them; a suite of LIBERO is one of them."""
+    if sim == "maniskill":
+        return tuple(entry.instruction for entry in MANISKILL_TASKS.values())
+    if sim == "libero":
+        suite = task.partition("/")[0]
+        return tuple(entry.instruction for entry in libero_tasks().values() if entry.suite == suite)
+    return tuple(entry.instruction for entry in FAKE_TASKS.values())
+
+
 def runs_by_itself(sim: str, task: str) -> bool:
     """Say whether the task belongs to the fake Franka: an arm with its own clock, which cannot be stepped."""
     return sim == "fake" and task in FRANKA_TASKS

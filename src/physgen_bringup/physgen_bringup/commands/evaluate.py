@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sim, tasks = select_tasks(options.suite, options.task)
     if options.ray is not None:
         return _on_ray(options, words)
+    if options.perturb:
+        return _perturbed(options, preset, sim, tasks)
     if options.through_ros:
         status = max(_through_ros(options, preset, sim, task, len(tasks)) for task in tasks)
         if len(tasks) > 1:
@@ -147,8 +149,16 @@ def _peer_folder(options: argparse.Namespace) -> Path | None:
 
 
 def _through_ros(
-    options: argparse.Namespace, preset: Preset | None, sim: str, task: str, num_tasks: int
+    options: argparse.Namespace,
+    preset: Preset | None,
+    sim: str,
+    task: str,
+    num_tasks: int,
+    perturbation: str = "",
+    out: Path | None = None,
 ) -> int:
+    from dataclasses import replace
+
     from physgen_bringup.evaluation.presets import header
     from physgen_bringup.graph.arguments import parse_arguments
     from physgen_bringup.graph.checks import check_arguments
@@ -161,10 +171,11 @@ def _through_ros(
 
     if preset is not None and preset.init_states:
         raise UserError("stored initial states are evaluated in-process; drop --through-ros or --protocol")
-    out = task_folder(Path(options.out), task, num_tasks)
+    out = out or task_folder(Path(options.out), task, num_tasks)
     words = _launch_words(options, sim, task, _max_steps(options, preset, task), out)
+    words += [f"perturb:={perturbation}"] if perturbation else []
     checked = check_arguments(parse_arguments(words))
-    spec = _spec(options, preset, sim, task, num_tasks)
+    spec = replace(_spec(options, preset, sim, task, num_tasks), perturbation=perturbation)
     _say(header(spec, preset, "ros"))
     graph = build_graph(checked)
     with (
@@ -226,6 +237,41 @@ def _sweep(options: argparse.Namespace, spec: EvaluationSpec) -> int:
     ]
     _say(write_sweep(spec.out, points, options.plot))
     _say(f"Results are in {spec.out}, the plot in {options.plot or spec.out / 'delays.png'}")
+    return _status([summarize(evaluation.episodes)["crashes"] for evaluation in evaluations])
+
+
+def _perturbed(options: argparse.Namespace, preset: Preset | None, sim: str, tasks: list[str]) -> int:
+    from physgen_bringup.commands.evaluation_progress import run_with_progress
+    from physgen_bringup.evaluation.presets import header
+    from physgen_bringup.evaluation.robustness import NAME, Cell, perturbed_specs, write_table
+    from physgen_bringup.results.results import FILE_NAME, read, summarize
+    from physgen_control.errors import UserError
+    from physgen_control.program.folder_lock import folder_lock
+    from physgen_sim_bridge.perturbation.condition import parse_conditions
+    from physgen_sim_bridge.perturbation.frozen_list import SHA256, frozen_list
+    from physgen_sim_bridge.registry import runs_by_itself
+
+    if own := [task for task in tasks if runs_by_itself(sim, task)]:
+        raise UserError(f"{own[0]} has a clock of its own and cannot be perturbed; choose another task")
+    conditions = parse_conditions(options.perturb, options.level or "3")
+    frozen_list()  # a damaged list is refused before anything runs
+    specs = [_spec(options, preset, sim, task, len(tasks)) for task in tasks]
+    runs = perturbed_specs(specs, conditions)
+    for spec in specs:
+        _say(header(spec, preset, "ros" if options.through_ros else "in-process"))
+    _say(f"  perturbed     {', '.join(str(condition) or 'clean' for condition in conditions)}")
+    _say(f"  variants      {SHA256[:12]}; {NAME}")
+    out = Path(options.out).expanduser().resolve()
+    with folder_lock(out):
+        if options.through_ros:
+            for condition, spec in runs:
+                _through_ros(options, preset, sim, spec.task, len(tasks), str(condition), spec.out)
+            evaluations = [read(spec.out / FILE_NAME) for _, spec in runs]
+        else:
+            evaluations = run_with_progress([spec for _, spec in runs])
+        cells = [Cell(spec.task, c, e) for (c, spec), e in zip(runs, evaluations, strict=True)]
+        _say(write_table(out, cells, [spec.out for _, spec in runs]))
+    _say(f"Results are in {out}")
     return _status([summarize(evaluation.episodes)["crashes"] for evaluation in evaluations])
 
 

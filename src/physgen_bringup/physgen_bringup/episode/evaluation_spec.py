@@ -19,7 +19,7 @@ class EvaluationSpec:
     n-th trial, from the i-th (1-based). bag_dir: recordings for the replay policy. pace realtime: the world does not
     wait, and every chunk comes delay_steps control steps after its observation; lead_steps: pipelined execution asks so
     many steps early. batch: 0 gives every worker its own policy, else all share one that computes batches of so many
-    rows.
+    rows. perturbation: what is changed of the world, such as camera:3; "" for nothing.
     """
 
     sim: str
@@ -42,6 +42,7 @@ class EvaluationSpec:
     lead_steps: int = 0
     preset: str = ""
     batch: int = 0
+    perturbation: str = ""
 
     @property
     def trials(self) -> list[Trial]:
@@ -69,4 +70,5 @@ class EvaluationSpec:
             delay_steps=self.delay_steps,
             lead_steps=self.lead_steps,
             batch=self.batch,
+            perturbation=self.perturbation,
         )

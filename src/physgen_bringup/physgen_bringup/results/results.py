@@ -86,6 +86,8 @@ class Protocol:
     delay_steps: int = 0
     lead_steps: int = 0
     batch: int = 0
+    perturbation: str = ""  # what was changed of the world, such as camera:3
+    perturbation_list: str = ""  # SHA-256 of the frozen list of variants
     assets: str = ""  # which scene files, where the simulator does not bring its own
 
 
@@ -285,6 +287,8 @@ def markdown(evaluation: Evaluation) -> str:
             rows.append((key.replace("_", " "), ", ".join(map(str, dict.fromkeys(summary[key])))))
     lines = [f"# {protocol.suite} {protocol.task}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {text} |" for name, text in rows]
+    if protocol.perturbation:
+        lines.insert(5, f"| perturbation | {perturbation_text(protocol)} |")
     if protocol.preset:
         lines.insert(5, f"| protocol | {protocol.preset} |")
     lines += ["", "| seed | result | steps | stale | limited | wall s |", "|---|---|---|---|---|---|"]
@@ -294,6 +298,11 @@ def markdown(evaluation: Evaluation) -> str:
             f"{episode.limited_steps} | {episode.wall_s:.1f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def perturbation_text(protocol: Protocol) -> str:
+    """What was changed, and from which list."""
+    return f"{protocol.perturbation or 'none'}, list {protocol.perturbation_list[:12]}"
 
 
 def pace_text(protocol: Protocol) -> str:

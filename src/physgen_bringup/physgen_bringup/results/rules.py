@@ -72,6 +72,7 @@ def make_protocol(
     delay_steps: int = 0,
     lead_steps: int = 0,
     batch: int = 0,
+    perturbation: str = "",
 ) -> Protocol:
     """The protocol of a run; max_steps 0 means the task's own limit."""
     rules = task_rules(sim, task)
@@ -92,7 +93,15 @@ def make_protocol(
         lead_steps=lead_steps,
         batch=batch,
         assets=rules.assets,
+        perturbation=perturbation,
+        perturbation_list=_list_sha256() if perturbation else "",
     )
+
+
+def _list_sha256() -> str:
+    from physgen_sim_bridge.perturbation.frozen_list import SHA256
+
+    return SHA256
 
 
 def _weights_sha256(checkpoint: Path) -> str:

@@ -19,6 +19,7 @@ from physgen_control.types import Float32Array, Float64Array, Pose, UInt8Image
 from physgen_sim_bridge.canonical_action import libero_action
 from physgen_sim_bridge.libero.assets import find_assets
 from physgen_sim_bridge.libero.init_states import read_init_states
+from physgen_sim_bridge.libero.scene_changes import SceneChanges, displace, move_arm
 from physgen_sim_bridge.libero.simulator import (
     CAMERAS,
     CONTROL_HZ,
@@ -27,6 +28,7 @@ from physgen_sim_bridge.libero.simulator import (
     make_native_env,
 )
 from physgen_sim_bridge.libero.tasks import CONTROL_MODE, SETTLE_STEPS, SUCCESS_RULE, libero_tasks
+from physgen_sim_bridge.perturbation.scene import SceneChange
 from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, WorldSpec
 
 CONTROL_PERIOD_NS = 1_000_000_000 // CONTROL_HZ
@@ -67,6 +69,8 @@ class LiberoWorld:
         self._black.flags.writeable = False
         self._base: Float64Array = np.zeros(3)
         self._objects: list[tuple[str, Callable[[str], Pose], str]] = []
+        self._change = SceneChange()
+        self._changes: SceneChanges | None = None
         self.spec = self._make_spec()
 
     def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
@@ -87,11 +91,20 @@ class LiberoWorld:
         # Robosuite's gripper integrates its command and keeps it over a reset: the last episode would leak in.
         gripper = self._env.robots[0].gripper
         gripper.current_action = np.zeros(gripper.dof)
+        move_arm(self._env, self._change.joints)
         self._env.sim.forward()
         self._refer()
         for _ in range(SETTLE_STEPS):
             self._advance(SETTLE_ACTION)
+        displace(self._env, self._change.layout)
         return self._observe()
+
+    def change(self, scene: SceneChange) -> None:
+        """Change the scene from the next reset on; of the layout, things are displaced and none is added."""
+        if self._changes is None:  # before the first change the model is the clean one
+            self._changes = SceneChanges(self._env, CAMERAS[0])
+        self._change = scene
+        self._changes.apply_looks(scene)
 
     def _restore(self, state: Float64Array) -> None:
         """Put arm and movable objects where a stored initial state has them."""
