@@ -18,11 +18,13 @@ from physgen_control.program.command_line import USAGE_STATUS, run_command
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One subcommand: its name, the module that implements it ("" = the `./physgen` script itself), its one line."""
+    """One subcommand of `physgen`."""
 
     name: str
     module: str
+    """What implements it; "": the `./physgen` script itself."""
     summary: str
+    """Its one line."""
 
 
 COMMANDS = (
@@ -51,6 +53,11 @@ COMMANDS = (
         "make a checkpoint of a published video model, to fine-tune",
     ),
     Command("view", "physgen_bringup.commands.view", "look at a recording or a run"),
+    Command(
+        "imagine",
+        "physgen_bringup.commands.imagine",
+        "film what a checkpoint expects to happen, from one picture",
+    ),
     Command("bench", "physgen_bringup.commands.bench", "measure speed and latency on this machine"),
     Command(
         "chaos",
@@ -69,6 +76,10 @@ COMMANDS = (
         "verify-golden", "physgen_policy.commands.verify_golden", "compare the model with reference tensors"
     ),
     Command("repair", "physgen_control.commands.repair", "mend a recording that ended in a crash"),
+    Command(
+        "python", "physgen_bringup.commands.run_python", "run Python with everything that the stack imports"
+    ),
+    Command("shell", "physgen_bringup.commands.shell", "start a shell with the environment of the stack"),
     Command("setup", "", "install what the commands need, alone"),
     Command("test", "", "run every check: lint, types, build, tests"),
 )
@@ -104,7 +115,7 @@ def unknown_command(name: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand and return the exit status."""
+    """Run one subcommand and return the exit status; 2 for a name that is none."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["help"] and len(words) > 1:
         words = [words[1], "--help"]

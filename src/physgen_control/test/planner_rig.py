@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from controller_rig import START_NS, make_config, make_state
 
-from physgen_control.controller_config import NS_PER_S, ArmInterface, ControllerConfig, RobotType
+from physgen_control.controller_config import ArmInterface, ControllerConfig, RobotType
 from physgen_control.motion.kinematics import HOME, forward
 from physgen_control.motion.trajectory import (
     SAMPLE_PERIOD,
@@ -16,7 +16,7 @@ from physgen_control.motion.trajectory import (
     TrajectoryPlanner,
     sample_quintic,
 )
-from physgen_control.types import RobotState
+from physgen_control.types import NS_PER_S, RobotState
 
 SLACK = 1 + 1e-5
 

@@ -32,40 +32,41 @@ BARE_STEPS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationBenchmark:
-    """The result: steps/s, medians over the rounds. Start-up of simulators and networks is not counted."""
+    """The result in control steps per second. Start-up of simulators and networks is not counted."""
 
     task: str
     policy: str
     episodes: int
     workers: int
+    """Of the parallel measurement."""
     bare_rounds: list[float]
     serial_rounds: list[float]
     parallel_rounds: list[float]
 
     @property
     def bare(self) -> float:
-        """The bare simulator in one process."""
+        """Median of the bare simulator in one process."""
         return statistics.median(self.bare_rounds)
 
     @property
     def serial(self) -> float:
-        """Evaluation with one worker."""
+        """Median of an evaluation with one worker."""
         return statistics.median(self.serial_rounds)
 
     @property
     def parallel(self) -> float:
-        """Evaluation with all workers."""
+        """Median of an evaluation with all workers."""
         return statistics.median(self.parallel_rounds)
 
 
 def steps_per_second(ends: Sequence[tuple[float, int]], workers: int) -> float:
-    """Rate from the (time [s], steps) at which episodes ended, without start-up.
+    """Return the rate from the (time [s], steps) at which episodes ended, without start-up.
 
     The clock starts when as many episodes have ended as there are workers, and every later episode counts. What is half
     done then counts whole, and at the end some workers wait for the last: give many episodes.
 
     Raises:
-        UserError: there are too few episodes.
+        UserError: There are too few episodes.
     """
     if len(ends) < 2 * workers:
         raise UserError(f"{workers} workers need at least {2 * workers} episodes, got {len(ends)}")
@@ -75,7 +76,11 @@ def steps_per_second(ends: Sequence[tuple[float, int]], workers: int) -> float:
 
 
 def run(*, sim: str, task: str, policy: str, episodes: int, workers: int, rounds: int) -> EvaluationBenchmark:
-    """Measure bare simulator, one worker and all workers in turn, so that a busy machine hurts all alike."""
+    """Measure bare simulator, one worker and all workers in turn, so that a busy machine hurts all alike.
+
+    Raises:
+        UserError: Too few episodes or workers, or something that cannot be evaluated here.
+    """
     if min(workers, rounds) < 1 or episodes < 2 * workers:
         raise UserError(
             f"bench eval needs at least one round, one worker and two episodes per worker; got {rounds} rounds, "
@@ -130,7 +135,7 @@ def _evaluate(
 
 
 def table(result: EvaluationBenchmark) -> str:
-    """The result for people."""
+    """Return the result for people."""
     rows = (
         ("bare simulator, 1 process", result.bare, result.bare_rounds),
         ("evaluation, 1 worker", result.serial, result.serial_rounds),
@@ -145,7 +150,7 @@ def table(result: EvaluationBenchmark) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: prints the table, writes JSON if asked to."""
+    """Run the command: print the table, write JSON if asked to; return the exit status."""
     parser = argparse.ArgumentParser(prog="physgen bench eval", description=__doc__)
     parser.add_argument("--sim", default="maniskill")
     parser.add_argument("--task", default="PushCube-v1")

@@ -36,41 +36,50 @@ SAMPLE_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderBenchmark:
-    """One mode. Rates in images per second and camera, sizes in 10^6 bytes, cpu: mean of one core.
-
-    dropped: image numbers that are not in the bag, by camera; late_ms: how late the cameras themselves were.
-    """
+    """One mode; sizes are in 10^6 bytes."""
 
     mode: str
     width: int
     height: int
     rate_hz: float
+    """Images per second and camera."""
     seconds: float
     sent: int
+    """Images per camera."""
     recorded: dict[str, int]
+    """Images in the bag, by camera."""
     dropped: dict[str, int]
+    """Image numbers that are not in the bag, by camera."""
     raw_mb_per_s: float
     bag_mb: float
     bag_mb_per_s: float
     recorder_cpu: float
+    """Mean share of one core."""
     recorder_peak_mb: float
     late_ms_p50: float
+    """How late the cameras themselves were."""
     late_ms_p99: float
     finish_s: float
+    """From the end of the episode to the complete bag."""
     cores: int
     load_before: float
+    """Load average of the machine."""
     load_after: float
 
     @property
     def total_dropped(self) -> int:
-        """Dropped images of both cameras."""
+        """Dropped images of both cameras together."""
         return sum(self.dropped.values())
 
 
 def run(
     mode: str, *, folder: Path, width: int, height: int, rate_hz: float, seconds: float
 ) -> RecorderBenchmark:
-    """Record one episode with a recorder of its own; the bag is deleted afterwards."""
+    """Record one episode with a recorder of its own; the bag is deleted afterwards.
+
+    Raises:
+        UserError: The mode, size or duration cannot be, the disk is too small, or the recorder failed.
+    """
     if mode not in MODES:
         raise UserError(f"The mode must be one of {', '.join(MODES)}, got {mode!r}.")
     if seconds <= 0 or rate_hz <= 0 or min(width, height) < 16:
@@ -138,7 +147,7 @@ def run(
 
 
 def table(results: list[RecorderBenchmark]) -> str:
-    """The results for people."""
+    """Return the results for people."""
     first = results[0]
     lines = [
         f"two cameras {first.width}x{first.height} at {first.rate_hz:g} Hz for {first.seconds:g} s, "
@@ -156,7 +165,11 @@ def table(results: list[RecorderBenchmark]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: prints the table, writes JSON if asked to."""
+    """Run the command: print the table, write JSON if asked to; return the exit status.
+
+    Raises:
+        UserError: An argument cannot be used, or a measurement failed.
+    """
     parser = argparse.ArgumentParser(prog="physgen bench recorder", description=__doc__)
     parser.add_argument("--duration", type=float, default=60.0, help="seconds per mode (default 60)")
     parser.add_argument("--modes", default="raw,jpeg", help="raw, jpeg or both (default raw,jpeg)")

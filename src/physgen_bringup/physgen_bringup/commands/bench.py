@@ -13,7 +13,10 @@ TARGETS = {
     "eval": "physgen_bringup.bench.evaluation",
     "recorder": "physgen_bringup.bench.recorder",
     "policy": "physgen_policy.commands.bench_policy",
+    "video": "physgen_policy.commands.bench_video",
 }
+OWN_PARSERS = ("policy", "video")
+"""Targets whose own parser knows all their options, --help among them."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -24,7 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
         "policy, against the bare simulator with the same cameras. eval: steps per second of evaluation with one "
         "worker and with all, beside the bare simulator. recorder: images that are lost while two cameras are "
         "recorded, raw and as JPEG. policy: latency of every stage from an observation to its chunk, eager and "
-        "optimised side by side, with the machine's own limits (--preset or --checkpoint). `physgen bench TARGET -h` "
+        "optimised side by side, with the machine's own limits (--preset or --checkpoint). video: how good "
+        "a checkpoint's predicted frames are (--checkpoint and --dataset). `physgen bench TARGET -h` "
         "after set-up shows the target's own options.",
     )
     parser.add_argument("target", nargs="?", default="sim", choices=TARGETS, help="what to measure")
@@ -35,8 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one benchmark."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["policy"]:  # its own parser knows all its options, --help among them
-        return _run("policy", words[1:])
+    if words and words[0] in OWN_PARSERS:
+        return _run(words[0], words[1:])
     options, rest = build_parser().parse_known_args(words)
     return _run(options.target, [*(["--json", options.json] if options.json else []), *rest])
 

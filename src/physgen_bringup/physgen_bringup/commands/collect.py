@@ -21,18 +21,6 @@ FIRST_SEED = 10_000
 """Demonstrations start here by default, so that evaluations from seed 0 never see a demonstrated episode."""
 
 
-SUITES = (
-    "maniskill",
-    "libero",
-    "libero_spatial",
-    "libero_object",
-    "libero_goal",
-    "libero_10",
-    "libero_90",
-    "fake",
-)
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The command line; standard library only, so that --help works before set-up."""
     parser = argparse.ArgumentParser(
@@ -42,7 +30,9 @@ def build_parser() -> argparse.ArgumentParser:
         "a bag are skipped, so an interrupted collection continues.",
     )
     parser.add_argument(
-        "--suite", default="maniskill", choices=SUITES, help="simulator, or a suite of LIBERO"
+        "--suite",
+        default="maniskill",
+        help="maniskill (default), fake, libero, a suite of LIBERO such as libero_object, or your own: module:Class",
     )
     parser.add_argument(
         "--task", required=True, help="environment id, such as PushCube-v1 or libero_object/3"
@@ -91,11 +81,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Record in worker processes; status 1 if any episode crashed."""
+    """Record in worker processes; return the exit status, 1 if any episode crashed.
+
+    Raises:
+        UserError: An argument cannot be used.
+    """
     options = build_parser().parse_args(arguments)
     from physgen_bringup.collection.run import CollectionConfig, flat_name
     from physgen_control.errors import UserError
     from physgen_control.program.folder_lock import folder_lock
+    from physgen_sim_bridge.experts.by_task import make_expert
     from physgen_sim_bridge.registry import check_task, resolve_suite
 
     if options.episodes < 1 or options.seed < 0 or options.workers < 0:
@@ -107,6 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     CollectionConfig(picture_every=options.picture_every)  # a sentence here, not a crash per seed
     options.suite, options.task = resolve_suite(options.suite, options.task)
     check_task(options.suite, options.task)
+    make_expert(
+        options.suite, options.task
+    )  # a task without an expert is a sentence here, not a crash per seed
     folder: Path = options.out or Path("bags") / flat_name(options.task)
     with folder_lock(folder):
         return _collect(options, folder)

@@ -22,11 +22,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, default=1_000_000, help="seed of the first episode (default 1000000)"
     )
-    parser.add_argument("--sim", default="maniskill", choices=("maniskill", "fake"), help="simulator")
+    parser.add_argument("--sim", default="maniskill", help="simulator, as in `physgen launch`")
     parser.add_argument("--task", default="", help="environment id; default: the simulator's first task")
-    parser.add_argument("--policy", default="physgen", choices=("physgen", "expert"), help="who acts")
+    parser.add_argument("--policy", default="physgen", help="who acts, as in `physgen launch`")
     parser.add_argument(
         "--checkpoint", default="", help="name or folder; default: the one shipped for the task"
+    )
+    parser.add_argument(
+        "--viewer",
+        nargs="?",
+        const="rerun",
+        choices=("rerun", "rerun_web"),
+        help="look on: in a window of Rerun (default), or in a browser on this computer",
     )
     return parser
 
@@ -48,7 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"seed:={options.seed}",
         "record:=true",
     ]
-    optional = {"output_dir": options.output_dir, "task": options.task, "checkpoint": options.checkpoint}
+    optional = {
+        "output_dir": options.output_dir,
+        "task": options.task,
+        "checkpoint": options.checkpoint,
+        "viewer": options.viewer,
+    }
     words += [f"{name}:={value}" for name, value in optional.items() if value]
     checked = check_arguments(parse_arguments(words))
     last = options.seed + options.episodes - 1

@@ -25,7 +25,11 @@ _SUBCOMMANDS = {"compare": "compare_results", "merge": "merge_results"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the evaluation; status 1 when an episode crashed."""
+    """Run the evaluation; return the exit status, 1 when an episode crashed.
+
+    Raises:
+        UserError: An argument cannot be used, or the results cannot be continued.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in _SUBCOMMANDS:
         from importlib import import_module
@@ -75,11 +79,13 @@ def _max_steps(options: argparse.Namespace, preset: Preset | None, task: str) ->
 
 
 def _launch_words(options: argparse.Namespace, sim: str, task: str, max_steps: int, out: Path) -> list[str]:
-    outside = options.policy in ("random", "lerobot")  # the graph has no node for it
+    from physgen_bringup.graph.policy_kinds import policy_kind
+
+    outside = not policy_kind(options.policy).in_graph
     words = [
         f"sim:={sim}",
         f"task:={task}",
-        f"policy:={'expert' if outside else options.policy}",
+        f"policy:={'external' if outside else options.policy}",
         f"episodes:={options.episodes}",
         f"seed:={options.seed}",
         f"max_steps:={max_steps}",
@@ -88,7 +94,11 @@ def _launch_words(options: argparse.Namespace, sim: str, task: str, max_steps: i
         f"output_dir:={out}",
         f"save_actions:={'true' if options.save_actions else 'false'}",
     ]
-    optional = {"checkpoint": "" if outside else options.checkpoint, "bag_dir": options.bag_dir}
+    optional = {
+        "checkpoint": "" if outside else options.checkpoint,
+        "bag_dir": options.bag_dir,
+        "viewer": options.viewer,
+    }
     return words + [f"{name}:={value}" for name, value in optional.items() if value]
 
 
@@ -99,6 +109,7 @@ def _spec(
     from physgen_bringup.evaluation.delays import delayed, parse_delays
     from physgen_bringup.evaluation.shards import parse_shard, shard_folder
     from physgen_bringup.graph.arguments import parse_arguments
+    from physgen_bringup.graph.checkpoint_fit import check_fit
     from physgen_bringup.graph.checks import check_arguments
     from physgen_bringup.results.suite_report import task_folder
 
@@ -106,6 +117,7 @@ def _spec(
     out = task_folder(shard_folder(Path(options.out), shard), task, num_tasks)
     max_steps = _max_steps(options, preset, task)
     checked = check_arguments(parse_arguments(_launch_words(options, sim, task, max_steps, out)))
+    check_fit(checked, any_task=options.any_task)
     spec = EvaluationSpec(
         sim=sim,
         task=checked.task,
@@ -123,6 +135,7 @@ def _spec(
         shard=shard,
         preset=options.protocol,
         batch=options.batch,
+        any_task=options.any_task,
     )
     if options.pace == "lockstep":
         return spec
@@ -132,7 +145,11 @@ def _spec(
 
 
 def _peer_folder(options: argparse.Namespace) -> Path | None:
-    """The folder of lerobot's policy, checked before a worker starts; None for other policies."""
+    """Return the folder of lerobot's policy, checked before a worker starts; None for other policies.
+
+    Raises:
+        UserError: It cannot be run here, or not at this pace.
+    """
     if options.policy != "lerobot":
         return None
     from physgen_control.errors import UserError
@@ -178,6 +195,8 @@ def _through_ros(
     spec = replace(_spec(options, preset, sim, task, num_tasks), perturbation=perturbation)
     _say(header(spec, preset, "ros"))
     graph = build_graph(checked)
+    if options.any_task:
+        graph = graph.with_parameters("policy_node", task="")
     with (
         folder_lock(checked.output_dir),
         graph_domain(checked.output_dir, graph.environment, _say) as domain,

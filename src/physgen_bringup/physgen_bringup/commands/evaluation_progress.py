@@ -11,7 +11,11 @@ if TYPE_CHECKING:
 
 
 def run_with_progress(specs: list[EvaluationSpec]) -> list[Evaluation]:
-    """See physgen_bringup.evaluation.run.run_specs."""
+    """Run what is missing of several evaluations behind a progress bar, as evaluation.run.run_specs does.
+
+    Raises:
+        UserError: An output folder holds other results, or every episode crashes.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

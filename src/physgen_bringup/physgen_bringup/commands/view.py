@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`physgen view`: what is in a bag or a run, as a table and a video."""
+"""`physgen view`: what is in a bag or a run, as a table, a video or in the viewer."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import subprocess
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,7 +48,11 @@ class LazyImages(Sequence[UInt8Image]):
 
 
 def recording_of(episode: EpisodeRecording) -> Recording:
-    """Return what the video and the plots need of a bag; BagError where its actions cannot be drawn."""
+    """Return what the video and the plots need of a bag.
+
+    Raises:
+        BagError: Its actions cannot be drawn.
+    """
     for action in episode.applied:
         if action.applied.size != ACTION_DIM or not np.isfinite([action.raw, action.applied]).all():
             raise BagError(
@@ -128,15 +131,39 @@ def run_table(bags: Sequence[BagSummary]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status; bad input raises UserError."""
+    """Run the command and return its exit status.
+
+    Raises:
+        UserError: There is no bag that can be read.
+    """
     parser = argparse.ArgumentParser(prog="physgen view", description=__doc__)
-    parser.add_argument("path", type=Path, help="a bag, a folder of bags or a run")
+    parser.add_argument(
+        "path", type=Path, help="a bag, a folder of bags, a run, or an .rrd file of the viewer"
+    )
     parser.add_argument("--out", type=Path, help="the video (default: NAME.mp4 next to the folder)")
     parser.add_argument("--seed", type=int, help="only the bags of this seed")
     parser.add_argument("--limit", type=int, default=10, help="episodes in the video (default 10)")
     parser.add_argument("--no-video", action="store_true", help="print the table only")
-    parser.add_argument("--rerun", action="store_true", help="open the bag in the Rerun viewer, if installed")
+    parser.add_argument(
+        "--viewer",
+        nargs="?",
+        const="rerun",
+        choices=("rerun", "rerun_web", "file"),
+        help="look at the episodes in Rerun instead of a video: in a window (default), in a browser on this computer, "
+        "or write NAME.rrd for later; a window becomes a file where there is no display",
+    )
+    parser.add_argument(
+        "--rerun", dest="viewer", action="store_const", const="rerun", help="the same as --viewer rerun"
+    )
     options = parser.parse_args(arguments)
+    if options.path.suffix == ".rrd":
+        from physgen_bringup.viewer.looking import look_at_file
+
+        return look_at_file(options.path, options.viewer or "rerun", os.environ, _say)
+    if options.viewer is not None:
+        from physgen_bringup.viewer.window import require_installed
+
+        require_installed()  # before anything is read
     bags, left_out = readable_bags(options.path)
     print("".join(f"left out: {reason}\n" for reason in left_out), end="")
     if options.seed is not None:
@@ -149,12 +176,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n\n".join(part for part in parts if part))
     else:
         print(run_table(bags))
-    if not options.no_video:
+    # Who looks in the viewer needs no video, but gets the one that is named.
+    if not options.no_video and (options.viewer is None or options.out is not None):
         folder = options.path.resolve()
         out = options.out or folder.with_name(f"{folder.name}.mp4")
         video = write_video(_recordings(bags, max(1, options.limit)), out)
         print(f"\nVideo: {video}")
-    return _open_rerun(bags[0].path) if options.rerun else 0
+    if options.viewer is None:
+        return 0
+    from physgen_bringup.viewer.looking import look_at_bags
+
+    return look_at_bags(bags[: max(1, options.limit)], options.viewer, os.environ, _say)
 
 
 def readable_bags(path: Path) -> tuple[list[BagSummary], list[str]]:
@@ -188,11 +220,8 @@ def _recordings(bags: Sequence[BagSummary], limit: int) -> Iterator[Recording]:
         raise last
 
 
-def _open_rerun(bag: Path) -> int:
-    viewer = shutil.which("rerun")
-    if viewer is None:
-        raise UserError("The Rerun viewer is not installed: `pip install rerun-sdk`, or leave --rerun out.")
-    return subprocess.run([viewer, *map(str, sorted(bag.glob("*.mcap")))], check=False).returncode
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

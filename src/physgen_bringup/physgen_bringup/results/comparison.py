@@ -18,7 +18,7 @@ from physgen_bringup.results.results import Z_95, Evaluation, ResultsError, Tria
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairedCounts:
-    """The fourfold table of one set of trials: A's outcome, then B's."""
+    """The fourfold table of one set of trials, by who succeeded."""
 
     both: int
     only_a: int
@@ -27,7 +27,7 @@ class PairedCounts:
 
     @property
     def n(self) -> int:
-        """Trials."""
+        """Number of trials."""
         return self.both + self.only_a + self.only_b + self.neither
 
     @property
@@ -40,16 +40,21 @@ class PairedCounts:
 
 
 def mcnemar_p(only_a: int, only_b: int) -> float:
-    """Exact two-sided p-value of McNemar's test: between equals, the trials that differ are tosses of a fair coin."""
+    """Return the exact two-sided p-value of McNemar's test.
+
+    Between equals, the trials that differ are tosses of a fair coin.
+    """
     n, k = only_a + only_b, min(only_a, only_b)
     tail = sum(math.comb(n, i) for i in range(k + 1))
     return min(1.0, 2 * tail / 2**n)
 
 
 def difference_interval(counts: PairedCounts, z: float = Z_95) -> tuple[float, float]:
-    """Score interval of the difference of paired rates, B minus A: Newcombe 1998, Statist. Med. 17, 2635, method 10.
+    """Return the score interval of the difference of paired rates, B minus A.
 
-    It combines both Wilson intervals with the correlation of the pairs, and stays sensible at 0 and 100 %.
+    Newcombe 1998, Statist. Med. 17, 2635, method 10. It combines both Wilson intervals with the correlation of the
+    pairs,
+    and stays sensible at 0 and 100 %.
     """
     a, b, c, d = counts.both, counts.only_b, counts.only_a, counts.neither
     n = counts.n
@@ -77,7 +82,7 @@ def pair(a: Evaluation, b: Evaluation) -> tuple[PairedCounts, dict[str, list[Tri
         The table, and the trials that differ or could not be used, by the reason.
 
     Raises:
-        ResultsError: other tasks or step limits, or no trial in common.
+        ResultsError: Other tasks or step limits, or no trial in common.
     """
     for key in ("suite", "task", "max_steps", "success_rule"):
         ours, theirs = getattr(a.protocol, key), getattr(b.protocol, key)
@@ -109,7 +114,7 @@ def pair(a: Evaluation, b: Evaluation) -> tuple[PairedCounts, dict[str, list[Tri
 
 
 def compare(pairs: Sequence[tuple[Evaluation, Evaluation]]) -> dict[str, Any]:
-    """Compare task by task and, for several tasks, over all trials; plain values."""
+    """Compare task by task and, for several tasks, over all trials; return plain values."""
     rows, total = [], PairedCounts(both=0, only_a=0, only_b=0, neither=0)
     for a, b in pairs:
         counts, lists = pair(a, b)
@@ -133,7 +138,7 @@ def _numbers(counts: PairedCounts) -> dict[str, Any]:
 
 
 def comparison_markdown(values: dict[str, Any], name_a: str, name_b: str) -> str:
-    """The comparison as a table for people, with a sentence that says what it means."""
+    """Return the comparison as a table for people, with a sentence that says what it means."""
     lines = [
         f"# A = {name_a}, B = {name_b}",
         "",
@@ -159,7 +164,7 @@ def comparison_markdown(values: dict[str, Any], name_a: str, name_b: str) -> str
 
 
 def verdict(total: dict[str, Any]) -> str:
-    """One sentence on the total."""
+    """Return one sentence on the total."""
     if total["mcnemar_exact_p"] >= 0.05:
         low, high = total["difference_95"]
         return (
@@ -171,10 +176,10 @@ def verdict(total: dict[str, Any]) -> str:
 
 
 def matching_results(a: Path, b: Path) -> list[tuple[Path, Path]]:
-    """Result files to compare: two folders of one task each, or the tasks that both have.
+    """Return the result files to compare: two folders of one task each, or the tasks that both have.
 
     Raises:
-        ResultsError: a folder without results, or no task in common.
+        ResultsError: A folder without results, or no task in common.
     """
     tasks_a, tasks_b = _task_files(a), _task_files(b)
     if len(tasks_a) == 1 and len(tasks_b) == 1:
@@ -186,7 +191,11 @@ def matching_results(a: Path, b: Path) -> list[tuple[Path, Path]]:
 
 
 def _task_files(folder: Path) -> dict[str, Path]:
-    """results.json by the folder's name; below a folder of several tasks one for each."""
+    """Return results.json by the folder's name; below a folder of several tasks one for each.
+
+    Raises:
+        ResultsError: There is none.
+    """
     if folder.is_file():
         return {"": folder}
     below = {path.parent.name: path for path in sorted(folder.glob("*/results.json"))}

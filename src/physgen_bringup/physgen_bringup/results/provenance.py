@@ -25,7 +25,7 @@ _DISTRIBUTIONS = (
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions, machine and git state of this run (nothing that identifies a person or a host)."""
+    """Return versions, machine and git state of this run (nothing that identifies a person or a host)."""
     versions: dict[str, str] = {"python": platform.python_version()}
     for name in _DISTRIBUTIONS:
         try:

@@ -33,7 +33,7 @@ def led_bags(tmp_path_factory: pytest.TempPathFactory) -> list[EpisodeRecording]
     controller = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
     config = CollectionConfig(led_chunks=3, tail_steps=2)
     collector = Collector(
-        make_world("fake", TASK), make_expert(TASK), controller, config, RandomSource(controller)
+        make_world("fake", TASK), make_expert("fake", TASK), controller, config, RandomSource(controller)
     )
     folder = tmp_path_factory.mktemp("led")
     return [read_episode(collector.collect(seed, folder).path) for seed in range(6)]

@@ -27,6 +27,7 @@ from physgen_bringup.processes.runner import LocalRunner
 from physgen_bringup.results import results
 from physgen_control.bags.find import find_bags
 from physgen_control.bags.reader import read_episode
+from physgen_control.messages.topics import CAMERAS
 from physgen_control.types import AckResult, EpisodePhase
 from physgen_policy.commands import train
 from physgen_policy.commands.convert import main as convert
@@ -34,7 +35,6 @@ from physgen_policy.contract.normalize import NormStats
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.data.demonstration import EpisodeRejectedError, read_demonstration
 from physgen_policy.data.image_choice import LATEST_STEPS
-from physgen_policy.data.lerobot.features import CAMERAS
 
 pytestmark = [pytest.mark.ros, pytest.mark.realtime, pytest.mark.slow]
 

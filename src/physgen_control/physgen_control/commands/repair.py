@@ -13,7 +13,11 @@ from physgen_control.program.command_line import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status; bad input raises UserError."""
+    """Run the command and return its exit status.
+
+    Raises:
+        UserError: The bag cannot be repaired.
+    """
     parser = argparse.ArgumentParser(prog="physgen repair", description=__doc__)
     parser.add_argument("bag", type=Path, help="a NAME.partial folder, a bag folder or an .mcap file")
     parser.add_argument("--out", type=Path, help="folder of the recovered bag (default: NAME-repaired)")

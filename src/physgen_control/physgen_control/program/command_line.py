@@ -25,9 +25,12 @@ def run_command(name: str, main: Callable[[list[str]], int], arguments: Sequence
     """Run a command's `main` and return its exit status.
 
     Args:
-        name: what the sentence of a `UserError` starts with, for example `physgen demo`.
-        main: takes the arguments after the command's name, returns the exit status.
-        arguments: the arguments after the command's name.
+        name: What the sentence of a `UserError` starts with, for example `physgen demo`.
+        main: Takes the arguments after the command's name, returns the exit status.
+        arguments: The arguments after the command's name.
+
+    Raises:
+        UserError: Only with PHYSGEN_DEBUG=1, so that its traceback is seen.
     """
     try:
         with suppress(ValueError):  # not the main thread: a test

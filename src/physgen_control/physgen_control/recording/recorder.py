@@ -21,13 +21,13 @@ from physgen_control.bags.serialize import episode_custom_data
 from physgen_control.bags.typestore import typestore
 from physgen_control.bags.writer import PARTIAL_SUFFIX, BagWriter
 from physgen_control.messages import topics
-from physgen_control.messages.read import NS_PER_S, applied_action_from_msg, episode_from_msg
+from physgen_control.messages.read import applied_action_from_msg, episode_from_msg
 from physgen_control.messages.topics import RecordedTopic
 from physgen_control.recording.audit import Audit, audit_episode
 from physgen_control.recording.config import RecorderConfig
 from physgen_control.recording.pre_roll import PreRoll, RawMessage
 from physgen_control.recording.status_board import RecorderStatus
-from physgen_control.types import Episode, EpisodePhase
+from physgen_control.types import NS_PER_S, Episode, EpisodePhase
 
 DISK_CHECK_NS = NS_PER_S
 EPISODE_GAP_NS = NS_PER_S // 2
@@ -75,7 +75,7 @@ class EpisodeRecorder:
 
     @property
     def recording(self) -> bool:
-        """A bag is open."""
+        """Whether a bag is open."""
         return self._writer is not None
 
     @property
@@ -214,7 +214,7 @@ class EpisodeRecorder:
         self._say("recording", f"Recording {episode.episode_id}.")
 
     def _end_ns(self) -> int:
-        """Newest stamp that belongs to the episode: its observations follow each other without a gap.
+        """Return the newest stamp that belongs to the episode: its observations follow each other without a gap.
 
         The end is announced on another topic and may overtake any number of observations.
         """
@@ -230,7 +230,7 @@ class EpisodeRecorder:
         return end_ns + EPISODE_GAP_NS
 
     def _is_complete(self) -> bool:
-        """All actions and observations of an episode that counts its steps have arrived."""
+        """Return whether all actions and observations of an episode that counts its steps have arrived."""
         episode = self._episode
         if episode is None or not episode.step:
             return False

@@ -12,10 +12,10 @@ from planner_rig import (
     state,
 )
 
-from physgen_control.controller_config import NS_PER_S, ArmInterface, Mode, RobotType
+from physgen_control.controller_config import ArmInterface, Mode, RobotType
 from physgen_control.motion.kinematics import HOME
 from physgen_control.motion.trajectory import TrajectoryPlanner
-from physgen_control.types import AckResult, Fault, SafetyState, Source
+from physgen_control.types import NS_PER_S, AckResult, Fault, SafetyState, Source
 
 
 def test_the_core_sends_one_trajectory_per_chunk_and_stops_when_the_arm_does_not_follow() -> None:

@@ -14,9 +14,9 @@ from planner_rig import (
     state,
 )
 
-from physgen_control.controller_config import NS_PER_S
 from physgen_control.motion.kinematics import HOME
 from physgen_control.motion.trajectory import TrajectoryPlanner
+from physgen_control.types import NS_PER_S
 
 
 def test_a_late_trajectory_from_rest_starts_later_and_one_in_motion_is_withdrawn() -> None:

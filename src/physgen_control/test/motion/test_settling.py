@@ -15,9 +15,9 @@ from planner_rig import (
 )
 
 from physgen_control.controller.core import PlanRefusedError
-from physgen_control.controller_config import NS_PER_S
 from physgen_control.motion.commanded_motion import excess
 from physgen_control.motion.trajectory import TrajectoryPlanner
+from physgen_control.types import NS_PER_S
 
 
 def test_arming_settles_on_the_measured_joints_first() -> None:

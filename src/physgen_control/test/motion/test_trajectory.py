@@ -18,11 +18,10 @@ from planner_rig import (
 )
 
 from physgen_control.controller.core import PlanRefusedError
-from physgen_control.controller_config import NS_PER_S
 from physgen_control.motion import kinematics
 from physgen_control.motion.kinematics import HOME, forward
 from physgen_control.motion.trajectory import TrajectoryPlanner
-from physgen_control.types import AckResult, Limit
+from physgen_control.types import NS_PER_S, AckResult, Limit
 
 CHUNKS = 200
 

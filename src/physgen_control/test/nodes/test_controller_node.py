@@ -183,7 +183,7 @@ def test_a_policy_whose_heartbeat_stops_is_noticed_and_a_stopped_controller_says
     """A process that hangs keeps its publisher: nothing but the missing beat tells."""
     process = start(policy_timeout=30.0)
     begin(graph)
-    beats = graph.node.create_publisher(String, heartbeat.TOPIC, qos.SENSOR_WRITER)
+    beats = graph.node.create_publisher(String, topics.HEARTBEAT, qos.SENSOR_WRITER)
     beat = String(data=f"{heartbeat.Role.POLICY} {heartbeat.participant_of(graph.node)}")
     next_beat = 0.0
 

@@ -76,8 +76,13 @@ def save_adapter_checkpoint(
     """Write what a fine-tune changed beside a reference to the checkpoint it began with.
 
     Args:
-        trained: whole tensors that replace the base's, keys prefixed as in model.safetensors.
-        description: its config.lora says how the adapter was made.
+        folder: The folder to write, as save_checkpoint does.
+        base: The checkpoint it began with.
+        base_sha256: Hash of that one's weights.
+        trained: Whole tensors that replace the base's, keys prefixed as in model.safetensors.
+        adapter: The low-rank factors of all other changes.
+        description: Its config.lora says how the adapter was made.
+        dtype: What floats are stored as.
     """
     partial = _begin(folder)
     shipped = shipped_checkpoints().get(base.name)

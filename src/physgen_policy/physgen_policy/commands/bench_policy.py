@@ -60,7 +60,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write. Raises UserError for unusable arguments."""
+    """Measure, print, write; return the exit status.
+
+    Raises:
+        UserError: An argument cannot be used.
+    """
     options = build_parser().parse_args(arguments)
     import torch
     from rich.console import Console

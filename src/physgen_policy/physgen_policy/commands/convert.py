@@ -10,7 +10,11 @@ FORMATS = ("physgen", "lerobot")
 
 
 def main(argv: list[str]) -> int:
-    """Convert every successful bag; say which were left out and why."""
+    """Convert every successful bag, say which were left out and why; return the exit status.
+
+    Raises:
+        UserError: No bag can be used, or the dataset cannot be written.
+    """
     parser = argparse.ArgumentParser(prog="physgen convert", description=__doc__)
     parser.add_argument("bags", nargs="+", type=Path, help="bag folders, or folders that contain bags")
     parser.add_argument(

@@ -13,7 +13,11 @@ from typing import Any
 
 
 def main(argv: list[str]) -> int:
-    """Check every tensor, write the checkpoint, say what to do with it."""
+    """Check every tensor, write the checkpoint, say what to do with it; return the exit status.
+
+    Raises:
+        UserError: The source is no such model, or --out exists.
+    """
     from physgen_policy.model.config import load_preset, preset_names
 
     parser = argparse.ArgumentParser(

@@ -27,12 +27,15 @@ EMBEDDINGS = ("mask_embed", "text_embed", "video_pos_embed", "motion_embed")
 
 
 def model_info(config: ModelConfig) -> dict[str, Any]:
-    """Parameter counts of a configuration.
+    """Return the parameter counts of a configuration.
 
     Returns:
         total_parameters (the sum of parts), backbone_parameters and backbone_keys (the published checkpoint's tensors,
         the text table included as a key but not as parameters), parts, and outside: networks that are not counted in
         the total because they are not part of the policy network.
+
+    Raises:
+        UserError: No network can be built from it.
     """
     try:
         with torch.device("meta"):
@@ -64,12 +67,16 @@ def model_info(config: ModelConfig) -> dict[str, Any]:
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Numbers in all parameters (buffers are not counted)."""
+    """Return the numbers in all parameters (buffers are not counted)."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def lora_parameters(nova: nn.Module, config: ModelConfig) -> int:
-    """Parameters of the low-rank adapters that the configuration asks for."""
+    """Return the parameters of the low-rank adapters that the configuration asks for.
+
+    Raises:
+        UserError: lora.targets is no regular expression.
+    """
     try:
         targets = re.compile(config.lora.targets)
     except re.error as error:
@@ -82,10 +89,10 @@ def lora_parameters(nova: nn.Module, config: ModelConfig) -> int:
 
 
 def read_config(preset_or_checkpoint: str) -> ModelConfig:
-    """Configuration of a preset name or of a checkpoint folder.
+    """Return the configuration of a preset or of a checkpoint folder.
 
     Raises:
-        UserError: neither exists, or the folder's config.json is not usable.
+        UserError: Neither exists, or the folder's config.json is not usable.
     """
     if preset_or_checkpoint in preset_names():
         return load_preset(preset_or_checkpoint)
@@ -111,7 +118,7 @@ def read_config(preset_or_checkpoint: str) -> ModelConfig:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line. Returns 0, or 2 when the input is unusable."""
+    """Run the command; return 0, or 2 when the input is unusable."""
     parser = argparse.ArgumentParser(prog="physgen model-info", description=__doc__)
     parser.add_argument(
         "model", metavar="PRESET-OR-CHECKPOINT", help=f"one of {', '.join(preset_names())}, or a folder"

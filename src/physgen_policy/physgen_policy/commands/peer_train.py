@@ -51,7 +51,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """Train; print how to evaluate what came out."""
+    """Train, print how to evaluate what came out; return the exit status.
+
+    Raises:
+        UserError: An argument cannot be used, or lerobot's training failed.
+    """
     split = argv.index("--") if "--" in argv else len(argv)
     options, passed_on = build_parser().parse_args(argv[:split]), argv[split + 1 :]
     from physgen_policy.peer.environment import lerobot_command, lerobot_environment
@@ -98,7 +102,11 @@ def _device(name: str) -> str:
 
 
 def _make_room(training: PeerTraining) -> None:
-    """Refuse a folder in use; lerobot wants to make it itself."""
+    """Remove an empty output folder, because lerobot wants to make it itself.
+
+    Raises:
+        UserError: The folder is in use.
+    """
     out = training.out
     if training.resumable:
         raise UserError(f"{out} already holds a run; pass --resume to continue it or choose another --out")

@@ -3,6 +3,7 @@
 
 physgen train CONFIG
 physgen train --finetune CHECKPOINT --bags BAGS --output RUN
+physgen train --finetune CHECKPOINT --frames-only --bags BAGS --output RUN
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ POLICY_OPTIONS = ("steps", "init_from", "batch_size", "learning_rate", "lora_ran
 
 
 def main(argv: list[str]) -> int:
-    """Parse the command line, run the training, print where the checkpoint is."""
+    """Parse the command line, run the training, print where the checkpoint is; return the exit status.
+
+    Raises:
+        UserError: The configuration, the data or an argument cannot be used.
+    """
     options = _parser().parse_args(argv)
 
     from physgen_policy.training.run import TrainingRun
@@ -70,12 +75,21 @@ def _parser() -> argparse.ArgumentParser:
         const="full",
         help="train every weight instead of adapters",
     )
+    tune.add_argument(
+        "--frames-only",
+        action="store_true",
+        help="train only what imagines frames; the policy acts as before, bit for bit",
+    )
     return parser
 
 
 def _config(options: argparse.Namespace) -> TrainConfig:
     from physgen_policy.training.config import load_config
 
+    if options.frames_only:
+        raise UserError(
+            "--frames-only belongs to --finetune CHECKPOINT; in a file it is `policy.objective: frames`"
+        )
     if options.config is None:
         raise UserError("give a training configuration, or --finetune CHECKPOINT with --bags and --output")
     if options.bags:
@@ -86,7 +100,11 @@ def _config(options: argparse.Namespace) -> TrainConfig:
 
 
 def _finetune_config(options: argparse.Namespace) -> TrainConfig:
-    """The configuration of a fine-tune; converts the bags first if there are any."""
+    """Return the configuration of a fine-tune; converts the bags first if there are any.
+
+    Raises:
+        UserError: Options contradict each other, or the run folder is in use.
+    """
     from physgen_policy.training.config import load_config
 
     if options.init_from:
@@ -110,13 +128,14 @@ def _finetune_config(options: argparse.Namespace) -> TrainConfig:
     overrides, policy = _overrides(options)
     if options.config is not None:
         return load_config(options.config, overrides, policy)
-    default = resources.files("physgen_policy").joinpath("config/train/finetune_lora.yaml")
+    name = "frames_only.yaml" if options.frames_only else "finetune_lora.yaml"
+    default = resources.files("physgen_policy").joinpath(f"config/train/{name}")
     with resources.as_file(default) as path:
         return load_config(path, {"name": run.name, **overrides}, policy)
 
 
 def _convert(options: argparse.Namespace, out: Path) -> Path:
-    """Convert the bags to what the checkpoint sees; with several processes, only the first one does."""
+    """Convert the bags to what the checkpoint sees; of several processes only the first does. Return the dataset."""
     from accelerate import PartialState
     from rich.progress import track
 
@@ -140,7 +159,7 @@ def _convert(options: argparse.Namespace, out: Path) -> Path:
 
 
 def _overrides(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Top-level keys and keys of the policy stage that the command line gives."""
+    """Return the top-level keys, and the keys of the policy stage, that the command line gives."""
 
     def given(names: tuple[str, ...]) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(options, name)) is not None}

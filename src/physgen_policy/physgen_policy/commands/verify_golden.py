@@ -49,36 +49,38 @@ ROUNDING_LIMIT = (
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One recorded tensor against ours; error is max|a-b| / max|b|, or a sentence when it could not be computed."""
+    """One recorded tensor against ours."""
 
     name: str
     error: float
+    """max|a-b| / max|b|."""
     tolerance: float
     problem: str = ""
+    """A sentence when it could not be computed."""
 
     @property
     def ok(self) -> bool:
-        """Within tolerance. A NaN is not."""
+        """Whether the error is within tolerance. A NaN is not."""
         return not self.problem and self.error <= self.tolerance
 
 
 def tolerance_of(name: str) -> float:
-    """Allowed relative error of a recorded tensor."""
+    """Return the allowed relative error of a recorded tensor."""
     return next(limit for prefix, limit in TOLERANCES if name.startswith(prefix))
 
 
 def relative_error(ours: Tensor, recorded: Tensor) -> float:
-    """max|a-b| / max|b|; where the recording is all zero, the absolute error."""
+    """Return max|a-b| / max|b|; where the recording is all zero, the absolute error."""
     difference = (ours.double() - recorded.double()).abs().max()
     scale = recorded.double().abs().max()
     return float(difference / scale if scale > 0 else difference)
 
 
 def verify_folder(folder: Path) -> Iterator[Comparison]:
-    """Compare every recording of a folder, tensor by tensor.
+    """Compare every recording of a folder; yield one result per tensor.
 
     Raises:
-        UserError: the folder or one of its files is missing or not readable.
+        UserError: The folder or one of its files is missing or not readable.
     """
     recordings = sorted(folder.glob("*.io.safetensors")) if folder.is_dir() else []
     if not recordings:
@@ -88,7 +90,7 @@ def verify_folder(folder: Path) -> Iterator[Comparison]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line. Returns 0 when every tensor is within tolerance, 1 when not, 2 when the input is unusable."""
+    """Run the command; return 0 when every tensor is within tolerance, 1 when not, 2 when the input is unusable."""
     parser = argparse.ArgumentParser(prog="physgen verify-golden", description=__doc__)
     parser.add_argument(
         "folder", type=Path, help="folder with *.io.safetensors, *.weights.safetensors, *.config.json"

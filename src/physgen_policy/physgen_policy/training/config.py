@@ -13,7 +13,7 @@ from physgen_control.program.plain_values import build, convert, read_yaml_mappi
 NormSource = Literal["checkpoint", "dataset"]
 Tuning = Literal["full", "lora"]
 InitParts = Literal["all", "video", "fitting"]
-Objective = Literal["joint", "video"]
+Objective = Literal["joint", "video", "frames"]
 
 
 class TrainConfigError(UserError):
@@ -25,9 +25,11 @@ class CodecStage:
     """Training of the frame codec (only presets whose codec is not downloaded)."""
 
     steps: int = 1500
+    """Steps of the optimiser."""
     batch_size: int = 16
     """Images per step."""
     learning_rate: float = 2e-3
+    """Peak rate of AdamW; it falls along a cosine."""
 
     # What is learned.
     kl_weight: float = 1e-4
@@ -44,8 +46,7 @@ class CodecStage:
 
     # What is shown.
     crop: int = 64
-    """Side of random training crops [pixels]; 0 = whole frames. The codec is convolutional, so crops cost less
-    and show as much."""
+    """Side of random training crops [pixels], which cost less and show as much; 0 = whole frames."""
     whole_fraction: float = 0.2
     """Share of steps at the end on whole frames, with a quarter of the batch."""
 
@@ -53,8 +54,7 @@ class CodecStage:
     init_from: str = ""
     """Codec folder of a run, or a checkpoint, whose codec is taken; a run with policy.init_from has that one's."""
     tune: bool = False
-    """Train a codec that was taken on, on this run's frames, so that it learns to show new objects; otherwise it is
-    taken as it is."""
+    """Train the codec that the run starts from further, on its frames, so that it learns to show new objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,7 @@ class PolicyStage:
 
     # Length and batch.
     steps: int = 6000
+    """Steps of the optimiser."""
     batch_size: int = 32
     """Windows per step over all processes together."""
     single_batch_size: int = 0
@@ -70,6 +71,7 @@ class PolicyStage:
     none. They show many scenes for the price of few long windows, which hold neighbouring pictures of the same scene,
     and so a network without pretraining learns sooner to see."""
     single_fraction: float = 0.5
+    """See single_batch_size."""
     aligned_fraction: float = 0.3
     """Share of windows that start where the episode's demonstration starts."""
 
@@ -77,11 +79,14 @@ class PolicyStage:
     learning_rate: float = 1e-3
     """Peak rate; reached after warmup_steps, falls along a cosine to min_learning_rate at `steps`."""
     min_learning_rate: float = 1e-5
+    """Rate of the last step."""
     muon_learning_rate: float = 0.0
     """Peak rate of Muon, which then trains the matrices within blocks while AdamW trains the rest; falls in proportion.
     0 = AdamW alone; 0.02 is a good start for a model from scratch."""
     warmup_steps: int = 200
+    """Steps of the rise from 0."""
     weight_decay: float = 0.02
+    """Of matrices; vectors have none."""
     clip_norm: float = 1.0
     """Largest norm of the whole gradient."""
     ema_decay: float = 0.999
@@ -90,7 +95,9 @@ class PolicyStage:
     # Losses.
     objective: Objective = "joint"
     """"joint", or "video": the frame loss alone, on packs whose actions are hidden, so that recordings teach how things
-    move whatever their actions mean; what it saves is a start for a policy, not one."""
+    move whatever their actions mean; what it saves is a start for a policy, not one; or "frames": only what imagines
+    frames is trained, on stored hidden states of init_from, which acts as before, bit for bit. A step is then of
+    batch_size pairs of a pack and its next frame, and `architecture` may change the frame path."""
     obs_loss_weight: float = 1.0
     """Weight of L_obs, the frame loss, against L_act."""
     obs_loss_every: int = 1
@@ -133,6 +140,7 @@ class TrainConfig:
 
     # What is trained, on what, and where it goes.
     name: str
+    """Of the run, and of the checkpoint that it makes."""
     model: str
     """Preset name, or "checkpoint" for the architecture of policy.init_from."""
     dataset: tuple[str, ...]
@@ -146,7 +154,9 @@ class TrainConfig:
 
     # The machine.
     seed: int = 0
+    """Of every random number of the run."""
     device: str = "auto"
+    """"cpu", "cuda", or "auto": a GPU where there is one."""
     num_threads: int = 0
     """PyTorch's threads in each process; 0 = its own choice."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -160,8 +170,11 @@ class TrainConfig:
     validation_episodes: int = 16
     """How many of those are looked at; 0: none is held out."""
     validate_every: int = 500
+    """Steps from one look at the held-out episodes to the next."""
     save_every: int = 500
+    """Steps from one saved state, from which --resume goes on, to the next."""
     log_every: int = 20
+    """Steps from one line of the log to the next."""
 
     # The two parts.
     codec: CodecStage = field(default_factory=CodecStage)
@@ -192,13 +205,15 @@ class TrainConfig:
             )
         if self.policy.objective not in get_args(Objective):
             raise TrainConfigError(
-                f"`policy.objective` must be joint or video, got {self.policy.objective!r}"
+                f"`policy.objective` must be joint, video or frames, got {self.policy.objective!r}"
             )
         if self.policy.objective == "video" and self.policy.obs_loss_weight <= 0:
             raise TrainConfigError(
                 "`policy.objective: video` has only the frame loss; give it a positive weight"
             )
-        if self.architecture and self.model == "checkpoint":
+        if self.policy.objective == "frames":
+            _check_frames(self)
+        elif self.architecture and self.model == "checkpoint":
             raise TrainConfigError("`architecture` changes a preset; `model: checkpoint` has none")
         if self.policy.tuning not in get_args(Tuning):
             raise TrainConfigError(f"`policy.tuning` must be full or lora, got {self.policy.tuning!r}")
@@ -229,8 +244,31 @@ class TrainConfig:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as in the YAML file."""
+        """Return plain values, as in the YAML file."""
         return asdict(self)
+
+
+def _check_frames(config: TrainConfig) -> None:
+    """Check that the frame side can be trained alone.
+
+    Raises:
+        TrainConfigError: It cannot.
+    """
+    stage = config.policy
+    if not stage.init_from or config.model != "checkpoint":
+        raise TrainConfigError(
+            "`policy.objective: frames` trains the frame side of a policy; name it in `policy.init_from` and set "
+            "`model: checkpoint`"
+        )
+    if stage.tuning == "lora" or stage.init_parts != "all" or stage.norm_stats != "checkpoint":
+        raise TrainConfigError(
+            "`policy.objective: frames` leaves everything that acts as it is; leave out `policy.tuning`, "
+            "`policy.init_parts` and `policy.norm_stats`"
+        )
+    if config.codec.tune:
+        raise TrainConfigError(
+            "`policy.objective: frames` keeps the codec, which the policy sees through; leave out `codec.tune`"
+        )
 
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -249,7 +287,11 @@ POSITIVE = frozenset(
 
 
 def _check_ranges(config: TrainConfig) -> None:
-    """Raise TrainConfigError for a number that cannot be, with its key."""
+    """Check every number against RANGES and POSITIVE.
+
+    Raises:
+        TrainConfigError: One cannot be; the message names its key.
+    """
     for prefix, stage in (("", config), ("codec.", config.codec), ("policy.", config.policy)):
         for entry in fields(stage):
             key, value = prefix + entry.name, getattr(stage, entry.name)
@@ -266,7 +308,11 @@ def _check_ranges(config: TrainConfig) -> None:
 def load_config(
     path: Path, overrides: dict[str, Any] | None = None, policy: dict[str, Any] | None = None
 ) -> TrainConfig:
-    """Read a YAML file; command-line options replace top-level keys (`overrides`) and keys of the policy stage."""
+    """Read a YAML file; command-line options replace top-level keys (`overrides`) and keys of the policy stage.
+
+    Raises:
+        TrainConfigError: There is no such file, or it is no training configuration.
+    """
     if not path.is_file():
         raise TrainConfigError(f"there is no training configuration {path}; see config/train/ for examples")
     values = read_yaml_mapping(path, TrainConfigError) | (overrides or {})
@@ -277,7 +323,11 @@ def load_config(
 
 
 def parse_config(values: dict[str, Any], where: str) -> TrainConfig:
-    """Build a TrainConfig from plain values."""
+    """Build a TrainConfig from plain values; `where` is what errors name.
+
+    Raises:
+        TrainConfigError: A key is missing or unknown, or a value cannot be.
+    """
     if not isinstance(values, dict):
         raise TrainConfigError(f"{where} must be a mapping of keys to values, got {shown(values)}")
     values = dict(values)

@@ -38,6 +38,7 @@ from physgen_policy.training.run_data import (
     merge_datasets,
     warn_of_starts,
 )
+from physgen_policy.training.run_frames import run_frames
 from physgen_policy.training.run_log import RunLog
 from physgen_policy.training.run_place import RunPlace
 from physgen_policy.training.samples import prediction_sample
@@ -70,7 +71,7 @@ class TrainingRun:
         """Train what is missing and return the checkpoint folder.
 
         Raises:
-            UserError: the data or the start do not fit, the folder belongs to another run or command, the disk is full,
+            UserError: The data or the start do not fit, the folder belongs to another run or command, the disk is full,
                 or training diverged.
         """
         with folder_lock(self.folder) if self.is_main else nullcontext():
@@ -116,7 +117,10 @@ class TrainingRun:
         )
         for line in networks.norm.lines():
             self.log.say(line)
-        folder = self._policy(networks, data, embodiment)
+        if self.config.policy.objective == "frames":
+            folder = run_frames(self.config, place, networks, data, embodiment)
+        else:
+            folder = self._policy(networks, data, embodiment)
         self.accelerator.wait_for_everyone()
         return folder
 
@@ -131,7 +135,7 @@ class TrainingRun:
         self.log.open()
 
     def _wanted(self) -> ModelConfig | None:
-        """The architecture that the configuration names; None is the start's."""
+        """Return the architecture that the configuration names; None is the start's."""
         if self.config.model == "checkpoint":
             return None
         return load_preset(self.config.model, self.config.architecture)

@@ -28,7 +28,11 @@ def run_codec(
     datasets: list[Dataset],
     taken: FrameCodec | None = None,
 ) -> tuple[ModelConfig, FrameCodec]:
-    """The codec of the run and the architecture with its scale; `taken` is the one of the start."""
+    """Return the architecture with the codec's scale, and the codec of the run; `taken` is the one of the start.
+
+    Raises:
+        UserError: The codec cannot be trained here, cannot be read, or its training diverged.
+    """
     stage, folder = config.codec, place.folder / "codec"
     if folder.is_dir():
         return load_start_codec(folder, architecture)

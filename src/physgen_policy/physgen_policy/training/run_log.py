@@ -40,15 +40,15 @@ class RunLog:
             self._writer.close()
 
     def say(self, line: str) -> None:
-        """A line for people, which a narrow terminal may wrap anywhere."""
+        """Print a line for people, which a narrow terminal may wrap anywhere."""
         self.console.print(line, soft_wrap=True)
 
     def progress(self, label: str, total: int, completed: int = 0) -> ProgressBar:
-        """A progress bar on the console."""
+        """Return a progress bar on the console."""
         return ProgressBar(self.console, label, total, completed)
 
     def numbers(self, stage: str, step: int, values: dict[str, float]) -> None:
-        """Numbers of one step of a stage: metrics.jsonl and TensorBoard."""
+        """Keep numbers of one step of a stage, in metrics.jsonl and TensorBoard."""
         if self._writer is None:
             return
         for key, value in values.items():
@@ -57,7 +57,7 @@ class RunLog:
             stream.write(json.dumps({"stage": stage, "step": step, **values}) + "\n")
 
     def picture(self, name: str, step: int, image: UInt8Image) -> None:
-        """A picture of the run, uint8 [y, x, 3]: samples/ and TensorBoard."""
+        """Keep an image of the run, uint8 [y, x, 3], in samples/ and TensorBoard."""
         path = self.folder / "samples" / f"step_{step:06d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         iio.imwrite(path, image)

@@ -44,17 +44,29 @@ def library_root() -> Path:
 
 
 def bddl_path(task: LiberoTask) -> Path:
-    """Return the file that describes the task's scene and goal."""
+    """Return the file that describes the task's scene and goal.
+
+    Raises:
+        UserError: hf-libero is not installed.
+    """
     return library_root() / "bddl_files" / task.suite / f"{task.name}.bddl"
 
 
 def init_states_path(task: LiberoTask) -> Path:
-    """Return the file of the task's stored initial states."""
+    """Return the file of the task's stored initial states.
+
+    Raises:
+        UserError: hf-libero is not installed.
+    """
     return library_root() / "init_files" / task.suite / f"{task.name}.pruned_init"
 
 
 def check_bddl(task: LiberoTask) -> None:
-    """Raise UserError unless the task's description is the pinned file."""
+    """Check that the task's description is the pinned file.
+
+    Raises:
+        UserError: It cannot be read, or is another one.
+    """
     path = bddl_path(task)
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()

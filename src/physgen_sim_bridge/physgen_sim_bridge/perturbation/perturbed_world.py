@@ -12,7 +12,7 @@ from physgen_sim_bridge.perturbation.condition import FROZEN_PICTURE, WRONG_INST
 from physgen_sim_bridge.perturbation.frozen_list import FrozenList, frozen_list
 from physgen_sim_bridge.perturbation.picture_noise import PictureNoise, spoil
 from physgen_sim_bridge.perturbation.scene import SceneChange, change_scene
-from physgen_sim_bridge.world import BY_SEED, Observation, World, WorldSpec
+from physgen_sim_bridge.world import BY_SEED, Observation, World
 
 
 def perturbed(world: World, condition: Condition, instructions: Sequence[str] = ()) -> World:
@@ -32,8 +32,8 @@ def perturbed(world: World, condition: Condition, instructions: Sequence[str] = 
     return PerturbedWorld(world, condition, instructions, frozen_list())
 
 
-class PerturbedWorld:
-    """See the World protocol. Success, state and poses are the world's own; only what the category names differs.
+class PerturbedWorld(World):
+    """See World. Success, state and poses are the world's own; only what the category names differs.
 
     The variant of an episode follows from its initial state's index, or else from its seed. The instruction in `spec`
     is the one of the episode that was reset last.
@@ -50,15 +50,10 @@ class PerturbedWorld:
                 f"{WRONG_INSTRUCTION} tells the policy another task of the suite, but {world.spec.name} has no task "
                 "with other words than this one's"
             )
-        self._instruction = own
+        self.spec = world.spec
         self._noise = PictureNoise()
         self._frozen: tuple[UInt8Image, UInt8Image] | None = None
         self._step = 0
-
-    @property
-    def spec(self) -> WorldSpec:
-        """See World."""
-        return replace(self._world.spec, instruction=self._instruction)
 
     def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
         """See World."""
@@ -83,16 +78,19 @@ class PerturbedWorld:
     def _prepare(self, trial: int) -> None:
         """Choose the trial's variant."""
         condition = self._condition
-        own = self._world.spec.instruction
         if condition.category == WRONG_INSTRUCTION:
-            self._instruction = self._wrong[trial % len(self._wrong)]
+            self._instruct(self._wrong[trial % len(self._wrong)])
         if not condition.level:
             return
         variant = self._variants.variant(condition, trial)
         self._noise = variant.noise
         if condition.category == "language":
-            self._instruction = self._variants.paraphrases.reword(own, variant.level, variant.number)
+            own = self._world.spec.instruction
+            self._instruct(self._variants.paraphrases.reword(own, variant.level, variant.number))
         change_scene(self._world, variant.scene)
+
+    def _instruct(self, instruction: str) -> None:
+        self.spec = replace(self._world.spec, instruction=instruction)
 
     def _seen(self, observation: Observation, *, rendered: bool) -> Observation:
         if not rendered:

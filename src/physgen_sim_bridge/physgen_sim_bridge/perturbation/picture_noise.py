@@ -40,6 +40,9 @@ def spoil(picture: UInt8Image, noise: PictureNoise, camera: int, step: int) -> U
         camera: index of the camera, which has a sensor and a dust of its own.
         step: control steps of the episode before it: the sensor's noise is another one in each picture, fog, motion
             and lens stay the same over an episode.
+
+    Raises:
+        ValueError: There is no such filter.
     """
     if not noise.filter or noise.strength == 0.0:
         return picture

@@ -99,8 +99,8 @@ class SceneChange:
 
 
 @runtime_checkable
-class ChangeableWorld(World, Protocol):
-    """A world whose scene can be changed."""
+class ChangeableWorld(Protocol):
+    """What a World has besides when its scene can be changed."""
 
     def change(self, scene: SceneChange) -> None:
         """Change the scene from the next reset on; SceneChange() undoes everything.

@@ -60,6 +60,9 @@ def draw(category: str, level: int, number: int) -> Variant:
     """The variant of a category: the same three arguments give the same value, on every machine.
 
     Numbers are rounded to four digits, so that the value survives a text file.
+
+    Raises:
+        ValueError: There is no such category or level.
     """
     if category not in CATEGORIES or not 0 <= level <= MAX_LEVEL:
         raise ValueError(f"there is no category {category!r} with level {level}")

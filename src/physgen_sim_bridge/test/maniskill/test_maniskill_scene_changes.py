@@ -36,7 +36,10 @@ def test_added_things_and_another_start_leave_the_task_possible():
     world = make_world("maniskill", "PushCube-v1", render=False, in_worker=True)
     try:
         for condition in ("layout:5", "robot:3"):
-            changed, expert = perturbed(world, parse_condition(condition)), make_expert("PushCube-v1")
+            changed, expert = (
+                perturbed(world, parse_condition(condition)),
+                make_expert("maniskill", "PushCube-v1"),
+            )
             expert.reset()
             seen = changed.reset(7)
             for _ in range(100):
