@@ -19,6 +19,8 @@ import numpy as np
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose, UInt8Image
 from physgen_sim_bridge.canonical_action import maniskill_action
+from physgen_sim_bridge.maniskill.scene_changes import change_built_scene, fixed_camera_pose, set_lights
+from physgen_sim_bridge.perturbation.scene import SceneChange
 from physgen_sim_bridge.world import (
     BY_SEED,
     DRAWN,
@@ -158,6 +160,7 @@ class ManiSkillWorld(World):
         )
         self._env = make_native_env(task, self._task, image_size, render=render)
         self._fresh = True
+        self._change = SceneChange()
         self._agent: Any = None
         self._objects: list[tuple[str, Any]] = []
         self._black = np.zeros((image_size, image_size, 3), dtype=np.uint8)
@@ -182,7 +185,19 @@ class ManiSkillWorld(World):
         self._env.reset(seed=seed, options={"reconfigure": True})
         self._agent = self._env.agent
         self._objects = [(name, getattr(self._env, attribute)) for name, attribute in self._task.objects]
+        if self._change.parts:
+            base = self._agent.robot.pose.raw_pose[0].numpy().astype(np.float64)
+            things = [_pose_in_base(actor, base).position for _, actor in self._objects]
+            change_built_scene(self._env, self._change, things, render=self._render)
         return self._observe()
+
+    def change(self, scene: SceneChange) -> None:
+        """Change the scene from the next reset on; of the layout, things are added and none is displaced."""
+        self._change = scene
+        if self._render:
+            pose = fixed_camera_pose(self._task.eye, self._task.target, scene.camera)
+            self._env._custom_sensor_configs["base_camera"]["pose"] = pose
+            set_lights(self._env, scene.light)
 
     def _spare_garbage_collector(self) -> None:
         """Leave everything loaded so far out of the full collections that ManiSkill runs at each reset.
