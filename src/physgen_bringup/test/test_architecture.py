@@ -16,7 +16,8 @@ SIBLINGS = {
     "physgen_control": set(),
     "physgen_sim_bridge": {"physgen_control"},
     "physgen_policy": {"physgen_control"},
-    "physgen_bringup": {"physgen_control", "physgen_sim_bridge", "physgen_policy"},
+    "physgen_physworld": {"physgen_control", "physgen_sim_bridge"},
+    "physgen_bringup": {"physgen_control", "physgen_sim_bridge", "physgen_policy", "physgen_physworld"},
 }
 TORCH = {"torch", "transformers", "diffusers", "peft", "accelerate"}
 # ManiSkill speaks torch tensors and has one thread knob that only torch offers.

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from physgen_control.errors import UserError
+from physgen_control.geometry import quaternion_from_matrix
 from physgen_control.types import Float32Array, Pose, UInt8Image
 from physgen_sim_bridge.canonical_action import maniskill_action
 from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, WorldSpec
@@ -25,6 +26,9 @@ CONTROL_PERIOD_NS = 50_000_000
 
 ROBOT_UID = "panda_wristcam"
 """The stock uid is re-used on purpose: the scenes choose the start pose of the arm by this name."""
+
+BASE_POSITION = (-0.615, 0.0, 0.0)
+"""Where the simulator's world frame has the robot base, turned as the world is [m]."""
 
 # Camera on panda_hand: position [m] and quaternion (w, x, y, z) of the stock RealSense mount, field of view 90 degrees.
 WRIST_POSITION = (0.0464982, -0.0200011, 0.0360011)
@@ -129,6 +133,27 @@ class ManiSkillWorld:
         self._objects = [(name, getattr(self._env, attribute)) for name, attribute in self._task.objects]
         return self._observe()
 
+    def hide_robot(self) -> None:
+        """Leave the arm out of all pictures until the next reset; physics is as before."""
+        import sapien
+
+        for link in self._agent.robot.links:
+            body = link._objs[0].entity.find_component_by_type(sapien.render.RenderBodyComponent)
+            if body is not None:
+                body.visibility = 0.0
+
+    def fixed_depth(self) -> Float32Array:
+        """Return what a depth sensor in the fixed camera measures now: float32 [height, width], metres along its axis.
+
+        Pixels in which there is nothing are 0, as real sensors have it.
+        """
+        self._env.scene.update_render(update_sensors=True, update_human_render_cameras=False)
+        sensor = self._env._sensors["base_camera"]
+        sensor.capture()
+        # Whole millimetres in the renderer's camera frame, which looks along its negative z.
+        position = sensor.camera.get_picture(["PositionSegmentation"])[0][0].numpy()
+        return np.ascontiguousarray(-0.001 * position[..., 2].astype(np.float32))
+
     def _spare_garbage_collector(self) -> None:
         """Leave everything loaded so far out of the full collections that ManiSkill runs at each reset.
 
@@ -181,6 +206,17 @@ class ManiSkillWorld:
         pictures = [sensors[uid].camera.get_picture(["Color"])[0] for uid in ("base_camera", "hand_camera")]
         fixed, wrist = (np.ascontiguousarray(picture[0, :, :, :3].numpy()) for picture in pictures)
         return fixed, wrist
+
+
+def fixed_camera_pose(task: str) -> Pose:
+    """Return the pose of a task's fixed camera: its optical frame (x right, y down, z ahead) in the base frame."""
+    scene = TASKS[task]
+    eye, target = np.array(scene.eye), np.array(scene.target)
+    ahead = (target - eye) / float(np.linalg.norm(target - eye))
+    right = np.cross(ahead, [0.0, 0.0, 1.0])
+    right /= float(np.linalg.norm(right))
+    axes = np.stack([right, np.cross(ahead, right), ahead], axis=1)
+    return Pose(position=eye - np.array(BASE_POSITION), quaternion=quaternion_from_matrix(axes))
 
 
 def _pose_in_base(thing: Any, base: np.ndarray) -> Pose:
