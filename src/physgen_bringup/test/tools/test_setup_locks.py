@@ -14,7 +14,7 @@ from physgen_setup.python_env import read_lock
 from physgen_setup.relock import canonical, read_roots
 
 ROOT = Path(__file__).resolve().parents[4]
-NAMES = ("base", "dev", "lerobot", "libero", "peer", "viewer")
+NAMES = ("base", "dev", "lerobot", "libero", "peer", "physworld", "viewer")
 # Module -> distribution, where the names differ.
 DISTRIBUTIONS = {
     "PIL": "pillow",

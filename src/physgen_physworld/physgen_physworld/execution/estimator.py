@@ -5,21 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from physgen_control.geometry import conjugate, matrix_from_quaternion, quaternion_product
-from physgen_control.types import Float64Array, Pose, UInt8Image
+from physgen_control.types import Pose, UInt8Image
 from physgen_physworld.camera import Camera
 from physgen_physworld.execution.reality import Seen
+from physgen_physworld.plan.in_hand import InHand
 from physgen_physworld.reconstruction.colours import COLOURS, colour_mask
 from physgen_physworld.reconstruction.tracker import Start, follow, occluders
 from physgen_physworld.values import yaw_quaternions
-
-NEAR = 0.035
-"""A hand this near [m] that has closed to the object's width has closed on the object."""
-
-CLEARLY_OPEN = 0.012
-"""Fingers this much [m] farther apart than the object is wide hold nothing."""
 
 LEAST_TRUSTED = 0.45
 """Agreement times visible share from which a sighting replaces the last one."""
@@ -45,7 +37,7 @@ class ObjectEstimator:
         self._first = first
         self._unnamed = set(COLOURS) - named_colours
         self._fit = start.fit
-        self._in_hand: tuple[Float64Array, Float64Array] | None = None
+        self._in_hand = InHand(start.thing.size)
         self._estimate = Estimate(pose=_pose(start), confidence=start.fit.agreement, held=False)
 
     @property
@@ -55,20 +47,11 @@ class ObjectEstimator:
 
     def update(self, seen: Seen, *, closing: bool) -> Estimate:
         """Take in what the robot has seen and felt; closing: the gripper was told to close."""
-        width = max(self._start.thing.size[:2])
-        if self._in_hand is None:
-            near = float(np.linalg.norm(seen.tcp_pose.position - self._estimate.pose.position)) < NEAR
-            fits = 0.5 * width < seen.gripper_width < width + 0.006
-            if closing and near and fits:
-                self._in_hand = _grasped(seen.tcp_pose, self._estimate.pose)
-        elif not closing and seen.gripper_width > width + CLEARLY_OPEN:
-            self._in_hand = None
-        elif seen.gripper_width < 0.5 * width:
-            self._in_hand = None  # slipped out
-        if self._in_hand is not None:
-            self._estimate = Estimate(
-                pose=_carried(seen.tcp_pose, *self._in_hand), confidence=CARRIED_CONFIDENCE, held=True
-            )
+        carried = self._in_hand.update(
+            self._estimate.pose, seen.tcp_pose, seen.gripper_width, closing=closing
+        )
+        if carried is not None:
+            self._estimate = Estimate(pose=carried, confidence=CARRIED_CONFIDENCE, held=True)
             self._fit = replace(self._fit, position=self._estimate.pose.position)
         elif seen.picture is not None:
             self._look(seen.picture)
@@ -93,18 +76,3 @@ class ObjectEstimator:
 
 def _pose(start: Start) -> Pose:
     return Pose(position=start.fit.position, quaternion=yaw_quaternions([start.fit.yaw])[0])
-
-
-def _grasped(hand: Pose, thing: Pose) -> tuple[Float64Array, Float64Array]:
-    """The object in the hand's frame; two fingers that close centre it between them."""
-    rotation = matrix_from_quaternion(hand.quaternion)
-    offset = rotation.T @ (thing.position - hand.position)
-    offset[1] = 0.0
-    return offset, quaternion_product(conjugate(hand.quaternion), thing.quaternion)
-
-
-def _carried(hand: Pose, offset: Float64Array, turn: Float64Array) -> Pose:
-    return Pose(
-        position=hand.position + matrix_from_quaternion(hand.quaternion) @ offset,
-        quaternion=quaternion_product(hand.quaternion, turn),
-    )

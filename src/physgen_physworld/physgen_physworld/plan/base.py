@@ -15,7 +15,6 @@ from typing import Literal
 
 import numpy as np
 
-from physgen_control.geometry import matrix_from_quaternion
 from physgen_control.types import Float32Array, Float64Array, Pose
 from physgen_physworld.plan.goals import Goals
 from physgen_physworld.plan.grasp import grasp_proposals
@@ -53,10 +52,13 @@ class BaseConfig:
     carry: float = 0.04  # longest step while holding
     tolerance: float = 0.014  # a goal is reached
     last_tolerance: float = 0.005  # the last goal is reached
-    close_steps: int = 4
+    close_steps: int = 5
     release_steps: int = 4
     patience: int = 12  # the last goal is as good as reached
     push_end: float = 0.008  # a push ends this near to the last goal
+    push_near: float = 0.075  # a hand this near beside the object, and this little above it, touches it soon
+    push_low: float = 0.03
+    push_pace: tuple[float, float] = (0.015, 0.03)  # shortest and longest step then
 
 
 class GoalFollower(StateExpert):
@@ -77,8 +79,7 @@ class GoalFollower(StateExpert):
         """Start an episode."""
         super().reset()
         self._push.reset()
-        pushes = not self.goals.lifted and not self._naive
-        self.phase = Phase.PUSH if pushes else Phase.APPROACH
+        self.phase = Phase.PUSH if self._pushes else Phase.APPROACH
         self.progress = 0
         self.failed_grasps = 0
         self._waited = 0
@@ -113,7 +114,14 @@ class GoalFollower(StateExpert):
             self.phase = Phase.DONE
             return self._leaving(tcp_pose)
         goal = Pose(position=goals[self.progress], quaternion=thing.quaternion)
-        return self._push.act({"cube": thing, "goal": goal}, tcp_pose, gripper_width)
+        action = self._push.act({"cube": thing, "goal": goal}, tcp_pose, gripper_width)
+        away = tcp_pose.position - thing.position
+        if away[2] < self._config.push_low and float(np.hypot(away[0], away[1])) < self._config.push_near:
+            # Slow enough not to knock it on: what is let go of slides by itself.
+            left = float(np.linalg.norm((goals[-1] - thing.position)[:2]))
+            pace = float(np.clip(self._config.gain * left, *self._config.push_pace))
+            action[:3] = shorten(action[:3].astype(np.float64), pace)
+        return action
 
     def _grasping(self, thing: Pose, tcp_pose: Pose, gripper_width: float) -> Float32Array:
         config = self._config
@@ -187,6 +195,10 @@ class GoalFollower(StateExpert):
         return hand_action(shorten(config.gain * gap, config.carry), turn, CLOSED)
 
     @property
+    def _pushes(self) -> bool:
+        return not self.goals.lifted and not self._naive
+
+    @property
     def _lets_go(self) -> bool:
         return self.goals.released or not self.goals.lifted
 
@@ -202,11 +214,6 @@ class GoalFollower(StateExpert):
             if self._waited > 4:
                 self.phase = Phase.DONE
             return hand_action(np.array([0.0, 0.0, 0.025]), turn, OPEN)
-        held = self.goals.lifted and not self.goals.released
-        return hand_action(np.zeros(3), turn, CLOSED if held or not self._lets_go else OPEN)
-
-
-def hand_heading(tcp_pose: Pose) -> float:
-    """Return the direction in which the fingers close, as seen from above [rad]."""
-    closing = matrix_from_quaternion(tcp_pose.quaternion)[:, 1]
-    return float(np.arctan2(closing[1], closing[0]))
+        # After a push, too, the fingers stay closed: opening, they would push once more.
+        opened = self._lets_go and not self._pushes
+        return hand_action(np.zeros(3), turn, OPEN if opened else CLOSED)

@@ -93,8 +93,8 @@ def _rests(
     positions: Float64Array, size: tuple[float, float, float], obstacles: tuple[Obstacle, ...]
 ) -> bool:
     last = positions[-1]
-    heights = [positions[0, 2]]
+    heights = [float(positions[0, 2])]
     for obstacle in obstacles:
         if float(np.linalg.norm((obstacle.position - last)[:2])) < 0.75 * max(*size, *obstacle.size):
             heights.append(obstacle.position[2] + (obstacle.size[2] + size[2]) / 2)
-    return min(abs(height - last[2]) for height in heights) < SUPPORTED
+    return bool(min(abs(height - last[2]) for height in heights) < SUPPORTED)
