@@ -50,6 +50,11 @@ COMMANDS = (
         "physgen_policy.commands.import_nova",
         "make a checkpoint of a published video model, to fine-tune",
     ),
+    Command(
+        "physworld",
+        "physgen_physworld.commands.physworld",
+        "do what a video shows: reconstruct it, judge it in a physical twin, act",
+    ),
     Command("view", "physgen_bringup.commands.view", "look at a recording or a run"),
     Command("bench", "physgen_bringup.commands.bench", "measure speed and latency on this machine"),
     Command(

@@ -84,7 +84,7 @@ def run_episode(
     while steps < reality.max_steps and left:
         action = policy.act(estimate, seen.tcp_pose, seen.gripper_width)
         steps += 1
-        look = film or (steps % LOOK_EVERY == 0 and not estimate.held)
+        look = steps % LOOK_EVERY == 0 and (film or not estimate.held)
         seen = reality.step(action, look=look)
         estimate = estimator.update(seen, closing=bool(action[6] < 0))
         held = held or estimate.held

@@ -6,8 +6,10 @@ Simulator truth enters at two marked places only: as the tracks of the lowest ru
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -83,9 +85,13 @@ def run_rungs(
     """Run the rungs of one seed in a world of the task that draws pictures."""
     trials = []
     reality = ManiSkillReality(task, world)
+    filmed: dict[bool, OracleEpisode] = {}
     for rung in rungs:
+        arm = rung == "oracle-arm"
         try:
-            episode = OracleSource(task=task, seed=seed, arm=rung == "oracle-arm").episode(world)
+            if arm not in filmed:
+                filmed[arm] = OracleSource(task=task, seed=seed, arm=arm).episode(world)
+            episode = filmed[arm]
         except UserError as error:
             trials += [_failed(task, seed, rung, name, "video", str(error)) for name in executions]
             continue
@@ -216,3 +222,29 @@ def trial_values(trial: LadderTrial) -> dict[str, Any]:
         key: None if isinstance(value, float) and not np.isfinite(value) else value
         for key, value in asdict(trial).items()
     }
+
+
+def write_ladder(trials: Sequence[LadderTrial], path: Path) -> None:
+    """Write all trials and their summary as JSON; the file is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    values = {"summary": summarize(trials), "trials": [trial_values(trial) for trial in trials]}
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+    partial.rename(path)
+
+
+def ladder_text(rows: Sequence[dict[str, Any]]) -> str:
+    """Return the summary as a Markdown table."""
+    lines = [
+        "| task | tracks | execution | successes | 95 % interval | median end error | failures |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        low, high = (f"{100 * value:.0f}" for value in row["wilson_95"])
+        failures = ", ".join(f"{count} {stage}" for stage, count in row["failures"].items()) or "-"
+        error = "-" if row["median_end_error_mm"] is None else f"{row['median_end_error_mm']:.0f} mm"
+        lines.append(
+            f"| {row['task']} | {row['rung']} | {row['execution']} | {row['successes']} of {row['n']} "
+            f"| {low} to {high} % | {error} | {failures} |"
+        )
+    return "\n".join(lines)
