@@ -39,6 +39,9 @@ def build_parser(step: str) -> argparse.ArgumentParser:
             "--seeds", default="1000:10", metavar="FIRST:COUNT", help="(default: %(default)s)"
         )
         parser.add_argument("--rungs", default="truth,oracle,oracle-arm", help="(default: %(default)s)")
+        parser.add_argument(
+            "--residual", type=Path, metavar="FILE", help="a trained residual as a third way to act"
+        )
         parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON to write")
         return parser
     if step:
@@ -214,6 +217,8 @@ def _ladder(options: argparse.Namespace) -> int:
         summarize,
         write_ladder,
     )
+    from physgen_physworld.execution.residual_policy import ResidualPolicy
+    from physgen_physworld.residual.network import load_residual
     from physgen_sim_bridge.maniskill.world import TASKS, ManiSkillWorld
 
     tasks, rungs = options.tasks.split(","), [rung for rung in RUNGS if rung in options.rungs.split(",")]
@@ -222,11 +227,15 @@ def _ladder(options: argparse.Namespace) -> int:
     first, _, count = options.seeds.partition(":")
     if not (first.isdigit() and count.isdigit() and int(count) > 0):
         raise UserError(f"--seeds is FIRST:COUNT, for example 1000:10, but it is {options.seeds!r}.")
+    executions = dict(EXECUTIONS)
+    if options.residual is not None:
+        network = load_residual(options.residual)
+        executions["residual"] = lambda goals: ResidualPolicy(goals, network)
     trials = []
     for task in tasks:
         world = ManiSkillWorld(task, image_size=256)
         for seed in range(int(first), int(first) + int(count)):
-            fresh = run_rungs(world, task, seed, rungs, EXECUTIONS)
+            fresh = run_rungs(world, task, seed, rungs, executions)
             trials += fresh
             won = ", ".join(
                 f"{trial.rung}/{trial.execution} {'yes' if trial.success else 'no'}" for trial in fresh
