@@ -15,9 +15,10 @@ from typing import Literal
 
 import numpy as np
 
+from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Float64Array, Pose
 from physgen_physworld.plan.goals import Goals
-from physgen_physworld.plan.grasp import grasp_proposals
+from physgen_physworld.plan.grasp import WIDEST, grasp_proposals
 from physgen_physworld.values import square_turn, yaw_of
 from physgen_sim_bridge.experts.expert import StateExpert
 from physgen_sim_bridge.experts.motion import CLOSED, OPEN, hand_action, reaching, shorten
@@ -64,11 +65,17 @@ class BaseConfig:
 class GoalFollower(StateExpert):
     """One episode's base policy or naive retargeting; `progress` and `phase` are for looking at.
 
-    `act` takes the estimated object under the name "object".
+    `act` takes the estimated object under the name "object". Making one raises UserError where the object has to be
+    lifted and is wider than the hand.
     """
 
     def __init__(self, goals: Goals, kind: Kind = "base", config: BaseConfig | None = None) -> None:
         super().__init__()
+        if goals.lifted and min(goals.size[:2]) > WIDEST:
+            raise UserError(
+                f"The {goals.name.replace('_', ' ')} is {1000 * min(goals.size[:2]):.0f} mm wide, and the hand opens "
+                f"{1000 * WIDEST:.0f} mm: it cannot be lifted; take a video that pushes it."
+            )
         self.goals = goals
         self._naive = kind == "naive"
         self._config = config or BaseConfig()

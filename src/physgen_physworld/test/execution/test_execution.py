@@ -2,12 +2,13 @@
 """Acting on pictures and the robot's own state alone: goals from a video, a live estimate, base and naive."""
 
 import ast
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from physgen_control.errors import UserError
 from physgen_control.types import Pose
 from physgen_physworld.execution.ladder import LadderTrial, ladder_text, summarize
 from physgen_physworld.execution.reality import Seen
@@ -107,6 +108,12 @@ def test_fingers_come_down_where_there_is_room() -> None:
     turned = grasp_proposals(here, 0.0, (0.04, 0.04, 0.04), hand, (beside,))
     assert abs(abs(turned[0].turn) - np.pi / 2) < 1e-6 and turned[0].room > 0 > turned[1].room
     assert grasp_proposals(here, 0.0, (0.2, 0.2, 0.1), hand, ()) == []
+
+
+def test_what_is_too_wide_for_the_hand_is_one_sentence() -> None:
+    goals = replace(make_goals(stacking()), size=(0.12, 0.1, 0.1))
+    with pytest.raises(UserError, match="100 mm wide, and the hand opens 78 mm"):
+        GoalFollower(goals)
 
 
 def test_what_is_in_the_hand_goes_with_it() -> None:

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from drawn_scene import film
 from PIL import Image
+from value_strategies import make_episode, make_state
 
+from physgen_control.bags.serialize import CameraSpec, EpisodeBag
 from physgen_control.errors import UserError
+from physgen_control.types import EpisodePhase
 from physgen_physworld.reconstruction.depth import PlaneDepth
 from physgen_physworld.reconstruction.support import reconstruct_tracks
 from physgen_physworld.reconstruction.tracker import find_things
 from physgen_physworld.reconstruction.words import things_named
 from physgen_physworld.values import Video
+from physgen_physworld.video.bag import BagSource
 from physgen_physworld.video.camera_file import camera_text, read_camera
 from physgen_physworld.video.clip import ClipSource
 from physgen_physworld.video.source import VideoError, checked
@@ -64,6 +68,22 @@ def test_a_film_of_another_size_and_rate_is_tracked(
     moved = reconstruct_tracks(video, find_things(video, things_named("push the cube"), PlaneDepth())).moved
     assert np.linalg.norm(moved.positions[0] - [0.5, 0.02, 0.02]) < 0.006
     assert np.linalg.norm(moved.positions[-1] - [0.6, 0.02, 0.02]) < 0.008
+
+
+def test_a_recorded_bag_is_a_video(pushed: Video, camera_path: Path, tmp_path: Path) -> None:
+    """Its pictures alone are read; every second one, with the time between them."""
+    episode = make_episode()
+    cameras = {name: CameraSpec(frame_id=name) for name in ("fixed", "wrist")}
+    with EpisodeBag.open(tmp_path / "bag", episode, cameras, joint_prefix="panda") as bag:
+        for step, frame in enumerate(pushed.frames):
+            stamp_ns = episode.start_ns + step * 50_000_000
+            bag.add_observation(stamp_ns, frame, frame, make_state(stamp_ns))
+        path = bag.finish(EpisodePhase.SUCCESS, step=len(pushed.frames) - 1)
+    video = BagSource(path=path, camera_path=camera_path, every=2).video()
+    assert np.array_equal(video.frames, pushed.frames[::2])
+    assert video.period_s == pytest.approx(0.1)
+    with pytest.raises(UserError):
+        BagSource(path=tmp_path / "none", camera_path=camera_path).video()
 
 
 def test_files_that_cannot_be_used_are_one_sentence(pushed: Video, camera_path: Path, tmp_path: Path) -> None:
