@@ -72,7 +72,7 @@ def build_parser(step: str) -> argparse.ArgumentParser:
         )
     if step in ("", "train"):
         parser.add_argument(
-            "--steps", type=int, default=200_000, help="of all twins together (default: %(default)s)"
+            "--steps", type=int, default=100_000, help="of all twins together (default: %(default)s)"
         )
         parser.add_argument(
             "--twins", type=int, default=32, help="worlds side by side (default: %(default)s)"

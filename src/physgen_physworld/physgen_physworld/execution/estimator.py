@@ -10,7 +10,7 @@ from physgen_physworld.camera import Camera
 from physgen_physworld.execution.reality import Seen
 from physgen_physworld.plan.in_hand import InHand
 from physgen_physworld.reconstruction.colours import COLOURS, colour_mask
-from physgen_physworld.reconstruction.tracker import Start, follow, occluders
+from physgen_physworld.reconstruction.tracker import Start, doubts, follow
 from physgen_physworld.values import yaw_quaternions
 
 LEAST_TRUSTED = 0.45
@@ -61,10 +61,10 @@ class ObjectEstimator:
 
     def _look(self, picture: UInt8Image) -> None:
         mask = colour_mask(picture, self._start.colour)
-        ignored = occluders(picture, (self._first,), self._unnamed)
+        doubt = doubts(picture, (self._first,), self._unnamed)
         # It lies where it was last put: its height is that of its support.
         resting = replace(self._start, fit=self._fit)
-        fit = follow(self._camera, resting, self._fit, mask, ignored).supported
+        fit = follow(self._camera, resting, self._fit, mask, doubt).supported
         trust = 0.0 if fit is None else fit.agreement * fit.visible
         if fit is None or trust < LEAST_TRUSTED:
             self._estimate = replace(self._estimate, confidence=0.5 * self._estimate.confidence, held=False)

@@ -58,7 +58,7 @@ class SilhouetteFitter:
     def fit(
         self,
         mask: Mask,
-        ignored: Mask,
+        doubt: Float64Array,
         start: Float64Array,
         yaws: tuple[float, ...],
         *,
@@ -69,7 +69,7 @@ class SilhouetteFitter:
 
         Args:
             mask: which pixels have the object's colour.
-            ignored: which pixels say nothing, because something is in front of the object.
+            doubt: how little a pixel of another colour says, 0 to 1 [height, width]: something may be in front.
             start: first guess of the middle [m].
             yaws: first guesses of the yaw [rad]; the best result wins.
             fixed_height: keep the start's z.
@@ -80,7 +80,7 @@ class SilhouetteFitter:
             return None
         rows, columns = window
         seen = mask[rows, columns].astype(np.float64)
-        weight = (~ignored[rows, columns] | mask[rows, columns]).astype(np.float64)
+        weight = np.where(mask[rows, columns], 1.0, 1.0 - doubt[rows, columns])
         free = [0, 1, 3] if fixed_height else [0, 1, 2, 3]
         for yaw in yaws:
             values = np.append(start, yaw)

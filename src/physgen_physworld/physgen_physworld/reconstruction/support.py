@@ -190,4 +190,4 @@ def _refit(fitter: SilhouetteFitter, sighting: Sighting, height: float) -> BoxFi
         return None
     start = sighting.free.position.copy()
     start[2] = height
-    return fitter.fit(sighting.mask, sighting.ignored, start, (sighting.free.yaw,), fixed_height=True)
+    return fitter.fit(sighting.mask, sighting.doubt, start, (sighting.free.yaw,), fixed_height=True)

@@ -23,7 +23,10 @@ SURE = 0.85
 LEAST_AGREEMENT = 0.6
 """Where outline and pixels agree less in the first picture, it is another thing or another size."""
 
-CHANGED = 25
+GREY_DOUBT = 0.75
+"""Before a grey background a grey pixel may be the arm: it says this much less than another one."""
+
+CHANGED = 10
 """Where a channel differs by more from the video's usual picture or from its first one, something has moved."""
 
 MOST_MOTION_PX = 0.16
@@ -37,7 +40,7 @@ class Sighting:
     supported: BoxFit | None
     free: BoxFit | None
     mask: Mask
-    ignored: Mask
+    doubt: Float64Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +112,12 @@ def find_things(
     unnamed = set(COLOURS) - {start.colour for start in starts}
     for picture in video.frames:
         masks = {start.thing.name: colour_mask(picture, start.colour) for start in starts}
-        occluder = occluders(picture, (usual, first), unnamed)
+        doubt = doubts(picture, (usual, first), unnamed)
         before = dict(poses)
         for start in starts:
             name = start.thing.name
-            ignored = occluder | _nearer(video.camera, name, before, masks)
-            sighting = follow(video.camera, start, before[name], masks[name], ignored)
+            hidden = np.where(_nearer(video.camera, name, before, masks), 1.0, doubt)
+            sighting = follow(video.camera, start, before[name], masks[name], hidden)
             rows[name].append(sighting)
             if sighting.free is not None and sighting.free.agreement > LEAST_AGREEMENT:
                 poses[name] = sighting.free
@@ -124,17 +127,18 @@ def find_things(
     ]
 
 
-def occluders(picture: UInt8Image, backgrounds: Sequence[UInt8Image], colours: Iterable[str]) -> Mask:
-    """Return which pixels show something that may stand before the things.
+def doubts(picture: UInt8Image, backgrounds: Sequence[UInt8Image], colours: Iterable[str]) -> Float64Array:
+    """Return how likely each pixel shows something that stands before the things, 0 to 1 [height, width].
 
-    An arm is grey and was not there in a background; a coloured thing that nobody named, such as a drawn goal, is of
-    one of the colours.
+    An arm is grey and was not there in a background: 1. Before a grey background it cannot be told from it. A coloured
+    thing that nobody named, such as a drawn goal, is of one of the colours: 1.
     """
     came = np.logical_or.reduce([_differs(picture, background) for background in backgrounds])
-    mask: Mask = grey_mask(picture) & came
+    grey = grey_mask(picture)
+    sure = grey & came
     for colour in colours:
-        mask |= colour_mask(picture, colour)
-    return mask
+        sure |= colour_mask(picture, colour)
+    return np.where(sure, 1.0, np.where(grey, GREY_DOUBT, 0.0))
 
 
 def _first(
@@ -161,7 +165,7 @@ def _first(
                 if click is not None:
                     raise
                 continue  # a blob above the horizon is no thing on the table
-            fit = fitter.fit(blob, hidden, start, QUARTER_YAWS, fixed_height=True)
+            fit = fitter.fit(blob, hidden.astype(np.float64), start, QUARTER_YAWS, fixed_height=True)
             if fit is not None and (best is None or fit.agreement > best[1].agreement):
                 best = colour, fit, blob
         if best is not None and best[1].agreement > LEAST_AGREEMENT:
@@ -176,15 +180,15 @@ def _first(
     return Start(thing=thing, colour=best[0], fit=best[1]), best[2]
 
 
-def follow(camera: Camera, start: Start, last: BoxFit, mask: Mask, ignored: Mask) -> Sighting:
+def follow(camera: Camera, start: Start, last: BoxFit, mask: Mask, doubt: Float64Array) -> Sighting:
     """Find a thing again in a picture, near where it was last.
 
     Args:
         mask: which pixels of the picture have its colour.
-        ignored: which pixels show something that may stand before it.
+        doubt: see `doubts`.
     """
     thing = start.thing
-    nothing = Sighting(supported=None, free=None, mask=mask, ignored=ignored)
+    nothing = Sighting(supported=None, free=None, mask=mask, doubt=doubt)
     expected = camera.project(last.position[None])[0]
     near = MOST_MOTION_PX * mask.shape[0]
     chosen = None
@@ -210,19 +214,19 @@ def follow(camera: Camera, start: Start, last: BoxFit, mask: Mask, ignored: Mask
     fitter = SilhouetteFitter(camera, thing.size)
     yaws = (last.yaw,)
     # Half hidden, the middle of what is seen is not its middle: where it was before is as good a guess.
-    free = fitter.fit(chosen, ignored, there, yaws, fixed_height=False)
+    free = fitter.fit(chosen, doubt, there, yaws, fixed_height=False)
     if free is None or free.agreement < SURE:
-        again = fitter.fit(chosen, ignored, last.position.copy(), yaws, fixed_height=False)
+        again = fitter.fit(chosen, doubt, last.position.copy(), yaws, fixed_height=False)
         free = max(
             (fit for fit in (free, again) if fit is not None), key=lambda fit: fit.agreement, default=None
         )
     supported = None
     try:
         on_table = camera.on_plane(middle, start.fit.position[2])[0]
-        supported = fitter.fit(chosen, ignored, on_table, yaws, fixed_height=True)
+        supported = fitter.fit(chosen, doubt, on_table, yaws, fixed_height=True)
     except UserError:
         pass  # the ray passes the table: the thing is in the air
-    return Sighting(supported=supported, free=free, mask=chosen, ignored=ignored)
+    return Sighting(supported=supported, free=free, mask=chosen, doubt=doubt)
 
 
 def _differs(picture: UInt8Image, usual: UInt8Image) -> Mask:

@@ -22,7 +22,7 @@ CLIP = 10.0
 class TrainingConfig:
     """A PPO run; every number is for people to change, none is chosen by looking at test seeds."""
 
-    steps: int = 300_000  # control steps of all twins together
+    steps: int = 100_000  # control steps of all twins together
     twins: int = 32
     seed: int = 0
     rollout: int = 64  # control steps per twin between two updates

@@ -48,7 +48,7 @@ def test_a_cube_on_the_table_is_found_within_a_millimetre(x: float, y: float, ya
     mask = colour_mask(picture, "red")
     start = PlaneDepth().place(seen, mask, CUBE)
     fit = SilhouetteFitter(seen, CUBE).fit(
-        mask, np.zeros_like(mask), start, (-0.785, -0.393, 0.0, 0.393), fixed_height=True
+        mask, np.zeros(mask.shape), start, (-0.785, -0.393, 0.0, 0.393), fixed_height=True
     )
     assert fit is not None
     assert 1000 * np.linalg.norm(fit.position - [x, y, 0.02]) < 1.5
@@ -64,7 +64,7 @@ def test_what_an_arm_hides_does_not_shift_the_cube() -> None:
     mask, hidden = colour_mask(picture, "red"), grey_mask(picture)
     assert hidden.sum() > 500 and ARM[0] == picture[0, int(column)][0]
     fit = SilhouetteFitter(seen, CUBE).fit(
-        mask, hidden, PlaneDepth().place(seen, mask, CUBE), (0.0, 0.4), fixed_height=True
+        mask, hidden.astype(float), PlaneDepth().place(seen, mask, CUBE), (0.0, 0.4), fixed_height=True
     )
     assert fit is not None and fit.visible < 0.85
     assert 1000 * np.linalg.norm(fit.position - middle) < 3.0
