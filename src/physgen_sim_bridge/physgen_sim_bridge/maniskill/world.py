@@ -105,8 +105,7 @@ TASKS: dict[str, ManiSkillTask] = {
     ),
 }
 
-BASE_X = -0.615
-"""Where the scenes put the robot's base on the world's x axis [m]; its axes are the world's."""
+BASE_X = -0.615  # where the scenes put the robot's base on the world's x axis [m]; its axes are the world's
 
 
 class ManiSkillWorld(World):
@@ -199,6 +198,24 @@ class ManiSkillWorld(World):
             self._env._custom_sensor_configs["base_camera"]["pose"] = pose
             set_lights(self._env, scene.light)
 
+    def hide_robot(self) -> None:
+        """Leave the arm out of all pictures until the next reset; physics is as before."""
+        import sapien
+
+        for link in self._agent.robot.links:
+            body = link._objs[0].entity.find_component_by_type(sapien.render.RenderBodyComponent)
+            if body is not None:
+                body.visibility = 0.0
+
+    def fixed_depth(self) -> Float32Array:
+        """Return the fixed camera's depth: float32 [height, width], metres along its axis, 0 where nothing is."""
+        self._env.scene.update_render(update_sensors=True, update_human_render_cameras=False)
+        sensor = self._env._sensors["base_camera"]
+        sensor.capture()
+        # [mm] in the renderer's camera frame, which looks along its negative z.
+        position = sensor.camera.get_picture(["PositionSegmentation"])[0][0].numpy()
+        return np.ascontiguousarray(-0.001 * position[..., 2].astype(np.float32))
+
     def _spare_garbage_collector(self) -> None:
         """Leave everything loaded so far out of the full collections that ManiSkill runs at each reset.
 
@@ -254,7 +271,7 @@ class ManiSkillWorld(World):
 
 
 def _pose_in_base(thing: Any, base: np.ndarray) -> Pose:
-    """Return the pose of an actor or link in the base frame; the base is only translated (world axes)."""
+    """Return the pose of an actor or link in the base frame, which is only translated."""
     raw = thing.pose.raw_pose[0].numpy().astype(np.float64)
     return Pose(position=raw[:3] - base[:3], quaternion=raw[[4, 5, 6, 3]])
 
