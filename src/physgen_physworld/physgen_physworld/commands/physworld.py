@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from physgen_control.errors import UserError
+from physgen_control.program.command_parser import CommandParser
 
-STEPS = ("video", "reconstruct", "train", "run", "ladder")
+SUMMARIES = {
+    "video": "Get the video: a film, a bag, or a simulator's expert.",
+    "reconstruct": "Find the things of the instruction and follow them; describe the scene.",
+    "train": "Train the residual in the scene's physical twin.",
+    "run": "Act.",
+    "ladder": "Compare ways to act on ever less perfect tracks.",
+}
+STEPS = tuple(SUMMARIES)
 DESCRIPTION = """\
 From one picture and a sentence to a robot that does it: a video shows how the object shall move, its motion is
 reconstructed in metres, a physical twin of the scene judges and improves the actions, and the robot acts.
@@ -26,12 +34,10 @@ reconstructed in metres, a physical twin of the scene judges and improves the ac
 """
 
 
-def build_parser(step: str) -> argparse.ArgumentParser:
+def build_parser(step: str = "") -> CommandParser:
     """Return the parser of one step; "" is all of them in a row."""
-    parser = argparse.ArgumentParser(
-        prog=f"physgen physworld {step}".strip(),
-        description=DESCRIPTION if not step else None,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = CommandParser(
+        prog=f"physgen physworld {step}".strip(), description=DESCRIPTION if not step else SUMMARIES[step]
     )
     if step == "ladder":
         parser.add_argument("--tasks", default="PushCube-v1,PickCube-v1,StackCube-v1", help="comma separated")
