@@ -47,12 +47,12 @@ def run(arguments: LaunchArguments, rounds: int, say: Callable[[str], None]) -> 
     """Measure every variant in each round, in an order that turns, so that a busy machine hurts all alike.
 
     Args:
-        arguments: Of the graph.
-        rounds: Measurements of each variant.
+        arguments: Of the graph, checked.
+        rounds: How often everything is measured.
         say: Is told of every measurement.
 
     Raises:
-        UserError: There is no round, or a graph failed.
+        UserError: There is no round, or a graph of the benchmark failed.
     """
     if rounds < 1:
         raise UserError(f"bench viewer needs at least one round, got {rounds}")
@@ -71,7 +71,7 @@ def _measure(arguments: LaunchArguments, variant: str, say: Callable[[str], None
     """Run the graph once and return the median time from observation to chunk [ms].
 
     Raises:
-        UserError: The graph failed.
+        UserError: The graph failed, or had no chunk.
     """
     with tempfile.TemporaryDirectory(prefix="bench-viewer-") as folder, PrivateDomain(folder) as domain:
         viewer = "none" if variant == WITHOUT else "rerun_web"
