@@ -23,7 +23,7 @@ VERSION = "0.1.0"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One subcommand."""
+    """One subcommand of `physgen`."""
 
     name: str
     module: str

@@ -179,8 +179,8 @@ def shared_images(memory: int, spec: WorldSpec) -> tuple[UInt8Image, UInt8Image]
     """Map both sides' memory as the images (fixed, wrist), uint8 [height, width, 3].
 
     Args:
-        memory: file descriptor, as large as both images together.
-        spec: the world whose cameras they are.
+        memory: File descriptor, as large as both images together.
+        spec: The world whose cameras they are.
     """
     fixed, wrist = ((*camera.image_size, 3) for camera in (spec.fixed_camera, spec.wrist_camera))
     border, end = math.prod(fixed), math.prod(fixed) + math.prod(wrist)

@@ -25,7 +25,6 @@ from physgen_control.errors import UserError
 
 WARM_UP_STEPS = 10
 START_TIMEOUT_S = 180.0
-STEP_TIMEOUT_S = 60.0
 BRIDGE = "physgen_sim_bridge.nodes.bridge_node"
 INSTANT_POLICY = "physgen_bringup.bench.nodes.instant_policy_node"
 
@@ -182,7 +181,7 @@ def _native(sim: str, task: str, image_size: int, steps: int) -> float:
     begin = time.perf_counter()
     for action in actions[WARM_UP_STEPS:]:
         observation = env.step(action)[0]
-        # Lazily rendered pictures would not be counted otherwise.
+        # Lazily rendered images would not be counted otherwise.
         for camera in ("base_camera", "hand_camera"):
             observation["sensor_data"][camera]["rgb"].numpy()
     rate = steps / (time.perf_counter() - begin)

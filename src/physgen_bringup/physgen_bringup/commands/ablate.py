@@ -52,7 +52,11 @@ def build_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the ablation. Raises UserError for an unusable file or a training that failed."""
+    """Run the ablation; return the exit status.
+
+    Raises:
+        UserError: The file or an argument cannot be used, or a training failed.
+    """
     options = build_parser().parse_args(arguments)
     from physgen_bringup.commands.next_steps import after_training
     from physgen_bringup.evaluation.ablation import parse_ablation, table, variant_config, video_config
@@ -108,7 +112,11 @@ def _check_datasets(configs: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _train_all(configs: Sequence[Mapping[str, Any]], out: Path, processes: int, jobs: int) -> None:
-    """Train every variant, up to `jobs` of them at the same time. The first failure is raised when all have ended."""
+    """Train every variant, up to `jobs` of them at the same time.
+
+    Raises:
+        UserError: A training failed: the first failure, when all have ended.
+    """
     if jobs == 1:
         for config in configs:
             _train(config, out, processes)
@@ -120,7 +128,11 @@ def _train_all(configs: Sequence[Mapping[str, Any]], out: Path, processes: int, 
 
 
 def _train(config: Mapping[str, Any], out: Path, processes: int, jobs: int = 1) -> None:
-    """Train in a process of its own, unless the run is complete; one that was interrupted is resumed."""
+    """Train in a process of its own, unless the run is complete; one that was interrupted is resumed.
+
+    Raises:
+        UserError: The folder holds another configuration, or the training failed.
+    """
     from physgen_control.errors import UserError
     from physgen_control.program.plain_values import yaml_text
 
@@ -162,7 +174,7 @@ def _train(config: Mapping[str, Any], out: Path, processes: int, jobs: int = 1) 
 
 
 def _complete(description: Path) -> bool:
-    """Whether a checkpoint is that of its run's last step."""
+    """Return whether a checkpoint is that of its run's last step."""
     if not description.is_file():
         return False
     training = json.loads(description.read_text(encoding="utf-8")).get("training", {})

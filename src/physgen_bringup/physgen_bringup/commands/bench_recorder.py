@@ -29,7 +29,11 @@ def build_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the table, write JSON if asked to."""
+    """Measure, print the table, write JSON if asked to.
+
+    Raises:
+        UserError: An argument cannot be used, or a measurement failed.
+    """
     options = build_parser().parse_args(arguments)
     from physgen_bringup.bench.recorder import run, table
     from physgen_control.errors import UserError

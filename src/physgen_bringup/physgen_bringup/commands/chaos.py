@@ -52,7 +52,11 @@ def build_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """List, run, or write the page."""
+    """List, run, or write the page; return the exit status.
+
+    Raises:
+        UserError: An argument cannot be used.
+    """
     options = build_parser().parse_args(arguments)
     from physgen_control.errors import UserError
 

@@ -88,7 +88,11 @@ def build_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Record in worker processes; status 1 if any episode crashed."""
+    """Record in worker processes; return the exit status, 1 if any episode crashed.
+
+    Raises:
+        UserError: An argument cannot be used.
+    """
     options = build_parser().parse_args(arguments)
     from physgen_control.program.progress import Progress
 

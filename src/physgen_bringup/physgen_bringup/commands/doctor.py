@@ -17,8 +17,8 @@ def build_parser() -> CommandParser:
     """Return the command line; standard library only."""
     parser = CommandParser(
         prog="physgen doctor",
-        description="Look at this machine: Python, packages, disk, memory, DDS, real time, devices. Nothing is changed, "
-        "and nothing has to be installed for it. Exit status 1 if something is wrong.",
+        description="Look at this machine: Python, packages, disk, memory, DDS, real time, devices. Nothing is "
+        "changed, and nothing has to be installed for it. Exit status 1 if something is wrong.",
         examples=("physgen doctor", "physgen doctor --json"),
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")

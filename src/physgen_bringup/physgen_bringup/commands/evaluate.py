@@ -27,7 +27,11 @@ _SUBCOMMANDS = {"compare": "compare_results", "merge": "merge_results"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the evaluation; status 1 when an episode crashed."""
+    """Run the evaluation; return the exit status, 1 when an episode crashed.
+
+    Raises:
+        UserError: An argument cannot be used, or the results cannot be continued.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in _SUBCOMMANDS:
         from importlib import import_module
@@ -63,7 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_tasks(options: argparse.Namespace, preset: Preset | None, sim: str, tasks: list[str]) -> None:
-    """Refuse what cannot run as it was asked for."""
+    """Refuse what cannot run as it was asked for.
+
+    Raises:
+        UserError: It cannot; what to drop or add.
+    """
     from physgen_control.errors import UserError
     from physgen_sim_bridge.registry import runs_by_itself
 
@@ -155,7 +163,11 @@ def _spec(
 
 
 def _peer_folder(options: argparse.Namespace) -> Path | None:
-    """The folder of lerobot's policy, checked before a worker starts; None for other policies."""
+    """Return the folder of lerobot's policy, checked before a worker starts; None for other policies.
+
+    Raises:
+        UserError: It cannot be run here, or not at this pace.
+    """
     if options.policy != "lerobot":
         return None
     from physgen_control.errors import UserError

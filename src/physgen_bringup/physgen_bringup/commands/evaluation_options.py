@@ -163,7 +163,7 @@ def check_options(options: argparse.Namespace) -> None:
     """Refuse options that are out of range or do not go together.
 
     Raises:
-        UserError: which one, and what to drop or add, in one sentence.
+        UserError: Which one, and what to drop or add, in one sentence.
     """
     from physgen_bringup.evaluation.delays import EXECUTIONS
     from physgen_bringup.graph.policy_kinds import unknown_policy

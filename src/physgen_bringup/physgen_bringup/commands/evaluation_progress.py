@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 
 def run_with_progress(specs: list[EvaluationSpec], progress: Progress) -> list[Evaluation]:
-    """See physgen_bringup.evaluation.run.run_specs."""
+    """Run what is missing of several evaluations and tell their course, as evaluation.run.run_specs does.
+
+    Raises:
+        UserError: An output folder holds other results, or every episode crashes.
+    """
     from physgen_bringup.evaluation.run import run_specs
     from physgen_bringup.results.results import outcome, summarize, trial_text
 

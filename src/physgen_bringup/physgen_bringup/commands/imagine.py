@@ -19,23 +19,22 @@ from physgen_control.program.command_parser import CommandParser
 if TYPE_CHECKING:
     from physgen_control.types import Float32Array, UInt8Image
     from physgen_policy.runtime.imagination import Imagination
-    from physgen_policy.sampling.frame import FrameSampler
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """Where a film begins.
-
-    fixed, wrist: the two cameras' pictures. task, instruction: "" where unknown. actions: what was really done, [T, a];
-    later: spliced-to-be pictures of both cameras after every chunk of it.
-    """
+    """Where a film begins; a text that is not known is empty."""
 
     fixed: UInt8Image
+    """Image of the fixed camera, uint8 [y, x, 3]."""
     wrist: UInt8Image
+    """Image of the wrist camera, uint8 [y, x, 3]."""
     task: str = ""
     instruction: str = ""
     actions: Float32Array | None = None
+    """What was really done, [T, a]."""
     later: tuple[tuple[UInt8Image, UInt8Image], ...] = ()
+    """Images of both cameras after every chunk of it."""
 
 
 def build_parser() -> CommandParser:
@@ -85,7 +84,11 @@ def build_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Imagine, write the film and the numbers. Raises UserError for unusable arguments."""
+    """Imagine, write the film and the numbers; return the exit status.
+
+    Raises:
+        UserError: An argument cannot be used.
+    """
     options = build_parser().parse_args(arguments)
     for name in ("frames", "samples"):
         if getattr(options, name) < 1:
@@ -95,25 +98,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.out.suffix != ".mp4":
         raise UserError(f"--out must end in .mp4, got {options.out}")
 
-    import torch
-
     from physgen_bringup.pictures.imagined import FilmRow, write_imagined
     from physgen_control.program.progress import Progress
     from physgen_policy.bench.tracking import TRACKED, track_error
-    from physgen_policy.checkpoint import load_checkpoint, resolve_checkpoint
-    from physgen_policy.runtime.imagination import Imagination
+    from physgen_policy.runtime.loading import load_imagination
 
-    torch.set_num_threads(1)
     progress = Progress()
     progress.say(f"Imagining {options.samples} film(s) of {options.frames} chunks into {options.out}")
     with progress.stage("loading the first picture and the checkpoint"):
         begins = _beginning(options)
-        checkpoint = load_checkpoint(resolve_checkpoint(options.checkpoint, begins.task))
+        imagination = load_imagination(
+            options.checkpoint, begins.task, frames=options.sampler, temperature=options.temperature
+        )
+    checkpoint, sampler = imagination.checkpoint, imagination.frames
     instruction = options.instruction or begins.instruction
     if not instruction:
         raise UserError("say what is to be done with --instruction")
-    sampler = _sampler(options, checkpoint.model.config.frames.prediction)
-    imagination = Imagination(checkpoint, sampler)
     horizon = checkpoint.model.config.action.horizon
     truth = [imagination.spliced(*pair) for pair in begins.later]
     given = None if begins.actions is None or options.own_actions else begins.actions
@@ -156,18 +156,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     numbers.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     progress.result(f"film: {options.out}, actions: {numbers}")
     return 0
-
-
-def _sampler(options: argparse.Namespace, prediction: str) -> FrameSampler:
-    from physgen_policy.sampling.frame import FrameSampler
-
-    try:
-        sampled = FrameSampler(temperature=options.temperature)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    if options.sampler == "mean" or (options.sampler == "auto" and prediction == "v"):
-        return FrameSampler(kind="mean")
-    return sampled
 
 
 def _film(

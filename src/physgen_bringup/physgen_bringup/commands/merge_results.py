@@ -28,7 +28,11 @@ def build_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Merge and print the table."""
+    """Merge and print the table; return the exit status.
+
+    Raises:
+        UserError: The folders cannot be merged.
+    """
     options = build_parser().parse_args(arguments)
     from physgen_bringup.evaluation.shards import merge_shards
     from physgen_control.errors import UserError

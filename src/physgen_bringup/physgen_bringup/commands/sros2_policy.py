@@ -25,7 +25,11 @@ def build_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build the graph, write its policy."""
+    """Build the graph, write its policy; return the exit status.
+
+    Raises:
+        UserError: The arguments cannot be used, or the file cannot be written.
+    """
     options = build_parser().parse_args(arguments)
     from physgen_bringup.graph.arguments import parse_arguments
     from physgen_bringup.graph.describe import build_graph

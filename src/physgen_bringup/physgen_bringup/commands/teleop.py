@@ -61,7 +61,11 @@ def _run_device(device: str, parameters: Sequence[str]) -> int:
 
 
 def _viewer_of(device: str, parameters: Sequence[str]) -> tuple[list[str], str]:
-    """Take `viewer:=` out of the parameters; a viewer that was asked for must be known and installed."""
+    """Return the parameters without `viewer:=`, and the viewer: the one asked for, or the default.
+
+    Raises:
+        UserError: The one asked for is not known, or not installed.
+    """
     from physgen_bringup.graph.viewer_choice import KINDS, NOT_INSTALLED, default_viewer, is_installed
     from physgen_control.errors import UserError
 

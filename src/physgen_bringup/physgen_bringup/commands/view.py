@@ -44,7 +44,11 @@ def build_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status; bad input raises UserError."""
+    """Run the command and return its exit status.
+
+    Raises:
+        UserError: There is no bag that can be read.
+    """
     options = build_parser().parse_args(arguments)
     from physgen_control.program.progress import Progress
 

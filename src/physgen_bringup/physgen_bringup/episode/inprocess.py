@@ -97,7 +97,7 @@ class InProcess:
     def run_episode(
         self, seed: int, init_state: int = -1, run: int = 0, video: Path | None = None
     ) -> tuple[EpisodeResult, Latencies]:
-        """Run one trial to its end; its applied actions stay in `actions`, its pictures in the file `video`."""
+        """Run one trial to its end; its applied actions stay in `actions`, its images in the file `video`."""
         spec = self._world.spec
         observation = self._world.reset(seed, init_state)
         self._count += 1
@@ -292,16 +292,3 @@ class Stage:
                 self._policy = load_chunk_policy(checkpoint, task, world.spec.robot, period_ns)
             self._policy_key = key
         return self._policy
-
-
-def make_in_process(spec: EvaluationSpec) -> InProcess:
-    """Return a session with a world and a policy of its own; closing it closes the world.
-
-    A policy that has a process of its own keeps it as long as this one lives; a Stage can end it before.
-    """
-    stage = Stage()
-    try:
-        return stage.session(spec)
-    except BaseException:
-        stage.close()
-        raise

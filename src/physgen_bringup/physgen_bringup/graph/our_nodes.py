@@ -106,7 +106,7 @@ def recorders(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
 
 
 def policies(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """Who sends chunks."""
+    """Return who sends chunks."""
     make = {"policy_node": _policy, "expert_node": _expert, "replay_node": _replay}
     node = policy_kind(arguments.policy).node
     return (make[node](arguments),) if node else ()
@@ -124,7 +124,7 @@ def _policy(arguments: LaunchArguments) -> NodeSpec:
         "pace": arguments.pace if arguments.simulated else "realtime",
         "autostart": True,
     }
-    return replace(_node("physgen_policy", "policy_node", parameters, arguments), lifecycle=True)
+    return _node("physgen_policy", "policy_node", parameters, arguments)
 
 
 def _expert(arguments: LaunchArguments) -> NodeSpec:

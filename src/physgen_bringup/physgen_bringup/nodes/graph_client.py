@@ -58,6 +58,9 @@ class GraphClient:
         """Call a service and return its response.
 
         Args:
+            service_type: class of the service.
+            name: its full name.
+            request: what is sent.
             find_s: how long to look for a server [s].
             answer_s: how long to wait for its answer [s].
 

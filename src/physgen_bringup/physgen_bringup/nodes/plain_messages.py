@@ -75,7 +75,11 @@ def fill(message: Any, values: Mapping[str, Any], where: str = "") -> Any:
 
 
 def _as_like(current: Any, value: Any) -> Any:
-    """The value as the type of the field's default, which messages themselves do not check; raises TypeError."""
+    """Return the value as the type of the field's default, which messages themselves do not check.
+
+    Raises:
+        TypeError: It does not fit.
+    """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(current, float) and is_number:
         return float(value)

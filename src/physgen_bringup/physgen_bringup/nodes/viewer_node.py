@@ -113,7 +113,11 @@ class ViewerNode(GuardedNode):
         self.create_subscription(kind, feed.topic, take, profile, raw=True)
 
     def _draw(self) -> None:
-        """Decode and draw what has come since the last time."""
+        """Decode and draw what has come since the last time.
+
+        Raises:
+            ExternalShutdownException: The window was closed.
+        """
         if not self.sink.alive:
             raise ExternalShutdownException
         for feed in FEEDS:

@@ -43,7 +43,11 @@ class LazyImages(Sequence[UInt8Image]):
 
 
 def recording_of(episode: EpisodeRecording) -> Recording:
-    """Return what the video and the plots need of a bag; BagError where its actions cannot be drawn."""
+    """Return what the video and the plots need of a bag.
+
+    Raises:
+        BagError: Its actions cannot be drawn.
+    """
     for action in episode.applied:
         if action.applied.size != ACTION_DIM or not np.isfinite([action.raw, action.applied]).all():
             raise BagError(

@@ -76,7 +76,8 @@ class Protocol:
     control_mode: str
     max_steps: int
     success_rule: str
-    transport: str  # "in-process" or "ros"
+    transport: str
+    """"in-process" or "ros"."""
     preset: str = ""
     """Name of the published protocol it follows, "" for none."""
     delay_steps: int = 0
@@ -85,7 +86,8 @@ class Protocol:
     """Control steps by which pipelined execution asks early."""
     batch: int = 0
     """Rows of a shared batched inference, 0 when every worker has its own policy."""
-    assets: str = ""  # which scene files, where the simulator does not bring its own
+    assets: str = ""
+    """Which scene files, where the simulator does not bring its own."""
 
 
 @dataclass(slots=True, kw_only=True)

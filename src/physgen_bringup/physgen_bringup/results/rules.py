@@ -24,7 +24,7 @@ def make_protocol(
     lead_steps: int = 0,
     batch: int = 0,
 ) -> Protocol:
-    """The protocol of a run; max_steps 0 means the task's own limit."""
+    """Return the protocol of a run; max_steps 0 means the task's own limit."""
     rules = find_world(sim).rules(task)
     return Protocol(
         suite=sim,

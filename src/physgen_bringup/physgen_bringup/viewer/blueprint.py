@@ -28,7 +28,8 @@ STATUS, KEYS, EVENTS = "panel/status", "panel/keys", "panel/events"
 def blueprint(*, keys: bool = False) -> Any:
     """Return the layout: cameras and predictions, the scene in 3-D, plots, states and texts.
 
-    keys: a person at a keyboard sees what each key does.
+    Args:
+        keys: Show a person at a keyboard what each key does.
     """
     import rerun.blueprint as rrb
 

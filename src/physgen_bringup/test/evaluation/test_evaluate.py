@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from evaluations import make_in_process
 from running_processes import children
 from tiny_checkpoint import write_tiny_checkpoint
 
 from physgen_bringup.commands import evaluate
-from physgen_bringup.episode.inprocess import make_in_process
 from physgen_bringup.episode.tally import actions_path
 from physgen_bringup.evaluation.run import EvaluationSpec, film_failures, run_in_process
 from physgen_bringup.results import results

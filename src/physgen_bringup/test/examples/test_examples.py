@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from physgen_bringup.commands import evaluate
+from physgen_bringup.graph.domain import running_graphs
 from physgen_control.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -19,15 +21,26 @@ EXAMPLES = ROOT / "examples"
 TIMEOUT_S = 280
 
 
-def physgen(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def physgen(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-P", "-m", "physgen_bringup.cli", *words],
-        cwd=folder,
+        cwd=ROOT,
         env=os.environ,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
         check=False,
+    )
+
+
+def started(*words: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
@@ -100,6 +113,35 @@ def test_an_own_world_runs_in_a_graph(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads((tmp_path / "results.json").read_text())["summary"]["successes"] == 1
+
+
+@pytest.mark.ros
+def test_a_node_of_ones_own_acts_in_a_graph(tmp_path):
+    """The graph waits for it, and its numbers are what is applied."""
+    words = ("launch", "policy:=external", "sim:=fake", "max_steps:=16", "save_actions:=true")
+    free = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
+    launch = started("-m", "physgen_bringup.cli", *words, f"output_dir:={tmp_path}", environment=free)
+    node = None
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not (domains := [g.domain for g in running_graphs() if g.output_dir == str(tmp_path)]):
+            assert launch.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        environment = {**free, "ROS_DOMAIN_ID": str(domains[0])}
+        node = started(str(EXAMPLES / "external_policy.py"), environment=environment)
+        output, _ = launch.communicate(timeout=TIMEOUT_S)
+    finally:
+        for process in (launch, node):
+            if process is not None:
+                process.terminate()
+                process.communicate(timeout=60)
+    assert launch.returncode == 0, output
+    assert node.returncode == 0
+    [episode] = json.loads((tmp_path / "results.json").read_text())["episodes"]
+    assert (episode["steps"], episode["crashed"]) == (16, False)
+    [saved] = (tmp_path / "actions").glob("*.npz")
+    with np.load(saved) as actions:
+        np.testing.assert_allclose(actions["applied"][:, 2], -0.005, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class FilmedEpisode:
-    """An episode in chunks [8, a]: a picture uint8 [y, 2 x, 3] before every chunk and one after the last."""
+    """An episode cut into chunks."""
 
     pictures: list[UInt8Image]
     """One before every chunk and one after the last, uint8 [y, 2 x, 3]."""
@@ -88,7 +88,7 @@ def _track_result(errors: list[float]) -> dict[str, float | int | None]:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Pictures to look at. next_frame: (true, codec, predicted); rollout: (true, predicted frames) per episode."""
+    """Frames to look at."""
 
     next_frame: list[tuple[UInt8Image, UInt8Image, UInt8Image]]
     """(true, codec, predicted) each."""
@@ -187,17 +187,15 @@ def measure(
                 shown.append((film.pictures[n + 1], coded[number][n], image))
         say(f"roll-outs, {sampler.label}")
         ahead, films_shown = _rollouts(imagination, films, rollout, things, own=False)
-        own, _ = _rollouts(imagination, films, rollout, things, own=True)
-        rows.append(
-            {
-                "sampler": sampler.label,
-                "next_frame": predicted.result(),
-                "rollout": ahead,
-                "rollout_own_actions": own,
-                "seconds_per_frame": float(np.median(seconds)),
-            }
-        )
+        row: dict[str, object] = {
+            "sampler": sampler.label,
+            "next_frame": predicted.result(),
+            "rollout": ahead,
+            "seconds_per_frame": float(np.median(seconds)),
+        }
+        rows.append(row)
         if examples is None:
+            row["rollout_own_actions"], _ = _rollouts(imagination, films, rollout, things, own=True)
             picked = np.linspace(0, len(shown) - 1, min(6, len(shown))).astype(int)
             examples = Examples([shown[i] for i in picked], films_shown)
     assert examples is not None, "at least one sampler has to be given"

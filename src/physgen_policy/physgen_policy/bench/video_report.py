@@ -33,7 +33,7 @@ def print_tables(result: dict[str, Any], console: Console) -> None:
     table = _table("open loop from one picture", "frames ahead", things)
     for row in result["samplers"]:
         for key, actions in (("rollout", "executed actions"), ("rollout_own_actions", "own actions")):
-            for ahead, scores in enumerate(row[key], start=1):
+            for ahead, scores in enumerate(row.get(key, []), start=1):
                 table.add_row(f"{ahead}, {row['sampler']}, {actions}", *_cells(scores, things))
     for ahead, scores in enumerate(result["rollout_still"], start=1):
         table.add_row(f"{ahead}, nothing moves", *_cells(scores, things))

@@ -125,7 +125,7 @@ def read_adapter(folder: Path) -> Adapter:
 
     Raises:
         AdapterError: A file is absent or damaged, or it holds something else than plain LoRA factors.
-    """
+    """  # noqa: DOC501  # the UserError is caught here
     try:
         values = read_json_object(folder / CONFIG_FILE)
         tensors = load_file(folder / WEIGHT_FILE)

@@ -41,7 +41,11 @@ def build_parser() -> CommandParser:
 
 
 def main(argv: list[str]) -> int:
-    """Check every tensor, write the checkpoint, say what to do with it."""
+    """Check every tensor, write the checkpoint, say what to do with it; return the exit status.
+
+    Raises:
+        UserError: The source is no such model, or --out exists.
+    """
     options = build_parser().parse_args(argv)
     from physgen_control.errors import UserError
     from physgen_control.program.progress import Progress

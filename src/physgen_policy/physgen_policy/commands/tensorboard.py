@@ -28,7 +28,11 @@ def build_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until Ctrl-C; raises UserError where there is nothing to show."""
+    """Serve until Ctrl-C; return the exit status.
+
+    Raises:
+        UserError: There is nothing to show, or no such port.
+    """
     options = build_parser().parse_args(arguments)
     from physgen_control.errors import UserError
     from physgen_control.program.progress import Progress

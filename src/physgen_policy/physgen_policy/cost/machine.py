@@ -106,6 +106,11 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def cpu_multiplies_bf16() -> bool:
+    """Whether this processor has bf16 matrix instructions (measured 4-7 times faster than fp32 with them)."""
+    return not {"amx_bf16", "avx512_bf16"}.isdisjoint(_cpu_flags())
+
+
 def _cpu_line(key: str) -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

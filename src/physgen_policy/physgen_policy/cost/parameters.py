@@ -27,6 +27,9 @@ def model_info(config: ModelConfig) -> dict[str, Any]:
         total_parameters (the sum of parts), backbone_parameters and backbone_keys (the published checkpoint's tensors,
         the text table included as a key but not as parameters), parts, and outside: networks that are not counted in
         the total because they are not part of the policy network.
+
+    Raises:
+        UserError: No network can be built from it.
     """
     try:
         with torch.device("meta"):
@@ -63,7 +66,11 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def lora_parameters(nova: nn.Module, config: ModelConfig) -> int:
-    """Parameters of the low-rank adapters that the configuration asks for."""
+    """Return the parameters of the low-rank adapters that the configuration asks for.
+
+    Raises:
+        UserError: lora.targets is no regular expression.
+    """
     try:
         targets = re.compile(config.lora.targets)
     except re.error as error:

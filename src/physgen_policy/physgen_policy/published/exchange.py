@@ -80,6 +80,7 @@ def push(folder: Path, place: Place, *, private: bool = True) -> str:
     """Copy a checkpoint or dataset to a hub; return where it is.
 
     Args:
+        folder: checkpoint or dataset.
         place: a hub folder gets a folder of the same name; a repository is made if it is not there.
         private: a repository that is made is one's own.
 
@@ -115,7 +116,11 @@ def pull(place: Place, out: Path) -> Kind:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy what travels; the folder is whole or not there."""
+    """Copy what travels; the folder is whole or not there.
+
+    Raises:
+        UserError: It cannot be written.
+    """
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     files = sorted({path for pattern in WANTED for path in source.rglob(pattern) if path.is_file()})
@@ -130,7 +135,11 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _online(place: Place, work: Callable[[], T]) -> T:
-    """Do something on the hub; whatever goes wrong there is one sentence."""
+    """Do something on the hub and return its result.
+
+    Raises:
+        UserError: The hub cannot be reached or refuses.
+    """
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 

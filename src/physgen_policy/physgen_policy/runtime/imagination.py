@@ -20,6 +20,7 @@ from physgen_policy.checkpoint import Checkpoint
 from physgen_policy.contract.splice import splice_views
 from physgen_policy.model.batch import PackOutput
 from physgen_policy.runtime.episode_state import chunk_generator, executed_actions
+from physgen_policy.runtime.frame_decoder import decode_frame
 from physgen_policy.runtime.pack_window import Pack, PackWindow, WindowPolicy
 from physgen_policy.runtime.prompts import PromptStates
 from physgen_policy.sampling.actions import ActionDenoiser
@@ -32,12 +33,7 @@ ACTIONS, FRAMES = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class ImaginedFrame:
-    """One step of an imagination.
-
-    image: what is expected after the chunk, uint8 [y, 2 x, 3], fixed view beside wrist view. actions: the chunk that
-    leads there, float32 [8, a] in SI units, as it would be executed. seconds: what the frame alone took, with
-    its decoder.
-    """
+    """One step of an imagination."""
 
     image: UInt8Image
     """What is expected after the chunk, uint8 [y, 2 x, 3], fixed view beside wrist view."""
@@ -63,9 +59,9 @@ class Imagination:
         actions: SamplerConfig | None = None,
     ) -> None:
         model = checkpoint.model
-        self._checkpoint, self._model = checkpoint, model
-        self._frames = frames or preview_sampler(model.config)
-        if self._frames.kind == "mean" and model.config.frames.prediction != "v":
+        self.checkpoint, self._model = checkpoint, model
+        self.frames = frames or preview_sampler(model.config)
+        if self.frames.kind == "mean" and model.config.frames.prediction != "v":
             raise UserError(
                 f"checkpoint {checkpoint.name} has no mean frame, its frame head predicts noise; take samples"
             )
@@ -102,7 +98,7 @@ class Imagination:
 
     def spliced(self, fixed: UInt8Image, wrist: UInt8Image) -> UInt8Image:
         """Return two cameras' images of any size, uint8 [y, x, 3], as the frame that the checkpoint sees."""
-        embodiment = self._checkpoint.embodiment
+        embodiment = self.checkpoint.embodiment
         return splice_views(fixed, wrist, embodiment.image_height, embodiment.image_width)
 
     @torch.inference_mode()
@@ -124,26 +120,29 @@ class Imagination:
         output, _ = self._window.extend(newest)
         self._window.commit()
         chunk = self._own_chunk(output) if actions is None else self._given_chunk(actions)
-        past = torch.from_numpy(self._checkpoint.norm.normalize(chunk))[None].to(self._device)
+        past = torch.from_numpy(self.checkpoint.norm.normalize(chunk))[None].to(self._device)
         anchor = self._window.anchor()  # of the instruction: computed once
-        begun = time.perf_counter()
+        begun = self._seconds()
         condition = self._model.frame_condition(anchor, output.frame_hidden, newest.latent, past)
-        latent = sample_frame(self._model, condition, self._frames, self._random(FRAMES))
-        image: UInt8Image = self._checkpoint.codec.decode(latent)[0].cpu().numpy()
-        seconds = time.perf_counter() - begun
+        latent = sample_frame(self._model, condition, self.frames, self._random(FRAMES))
+        image = decode_frame(self.checkpoint.codec, latent)
+        seconds = self._seconds() - begun
         self._newest = Pack(latent.to(newest.latent.dtype), past)
         self._steps += 1
         return ImaginedFrame(image, chunk, seconds)
 
+    def _seconds(self) -> float:
+        return time.process_time() if self._device.type == "cpu" else time.perf_counter()
+
     def _pending(self) -> Pack:
         if self._newest is None:
-            raise UserError("an imagination has to begin with a picture: call begin first")
+            raise UserError("an imagination has to begin with a frame: call begin first")
         return self._newest
 
     def _own_chunk(self, output: PackOutput) -> Float32Array:
         memory, _ = self._model.action_memory(output.action_hidden, output.frame_hidden, None, None)
         sampled = self._denoiser.sample(memory, self._random(ACTIONS))[0, 0]
-        return executed_actions(self._checkpoint, sampled.float().cpu().numpy()).astype(np.float32)
+        return executed_actions(self.checkpoint, sampled.float().cpu().numpy()).astype(np.float32)
 
     def _given_chunk(self, actions: Float32Array) -> Float32Array:
         action = self._model.config.action
@@ -158,11 +157,11 @@ class Imagination:
         size = self._model.config.nova.image_size
         if image.dtype != np.uint8 or image.shape != (*size, 3):
             raise UserError(
-                f"checkpoint {self._checkpoint.name} sees pictures of {size[0]} x {size[1]} pixels, RGB, 8 bits, got "
+                f"checkpoint {self.checkpoint.name} sees frames of {size[0]} x {size[1]} pixels, RGB, 8 bits, got "
                 f"{list(image.shape)} of {image.dtype}"
             )
         given = torch.from_numpy(np.ascontiguousarray(image))[None].to(self._device)
-        return self._checkpoint.codec.encode(given)
+        return self.checkpoint.codec.encode(given)
 
     def _random(self, purpose: int) -> torch.Generator:
         return chunk_generator(0, self._seed, self._steps, purpose, self._device)

@@ -24,6 +24,7 @@ from physgen_policy.model.batch import PackOutput
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.runtime.engine_options import EngineOptions
 from physgen_policy.runtime.episode_state import EpisodeState, executed_actions
+from physgen_policy.runtime.frame_decoder import decode_frame
 from physgen_policy.runtime.frame_encoder import FrameEncoder
 from physgen_policy.runtime.mailbox import CancelToken
 from physgen_policy.runtime.pack_window import Pack, PackWindow, WindowPolicy
@@ -268,8 +269,7 @@ class PhysGenPolicy:
                 self._state.normalized(executed_actions(self.checkpoint, latest.sampled[0])),
             )
             latent = sample_frame(model, condition, self._frames, self._state.generator(1))
-            image: UInt8Image = self.checkpoint.codec.decode(latent.float())[0].cpu().numpy()
-        return image
+        return decode_frame(self.checkpoint.codec, latent)
 
     def warm_up(self, imagine: bool = False) -> None:
         """Run every path once on empty images, so that no real observation is a slow one: an empty to a full window.

@@ -32,7 +32,8 @@ def run_frames(
     """Train the frame side of the start and return the checkpoint folder.
 
     Raises:
-        UserError: There is no frame to learn from, or the training diverged.
+        UserError: There is no frame to learn from.
+        DivergedError: MOST_LEFT_OUT steps in a row had no finite gradient.
     """
     trainer = FrameTrainer(
         networks.model.to(place.device),
@@ -90,7 +91,11 @@ def _pairs(
     *,
     only_first: bool,
 ) -> FramePairs:
-    """Return the hidden states of the episodes; the same ones in a resumed run."""
+    """Return the hidden states of the episodes; the same ones in a resumed run.
+
+    Raises:
+        UserError: No episode has a pack with a next frame.
+    """
     with place.log.stage("hidden states", 1) as bar:
 
         def report(done: int, total: int) -> None:

@@ -60,7 +60,7 @@ _JOINT_FREE = 0  # mujoco.mjtJoint.mjJNT_FREE; mujoco is not imported here
 
 
 class LiberoWorld(World):
-    """One LIBERO environment; see World.
+    """One LIBERO environment: a World.
 
     An episode begins with a stored initial state or a drawn placement (`init_state`, see World.reset) after the
     benchmark's settling steps, which are not counted. The seed decides what a stored state does not hold: where the
@@ -110,7 +110,11 @@ class LiberoWorld(World):
 
     @classmethod
     def check_ready(cls) -> None:
-        """Raise UserError where LIBERO's scene files are missing."""
+        """Check that LIBERO's scene files are there.
+
+        Raises:
+            UserError: They are missing.
+        """
         find_assets()
 
     @classmethod
@@ -282,11 +286,11 @@ class LiberoWorld(World):
     def _images(self, render: bool) -> tuple[UInt8Image, UInt8Image]:
         if not (self._render and render):
             return self._black, self._black
-        fixed, wrist = (self._picture(camera) for camera in CAMERAS)
+        fixed, wrist = (self._image(camera) for camera in CAMERAS)
         return fixed, wrist
 
-    def _picture(self, camera: str) -> UInt8Image:
-        """OpenGL's first row is the lowest: turned over here, once. Left stays left."""
+    def _image(self, camera: str) -> UInt8Image:
+        """Return a camera's image, uint8 [y, x, 3]. OpenGL's first row is the lowest: turned over here, once."""
         raw = self._env.sim.render(width=self._size, height=self._size, camera_name=camera)
         return np.ascontiguousarray(raw[::-1])
 

@@ -32,7 +32,7 @@ from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.program.parameter_field import parameter
-from physgen_control.types import Episode, RobotState, SimState
+from physgen_control.types import Episode
 from physgen_msgs.msg import AppliedAction, EpisodeInfo
 from physgen_msgs.msg import SimState as SimStateMsg
 from physgen_msgs.srv import ResetEnv
@@ -130,7 +130,7 @@ class BridgeNode(GuardedNode):
     # Sink of the loop: called in the world's thread; rclpy publishers may be used from any thread.
 
     def clock(self, now_ns: int) -> None:
-        """Publish /clock."""
+        """Publish the simulated time [ns] on /clock."""
         self._send(self._clock_out, Clock(clock=ns_to_stamp(now_ns)))
 
     def episode(self, episode: Episode) -> None:
@@ -139,28 +139,12 @@ class BridgeNode(GuardedNode):
 
     def observation(self, observation: Observation, stamp_ns: int, episode_id: str, spec: WorldSpec) -> None:
         """Publish one observation: state first, the images last, because they make readers act."""
-        robot = RobotState(
-            stamp_ns=stamp_ns,
-            positions=observation.positions,
-            velocities=observation.velocities,
-            gripper_width=observation.gripper_width,
-            tcp_pose=observation.tcp_pose,
-        )
-        joints, pose = robot_state_to_msgs(
-            robot, joint_prefix=spec.joint_names[0].removesuffix("_joint1"), frame_id=BASE_FRAME
-        )
+        prefix = spec.joint_names[0].removesuffix("_joint1")
+        robot = observation.robot_state(stamp_ns)
+        joints, pose = robot_state_to_msgs(robot, joint_prefix=prefix, frame_id=BASE_FRAME)
         self._send(self._joints, joints)
         self._send(self._pose, pose)
-        state = SimState(
-            stamp_ns=stamp_ns,
-            episode_id=episode_id,
-            objects=dict(observation.objects),
-            tcp_pose=observation.tcp_pose,
-            gripper_width=observation.gripper_width,
-            success=observation.success,
-            frame_id=BASE_FRAME,
-        )
-        self._send(self._sim_state, sim_state_to_msg(state))
+        self._send(self._sim_state, sim_state_to_msg(observation.sim_state(stamp_ns, episode_id)))
         for camera in (spec.wrist_camera, spec.fixed_camera):
             height, width = camera.image_size
             matrix = np.array(camera.matrix()).reshape(3, 3)
