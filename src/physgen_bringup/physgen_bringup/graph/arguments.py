@@ -269,7 +269,7 @@ def arguments_from(given: dict[str, str]) -> LaunchArguments:
         if name not in _BY_NAME:
             close = difflib.get_close_matches(name, _BY_NAME, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_BY_NAME)}"
-            raise ArgumentError(f"there is no launch argument {name!r}; {hint}")
+            raise ArgumentError(f"no launch argument {name!r}; {hint}")
     values: dict[str, Any] = {
         argument.name: parse_value(argument, given.get(argument.name, "") or argument.default)
         for argument in ARGUMENTS
