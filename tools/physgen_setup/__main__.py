@@ -71,6 +71,7 @@ def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
         help="use this folder of LIBERO's scene files instead of downloading them (420 MB)",
     )
     parser.add_argument("--viewer", action="store_true", help="the rerun viewer too")
+    parser.add_argument("--physworld", action="store_true", help="the physical twin and its learning, too")
     parser.add_argument("--teleop", action="store_true", help="the SpaceMouse library too")
     parser.add_argument("--lerobot", action="store_true", help="what writing LeRobot datasets needs, too")
     parser.add_argument("--peer", action="store_true", help="the lerobot package, to compare with, too")
@@ -85,6 +86,7 @@ def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
         "peer": options.peer,
         "libero": "libero" in simulations,
         "viewer": options.viewer,
+        "physworld": options.physworld,
         "teleop": options.teleop,
         "dev": options.dev,
     }

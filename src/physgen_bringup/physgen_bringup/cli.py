@@ -65,6 +65,11 @@ COMMANDS = (
     ),
     Command("pull", "physgen_policy.commands.pull", "copy a checkpoint or dataset from there"),
     Command("tensorboard", "physgen_policy.commands.tensorboard", "show the curves of training runs"),
+    Command(
+        "physworld",
+        "physgen_physworld.commands.physworld",
+        "do what a video shows: reconstruct it, judge it in a physical twin, act",
+    ),
     Command("view", "physgen_bringup.commands.view", "look at a recording or a run"),
     Command(
         "imagine",

@@ -17,11 +17,16 @@ SIBLINGS = {
     "physgen_control": set(),
     "physgen_sim_bridge": {"physgen_control"},
     "physgen_policy": {"physgen_control"},
-    "physgen_bringup": {"physgen_control", "physgen_sim_bridge", "physgen_policy"},
+    "physgen_physworld": {"physgen_control", "physgen_sim_bridge"},
+    "physgen_bringup": {"physgen_control", "physgen_sim_bridge", "physgen_policy", "physgen_physworld"},
 }
-TORCH = {"torch", "transformers", "diffusers", "peft", "accelerate"}
+TORCH = {"torch", "transformers", "diffusers", "peft", "accelerate", "stable_baselines3"}
 # ManiSkill speaks torch tensors and has one thread knob that only torch offers.
-TORCH_ALLOWED = {"physgen_sim_bridge/maniskill/world.py": {"torch"}}
+# The residual of physworld trains with stable-baselines3: docs/decisions/0009-torch-in-residual.md.
+TORCH_ALLOWED = {
+    "physgen_sim_bridge/maniskill/world.py": {"torch"},
+    "physgen_physworld/residual/training.py": {"torch", "stable_baselines3"},
+}
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
 UNPICKLING_CALLS = {"torch.load", "numpy.load", "np.load"}
 MOST_LINES = 350

@@ -105,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     progress = Progress()
     progress.say(f"Imagining {options.samples} film(s) of {options.frames} chunks into {options.out}")
-    with progress.stage("loading the first picture and the checkpoint"):
+    with progress.stage("loading the first images and the checkpoint"):
         begins = _beginning(options)
         imagination = load_imagination(
             options.checkpoint, begins.task, frames=options.sampler, temperature=options.temperature

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status.
 
     Raises:
-        UserError: There is no bag that can be read.
+        UserError: There is no bag, or none that can be shown.
     """
     options = build_parser().parse_args(arguments)
     from physgen_control.program.progress import Progress

@@ -58,9 +58,9 @@ class GraphClient:
         """Call a service and return its response.
 
         Args:
-            service_type: class of the service.
-            name: its full name.
-            request: what is sent.
+            service_type: The service's class.
+            name: Of the service.
+            request: An instance of its request.
             find_s: how long to look for a server [s].
             answer_s: how long to wait for its answer [s].
 

@@ -75,10 +75,10 @@ def fill(message: Any, values: Mapping[str, Any], where: str = "") -> Any:
 
 
 def _as_like(current: Any, value: Any) -> Any:
-    """Return the value as the type of the field's default, which messages themselves do not check.
+    """The value as the type of the field's default, which messages themselves do not check.
 
     Raises:
-        TypeError: It does not fit.
+        TypeError: The value is of another type.
     """
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(current, float) and is_number:

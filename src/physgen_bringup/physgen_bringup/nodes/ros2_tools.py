@@ -82,7 +82,7 @@ def messages(topic: str, count: int | None, wait_s: float | None) -> Iterator[tu
     """Yield (seconds of the steady clock, plain values) of a topic's messages.
 
     Args:
-        topic: its name.
+        topic: Its full name.
         count: how many, None without end.
         wait_s: longest wait for each [s], None without end.
 
@@ -121,7 +121,7 @@ def set_parameter(node: str, name: str, value: Any) -> tuple[bool, str]:
     """Set one parameter; return whether the node took it, and its reason.
 
     Raises:
-        UserError: There is no such node, or the value cannot be a parameter.
+        UserError: There is no such node or parameter, or it did not answer.
     """
     with GraphClient() as client:
         remote = _parameters_of(client, node)

@@ -30,7 +30,7 @@ def write_evaluation_report(
     """Write OUT/report.html.
 
     Args:
-        out: folder of the page.
+        out: Folder of the evaluation.
         evaluations: one per task.
         films: the film of an episode of the task with that index, or None.
         pictures: other films and plots with their captions.

@@ -13,7 +13,7 @@ from physgen_setup.layout import PYTHON_PACKAGES
 from physgen_setup.python_env import read_pins
 
 ROOT = Path(__file__).resolve().parents[4]
-NAMES = ("base", "dev", "lerobot", "libero", "peer", "teleop", "viewer")
+NAMES = ("base", "dev", "lerobot", "libero", "peer", "physworld", "teleop", "viewer")
 # Module -> distribution, where the names differ.
 DISTRIBUTIONS = {
     "PIL": "pillow",

@@ -133,16 +133,19 @@ def test_a_failing_command_is_in_the_log(tmp_path: Path) -> None:
         ("view", ["bag", "--viewer=rerun_web"], {"viewer"}),
         ("view", ["runs/viewer.rrd"], {"viewer"}),
         ("demo", ["--viewer"], {"viewer"}),
+        ("bench", ["viewer", "--rounds", "1"], {"viewer"}),
+        ("bench", ["sim"], set()),
         ("eval", ["--through-ros", "--viewer", "rerun"], {"viewer"}),
         ("teleop", ["keyboard", "viewer:=rerun_web"], {"viewer"}),
         ("launch", ["teleop:=keyboard"], set()),
-        ("test", [], {"dev"}),
+        ("physworld", ["run", "runs/pw"], {"physworld"}),
+        ("test", [], {"dev", "physworld"}),
         ("convert", ["bags", "--format", "lerobot"], {"lerobot"}),
         ("convert", ["bags"], set()),
         ("eval", ["--policy", "lerobot", "--checkpoint", "runs/act"], {"peer"}),
         ("eval", ["--protocol", "lerobot"], set()),
         ("peer-train", ["data", "--out", "run"], {"peer"}),
-        ("test", ["--all"], {"dev", "lerobot", "libero", "peer", "viewer"}),
+        ("test", ["--all"], {"dev", "lerobot", "libero", "peer", "physworld", "viewer"}),
     ],
 )
 def test_extras_follow_the_command_line(command: str, arguments: list[str], expected: set[str]) -> None:
@@ -183,7 +186,7 @@ def test_the_peer_never_enters_the_environment(tmp_path: Path, monkeypatch: pyte
 
 
 def test_libero_tests_need_libero_only_with_its_assets() -> None:
-    assert needed_extras("test", [], {"PHYSGEN_LIBERO_ASSETS": "/assets"}) == {"dev", "libero"}
+    assert needed_extras("test", [], {"PHYSGEN_LIBERO_ASSETS": "/assets"}) == {"dev", "libero", "physworld"}
 
 
 def test_torch_prefers_the_small_build_without_a_gpu() -> None:

@@ -108,7 +108,7 @@ def verdict(result: dict[str, Any], chunk_s: float) -> str:
     """What the tables mean, in one sentence: is a chunk there before the one before it has been executed?
 
     Args:
-        result: what bench.policy.run returned.
+        result: The benchmark's values, as written to JSON.
         chunk_s: how long the arm executes a chunk [s].
     """
     totals = {phase: result["variants"]["optimised"]["rows"][f"total {phase}"] for phase in PHASES}

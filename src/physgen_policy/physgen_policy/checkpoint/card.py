@@ -32,7 +32,7 @@ def card_text(name: str, description: Description, *, adapter: bool) -> str:
 
     Args:
         name: folder's name; a run's is always `checkpoint` or `adapter`, and then the run's own name is used.
-        description: what the checkpoint says of itself.
+        description: What the checkpoint says of itself.
         adapter: the folder holds what a fine-tune changed, not a whole checkpoint.
     """
     training, robot = description.training, description.embodiment

@@ -41,10 +41,10 @@ def build_parser() -> CommandParser:
 
 
 def main(argv: list[str]) -> int:
-    """Check every tensor, write the checkpoint, say what to do with it; return the exit status.
+    """Check every tensor, write the checkpoint, say what to do with it.
 
     Raises:
-        UserError: The source is no such model, or --out exists.
+        UserError: A tensor does not fit, or the folder cannot be written.
     """
     options = build_parser().parse_args(argv)
     from physgen_control.errors import UserError

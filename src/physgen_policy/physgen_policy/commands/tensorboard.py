@@ -28,10 +28,10 @@ def build_parser() -> CommandParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until Ctrl-C; return the exit status.
+    """Serve until Ctrl-C.
 
     Raises:
-        UserError: There is nothing to show, or no such port.
+        UserError: There is nothing to show, or the port is taken.
     """
     options = build_parser().parse_args(arguments)
     from physgen_control.errors import UserError

@@ -29,7 +29,7 @@ def model_info(config: ModelConfig) -> dict[str, Any]:
         the total because they are not part of the policy network.
 
     Raises:
-        UserError: No network can be built from it.
+        UserError: No network can be built from the configuration.
     """
     try:
         with torch.device("meta"):
@@ -66,10 +66,10 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def lora_parameters(nova: nn.Module, config: ModelConfig) -> int:
-    """Return the parameters of the low-rank adapters that the configuration asks for.
+    """Parameters of the low-rank adapters that the configuration asks for.
 
     Raises:
-        UserError: lora.targets is no regular expression.
+        UserError: `lora.targets` is no regular expression.
     """
     try:
         targets = re.compile(config.lora.targets)

@@ -80,7 +80,7 @@ def push(folder: Path, place: Place, *, private: bool = True) -> str:
     """Copy a checkpoint or dataset to a hub; return where it is.
 
     Args:
-        folder: checkpoint or dataset.
+        folder: The checkpoint or dataset.
         place: a hub folder gets a folder of the same name; a repository is made if it is not there.
         private: a repository that is made is one's own.
 
@@ -119,7 +119,7 @@ def _copy(source: Path, target: Path) -> None:
     """Copy what travels; the folder is whole or not there.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: The disk is full, or a file cannot be read.
     """
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -135,10 +135,10 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _online(place: Place, work: Callable[[], T]) -> T:
-    """Do something on the hub and return its result.
+    """Do something on the hub.
 
     Raises:
-        UserError: The hub cannot be reached or refuses.
+        UserError: The hub refuses, or cannot be reached.
     """
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
