@@ -49,8 +49,11 @@ class Thing:
 class ObjectTrack:
     """One object's poses over a video's pictures.
 
-    positions: float64 [T, 3], the middle of the object; quaternions: float64 [T, 4]; confidence: float64 [T] in 0 to 1;
-    size: the edges of the box around it [m].
+    Attributes:
+        positions: float64 [T, 3], the middle of the object.
+        quaternions: float64 [T, 4].
+        confidence: float64 [T] in 0 to 1.
+        size: The edges of the box around it [m].
     """
 
     name: str

@@ -31,7 +31,8 @@ LAST_DOMAIN = 232
 class Finding:
     """The answer of a check.
 
-    verdict: ok; note, what only some uses need; wrong, what stops commands.
+    Attributes:
+        verdict: ok; note, what only some uses need; wrong, what stops commands.
     """
 
     what: str

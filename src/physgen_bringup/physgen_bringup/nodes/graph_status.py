@@ -25,8 +25,9 @@ STATES = ("DISARMED", "SHADOW", "ARMED", "HOLD", "FAULT")
 class GraphStatus:
     """One look. Texts are "" for what nobody said.
 
-    nodes: full names that DDS lists, killed ones for up to twenty seconds.
-    alive: roles whose heartbeat was heard.
+    Attributes:
+        nodes: Full names that DDS lists, killed ones for up to twenty seconds.
+        alive: Roles whose heartbeat was heard.
     """
 
     nodes: list[str] = field(default_factory=list)

@@ -43,8 +43,10 @@ class LadderTrial:
     """One episode of one rung and one way to act.
 
     stage says where a failure began: video, reconstruction, tracking, grasp or execution; empty after a success.
-    end_error_mm: from where the video leaves the object to where it really is; track_*: the track's own errors, see
-    TrackErrors. NaN where there was no track or no episode.
+
+    Attributes:
+        end_error_mm: From where the video leaves the object to where it really is; track_*: the track's own errors, see
+            TrackErrors. NaN where there was no track or no episode.
     """
 
     task: str

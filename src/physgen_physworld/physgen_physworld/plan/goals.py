@@ -36,8 +36,11 @@ class Obstacle:
 class Goals:
     """Where the moved object begins and shall go.
 
-    positions: float64 [K, 3]; yaws: float64 [K], known up to quarter turns; the first is where it begins. lifted: it
-    leaves its support. released: it ends on a support and is let go; else it is held where the video ends.
+    Attributes:
+        positions: float64 [K, 3].
+        yaws: float64 [K], known up to quarter turns; the first is where it begins.
+        lifted: It leaves its support.
+        released: It ends on a support and is let go; else it is held where the video ends.
     """
 
     name: str

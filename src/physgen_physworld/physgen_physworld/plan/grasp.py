@@ -25,7 +25,10 @@ FINGER_BREADTH = 0.045
 class Grasp:
     """A grasp of a box from above: the turn about the vertical [rad] that the hand has yet to make, and the room [m].
 
-    room is negative where a finger would come down on an obstacle. width: the box's edge between the fingers [m].
+    room is negative where a finger would come down on an obstacle.
+
+    Attributes:
+        width: The box's edge between the fingers [m].
     """
 
     turn: float

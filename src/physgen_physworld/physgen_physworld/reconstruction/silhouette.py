@@ -29,8 +29,9 @@ PIXEL_NOISE = 0.25
 class BoxFit:
     """A box's middle [3] (m, base frame) and yaw [rad]; how far its outline and the pixels agree (0 to 1); variances.
 
-    visible: share of the outline that nothing hides. covariance: float64 [3, 3] of the position [m^2]; yaw_variance
-    [rad^2].
+    Attributes:
+        visible: Share of the outline that nothing hides.
+        covariance: float64 [3, 3] of the position [m^2]; yaw_variance [rad^2].
     """
 
     position: Float64Array

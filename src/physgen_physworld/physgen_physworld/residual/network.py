@@ -21,7 +21,11 @@ FORMAT = "physgen-physworld-residual-1"
 class ResidualNetwork:
     """Two tanh layers and a linear one on normalised observations; scale [6]: the largest residual [m], [rad].
 
-    weights: float32 [out, in] of each layer; biases: float32 [out]; mean, deviation: float32 [OBSERVATION_DIM].
+    Attributes:
+        weights: float32 [out, in] of each layer.
+        biases: float32 [out].
+        mean: float32 [OBSERVATION_DIM].
+        deviation: float32 [OBSERVATION_DIM].
     """
 
     weights: tuple[Float32Array, ...]

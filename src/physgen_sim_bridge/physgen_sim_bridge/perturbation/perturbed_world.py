@@ -56,7 +56,7 @@ class PerturbedWorld(World):
         self._step = 0
 
     def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
-        """See World."""
+        """Start an episode of the changed scene; see World.reset."""
         self._prepare(init_state if init_state >= 0 else seed)
         self._step, self._frozen = 0, None
         seen = self._seen(self._world.reset(seed, init_state), rendered=True)
@@ -65,14 +65,14 @@ class PerturbedWorld(World):
         return seen
 
     def step(self, action: Float32Array, *, render: bool = True) -> Observation:
-        """See World."""
+        """Step the changed scene; what the policy sees is changed too."""
         # Nobody draws what is not looked at.
         draw = render and self._frozen is None
         self._step += 1
         return self._seen(self._world.step(action, render=draw), rendered=render)
 
     def close(self) -> None:
-        """See World."""
+        """Free the world that is wrapped."""
         self._world.close()
 
     def _prepare(self, trial: int) -> None:

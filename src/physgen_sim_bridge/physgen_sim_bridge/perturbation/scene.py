@@ -22,8 +22,11 @@ WHITE = (1.0, 1.0, 1.0)
 class CameraShift:
     """Moves the fixed camera on a sphere about the point of the table that it looks at.
 
-    azimuth: about the vertical axis [rad]. elevation: upwards [rad]. distance: factor. roll: about the viewing axis
-    [rad].
+    Attributes:
+        azimuth: About the vertical axis [rad].
+        elevation: Upwards [rad].
+        distance: Factor.
+        roll: About the viewing axis [rad].
     """
 
     azimuth: float = 0.0
@@ -36,8 +39,12 @@ class CameraShift:
 class LightChange:
     """Changes every lamp of the scene.
 
-    azimuth, elevation: turn of the direction that light comes from [rad]. intensity: factor. colour: factors of red,
-    green and blue. shadows: things throw them, which they do in no clean world here.
+    Attributes:
+        azimuth: Turn of the direction that light comes from [rad].
+        elevation: Turn of the direction that light comes from [rad].
+        intensity: Factor.
+        colour: Factors of red, green and blue.
+        shadows: Things throw them, which they do in no clean world here.
     """
 
     azimuth: float = 0.0
@@ -72,8 +79,11 @@ class Distractor:
 class LayoutChange:
     """Adds things, or displaces those that are there: a world does one or both, and says so in docs/robustness.md.
 
-    shift: how far each movable thing is displaced on its table [m]; headings: in which directions, thing by thing
-    [rad]. distractors: what is added; places: where to try, in this order, as x and y in the robot's base frame [m].
+    Attributes:
+        shift: How far each movable thing is displaced on its table [m].
+        headings: In which directions, thing by thing [rad].
+        distractors: What is added.
+        places: Where to try, in this order, as x and y in the robot's base frame [m].
     """
 
     shift: float = 0.0
@@ -84,7 +94,11 @@ class LayoutChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SceneChange:
-    """What is different in a scene; joints: added to the start pose of the arm's seven joints [rad], none if empty."""
+    """What is different in a scene.
+
+    Attributes:
+        joints: Added to the start pose of the arm's seven joints [rad], none if empty.
+    """
 
     camera: CameraShift = CameraShift()
     joints: tuple[float, ...] = ()
