@@ -9,11 +9,12 @@ It needs rclpy and physgen_msgs alone. In lockstep observation n is stamped `sta
 
 import numpy as np
 import rclpy
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 
-from physgen_msgs.msg import ActionChunk, EpisodeInfo
+from physgen_msgs.msg import ActionChunk, ChunkAck, EpisodeInfo
 
 STEPS, PERIOD = 8, 50_000_000  # actions of a chunk; nanoseconds from one to the next
 
@@ -31,11 +32,16 @@ class Sinking(Node):
         self.chunks = self.create_publisher(ActionChunk, "/physgen/action_chunk", 10)
         self.create_subscription(EpisodeInfo, "/physgen/episode_info", self.on_episode, latched)
         self.create_subscription(JointState, "/joint_states", self.on_state, 10)
+        self.create_subscription(ChunkAck, "/physgen/chunk_ack", self.on_ack, 10)
 
     def on_episode(self, message: EpisodeInfo) -> None:
         if message.episode_id != self.episode.episode_id:
             self.sent = 0
         self.episode = message
+
+    def on_ack(self, message: ChunkAck) -> None:
+        if message.result not in (ChunkAck.ACCEPTED, ChunkAck.SHADOW):
+            self.get_logger().error(f"chunk {message.chunk_seq} was refused: {message.detail}")
 
     def on_state(self, message: JointState) -> None:
         elapsed = nanoseconds(message.header.stamp) - nanoseconds(self.episode.header.stamp)
@@ -46,7 +52,7 @@ class Sinking(Node):
         actions[..., 2], actions[..., 6] = -0.005, 1.0
         chunk = ActionChunk(
             schema_version=ActionChunk.SCHEMA_VERSION,
-            session_id=f"sinking-{self.episode.episode_id}",
+            session_id=f"{self.episode.episode_id}-sinking",
             episode_id=self.episode.episode_id,
             chunk_seq=self.sent,
             base_step=step,
@@ -69,11 +75,13 @@ class Sinking(Node):
 
 
 def main() -> None:
+    rclpy.init()
     try:
-        with rclpy.init():
-            rclpy.spin(Sinking())
-    except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
+        rclpy.spin(Sinking())
+    except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    finally:
+        rclpy.try_shutdown()
 
 
 if __name__ == "__main__":

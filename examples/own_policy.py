@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy of one's own: it moves the hand forward until it has gone 20 cm. See docs/own_things.md.
 
-./physgen eval --policy examples/own_policy.py:Forward --suite fake --episodes 2 --out runs/forward
+./physgen eval --policy examples/own_policy.py:Forward --sim fake --episodes 2 --out runs/forward
 ./physgen launch policy:=examples/own_policy.py:Forward sim:=fake
 """
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A world of one's own: a dot that the hand must reach, drawn with NumPy. See docs/own_things.md.
 
-./physgen eval --suite examples/own_world.py:DotWorld --policy expert --episodes 2 --out runs/dot
+./physgen eval --sim examples/own_world.py:DotWorld --policy expert --episodes 2 --out runs/dot
 ./physgen launch sim:=examples/own_world.py:DotWorld policy:=expert
-./physgen collect --suite examples/own_world.py:DotWorld --task Dot-v0 --episodes 10
+./physgen collect --sim examples/own_world.py:DotWorld --task Dot-v0 --episodes 10
 """
 
 import numpy as np

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib
 import re
@@ -40,12 +41,56 @@ HEADER = "<!-- Written by tools/physgen_checks/reference.py from the code; chang
 def pages() -> dict[Path, str]:
     """Return every reference page: its path and its text."""
     texts = {
+        "commands.md": commands_page(),
         "launch.md": launch_page(),
         "parameters.md": parameters_page(),
         "training.md": training_page(),
         "messages.md": messages_page(),
     }
     return {FOLDER / name: HEADER + text for name, text in texts.items()}
+
+
+def commands_page() -> str:
+    """Return the arguments of every command, and of the parts of `bench` and `eval`, as tables."""
+    from physgen_bringup.cli import COMMANDS
+    from physgen_bringup.commands.bench import TARGETS
+
+    modules = {command.name: command.module for command in COMMANDS}
+    modules |= {f"bench {target}": module for target, (module, _) in TARGETS.items()}
+    modules |= {f"eval {part}": f"physgen_bringup.commands.{part}_results" for part in ("compare", "merge")}
+    summaries = {command.name: f"{command.summary}." for command in COMMANDS}
+    lines = [
+        "# Commands\n",
+        "All take `-q` (results and errors only) and `-v` (every line of every node, and the traceback of an error). "
+        "`./physgen COMMAND --help` shows examples.\n",
+    ]
+    for name, module in sorted(modules.items()):
+        lines.append(f"## {name}\n\n{summaries.get(name, '')}\n".replace("\n\n\n", "\n"))
+        build = getattr(importlib.import_module(module), "build_parser", None) if module else None
+        rows = [] if build is None else list(_argument_rows(build()))
+        if rows:
+            lines += ["| argument | default | meaning |", "|---|---|---|", *rows, ""]
+    return "\n".join(lines)
+
+
+def _argument_rows(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        if isinstance(action, argparse._HelpAction | argparse._SubParsersAction):
+            continue
+        if action.help == argparse.SUPPRESS or {"--quiet", "--verbose"} & set(action.option_strings):
+            continue
+        value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper().replace("_", "-"))
+        names = ", ".join(action.option_strings) or value
+        shown = f"{names} {value}" if action.option_strings and value else names
+        default = "" if action.default in (None, "", False, argparse.SUPPRESS) else str(action.default)
+        choices = f" ({', '.join(map(str, action.choices))})" if action.choices else ""
+        meaning = (
+            (action.help or "")
+            .replace("%(default)s", default)
+            .replace("%(choices)s", choices)
+            .replace("|", "\\|")
+        )
+        yield f"| `{shown}` | {f'`{default}`' if default else ''} | {meaning}{choices} |"
 
 
 def launch_page() -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("physgen_control", "physgen_sim_bridge", "physgen_policy", "physgen_bringup")
+PACKAGES = ("physgen_control", "physgen_sim_bridge", "physgen_policy", "physgen_physworld", "physgen_bringup")
 PAGE = ROOT / "docs" / "architecture.md"
 BEGIN, END = "<!-- rooms: drawn by tools/physgen_checks/rooms.py -->", "<!-- end of rooms -->"
 Graph = Mapping[str, set[str]]
@@ -40,7 +40,7 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def module_graph() -> dict[str, set[str]]:
-    """Return which module of the four packages imports which other one.
+    """Return which module of the packages imports which other one.
 
     Where a name below another one is imported, only the deeper one counts: a room's `__init__` is not meant then.
     """

@@ -71,6 +71,7 @@ def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
         help="use this folder of LIBERO's scene files instead of downloading them (420 MB)",
     )
     parser.add_argument("--viewer", action="store_true", help="the rerun viewer too")
+    parser.add_argument("--physworld", action="store_true", help="the physical twin and its learning, too")
     parser.add_argument("--teleop", action="store_true", help="the SpaceMouse library too")
     parser.add_argument("--lerobot", action="store_true", help="what writing LeRobot datasets needs, too")
     parser.add_argument("--peer", action="store_true", help="the lerobot package, to compare with, too")
@@ -85,6 +86,7 @@ def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
         "peer": options.peer,
         "libero": "libero" in simulations,
         "viewer": options.viewer,
+        "physworld": options.physworld,
         "teleop": options.teleop,
         "dev": options.dev,
     }
@@ -113,12 +115,20 @@ def in_venv(layout: Layout, module: str, arguments: Sequence[str]) -> int:
     os.execve(layout.python, [str(layout.python), "-P", "-m", module, *arguments], environment)
 
 
-def help_without_setup(arguments: Sequence[str]) -> int:
-    """Show a subcommand's help with this Python, or its line of the overview where its module needs more."""
+def without_setup(arguments: Sequence[str], *, capture: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a command that needs the standard library only with this Python."""
     paths = os.pathsep.join(str(ROOT / "src" / name) for name in PYTHON_PACKAGES)
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", CLI, *arguments, "--help"]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", CLI, *arguments]
+    return subprocess.run(command, env=environment, capture_output=capture, text=True, check=False)
+
+
+def help_without_setup(arguments: Sequence[str]) -> int:
+    """Show a subcommand's help with this Python, or its line of the overview where its module needs more.
+
+    `arguments` are the command, what it is asked to do (`bench sim`, `eval compare`) and --help among them.
+    """
+    result = without_setup(arguments, capture=True)
     if result.returncode == 0:
         print(result.stdout, end="")
         return 0
@@ -139,8 +149,11 @@ def main(arguments: Sequence[str]) -> int:
 
     if list(arguments[:1]) == ["help"] and len(arguments) > 1:
         arguments = [arguments[1], "--help"]
+    arguments = cli.command_first(arguments)
     if not arguments or arguments[0] in {"help", "-h", "--help"}:
         return cli.main(["--help"])
+    if arguments[0] == "--version":
+        return cli.main(["--version"])
     name, rest = arguments[0], list(arguments[1:])
     if cli.find_command(name) is None:
         return cli.main([name])
@@ -159,7 +172,9 @@ def main(arguments: Sequence[str]) -> int:
 
             build_parser().print_help()
             return 0
-        return help_without_setup([name])
+        return help_without_setup(forwarded)
+    if name == "doctor" and not is_ready(layout, frozenset()):
+        return without_setup(forwarded).returncode  # it is for machines that cannot be set up, too
     if not is_ready(layout, extras):
         status = ensure(layout, extras)
         if status != 0:

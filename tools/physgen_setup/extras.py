@@ -10,6 +10,7 @@ EXTRAS = {
     "libero": "LIBERO environments",
     "lerobot": "LeRobot datasets",
     "peer": "LeRobot policies",
+    "physworld": "physical twin and residual learning",
     "viewer": "rerun viewer",
     "teleop": "SpaceMouse library",
     "dev": "test tools",
@@ -37,7 +38,7 @@ def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[s
     wants_libero = (
         launch.get("sim") == "libero"
         or value_of(arguments, "--suite").startswith("libero")
-        or value_of(arguments, "--sim") == "libero"
+        or value_of(arguments, "--sim").startswith("libero")
         or task.startswith("libero")
     )
     if wants_libero and command != "setup":
@@ -51,8 +52,10 @@ def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[s
     peer = command == "peer-train" or (command == "eval" and value_of(arguments, "--policy") == "lerobot")
     if peer and not environment.get("PHYSGEN_LEROBOT_PATH"):
         needed.add("peer")
+    if command == "physworld":
+        needed.add("physworld")
     if command == "test":
-        needed.add("dev")
+        needed |= {"dev", "physworld"}
         if environment.get("PHYSGEN_LIBERO_ASSETS"):
             needed.add("libero")
         if "--all" in arguments:
@@ -68,6 +71,8 @@ def _looks_on(
         return launch["viewer"] not in ("", "none")
     if any(word.partition("=")[0] in ("--viewer", "--rerun") for word in arguments):
         return command in ("demo", "eval", "view")
+    if command == "bench":
+        return "viewer" in arguments
     if command == "view":
         return any(word.endswith(".rrd") for word in arguments)
     keyboard = launch.get("teleop") == "keyboard" or (command == "teleop" and "keyboard" in arguments)

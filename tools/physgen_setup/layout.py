@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PYTHON_PACKAGES = ("physgen_policy", "physgen_control", "physgen_sim_bridge", "physgen_bringup")
+PYTHON_PACKAGES = (
+    "physgen_policy",
+    "physgen_control",
+    "physgen_sim_bridge",
+    "physgen_physworld",
+    "physgen_bringup",
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,7 +76,7 @@ class Layout:
 
     @property
     def source_packages(self) -> list[Path]:
-        """The folders that put the four Python packages on the module path, so that edits need no rebuild."""
+        """The folders that put the Python packages on the module path, so that edits need no rebuild."""
         return [self.root / "src" / name for name in PYTHON_PACKAGES]
 
     def lock(self, name: str) -> Path:

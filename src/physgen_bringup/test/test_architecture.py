@@ -2,6 +2,7 @@
 """Import rules of the workspace, read from the source: what may know ROS, torch and which sibling."""
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,11 +17,16 @@ SIBLINGS = {
     "physgen_control": set(),
     "physgen_sim_bridge": {"physgen_control"},
     "physgen_policy": {"physgen_control"},
-    "physgen_bringup": {"physgen_control", "physgen_sim_bridge", "physgen_policy"},
+    "physgen_physworld": {"physgen_control", "physgen_sim_bridge"},
+    "physgen_bringup": {"physgen_control", "physgen_sim_bridge", "physgen_policy", "physgen_physworld"},
 }
-TORCH = {"torch", "transformers", "diffusers", "peft", "accelerate"}
+TORCH = {"torch", "transformers", "diffusers", "peft", "accelerate", "stable_baselines3"}
 # ManiSkill speaks torch tensors and has one thread knob that only torch offers.
-TORCH_ALLOWED = {"physgen_sim_bridge/maniskill/world.py": {"torch"}}
+# The residual of physworld trains with stable-baselines3: docs/decisions/0009-torch-in-residual.md.
+TORCH_ALLOWED = {
+    "physgen_sim_bridge/maniskill/world.py": {"torch"},
+    "physgen_physworld/residual/training.py": {"torch", "stable_baselines3"},
+}
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}
 UNPICKLING_CALLS = {"torch.load", "numpy.load", "np.load"}
 MOST_LINES = 350
@@ -121,6 +127,42 @@ def test_every_file_says_its_licence_and_what_it_owns(package: str) -> None:
         assert text.startswith(("# SPDX-License-Identifier: Apache-2.0", "#!")), path
         assert ast.get_docstring(ast.parse(text)), f"{path} has no module docstring"
         assert len(text.splitlines()) <= MOST_LINES, f"{path} is too long to find one's way in"
+
+
+def documented(package: str) -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef, str]]:
+    """Yield (place, definition, docstring) of every class and function that has one."""
+    for path in modules(package):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+                yield f"{path.relative_to(SOURCE / package)}:{node.lineno}: {node.name}", node, text
+
+
+@pytest.mark.parametrize("package", PYTHON_PACKAGES)
+def test_docstrings_are_sentences_that_stand_alone(package: str) -> None:
+    """One word says nothing, and "see above" sends a reader away."""
+    found = [
+        where
+        for where, _, text in documented(package)
+        if len(text.split()) < 3 or re.search(r"\b(likewise|see above|as above|ditto)\b", text, re.IGNORECASE)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("package", PYTHON_PACKAGES)
+def test_a_field_is_described_in_a_line_of_its_own(package: str) -> None:
+    """Below the field or in the section `Attributes`, never in a paragraph with the others."""
+    found = []
+    for where, node, text in documented(package):
+        fields = [
+            item.target.id
+            for item in node.body
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+        ]
+        before = re.split(r"\n(?:Args|Attributes):", text)[0]
+        listed = [name for name in fields if re.search(rf"(?:^|[.;,]\s+|\n\s*){name}: ", before)]
+        if isinstance(node, ast.ClassDef) and listed:
+            found.append(where)
+    assert found == []
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -33,7 +33,7 @@ PICTURE_INTERVALS = tuple(steps for steps in range(1, HORIZON + 1) if HORIZON % 
 """Control steps from one picture of a demonstration to the next that give every chunk one at its start."""
 
 NUM_CHUNKS = 3
-"""Chunks per prediction: one executable and two lookahead (PhysGen: L-MTP with 3 tokens)."""
+"""Chunks per prediction: one executed and two lookahead (PhysGen: L-MTP with 3 tokens)."""
 
 
 class ActionSpace(IntEnum):
@@ -287,9 +287,9 @@ class ActionChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppliedAction:
-    """What the controller commanded in one control step: the label of training and the policy's context.
+    """What the controller commanded in one control step; the label of training and the policy's context.
 
-    session_id, chunk_seq, base_step, step_index and chunk_index say which action of which chunk it comes from, if any.
+    session_id, chunk_seq, base_step, step_index and chunk_index say which action of which chunk it is, if any.
     """
 
     stamp_ns: int

@@ -31,7 +31,7 @@ def load(checkpoint: str, *, device: str = "auto") -> LoadedPolicy:
         device: "cpu", "cuda", or "auto": a GPU where there is one.
 
     Raises:
-        UserError: there is no such checkpoint, it is damaged, or it was never trained on a robot's actions; a
+        UserError: There is no such checkpoint, it is damaged, or it was never trained on a robot's actions; a
             subclass of Exception whose text is one sentence.
     """
     from physgen_policy.runtime.loaded_policy import LoadedPolicy

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from physgen_control.geometry import matrix_from_rotation_vector
 from physgen_control.types import ACTION_DIM, Float32Array, Float64Array
 
 MANISKILL_METRES = 0.1
@@ -41,16 +42,6 @@ def check_action(action: Float32Array) -> Float64Array:
     if not np.all(np.isfinite(values)):
         raise ValueError(f"An action must be finite, but this one is {values.tolist()}.")
     return values
-
-
-def matrix_from_rotation_vector(vector: Float64Array) -> Float64Array:
-    """Return the rotation matrix [3, 3] of a right-handed rotation vector [rad] (Rodrigues)."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = vector / angle
-    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + np.sin(angle) * skew + (1.0 - np.cos(angle)) * (skew @ skew)
 
 
 def euler_xyz_from_matrix(matrix: Float64Array) -> Float64Array:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pushes the hand off its way during demonstrations, so that they show how to recover.
 
-Disturbances come in bursts with undisturbed stretches between them. White noise on every step would teach nothing a
+Pushes come in bursts with calm stretches between them. White noise on every step would teach nothing a
 chunk could know: the expert answers each push in the next step, and a policy that commits to 8 actions cannot foresee
 that answer. Steps of a burst are flagged (Limit.DISTURBANCE) and are never labels; see cut_window of physgen_policy.
 
@@ -65,7 +65,7 @@ class Disturbance:
         self._begin(int(rng.integers(0, self.config.start_steps + 1)), rng)
 
     def apply(self, action: Float32Array, rng: np.random.Generator) -> Float32Array | None:
-        """Return the action to execute instead of `action`, both canonical float32 [7]; None where nothing disturbs."""
+        """Return the action to execute instead of `action`, both canonical float32 [7]; None where nothing pushes."""
         config = self.config
         self._step += 1
         if self._left == 0 and config.probability > 0.0 and rng.random() < config.probability:

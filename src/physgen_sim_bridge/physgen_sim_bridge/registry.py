@@ -33,8 +33,8 @@ def find_world(sim: str) -> type[World]:
     """Return the class of a simulator's worlds: ours, an installed package's, or that of `module:Class`.
 
     Raises:
-        UnknownTaskError: there is no such simulator.
-        PluginError: it is somebody else's and cannot be imported, or is no subclass of World.
+        UnknownTaskError: There is no such simulator.
+        PluginError: It is somebody else's and cannot be imported, or is no subclass of World.
     """
     if sim not in TABLE.names() and not is_reference(sim):
         raise UnknownTaskError(
@@ -49,7 +49,11 @@ def find_world(sim: str) -> type[World]:
 
 
 def known_tasks(sim: str) -> tuple[str, ...]:
-    """Return the tasks of a simulator, or raise UnknownTaskError if there is no such simulator."""
+    """Return the tasks of a simulator.
+
+    Raises:
+        UnknownTaskError: There is no such simulator.
+    """
     return find_world(sim).task_names()
 
 
@@ -73,7 +77,12 @@ def simulator_of(suite: str) -> str:
 
 
 def check_task(sim: str, task: str, image_size: int = 128) -> None:
-    """Raise UnknownTaskError or UserError with one sentence if make_world would not know what to do."""
+    """Check that make_world would know what to do.
+
+    Raises:
+        UnknownTaskError: There is no such simulator or task.
+        UserError: The image size cannot be.
+    """
     world = find_world(sim)
     if not world.has_task(task):
         raise UnknownTaskError(
@@ -85,6 +94,18 @@ def check_task(sim: str, task: str, image_size: int = 128) -> None:
         )
 
 
+def instructions(sim: str, task: str) -> tuple[str, ...]:
+    """Return what the tasks of a task's suite tell a policy to do, this one's among them, as far as they are known.
+
+    A suite of LIBERO is a suite, any other simulator is one.
+    """
+    world = find_world(sim)
+    suite = task.rpartition("/")[0]
+    names = [n for n in world.task_names() if n.rpartition("/")[0] == suite and not world.runs_by_itself(n)]
+    found = (getattr(world.find_task(name), "instruction", "") for name in names)
+    return tuple(text for text in found if text)
+
+
 def missing_package(sim: str) -> str:
     """Return the Python package that the simulator needs and that is not installed; "" where nothing is missing."""
     package = find_world(sim).package
@@ -92,7 +113,7 @@ def missing_package(sim: str) -> str:
 
 
 def runs_by_itself(sim: str, task: str) -> bool:
-    """Say whether the task's arm has a clock of its own and cannot be stepped, as the fake Franka has."""
+    """Return whether the task's arm has a clock of its own and cannot be stepped, as the fake Franka has."""
     return find_world(sim).runs_by_itself(task)
 
 
@@ -101,13 +122,30 @@ def fixed_camera(sim: str, task: str) -> FixedCamera | None:
 
     LIBERO places it as its scene files say, which are read by the simulator alone.
     """
-    return find_world(sim).fixed_camera(task)
+    try:
+        world = find_world(sim)
+    except (
+        UserError
+    ):  # the real arm, or a simulator that this machine lacks: recordings of both are looked at
+        return None
+    return world.fixed_camera(task) if world.has_task(task) else None
 
 
 def make_world(
     sim: str, task: str, *, image_size: int = 128, render: bool = True, in_worker: bool = False
 ) -> World:
-    """Make a world; in_worker=True runs it in its own process, so that its crash is an error and not an exit."""
+    """Make a world.
+
+    Args:
+        sim: Simulator.
+        task: Task of the simulator.
+        image_size: Edge of both square images [pixels].
+        render: False: images are black.
+        in_worker: Run it in a process of its own, so that its crash is an error and not an exit.
+
+    Raises:
+        UserError: Something of it cannot be, or the simulator is not installed.
+    """
     check_task(sim, task, image_size)
     if in_worker:
         return RemoteWorld(sim, task, image_size=image_size, render=render)

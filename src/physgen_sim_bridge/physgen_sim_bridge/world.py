@@ -16,7 +16,7 @@ import numpy as np
 
 from physgen_control.geometry import quaternion_from_matrix
 from physgen_control.program.plugins import PluginError, PluginTable, is_reference
-from physgen_control.types import Float32Array, Float64Array, Pose, UInt8Image
+from physgen_control.types import Float32Array, Float64Array, Pose, RobotState, SimState, UInt8Image
 
 PANDA_JOINTS = tuple(f"panda_joint{i}" for i in range(1, 8))
 PANDA_FINGERS = ("panda_finger_joint1", "panda_finger_joint2")
@@ -51,13 +51,12 @@ class CameraSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedCamera:
-    """Where the fixed camera of a task stands: its optical frame (x right, y down, z forward) in the base frame.
-
-    fov_y: vertical field of view [rad] of a pinhole camera that draws the same images.
-    """
+    """Where the fixed camera of a task stands."""
 
     pose: Pose
+    """Of its optical frame (x right, y down, z forward) in the base frame."""
     fov_y: float
+    """Vertical field of view of a pinhole camera that draws the same images [rad]."""
 
 
 def looking(eye: tuple[float, float, float], target: tuple[float, float, float]) -> Pose:
@@ -75,19 +74,20 @@ def looking(eye: tuple[float, float, float], target: tuple[float, float, float])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorldSpec:
-    """What a world is, readable before its first reset.
-
-    success_rule and instruction are sentences for people and results files.
-    """
+    """What a world is, readable before its first reset."""
 
     name: str
     task: str
     control_mode: str
     success_rule: str
+    """A sentence for people and results files."""
     default_max_steps: int
+    """Control steps."""
     control_period_ns: int
     instruction: str
+    """A sentence for people and results files."""
     robot: str
+    """Such as panda."""
     fixed_camera: CameraSpec
     wrist_camera: CameraSpec
     joint_names: tuple[str, ...] = PANDA_JOINTS
@@ -96,20 +96,44 @@ class WorldSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What the robot and its cameras see after a control step; all arrays are owned by the receiver.
-
-    rgb_*: uint8 [height, width, 3]; positions, velocities: 7 arm joints, float64 [rad], [rad/s]; gripper_width: opening
-    between the fingers [m]; tcp_pose and objects: in the robot base frame. objects is privileged information.
-    """
+    """What the robot and its cameras see after a control step; all arrays are owned by the receiver."""
 
     rgb_fixed: UInt8Image
+    """uint8 [height, width, 3]."""
     rgb_wrist: UInt8Image
+    """uint8 [height, width, 3]."""
     positions: Float64Array
+    """float64 [7], arm joints in rad."""
     velocities: Float64Array
+    """float64 [7], arm joints in rad/s."""
     gripper_width: float
+    """Opening between the fingers [m]."""
     tcp_pose: Pose
+    """In the robot base frame."""
     objects: Mapping[str, Pose]
+    """Poses by name in the robot base frame; privileged information."""
     success: bool
+
+    def robot_state(self, stamp_ns: int) -> RobotState:
+        """Return what is measured of the arm, with its stamp [ns]."""
+        return RobotState(
+            stamp_ns=stamp_ns,
+            positions=self.positions,
+            velocities=self.velocities,
+            gripper_width=self.gripper_width,
+            tcp_pose=self.tcp_pose,
+        )
+
+    def sim_state(self, stamp_ns: int, episode_id: str) -> SimState:
+        """Return what only a simulator knows, in the number formats of the message (float32 opening)."""
+        return SimState(
+            stamp_ns=stamp_ns,
+            episode_id=episode_id,
+            objects=dict(self.objects),
+            tcp_pose=self.tcp_pose,
+            gripper_width=float(np.float32(self.gripper_width)),
+            success=self.success,
+        )
 
 
 class Expert(Protocol):
@@ -132,12 +156,15 @@ class Expert(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRules:
-    """What a simulator says of a task; assets names the set of scene files where it is not the simulator's own."""
+    """What a simulator says of a task."""
 
     control_mode: str
     success_rule: str
+    """A sentence for people."""
     max_steps: int
+    """Control steps."""
     assets: str = ""
+    """Names the set of scene files where it is not the simulator's own."""
 
 
 class World(ABC):
@@ -173,7 +200,10 @@ class World(ABC):
 
         Args:
             seed: 0 to 2^32 - 1.
-            init_state: index of a stored initial state, or BY_SEED, or DRAWN.
+            init_state: Index of a stored initial state, or BY_SEED, or DRAWN.
+
+        Raises:
+            UserError: The seed or the index cannot be.
         """
 
     @abstractmethod
@@ -214,7 +244,7 @@ class World(ABC):
         """Return whether there is such a task; `module:Name` is one where others may add tasks.
 
         Raises:
-            PluginError: the task of somebody else cannot be imported or is none for this simulator.
+            PluginError: The task of somebody else cannot be imported or is none for this simulator.
         """
         if name in cls.task_names() or (cls.task_type is not None and is_reference(name)):
             if name not in cls.tasks and cls.task_type is not None:
@@ -227,7 +257,7 @@ class World(ABC):
         """Return the value of a task: its own, of an installed package, or of `module:Name`.
 
         Raises:
-            PluginError: there is none, or it is none for this simulator.
+            PluginError: There is none, or it is none for this simulator.
         """
         if name in cls.tasks:
             return cls.tasks[name]
@@ -266,7 +296,11 @@ class World(ABC):
 
     @classmethod
     def check_ready(cls) -> None:
-        """Raise UserError where something that the simulator needs beside its package is missing."""
+        """Check that what the simulator needs beside its package is there.
+
+        Raises:
+            UserError: Something is missing.
+        """
         return
 
     @classmethod

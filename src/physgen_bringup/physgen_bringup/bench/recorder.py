@@ -6,7 +6,6 @@ Every image carries its number in its stamp. What is missing in the finished bag
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -164,38 +163,6 @@ def table(results: list[RecorderBenchmark]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Command line: prints the table, writes JSON if asked to."""
-    parser = argparse.ArgumentParser(prog="physgen bench recorder", description=__doc__)
-    parser.add_argument("--duration", type=float, default=60.0, help="seconds per mode (default 60)")
-    parser.add_argument("--modes", default="raw,jpeg", help="raw, jpeg or both (default raw,jpeg)")
-    parser.add_argument("--size", default="640x480", help="image size (default 640x480)")
-    parser.add_argument("--rate", type=float, default=30.0, help="images per second and camera (default 30)")
-    parser.add_argument("--dir", type=Path, default=Path("runs"), help="the disk to measure (default runs)")
-    parser.add_argument("--json", type=Path, help="write the numbers to this file too")
-    options = parser.parse_args(arguments)
-    width, _, height = options.size.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise UserError(f"--size must be like 640x480, got {options.size!r}.")
-    results = [
-        run(
-            mode.strip(),
-            folder=options.dir,
-            width=int(width),
-            height=int(height),
-            rate_hz=options.rate,
-            seconds=options.duration,
-        )
-        for mode in options.modes.split(",")
-    ]
-    sys.stdout.write(table(results) + "\n")
-    if options.json:
-        options.json.write_text(
-            json.dumps([asdict(result) for result in results], indent=1) + "\n", encoding="utf-8"
-        )
-    return 0
-
-
 class _Usage:
     """Mean CPU share and peak memory of a process, sampled until `stop`."""
 
@@ -266,7 +233,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records demonstrations of the scripted expert in one process: the same controller, messages and bags as the graph.
 
-Bursts of disturbance push the hand off its way, so that demonstrations contain recoveries; a learned policy may lead
+Bursts of pushes move the hand off its way, so that demonstrations contain recoveries; a learned policy may lead
 the first chunks, so that they contain recoveries from its own mistakes (DAgger, arXiv 1011.0686, with the expert taking
-over as in HG-DAgger, arXiv 1810.02890). Applied actions are what the world executed; disturbed and led ones carry
+over as in HG-DAgger, arXiv 1810.02890). Applied actions are what the world executed; pushed and led ones carry
 Limit.DISTURBANCE, which keeps them from becoming labels. Without both and without a tail a bag holds the same values as
 one recorded from the live graph, or, with pictures at every N-th control step only, the same without the others.
 """
@@ -101,7 +101,6 @@ class Collector:
 
         Raises:
             UserError: The bag cannot be written, or policy or controller failed.
-            WorldCrashed: The simulator died.
         """
         spec, config = self._world.spec, self._config
         path = folder / bag_name(spec.task, seed)
@@ -179,7 +178,7 @@ class Collector:
         step: int,
         rng: np.random.Generator,
     ) -> AppliedAction:
-        """Pass the expert's action through the controller and disturb what comes out of it."""
+        """Pass the expert's action through the controller and push the hand off what comes out of it."""
         robot, sim, now_ns = stamped.robot, stamped.sim, stamped.robot.stamp_ns
         label = self._expert.act(sim.objects, robot.tcp_pose, sim.gripper_width)
         chunk = ActionChunk.of(
@@ -298,7 +297,7 @@ def make_collector(
 def one_action_chunk(
     episode: Episode, action: Float32Array, step: int, now_ns: int, period_ns: int
 ) -> ActionChunk:
-    """The chunk of a scripted expert: one action, re-planned every control step."""
+    """Return the chunk of a scripted expert: one action, re-planned every control step."""
     return ActionChunk(
         session_id=episode.episode_id,
         episode_id=episode.episode_id,

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from physgen_control.program.command_parser import CommandParser, add_out, add_workers
+
 if TYPE_CHECKING:
     from physgen_bringup.evaluation.presets import Preset
 
@@ -15,18 +17,26 @@ MAX_WORKERS = 64
 DEFAULT_EPISODES = 25
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line; standard library only, so that --help works before set-up."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen eval",
         description="Evaluate a policy. The same seeds give the same episodes in-process and through ROS. A "
         "run that was interrupted continues in its output folder.",
         epilog="`physgen eval compare A B` tests whether two results differ, `physgen eval merge DIR` puts shards "
         "together; each has its own --help.",
+        examples=(
+            "physgen eval --task PushCube-v1 --episodes 125 --out runs/eval",
+            "physgen eval --sim libero_object --task all --episodes 10 --out runs/libero",
+            "physgen eval compare runs/base runs/tuned",
+        ),
+        old_names={"--suite": "--sim"},
     )
     what = parser.add_argument_group("what")
     what.add_argument(
-        "--suite",
+        "--sim",
+        dest="suite",
+        metavar="NAME",
         default="",
         help="maniskill (default), fake, libero, a suite of LIBERO such as libero_object, or your own: module:Class",
     )
@@ -84,6 +94,16 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="MS",
         help="pace realtime with chunks so many milliseconds late, in simulated time: 150, or a sweep 0,50,...,500",
     )
+    rules.add_argument(
+        "--perturb",
+        default="",
+        metavar="LIST",
+        help="robustness: the same episodes under changes too, of camera, robot, light, noise, language, layout, "
+        "texture, wrong_instruction, frozen_picture; all: the first seven; see docs/robustness.md",
+    )
+    rules.add_argument(
+        "--level", default="", help="levels of --perturb: 1 to 5, such as 3 (default), 1,3,5 or 1..5"
+    )
     rules.add_argument("--plot", type=Path, help="where the plot of a sweep goes (default: OUT/delays.png)")
     rules.add_argument(
         "--lead-steps", type=int, default=0, help="pipelined: ask so many steps early (default: the delay)"
@@ -98,7 +118,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("rerun", "rerun_web"),
         help="with --through-ros: look on, in a window of Rerun (default) or in a browser on this computer",
     )
-    how.add_argument("--workers", type=int, default=0, help="worker processes; default: one per core")
+    add_workers(how, "worker processes; default: one per core", default=0)
     how.add_argument(
         "--batch",
         type=int,
@@ -128,9 +148,7 @@ def build_parser() -> argparse.ArgumentParser:
     output.add_argument(
         "--save-actions", action="store_true", help="write the applied actions of each episode (.npz)"
     )
-    output.add_argument(
-        "--out", required=True, metavar="DIR", help="output folder (results.json, results.md)"
-    )
+    add_out(output, "output folder (results.json, results.md)", required=True)
     return parser
 
 
@@ -155,7 +173,7 @@ def check_options(options: argparse.Namespace) -> None:
     """Refuse options that are out of range or do not go together.
 
     Raises:
-        UserError: which one, and what to drop or add, in one sentence.
+        UserError: Which one, and what to drop or add, in one sentence.
     """
     from physgen_bringup.evaluation.delays import EXECUTIONS
     from physgen_bringup.graph.policy_kinds import unknown_policy
@@ -192,6 +210,14 @@ def check_options(options: argparse.Namespace) -> None:
         raise UserError(f"--batch is for --policy physgen, not {options.policy}; drop it")
     if options.shard and options.ray is not None:
         raise UserError("--ray makes its own shards (--shards N); drop --shard")
+    if options.level and not options.perturb:
+        raise UserError("--level belongs to --perturb; say what to change, such as --perturb camera")
+    if options.perturb and (
+        options.delays or options.shard or options.ray is not None or options.failure_videos
+    ):
+        raise UserError(
+            "--perturb runs one table on one machine; drop --delays, --shard, --ray and --failure-videos"
+        )
     if options.failure_videos and (options.shard or options.ray is not None or options.delays):
         raise UserError("--failure-videos works on one whole evaluation; drop --shard, --ray and --delays")
     if options.delays and (options.shard or options.ray is not None):

@@ -5,45 +5,46 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from physgen_control.errors import UserError
 from physgen_control.program.command_line import run_command
-from physgen_control.types import Float32Array, UInt8Image
+from physgen_control.program.command_parser import CommandParser
 
 if TYPE_CHECKING:
+    from physgen_control.types import Float32Array, UInt8Image
     from physgen_policy.runtime.imagination import Imagination
 
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """Where a film begins.
-
-    fixed, wrist: the two cameras' pictures. task, instruction: "" where unknown. actions: what was really done, [T, a];
-    later: spliced-to-be pictures of both cameras after every chunk of it.
-    """
+    """Where a film begins; a text that is not known is empty."""
 
     fixed: UInt8Image
+    """Image of the fixed camera, uint8 [y, x, 3]."""
     wrist: UInt8Image
+    """Image of the wrist camera, uint8 [y, x, 3]."""
     task: str = ""
     instruction: str = ""
     actions: Float32Array | None = None
+    """What was really done, [T, a]."""
     later: tuple[tuple[UInt8Image, UInt8Image], ...] = ()
+    """Images of both cameras after every chunk of it."""
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line; standard library only, so that --help works before set-up."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen imagine",
         description="Roll a checkpoint forward from one picture: its own frames take the place of the cameras'. The "
         "actions are the policy's, or, beside a bag, the recorded ones; then the film shows both, with the distance of "
         "tracked objects.",
+        examples=("physgen imagine --task PushCube-v1 --seed 3 --out runs/imagined.mp4",),
     )
     parser.add_argument(
         "--checkpoint", default="", help="name or folder; default: the one shipped for the task"
@@ -83,7 +84,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Imagine, write the film and the numbers. Raises UserError for unusable arguments."""
+    """Imagine, write the film and the numbers; return the exit status.
+
+    Raises:
+        UserError: An argument cannot be used.
+    """
     options = build_parser().parse_args(arguments)
     for name in ("frames", "samples"):
         if getattr(options, name) < 1:
@@ -94,13 +99,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(f"--out must end in .mp4, got {options.out}")
 
     from physgen_bringup.pictures.imagined import FilmRow, write_imagined
+    from physgen_control.program.progress import Progress
     from physgen_policy.bench.tracking import TRACKED, track_error
     from physgen_policy.runtime.loading import load_imagination
 
-    begins = _beginning(options)
-    imagination = load_imagination(
-        options.checkpoint, begins.task, frames=options.sampler, temperature=options.temperature
-    )
+    progress = Progress()
+    progress.say(f"Imagining {options.samples} film(s) of {options.frames} chunks into {options.out}")
+    with progress.stage("loading the first images and the checkpoint"):
+        begins = _beginning(options)
+        imagination = load_imagination(
+            options.checkpoint, begins.task, frames=options.sampler, temperature=options.temperature
+        )
     checkpoint, sampler = imagination.checkpoint, imagination.frames
     instruction = options.instruction or begins.instruction
     if not instruction:
@@ -117,7 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     first = imagination.spliced(begins.fixed, begins.wrist)
     things = TRACKED.get(begins.task, ())
     rows, report = [], []
-    for seed in range(options.first_sample, options.first_sample + options.samples):
+    seeds = range(options.first_sample, options.first_sample + options.samples)
+    for seed in progress.track(seeds, "films"):
         film, chunks = _film(imagination, first, instruction, seed, frames, given, horizon)
         errors = [
             {thing.name: _plain(track_error(thing, image, true)) for thing in things}
@@ -144,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "samples": report,
     }
     numbers.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    print(f"film: {options.out}, actions: {numbers}")
+    progress.result(f"film: {options.out}, actions: {numbers}")
     return 0
 
 
@@ -169,7 +179,7 @@ def _film(
 
 def _plain(error: float | None) -> float | None:
     """JSON has no infinity: a thing that the imagined frame does not show has no distance."""
-    return error if error is not None and np.isfinite(error) else None
+    return error if error is not None and math.isfinite(error) else None
 
 
 def _beginning(options: argparse.Namespace) -> Beginning:
@@ -182,6 +192,7 @@ def _beginning(options: argparse.Namespace) -> Beginning:
 
 
 def _read_image(path: Path) -> UInt8Image:
+    import numpy as np
     from PIL import Image
 
     try:
@@ -192,6 +203,8 @@ def _read_image(path: Path) -> UInt8Image:
 
 
 def _from_bag(path: Path) -> Beginning:
+    import numpy as np
+
     from physgen_bringup.pictures.recordings import to_recording
     from physgen_control.bags.find import find_bags
     from physgen_control.bags.reader import read_episode

@@ -3,21 +3,22 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from physgen_control.errors import UserError
+from physgen_control.program.command_parser import CommandParser
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line; standard library only, so that --help works before set-up."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen shell",
         description="Start a shell ($SHELL, else sh) with the environment of the stack: `python` is its interpreter, "
         "and its packages and messages can be imported. `exit` leaves it.",
+        examples=("physgen shell", "physgen shell -c 'python -m pip list'"),
     )
     parser.add_argument(
         "-c", dest="command", default="", help="run this line instead and leave with its status"

@@ -3,25 +3,27 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 
+from physgen_control.program.command_parser import CommandParser
+
 DEVICES = ("keyboard", "spacemouse", "gello", "joy")
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line; standard library only, so that --help works before set-up."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen teleop",
         description="Teleoperate the graph that runs on this computer, or the one of ROS_DOMAIN_ID. `physgen launch "
         "teleop:=DEVICE` starts graph and device together.",
         epilog="Parameters follow as name:=value, for example key_speed:=0.05; docs/real_robot/teleoperation.md lists "
         "them. viewer:=rerun or rerun_web looks on (default: rerun for the keyboard where there is a display; "
         "viewer:=none does not).",
+        examples=("physgen teleop keyboard key_speed:=0.05",),
     )
     parser.add_argument("device", choices=DEVICES, help="what your hand is on")
     parser.add_argument("parameters", nargs="*", metavar="name:=value", help="parameters of its node")
@@ -59,7 +61,11 @@ def _run_device(device: str, parameters: Sequence[str]) -> int:
 
 
 def _viewer_of(device: str, parameters: Sequence[str]) -> tuple[list[str], str]:
-    """Take `viewer:=` out of the parameters; a viewer that was asked for must be known and installed."""
+    """Return the parameters without `viewer:=`, and the viewer: the one asked for, or the default.
+
+    Raises:
+        UserError: The one asked for is not known, or not installed.
+    """
     from physgen_bringup.graph.viewer_choice import KINDS, NOT_INSTALLED, default_viewer, is_installed
     from physgen_control.errors import UserError
 

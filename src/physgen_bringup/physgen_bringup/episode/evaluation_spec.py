@@ -12,15 +12,7 @@ from physgen_bringup.results.rules import make_protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSpec:
-    """What to evaluate; episode i has seed `seed + i`. checkpoint is a checked folder, or None without one.
-
-    max_steps 0 means the task's own limit. runs: how often the whole series is repeated with other random numbers of
-    the policy. init_states: episode i starts from stored state i, always with the first seed. shard (i, n): only every
-    n-th trial, from the i-th (1-based). bag_dir: recordings for the replay policy. pace realtime: the world does not
-    wait, and every chunk comes delay_steps control steps after its observation; lead_steps: pipelined execution asks so
-    many steps early. batch: 0 gives every worker its own policy, else all share one that computes batches of so many
-    rows. any_task: the checkpoint may have been trained for other tasks.
-    """
+    """What to evaluate."""
 
     sim: str
     task: str
@@ -55,7 +47,11 @@ class EvaluationSpec:
     preset: str = ""
     """Name of the published protocol that it follows."""
     batch: int = 0
+    """0 gives every worker its own policy, else all share one that computes batches of so many rows."""
     any_task: bool = False
+    """The checkpoint may have been trained for other tasks."""
+    perturbation: str = ""
+    """What is changed of the world, such as camera:3; "" for nothing."""
 
     @property
     def trials(self) -> list[Trial]:
@@ -83,4 +79,5 @@ class EvaluationSpec:
             delay_steps=self.delay_steps,
             lead_steps=self.lead_steps,
             batch=self.batch,
+            perturbation=self.perturbation,
         )

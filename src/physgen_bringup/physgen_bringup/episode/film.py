@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps the pictures of one episode and writes them as a video."""
+"""Keeps the images of one episode and writes them as a video."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from physgen_sim_bridge.world import Observation
 
 
 class Film:
-    """The pictures of one episode, in the order of its steps."""
+    """The images of one episode, in the order of its steps."""
 
     def __init__(self) -> None:
         self._fixed: list[UInt8Image] = []

@@ -45,7 +45,9 @@ from physgen_control.types import (
 )
 from physgen_policy.peer.client import LerobotClient
 from physgen_sim_bridge.clock import EpisodeClock
-from physgen_sim_bridge.registry import make_world
+from physgen_sim_bridge.perturbation.condition import parse_condition
+from physgen_sim_bridge.perturbation.perturbed_world import perturbed
+from physgen_sim_bridge.registry import instructions, make_world
 from physgen_sim_bridge.world import World
 
 
@@ -97,9 +99,9 @@ class InProcess:
     def run_episode(
         self, seed: int, init_state: int = -1, run: int = 0, video: Path | None = None
     ) -> tuple[EpisodeResult, Latencies]:
-        """Run one trial to its end; its applied actions stay in `actions`, its pictures in the file `video`."""
-        spec = self._world.spec
+        """Run one trial to its end; its applied actions stay in `actions`, its images in the file `video`."""
         observation = self._world.reset(seed, init_state)
+        spec = self._world.spec  # a perturbed world says an instruction of this episode's own
         self._count += 1
         episode = Episode(
             episode_id=f"inprocess-{self._count}",
@@ -237,6 +239,7 @@ class Stage:
         config = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
         # Nobody looks at the images unless the policy does, and rendering is most of a step.
         world = self._make_world(spec.sim, spec.task, render=film or policy_kind(spec.policy).sees_images)
+        world = perturbed(world, parse_condition(spec.perturbation), instructions(spec.sim, spec.task))
         core = ControllerCore(config)
         if not core.auto_arm():
             raise UserError(f"the controller could not be armed: {core.status.detail}")
@@ -292,16 +295,3 @@ class Stage:
                 self._policy = load_chunk_policy(checkpoint, task, world.spec.robot, period_ns)
             self._policy_key = key
         return self._policy
-
-
-def make_in_process(spec: EvaluationSpec) -> InProcess:
-    """Return a session with a world and a policy of its own; closing it closes the world.
-
-    A policy that has a process of its own keeps it as long as this one lives; a Stage can end it before.
-    """
-    stage = Stage()
-    try:
-        return stage.session(spec)
-    except BaseException:
-        stage.close()
-        raise

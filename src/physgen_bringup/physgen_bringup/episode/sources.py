@@ -84,7 +84,11 @@ class ChunkPolicy(Protocol):
 
 
 def load_chunk_policy(checkpoint: Path, task: str, robot: str, period_ns: int) -> ChunkPolicy:
-    """A checkpoint's policy with the default parameters of the policy node, warmed up; task "": for any task."""
+    """Return a checkpoint's policy with the default parameters of the policy node, warmed up; task "": for any task.
+
+    Raises:
+        UserError: The checkpoint cannot be used for the task.
+    """
     from physgen_policy.contract.embodiment_check import GraphDescription
     from physgen_policy.runtime.loading import load_policy
     from physgen_policy.runtime.policy import PolicyConfig

@@ -127,7 +127,7 @@ def find_preset(name: str, suite: str) -> Preset:
     preset = PRESETS[name]
     if suite and suite.partition("_")[0] != preset.sim:
         better = LIBERO_SUITES if preset.sim == "libero" else preset.sim
-        raise UserError(f"the protocol {name} is one of {preset.sim}, not of {suite}; use --suite {better}")
+        raise UserError(f"the protocol {name} is one of {preset.sim}, not of {suite}; use --sim {better}")
     return preset
 
 

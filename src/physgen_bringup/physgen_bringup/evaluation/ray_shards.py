@@ -36,7 +36,7 @@ def run_shard(words: Sequence[str], shard: tuple[int, int], files: dict[str, str
         out = Path(name)
         folder = shard_folder(out, shard)
         write_files(folder, files)
-        command = [sys.executable, "-m", "physgen_bringup.cli", "eval", *words]
+        command = [sys.executable, "-m", "physgen_bringup.cli", "eval", "--quiet", *words]
         command += ["--shard", f"{shard[0]}/{shard[1]}", "--out", str(out)]
         done = subprocess.run(
             command,

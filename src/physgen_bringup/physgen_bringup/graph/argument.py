@@ -20,25 +20,26 @@ class ArgumentError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
-    """One row of the argument table; the default is written as the user would write it.
-
-    group: the group of entry points that adds to the choices; `module:Name` is possible too then.
-    """
+    """One row of the argument table."""
 
     name: str
     kind: Kind
     default: str
+    """Written as the user would write it."""
     help: str
     choices: tuple[str, ...] = ()
+    """Allowed texts; empty: any."""
     minimum: int = 0
+    """Smallest allowed number."""
     group: str = ""
+    """Group of entry points that adds to the choices; `module:Name` is possible too then."""
 
 
 def parse_value(argument: Argument, text: str) -> Any:
     """Return the value of a text: a string, bool or int by the argument's kind.
 
     Raises:
-        ArgumentError: the text is none; one sentence.
+        ArgumentError: The text is none; one sentence.
     """
     match argument.kind:
         case "choice":

@@ -17,6 +17,9 @@ from physgen_bringup.graph.argument import Argument, ArgumentError, parse_value
 from physgen_bringup.graph.policy_kinds import policy_names
 from physgen_control.program.plugins import POLICIES, WORLDS
 
+SHORT_NAMES = {"out": "output_dir"}
+"""What `physgen launch` takes as well, because the options of the other commands are called so."""
+
 REAL_TASK = "real"
 """Task of the real arm where none is named."""
 
@@ -80,6 +83,7 @@ ARGUMENTS: tuple[Argument, ...] = (
     Argument(
         name="max_steps", kind="count", default="0", help="control steps per episode; 0: the task's own limit"
     ),
+    Argument(name="perturb", kind="text", default="", help="change the simulated world, such as camera:3"),
     Argument(name="output_dir", kind="text", default="", help="results and logs; default runs/<stamp>"),
     Argument(name="rollout", kind="bool", default="false", help="episodes by the action /physgen/run_policy"),
     Argument(name="record", kind="bool", default="false", help="record one MCAP bag per episode"),
@@ -194,6 +198,7 @@ class LaunchArguments:
     episodes: int
     seed: int
     max_steps: int
+    perturb: str
     output_dir: Path
     rollout: bool
     record: bool
@@ -247,6 +252,7 @@ def parse_arguments(strings: Sequence[str]) -> LaunchArguments:
             raise ArgumentError(
                 f"{string!r} is not a launch argument; write name:=value, for example task:=PushCube-v1"
             )
+        name = SHORT_NAMES.get(name, name)
         if name in given:
             raise ArgumentError(f"launch argument {name!r} is given twice; give it once")
         given[name] = value
@@ -263,7 +269,7 @@ def arguments_from(given: dict[str, str]) -> LaunchArguments:
         if name not in _BY_NAME:
             close = difflib.get_close_matches(name, _BY_NAME, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_BY_NAME)}"
-            raise ArgumentError(f"there is no launch argument {name!r}; {hint}")
+            raise ArgumentError(f"no launch argument {name!r}; {hint}")
     values: dict[str, Any] = {
         argument.name: parse_value(argument, given.get(argument.name, "") or argument.default)
         for argument in ARGUMENTS

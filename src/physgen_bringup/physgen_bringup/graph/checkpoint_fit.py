@@ -18,7 +18,7 @@ def check_fit(arguments: LaunchArguments, *, any_task: bool = False) -> None:
         any_task: The task need not be one that it was trained for.
 
     Raises:
-        UserError: everything that does not fit, in one sentence.
+        UserError: Everything that does not fit, in one sentence.
     """
     if arguments.policy != "physgen":
         return

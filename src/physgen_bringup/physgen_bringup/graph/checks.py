@@ -68,7 +68,11 @@ def has_ros() -> bool:
 
 
 def _with_viewer(arguments: LaunchArguments) -> LaunchArguments:
-    """The arguments with a viewer chosen; a chosen one must be installed."""
+    """Return the arguments with a viewer chosen.
+
+    Raises:
+        ArgumentError: The one asked for is not installed.
+    """
     if not arguments.viewer:
         chosen = default_viewer(arguments.teleop, os.environ)
         return arguments if chosen == "none" else replace(arguments, viewer=chosen)
@@ -109,7 +113,12 @@ def _check_simulation(arguments: LaunchArguments) -> None:
 
 
 def check_world(sim: str, task: str) -> None:
-    """Refuse a simulator that is not complete, or a task that it does not know; does not start it."""
+    """Refuse a simulator that is not complete, or a task that it does not know; does not start it.
+
+    Raises:
+        ArgumentError: The simulator's package is missing.
+        UserError: It does not know the task, or lacks something else.
+    """
     from physgen_sim_bridge.registry import TABLE, check_task, find_world, missing_package
 
     if package := missing_package(sim):
@@ -125,7 +134,7 @@ def check_policy(policy: str, sim: str, task: str) -> None:
     """Refuse an expert that the task has not, and somebody's own policy that cannot be imported or made.
 
     Raises:
-        UserError: one sentence.
+        UserError: One sentence.
     """
     if policy == "expert" and sim != "none":
         from physgen_sim_bridge.experts.by_task import make_expert

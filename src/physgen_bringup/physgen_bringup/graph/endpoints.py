@@ -52,11 +52,11 @@ TABLE = {
         publishes=(
             topics.ACTION_CHUNK,
             topics.POLICY_STATUS,
-            "/physgen/predicted/image_raw",
+            topics.PREDICTED_IMAGE,
             topics.HEARTBEAT,
         ),
         subscribes=(*IMAGES, *_ROBOT, topics.APPLIED_ACTION, topics.EPISODE_INFO, topics.HEARTBEAT),
-        serves=("/physgen/set_instruction",),
+        serves=(topics.SET_INSTRUCTION,),
     ),
     "expert_node": Endpoints(
         publishes=(topics.ACTION_CHUNK, topics.POLICY_STATUS, topics.HEARTBEAT),

@@ -32,6 +32,7 @@ def _bridge(arguments: LaunchArguments) -> NodeSpec:
         "sim": arguments.sim,
         "task": arguments.task,
         "pace": arguments.pace,
+        "perturb": arguments.perturb,
     }
     return _node("physgen_sim_bridge", "bridge_node", parameters, arguments)
 
@@ -106,7 +107,7 @@ def recorders(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
 
 
 def policies(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """Who sends chunks."""
+    """Return who sends chunks."""
     make = {"policy_node": _policy, "expert_node": _expert, "replay_node": _replay}
     node = policy_kind(arguments.policy).node
     return (make[node](arguments),) if node else ()
@@ -124,7 +125,7 @@ def _policy(arguments: LaunchArguments) -> NodeSpec:
         "pace": arguments.pace if arguments.simulated else "realtime",
         "autostart": True,
     }
-    return replace(_node("physgen_policy", "policy_node", parameters, arguments), lifecycle=True)
+    return _node("physgen_policy", "policy_node", parameters, arguments)
 
 
 def _expert(arguments: LaunchArguments) -> NodeSpec:
@@ -200,6 +201,7 @@ def episode_runners(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
         "episodes": arguments.episodes,
         "seed": arguments.seed,
         "max_steps": arguments.max_steps,
+        "perturb": arguments.perturb,
         "output_dir": str(arguments.output_dir),
         "record": arguments.record,
         "save_actions": arguments.save_actions,

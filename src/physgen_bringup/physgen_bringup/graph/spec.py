@@ -28,8 +28,6 @@ class NodeSpec:
     arguments: tuple[str, ...] = ()
     required: bool = True
     """The whole graph stops when this process ends unexpectedly."""
-    lifecycle: bool = False
-    """A managed node that brings itself up (parameter autostart)."""
     starts_after: str | None = None
     """Starts when the process of this name has ended with success; if it fails, the graph stops (only in a ROS
     installation)."""

@@ -14,12 +14,12 @@ NOT_INSTALLED = (
 
 
 def is_installed() -> bool:
-    """True where the SDK of the viewer is."""
+    """Return whether the SDK of the viewer is there."""
     return importlib.util.find_spec("rerun") is not None
 
 
 def has_display(environment: Mapping[str, str]) -> bool:
-    """True where a window can be opened."""
+    """Return whether a window can be opened."""
     return bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))
 
 

@@ -35,6 +35,7 @@ from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.nodes.stop_signals import StopSignals
 from physgen_control.program.parameter_field import parameter
+from physgen_control.program.progress import Progress, Stage
 from physgen_control.types import Episode, EpisodePhase
 from physgen_msgs.msg import ActionChunk, AppliedAction, EpisodeInfo, PolicyStatus, SafetyStatus
 from physgen_msgs.srv import ResetEnv
@@ -56,6 +57,7 @@ class EpisodeRunnerConfig:
     episodes: int = parameter(1, description="Number of episodes", ge=1)
     seed: int = parameter(0, description="Seed of the first episode", ge=0)
     max_steps: int = parameter(0, description="Control steps per episode, 0 for the task's own limit", ge=0)
+    perturb: str = parameter("", description="What the bridge changes of the world, for the record")
     output_dir: str = parameter("", description="Folder of the results")
     record: bool = parameter(False, description="A recorder belongs to the graph")
     save_actions: bool = parameter(False, description="Write the applied actions of each episode")
@@ -70,12 +72,6 @@ class EpisodeRunnerConfig:
     recorder_timeout: float = parameter(
         20.0, description="Longest wait for the recorder to complete a bag", unit="s", ge=0.0
     )
-
-
-def say(text: str) -> None:
-    """Tell the user: the local runner shows this node's output, ros2 launch the screen."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 class NotReadyError(UserError):
@@ -103,6 +99,8 @@ class EpisodeRunner(GuardedNode):
         self.create_subscription(ActionChunk, topics.ACTION_CHUNK, self._on_chunk, qos.COMMAND)
         self.create_subscription(AppliedAction, topics.APPLIED_ACTION, self._on_applied, qos.RECORDER)
         self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, qos.LOCKSTEP_READER)
+        # The local runner shows this node's output, ros2 launch the screen: lines, no bars.
+        self.progress = Progress(bars=False)
         self.stop_requested: Callable[[], bool] = lambda: False
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
@@ -125,14 +123,18 @@ class EpisodeRunner(GuardedNode):
             execution=config.execution,
             max_steps=config.max_steps,
             transport="ros",
+            perturbation=config.perturb,
         )
         evaluation = results.open_evaluation(folder, protocol)
         missing = evaluation.missing(seeds)
-        self.wait_until_ready()
+        with self.progress.stage("waiting for the nodes") as stage:
+            self.wait_until_ready(lambda: stage.update(info="; ".join(self._missing())))
+        say = self.progress.say
         say(f"All nodes are ready; {len(missing)} of {len(seeds)} episodes to run.")
         crashes = 0
         for index, seed in enumerate(missing):
-            result = self.run_episode(seed, folder)
+            with self.progress.stage(f"seed {seed}, episode {index + 1} of {len(missing)}") as stage:
+                result = self.run_episode(seed, folder, stage)
             evaluation.add(result)
             if self.tally is not None:
                 evaluation.latencies.extend(self.tally.latencies)
@@ -144,23 +146,28 @@ class EpisodeRunner(GuardedNode):
             if crashes == MAX_CONSECUTIVE_CRASHES:
                 raise UserError(f"{crashes} episodes crashed in a row, the last one because: {result.error}")
         evaluation.write(folder)
-        say(results.markdown(evaluation))
+        self.progress.result(results.markdown(evaluation))
         return 1 if results.summarize(evaluation.episodes)["crashes"] else 0
 
-    def wait_until_ready(self) -> None:
-        """Spin until every node of the graph is there and able to act.
+    def wait_until_ready(self, waiting: Callable[[], None] = lambda: None) -> None:
+        """Spin until every node of the graph is there and able to act; `waiting` is called while one is not.
 
         Raises:
             NotReadyError: Names who is missing after ready_timeout.
         """
-        if not self._spin_until(lambda: not self._missing(), self.config.ready_timeout):
+
+        def ready() -> bool:
+            waiting()
+            return not self._missing()
+
+        if not self._spin_until(ready, self.config.ready_timeout):
             missing = "; ".join(self._missing())
             raise NotReadyError(
                 f"the graph was not ready in {self.config.ready_timeout:.0f} s: {missing}; look at the logs"
             )
 
-    def run_episode(self, seed: int, folder: Path) -> results.EpisodeResult:
-        """Reset the world with `seed` and watch the episode until its end."""
+    def run_episode(self, seed: int, folder: Path, stage: Stage) -> results.EpisodeResult:
+        """Reset the world with `seed` and watch the episode until its end; the stage is told the steps."""
         started = time.monotonic()
         if self.episode is not None:
             self._over.add(self.episode.episode_id)
@@ -181,7 +188,12 @@ class EpisodeRunner(GuardedNode):
             return crashed_result(seed, message, time.monotonic() - started)
         tally.started_s = self._last_progress_s = time.monotonic()
         episode_id = response.episode_id
-        ended = self._spin_until(lambda: self._ended(episode_id) or self._stalled(), None)
+
+        def over() -> bool:
+            stage.update(info=f"{len(tally.actions)} steps")
+            return self._ended(episode_id) or self._stalled()
+
+        ended = self._spin_until(over, None)
         episode = self.episode
         if not ended or episode is None or not self._ended(episode_id):
             return crashed_result(
@@ -198,7 +210,7 @@ class EpisodeRunner(GuardedNode):
         if self.config.record and not self._spin_until(
             lambda: self._recorded(episode_id), self.config.recorder_timeout
         ):
-            say(
+            self.progress.say(
                 f"seed {seed}: the recorder did not complete its bag ({self.recorder.get('detail', 'silent')})"
             )
         return result
@@ -298,7 +310,7 @@ def main(args: list[str] | None = None) -> None:
             status = node.run()
         except UserError as error:
             status = 1
-            say(str(error))
+            node.progress.result(str(error))
 
     refused = run_node("episode_runner_node", EpisodeRunner, spin=spin, args=args)
     sys.exit(refused or status)

@@ -22,18 +22,20 @@ _BACKGROUND, _INK, _FAINT = (18, 20, 24), (230, 230, 230), (150, 155, 165)
 
 @dataclass(frozen=True, slots=True)
 class FilmRow:
-    """Spliced frames uint8 [y, 2 x, 3], the first of which is the given picture; a note may say how good each is."""
+    """One row of a film."""
 
     label: str
     frames: Sequence[UInt8Image]
+    """Spliced frames uint8 [y, 2 x, 3], the first of which is the given one."""
     notes: Sequence[str] = field(default_factory=tuple)
+    """May say how good each is."""
 
 
 def write_imagined(rows: Sequence[FilmRow], path: Path, *, title: str, frame_s: float) -> Path:
     """Write an H.264 film, whole or not at all; every frame is shown for `frame_s`, as long as its chunk takes.
 
     Raises:
-        UserError: there is no frame.
+        UserError: There is no frame.
     """
     import imageio_ffmpeg
 
@@ -66,7 +68,7 @@ def _held(
 
 
 def film_frame(rows: Sequence[FilmRow], index: int, title: str) -> UInt8Image:
-    """All rows at one frame, uint8 [y, x, 3]; a row that has ended shows its last frame."""
+    """Return all rows at one frame, uint8 [y, x, 3]; a row that has ended shows its last frame."""
     height, width = rows[0].frames[0].shape[:2]
     size = (VIEW_PX * width // height, VIEW_PX)
     canvas = Image.new("RGB", (size[0], TITLE_PX + len(rows) * (LABEL_PX + VIEW_PX)), _BACKGROUND)

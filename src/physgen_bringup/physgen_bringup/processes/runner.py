@@ -26,6 +26,7 @@ from physgen_bringup.graph.spec import Graph, NodeSpec, enclave, parameter_files
 from physgen_bringup.processes import guard
 from physgen_control.errors import UserError
 from physgen_control.messages import graph_identity
+from physgen_control.program.verbosity import is_verbose
 from physgen_control.teleop.terminal import has_terminal
 
 POLL_S = 0.05
@@ -35,7 +36,7 @@ INTERRUPTED = 130
 # A closed terminal sends SIGHUP.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ROS_PREFIX = re.compile(r"^\[(?:\w+)\] \[[\d.]+\] \[[^\]]*\]: ")
-_IMPORTANT = re.compile(r"^\[(?:WARN|ERROR|FATAL)\]|^Traceback|^\w*Error: |^Viewer: ")
+_IMPORTANT = re.compile(r"^\[(?:WARN|ERROR|FATAL)\]|^Traceback|^\w*Error: |^[Vv]iewer(?:_node)?: ")
 
 
 @dataclass(slots=True)
@@ -265,7 +266,7 @@ def _copy_lines(
         log.flush()
         text = line.rstrip("\n")
         process.tail.append(text)
-        if main_node:
+        if main_node or is_verbose():
             console(_ROS_PREFIX.sub("", text))
         elif _IMPORTANT.search(text):
             console(f"[{process.spec.name}] {_ROS_PREFIX.sub('', text)}")

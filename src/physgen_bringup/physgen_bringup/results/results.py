@@ -76,7 +76,8 @@ class Protocol:
     control_mode: str
     max_steps: int
     success_rule: str
-    transport: str  # "in-process" or "ros"
+    transport: str
+    """"in-process" or "ros"."""
     preset: str = ""
     """Name of the published protocol it follows, "" for none."""
     delay_steps: int = 0
@@ -85,7 +86,12 @@ class Protocol:
     """Control steps by which pipelined execution asks early."""
     batch: int = 0
     """Rows of a shared batched inference, 0 when every worker has its own policy."""
-    assets: str = ""  # which scene files, where the simulator does not bring its own
+    assets: str = ""
+    """Which scene files, where the simulator does not bring its own."""
+    perturbation: str = ""
+    """What was changed of the world, such as camera:3; "" for nothing."""
+    perturbation_list: str = ""
+    """SHA-256 of the frozen list of variants that the change is from."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -284,6 +290,9 @@ def markdown(evaluation: Evaluation) -> str:
             rows.append((key.replace("_", " "), ", ".join(map(str, dict.fromkeys(summary[key])))))
     lines = [f"# {protocol.suite} {protocol.task}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {text} |" for name, text in rows]
+    if protocol.perturbation:
+        variants = protocol.perturbation_list[:12]
+        lines.insert(5, f"| perturbation | {protocol.perturbation}, list {variants} |")
     if protocol.preset:
         lines.insert(5, f"| protocol | {protocol.preset} |")
     lines += ["", "| seed | result | steps | stale | limited | wall s |", "|---|---|---|---|---|---|"]

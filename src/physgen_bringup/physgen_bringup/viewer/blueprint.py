@@ -28,7 +28,8 @@ STATUS, KEYS, EVENTS = "panel/status", "panel/keys", "panel/events"
 def blueprint(*, keys: bool = False) -> Any:
     """Return the layout: cameras and predictions, the scene in 3-D, plots, states and texts.
 
-    keys: a person at a keyboard sees what each key does.
+    Args:
+        keys: Show a person at a keyboard what each key does.
     """
     import rerun.blueprint as rrb
 
@@ -69,10 +70,10 @@ def blueprint(*, keys: bool = False) -> Any:
             rrb.Vertical(
                 scene,
                 rrb.StateTimelineView(origin=STATES, name="episode, safety, who commands"),
-                row_shares=[3, 1],
+                row_shares=[5, 2],
             ),
             plots,
-            column_shares=[3, 4, 3],
+            column_shares=[4, 4, 3],
         ),
         rrb.TimePanel(timeline=TIMELINE, state="collapsed"),
         rrb.BlueprintPanel(state="collapsed"),

@@ -19,12 +19,16 @@ NEAREST = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraView:
-    """One camera: its optical frame (x right, y down, z forward) in the base frame, K [3, 3] and size in pixels."""
+    """One camera and where it stands."""
 
     pose: Pose
+    """Of its optical frame (x right, y down, z forward) in the base frame."""
     matrix: Float64Array
+    """K, [3, 3] in pixels."""
     width: int
+    """[pixels]"""
     height: int
+    """[pixels]"""
 
     def project(self, points: Float64Array) -> tuple[Float64Array, np.ndarray]:
         """Return pixels float64 [n, 2] (column, row) of points [n, 3] (m, base frame) and which are before the camera.

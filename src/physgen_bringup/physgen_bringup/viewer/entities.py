@@ -220,5 +220,5 @@ def _in_front(view: CameraView, points: Float64Array) -> Float64Array:
 
 
 def _line(view: CameraView) -> float:
-    """Radius of a line in the image [pixels]."""
+    """Return the radius of a line in the image [pixels]."""
     return view.height / 160.0

@@ -12,17 +12,16 @@ from physgen_control.messages import read, status, topics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """One topic. to_value: message to value, for messages of rclpy and of rosbags alike.
-
-    keep: messages that a live viewer holds until it shows them; the oldest are dropped beyond it.
-    latched: its writer keeps the last message for late readers.
-    """
+    """One topic that is drawn."""
 
     topic: str
     type: str
     to_value: Callable[[Any], Any]
+    """Message to value, for messages of rclpy and of rosbags alike."""
     keep: int = 1
+    """Messages that a live viewer holds until it shows them; the oldest are dropped beyond it."""
     latched: bool = False
+    """Its writer keeps the last message for late readers."""
 
 
 FEEDS: tuple[Feed, ...] = (

@@ -14,23 +14,26 @@ from physgen_control.types import ActionChunk, ActionSpace, DeltaReference, Floa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionLimits:
-    """What the controller lets through: length of a translation [m] and rotation [rad] per step, box of the TCP [m]."""
+    """What the controller lets through."""
 
     translation: float
+    """Longest translation per step [m]."""
     rotation: float
+    """Longest rotation per step [rad]."""
     low: Float64Array
+    """Lower corner of the box of the TCP, [3] in m."""
     high: Float64Array
+    """Upper corner of the box of the TCP, [3] in m."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictedPath:
-    """positions: float64 [num_chunks, horizon + 1, 3] (m, base frame); a chunk starts where the one before ends.
-
-    cut: bool [num_chunks, horizon], the actions that the controller would shorten.
-    """
+    """Where a prediction would lead the tool centre point."""
 
     positions: Float64Array
+    """float64 [num_chunks, horizon + 1, 3] in m, base frame; a chunk starts where the one before ends."""
     cut: np.ndarray
+    """bool [num_chunks, horizon], the actions that the controller would shorten."""
 
 
 def limits_of(config: ControllerConfig) -> ActionLimits:

@@ -63,6 +63,9 @@ def _messages(bag: Path) -> Iterator[tuple[str, Any, Callable[[Any], Any]]]:
     """Yield topic, message and its conversion in the order of header stamps.
 
     Arrival alone is not enough: a pose may arrive after the chunk that starts at it.
+
+    Raises:
+        BagError: The bag is damaged.
     """
     order = {topic: place for place, topic in enumerate(BY_TOPIC)}
     waiting: list[tuple[int, int, int, str, Any, Callable[[Any], Any]]] = []
@@ -93,7 +96,7 @@ def _messages(bag: Path) -> Iterator[tuple[str, Any, Callable[[Any], Any]]]:
 
 
 def _feeds() -> dict[str, Feed]:
-    """The feeds by the topic in the bag: images may be there as JPEG."""
+    """Return the feeds by the topic in the bag: images may be there as JPEG."""
     jpeg = {
         topics.image_topic(camera, compressed=True): Feed(
             topic=topics.image_topic(camera), type="sensor_msgs/msg/CompressedImage", to_value=_decoded

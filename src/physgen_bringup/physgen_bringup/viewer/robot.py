@@ -86,5 +86,5 @@ class RobotView:
 
 
 def _inside(joint: Any, value: float) -> float:
-    """A measured joint may lie a little outside of its range: that is no warning of a picture's."""
+    """Return a measured joint within its range: being a little outside of it is no warning of a drawing's."""
     return min(max(value, float(joint.limit_lower)), float(joint.limit_upper))

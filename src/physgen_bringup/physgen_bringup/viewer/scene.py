@@ -172,7 +172,7 @@ class Scene:
             self._draw.executed(self._executed(), np.array(self._cut), self._view)
 
     def _executed(self) -> np.ndarray:
-        """Measured positions of this episode, float64 [n, 3]."""
+        """Return the measured positions of this episode, float64 [n, 3] in m."""
         start_ns = self._episode.start_ns if self._episode is not None else 0
         points = [entry.pose.position for entry in self._poses if entry.stamp_ns >= start_ns]
         return np.array(points, np.float64).reshape(-1, 3)

@@ -15,16 +15,17 @@ from physgen_bringup.viewer.window import Window, open_window, require_installed
 
 @dataclass(slots=True)
 class Sink:
-    """A recording of the Rerun SDK with where it goes. said: that, as a sentence for people."""
+    """A recording of the Rerun SDK with where it goes."""
 
     recording: Any
     said: str
+    """Where it goes, a sentence for people."""
     window: Window | None = None
     file: Path | None = None
 
     @property
     def alive(self) -> bool:
-        """False when a person has closed the window."""
+        """Whether it can still be seen: a person may have closed the window."""
         return self.window is None or self.window.alive
 
     def show_layout(self, blueprint: Any) -> None:

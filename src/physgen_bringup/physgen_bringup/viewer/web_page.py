@@ -66,7 +66,7 @@ class WebPage:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop serving the pages."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(timeout=2.0)

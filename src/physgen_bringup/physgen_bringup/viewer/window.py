@@ -35,23 +35,29 @@ MEMORY = "1GiB"
 
 
 def require_installed() -> None:
-    """Raise UserError with one sentence where the viewer's optional part is missing."""
+    """Check that the viewer's optional part is there.
+
+    Raises:
+        UserError: It is missing.
+    """
     if not is_installed():
         raise UserError(NOT_INSTALLED)
 
 
 @dataclass(slots=True)
 class Window:
-    """A viewer that runs. url: where recordings are sent. page: what a browser opens; "" for a window."""
+    """A viewer that runs."""
 
     process: subprocess.Popen[bytes]
     url: str
+    """Where recordings are sent."""
     page: str
+    """What a browser opens; "" for a window."""
     web: WebPage | None = None
 
     @property
     def alive(self) -> bool:
-        """False when a person has closed it."""
+        """Whether it runs: a person may have closed it."""
         return self.process.poll() is None
 
     def close(self) -> None:
@@ -111,7 +117,7 @@ def open_window(kind: str, environment: Mapping[str, str]) -> Window:
 
 
 def program() -> str:
-    """Path of the viewer's program, which comes with the SDK.
+    """Return the path of the viewer's program, which comes with the SDK.
 
     Raises:
         UserError: It is missing.

@@ -47,7 +47,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(base: Path, run: Path, *more: str) -> list[str]:
     few = ["--steps", "2", "--batch-size", "2", "--lora-rank", "2", "--device", "cpu", "--precision", "fp32"]
-    return ["--finetune", str(base), "--output", str(run), *few, *more]
+    return ["--finetune", str(base), "--out", str(run), *few, *more]
 
 
 def test_bags_become_a_policy_that_the_graph_loads(bags: Path, base: Path, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_unusable_input_is_a_sentence(bags: Path, base: Path, tmp_path: Path) ->
     run = tmp_path / "run"
     with pytest.raises(UserError, match="--finetune needs recordings"):
         train.main(options(base, run))
-    with pytest.raises(UserError, match="needs --output"):
+    with pytest.raises(UserError, match="needs --out"):
         train.main(["--finetune", str(base), "--bags", str(bags)])
     with pytest.raises(UserError, match="give a training configuration"):
         train.main([])

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from physgen_bringup.commands import evaluate
+from physgen_bringup.graph.domain import running_graphs
 from physgen_control.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -19,15 +21,26 @@ EXAMPLES = ROOT / "examples"
 TIMEOUT_S = 280
 
 
-def physgen(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+def physgen(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-P", "-m", "physgen_bringup.cli", *words],
-        cwd=folder,
+        cwd=ROOT,
         env=os.environ,
         capture_output=True,
         text=True,
         timeout=TIMEOUT_S,
         check=False,
+    )
+
+
+def started(*words: str, environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
 
 
@@ -57,14 +70,14 @@ def test_examples_are_short(name):
 
 def test_an_own_policy_is_evaluated(tmp_path):
     """It sees the arm's state: the hand goes on to 20 cm and then rests, and the same seed repeats itself."""
-    words = ("--policy", "examples/own_policy.py:Forward", "--suite", "fake", "--max-steps", "24")
+    words = ("--policy", "examples/own_policy.py:Forward", "--sim", "fake", "--max-steps", "24")
     [episode] = evaluated(tmp_path / "one", *words, "--episodes", "1", "--save-actions")
     assert episode["steps"] == 24
     assert not episode["crashed"]
 
 
 def test_an_own_world_is_evaluated_with_its_expert(tmp_path):
-    words = ("--suite", "examples/own_world.py:DotWorld", "--policy", "expert")
+    words = ("--sim", "examples/own_world.py:DotWorld", "--policy", "expert")
     assert [episode["success"] for episode in evaluated(tmp_path, *words, "--episodes", "2")] == [True, True]
 
 
@@ -78,7 +91,7 @@ def test_an_own_maniskill_task_is_solved_by_the_expert_that_it_names(tmp_path):
 @pytest.mark.ros
 def test_an_own_policy_acts_in_a_graph_as_it_does_alone(tmp_path):
     """Applied actions through ROS are those of the same seed in one process, with the arm's state in both."""
-    words = ("--policy", "examples/own_policy.py:Forward", "--suite", "fake", "--episodes", "1")
+    words = ("--policy", "examples/own_policy.py:Forward", "--sim", "fake", "--episodes", "1")
     more = ("--max-steps", "24", "--save-actions")
     evaluated(tmp_path / "alone", *words, *more)
     evaluated(tmp_path / "graph", *words, *more, "--through-ros")
@@ -102,6 +115,35 @@ def test_an_own_world_runs_in_a_graph(tmp_path):
     assert json.loads((tmp_path / "results.json").read_text())["summary"]["successes"] == 1
 
 
+@pytest.mark.ros
+def test_a_node_of_ones_own_acts_in_a_graph(tmp_path):
+    """The graph waits for it, and its numbers are what is applied."""
+    words = ("launch", "policy:=external", "sim:=fake", "max_steps:=16", "save_actions:=true")
+    free = {name: value for name, value in os.environ.items() if name != "ROS_DOMAIN_ID"}
+    launch = started("-m", "physgen_bringup.cli", *words, f"output_dir:={tmp_path}", environment=free)
+    node = None
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not (domains := [g.domain for g in running_graphs() if g.output_dir == str(tmp_path)]):
+            assert launch.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        environment = {**free, "ROS_DOMAIN_ID": str(domains[0])}
+        node = started(str(EXAMPLES / "external_policy.py"), environment=environment)
+        output, _ = launch.communicate(timeout=TIMEOUT_S)
+    finally:
+        for process in (launch, node):
+            if process is not None:
+                process.terminate()
+                process.communicate(timeout=60)
+    assert launch.returncode == 0, output
+    assert node.returncode == 0
+    [episode] = json.loads((tmp_path / "results.json").read_text())["episodes"]
+    assert (episode["steps"], episode["crashed"]) == (16, False)
+    [saved] = (tmp_path / "actions").glob("*.npz")
+    with np.load(saved) as actions:
+        np.testing.assert_allclose(actions["applied"][:, 2], -0.005, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -109,10 +151,10 @@ def test_an_own_world_runs_in_a_graph(tmp_path):
         (("--policy", "examples/own_policy.py:Backward"), "has no 'Backward'"),
         (("--policy", "examples/own_world.py:DotWorld"), "must be a subclass of physgen.Policy"),
         (("--policy", "lerobo"), "there is no policy 'lerobo'"),
-        (("--suite", "examples/own_policy.py:Forward"), "must be a subclass of"),
+        (("--sim", "examples/own_policy.py:Forward"), "must be a subclass of"),
         (("--task", "examples/own_world.py:DOWN"), "it must be a ManiSkillTask"),
         (("--any-task", "--policy", "expert"), "--any-task is for checkpoints"),
-        (("--suite", "fake", "--checkpoint", "pushcube-tiny"), "--any-task"),
+        (("--sim", "fake", "--checkpoint", "pushcube-tiny"), "--any-task"),
         (("--policy", "external"), "add --through-ros"),
     ],
 )

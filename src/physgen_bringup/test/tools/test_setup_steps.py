@@ -58,7 +58,7 @@ def test_keys_depend_on_the_state_folder(tmp_path: Path) -> None:
 
 def test_plan_lists_extras_last(tmp_path: Path) -> None:
     names = [step.name for step in plan(layout_in(tmp_path), {"viewer", "libero"})]
-    assert names[:7] == ["system", "lavapipe", "environment", "torch", "packages", "messages", "check"]
+    assert names[:7] == ["system", "lavapipe", "environment", "packages", "torch", "messages", "check"]
     assert names[7:] == ["libero-system", "libero", "viewer"]
 
 
@@ -125,24 +125,27 @@ def test_a_failing_command_is_in_the_log(tmp_path: Path) -> None:
         ("launch", ["teleop:=spacemouse"], set()),
         ("launch", ["teleop:=spacemouse", "teleop_device:=pyspacemouse"], {"teleop"}),
         ("teleop", ["spacemouse", "device:=pyspacemouse"], {"teleop"}),
-        ("eval", ["--suite", "libero_object", "--task", "3"], {"libero"}),
-        ("eval", ["--suite=maniskill", "--task=PushCube-v1"], set()),
+        ("eval", ["--sim", "libero_object", "--task", "3"], {"libero"}),
+        ("eval", ["--sim=maniskill", "--task=PushCube-v1"], set()),
         ("collect", ["--task", "libero_spatial/0"], {"libero"}),
         ("view", ["bag"], set()),
         ("view", ["bag", "--rerun"], {"viewer"}),
         ("view", ["bag", "--viewer=rerun_web"], {"viewer"}),
         ("view", ["runs/viewer.rrd"], {"viewer"}),
         ("demo", ["--viewer"], {"viewer"}),
+        ("bench", ["viewer", "--rounds", "1"], {"viewer"}),
+        ("bench", ["sim"], set()),
         ("eval", ["--through-ros", "--viewer", "rerun"], {"viewer"}),
         ("teleop", ["keyboard", "viewer:=rerun_web"], {"viewer"}),
         ("launch", ["teleop:=keyboard"], set()),
-        ("test", [], {"dev"}),
+        ("physworld", ["run", "runs/pw"], {"physworld"}),
+        ("test", [], {"dev", "physworld"}),
         ("convert", ["bags", "--format", "lerobot"], {"lerobot"}),
         ("convert", ["bags"], set()),
         ("eval", ["--policy", "lerobot", "--checkpoint", "runs/act"], {"peer"}),
         ("eval", ["--protocol", "lerobot"], set()),
         ("peer-train", ["data", "--out", "run"], {"peer"}),
-        ("test", ["--all"], {"dev", "lerobot", "libero", "peer", "viewer"}),
+        ("test", ["--all"], {"dev", "lerobot", "libero", "peer", "physworld", "viewer"}),
     ],
 )
 def test_extras_follow_the_command_line(command: str, arguments: list[str], expected: set[str]) -> None:
@@ -177,20 +180,19 @@ def test_the_peer_never_enters_the_environment(tmp_path: Path, monkeypatch: pyte
     [step] = [step for step in plan(layout, {"peer"}) if step.name == "peer"]
     step.action(shell)
     assert commands[0][commands[0].index("--target") + 1] == str(folder)
-    assert "--no-deps" in commands[0]
+    assert {"--no-deps", "--require-hashes"} <= set(commands[0])
     assert str(layout.lock("peer")) in commands[0]
     assert not (folder / "old").exists()
 
 
 def test_libero_tests_need_libero_only_with_its_assets() -> None:
-    assert needed_extras("test", [], {"PHYSGEN_LIBERO_ASSETS": "/assets"}) == {"dev", "libero"}
+    assert needed_extras("test", [], {"PHYSGEN_LIBERO_ASSETS": "/assets"}) == {"dev", "libero", "physworld"}
 
 
 def test_torch_prefers_the_small_build_without_a_gpu() -> None:
-    lock = Path("base.lock")
-    plain = ["torch==2.13.0", "-c", "base.lock"]
-    assert torch_attempts("2.13.0", False, lock) == [["--no-deps", "torch==2.13.0+cpu"], plain]
-    assert torch_attempts("2.13.0", True, lock) == [plain]
+    plain = ["torch==2.13.0"]
+    assert torch_attempts("2.13.0", False) == [["--no-deps", "torch==2.13.0+cpu"], plain]
+    assert torch_attempts("2.13.0", True) == [plain]
 
 
 def test_root_is_used_only_where_it_is_free() -> None:

@@ -194,7 +194,7 @@ def test_a_fine_tune_on_the_bags_moves_the_arm(recordings: Recordings, tmp_path:
     out = tmp_path / "run"
     few = ["--steps", "3", "--batch-size", "2", "--lora-rank", "2", "--device", "cpu", "--precision", "fp32"]
     bags = ["--bags", str(recordings.demonstrated), "--bags", str(recordings.corrected)]
-    assert train.main(["--finetune", str(base), *bags, "--output", str(out), *few]) == 0
+    assert train.main(["--finetune", str(base), *bags, "--out", str(out), *few]) == 0
 
     folder = tmp_path / "deployed"
     words = ["policy:=physgen", f"checkpoint:={out / 'checkpoint'}", "max_steps:=600", "seed:=2"]

@@ -174,7 +174,7 @@ def _messages(file: Path, data: memoryview, scan: _Scan) -> Iterator[tuple[str, 
 
 
 def _chunk_bytes(body: memoryview, position: int, truncated: bool, file: Path, scan: _Scan) -> memoryview:
-    """Return the uncompressed records of a chunk, as many as its bytes give."""
+    """Return the uncompressed records of a chunk, as many as its bytes give."""  # noqa: DOC501  # caught here
     try:
         if truncated:
             *_, name_length = _CHUNK_HEAD.unpack_from(body, 0)

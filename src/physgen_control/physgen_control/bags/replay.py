@@ -106,7 +106,7 @@ class ReplayPlayer:
 
     @property
     def finished(self) -> bool:
-        """Every action was handed out; further chunks hold still."""
+        """Whether every action was handed out; further chunks hold still."""
         return self._next >= len(self.actions)
 
     def next_chunk(

@@ -147,13 +147,6 @@ class EpisodeBag:
             self._writer.add_topic(topic.name, topic.type, latched=topic.latched)
         self._write(topics.EPISODE_INFO, build.build_episode(BUILDER, self._episode, ""), episode.start_ns)
 
-    @classmethod
-    def open(
-        cls, path: Path | str, episode: Episode, cameras: Mapping[str, CameraSpec], **options: Any
-    ) -> EpisodeBag:
-        """Return a new bag; arguments and errors are the constructor's."""
-        return cls(path, episode, cameras, **options)
-
     def __enter__(self) -> EpisodeBag:
         return self
 
@@ -184,10 +177,10 @@ class EpisodeBag:
             sim_state: What only the simulator knows.
 
         Raises:
-            BagError: The picture of one camera alone, a part with another stamp, or a disk that cannot be written.
+            BagError: The image of one camera alone, a part with another stamp, or a disk that cannot be written.
         """
         if (rgb_fixed is None) != (rgb_wrist is None):
-            raise BagError("An observation has the pictures of both cameras or of none.")
+            raise BagError("An observation has the images of both cameras or of none.")
         for what, value in (("robot state", robot_state), ("simulator state", sim_state)):
             if value is not None and value.stamp_ns != stamp_ns:
                 raise BagError(

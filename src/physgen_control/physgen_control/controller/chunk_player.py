@@ -36,7 +36,7 @@ def last_index(chunk: ActionChunk, bridge_steps: int) -> int:
     """Return one past the last action that may be played, counted through all chunks of the message."""
     num_chunks, horizon, _ = chunk.data.shape
     lookahead = min(bridge_steps, (num_chunks - 1) * horizon)
-    # A bridge continues where the executable part ends, also when that is before the end of chunk 0.
+    # A bridge continues where the executed part ends, also when that is before the end of chunk 0.
     return min(chunk.execute_steps + lookahead, num_chunks * horizon)
 
 
@@ -62,7 +62,7 @@ class ChunkPlayer:
 
     @property
     def active(self) -> bool:
-        """An action is left."""
+        """Whether an action is left."""
         return self._index < self._end
 
     def load(self, chunk: ActionChunk, step: int) -> None:
@@ -72,7 +72,7 @@ class ChunkPlayer:
         self._end = last_index(chunk, self._bridge_steps)
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop the chunk that is being played."""
         self._chunk, self._index, self._end = None, 0, 0
 
     def next(self) -> PlayedAction | None:

@@ -108,12 +108,12 @@ class GripperAdapter:
 
     @property
     def gave_up(self) -> bool:
-        """The command in force failed so often that it is not sent again until it changes."""
+        """Whether the command in force failed so often that it is not sent again until it changes."""
         return self._failures >= MAX_TRIES
 
     @property
     def running(self) -> bool:
-        """A goal was sent and its end not reported yet."""
+        """Whether a goal was sent and its end not reported yet."""
         return self._running
 
     def goal(self, command: float, now_ns: int) -> GripperGoal | None:

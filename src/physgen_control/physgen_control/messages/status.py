@@ -14,55 +14,65 @@ from physgen_control.types import Fault, Float64Array, Pose, SafetyState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetyReport:
-    """SafetyStatus.msg: state, active faults, who commands, age of the newest robot state [s]."""
+    """What SafetyStatus says."""
 
     stamp_ns: int
     state: SafetyState
     faults: Fault
+    """Those that are active."""
     estop: bool
     deadman: bool
     intervention: bool
+    """A human is in command."""
     state_age: float
+    """Of the newest robot state [s]."""
     detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyReport:
-    """PolicyStatus.msg: latencies from an observation to its chunk [s], of the last one and of the last hundred."""
+    """What PolicyStatus says."""
 
     stamp_ns: int
     policy_id: str
     ready: bool
     instruction: str
     latency_last: float
+    """From an observation to its chunk [s]."""
     latency_p95: float
+    """Over the last hundred [s]."""
     predictions: int
     detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intrinsics:
-    """CameraInfo.msg: K, float64 [3, 3] in pixels, for images of width x height pixels."""
+    """What CameraInfo says."""
 
     stamp_ns: int
     frame_id: str
     width: int
+    """Of its images [pixels]."""
     height: int
+    """Of its images [pixels]."""
     matrix: Float64Array
+    """K, float64 [3, 3] in pixels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredJoints:
-    """JointState: 7 arm joints [rad], opening between the fingers [m]."""
+    """What JointState says."""
 
     stamp_ns: int
     positions: Float64Array
+    """float64 [7], arm joints in rad."""
     gripper_width: float
+    """Opening between the fingers [m]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredPose:
-    """PoseStamped: the tool centre point in `frame_id`."""
+    """What PoseStamped says: the tool centre point in `frame_id`."""
 
     stamp_ns: int
     frame_id: str
@@ -79,7 +89,11 @@ class StaticTransform:
 
 
 def safety_report_from_msg(message: Any) -> SafetyReport:
-    """Return the controller's state; raises ConversionError for a state that does not exist."""
+    """Return the controller's state.
+
+    Raises:
+        ConversionError: There is no such state.
+    """
     try:
         state, faults = SafetyState(int(message.state)), Fault(int(message.faults))
     except ValueError as error:
@@ -114,7 +128,11 @@ def policy_report_from_msg(message: Any) -> PolicyReport:
 
 
 def intrinsics_from_msg(message: Any) -> Intrinsics:
-    """Return a camera's calibration; raises ConversionError unless focal lengths and size are positive."""
+    """Return a camera's calibration.
+
+    Raises:
+        ConversionError: A focal length or a side is not positive.
+    """
     matrix = np.array(message.k, np.float64)
     width, height = int(message.width), int(message.height)
     good = matrix.size == 9 and bool(np.isfinite(matrix).all())
@@ -133,7 +151,11 @@ def intrinsics_from_msg(message: Any) -> Intrinsics:
 
 
 def measured_joints_from_msg(message: Any) -> MeasuredJoints:
-    """Return the arm's joints and opening of a JointState; see `read.joints_from_msg`."""
+    """Return the arm's joints and opening of a JointState.
+
+    Raises:
+        ConversionError: A joint is missing or named twice (see `read.joints_from_msg`).
+    """
     positions, _, width = joints_from_msg(message)
     return MeasuredJoints(
         stamp_ns=stamp_to_ns(message.header.stamp), positions=positions, gripper_width=width

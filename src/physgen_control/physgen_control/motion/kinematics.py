@@ -16,7 +16,7 @@ from physgen_control.controller_config import RobotType
 from physgen_control.geometry import (
     matrix_from_quaternion,
     quaternion_from_matrix,
-    rotation_vector_from_quaternion,
+    rotation_vector_from_matrix,
 )
 from physgen_control.types import NUM_JOINTS, Float64Array, Pose
 
@@ -256,7 +256,7 @@ def _pose_error(frame: Float64Array, position: Float64Array, rotation: Float64Ar
     sine = math.sqrt(vector @ vector)
     cosine = 0.5 * (m[0, 0] + m[1, 1] + m[2, 2] - 1.0)
     if cosine < -0.9:  # near half a turn the sine says too little
-        vector = rotation_vector_from_quaternion(quaternion_from_matrix(m))
+        vector = rotation_vector_from_matrix(m)
     elif sine > 1e-12:
         vector *= math.atan2(sine, cosine) / sine
     return np.concatenate([position - frame[:3, 3], vector])

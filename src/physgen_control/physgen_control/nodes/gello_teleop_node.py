@@ -136,7 +136,7 @@ def leader_joints(names: list[str], positions: list[float]) -> list[float]:
     """Return the seven joints in their order: by the number that ends a name, or as they come without names.
 
     Raises:
-        UserError: not seven joints.
+        UserError: Not seven joints.
     """
     if not names and len(positions) == NUM_JOINTS:
         return positions

@@ -33,7 +33,7 @@ BEATS = QoSProfile(
 
 
 class Role(StrEnum):
-    """Who beats."""
+    """What a process that beats is in the graph."""
 
     POLICY = "policy"
     CONTROLLER = "controller"

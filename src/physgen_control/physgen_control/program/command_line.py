@@ -11,6 +11,7 @@ from contextlib import suppress
 from types import FrameType
 
 from physgen_control.errors import UserError
+from physgen_control.program.verbosity import is_verbose
 
 USAGE_STATUS = 2
 INTERRUPT_STATUS, TERMINATE_STATUS = 130, 143
@@ -37,7 +38,7 @@ def run_command(name: str, main: Callable[[list[str]], int], arguments: Sequence
             signal.signal(signal.SIGTERM, _terminate)
         return main(list(arguments))
     except UserError as error:
-        if os.environ.get("PHYSGEN_DEBUG") == "1":
+        if os.environ.get("PHYSGEN_DEBUG") == "1" or is_verbose():
             raise
         sentence = " ".join(str(error).split())
         sys.stderr.write(f"{name}: {sentence}\n")

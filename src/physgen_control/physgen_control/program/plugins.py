@@ -65,7 +65,7 @@ class PluginTable:
         """Return the object of a name or reference.
 
         Raises:
-            PluginError: there is none, it cannot be imported, or it lacks a member.
+            PluginError: There is none, it cannot be imported, or it lacks a member.
         """
         reference = name if is_reference(name) else self.ours.get(name) or self._entry(name)
         found = load_reference(reference, self.kind)
@@ -96,7 +96,7 @@ def load_reference(reference: str, kind: str) -> Any:
         kind: What it is to be, for the sentence of an error.
 
     Raises:
-        PluginError: no such module, file or name, or the module fails while it is imported.
+        PluginError: No such module, file or name, or the module fails while it is imported.
     """
     place, _, name = reference.rpartition(":")
     if not place or not name:
@@ -116,7 +116,8 @@ def construct(factory: Any, reference: str, kind: str) -> Any:
     """Call a class or function that takes no arguments, and return what it makes.
 
     Raises:
-        PluginError: it cannot be called without arguments, or it fails.
+        PluginError: It cannot be called without arguments, or it fails.
+        UserError: It refuses by itself, with a sentence of its own.
     """
     check_constructor(factory, reference, kind)
     try:
@@ -130,7 +131,11 @@ def construct(factory: Any, reference: str, kind: str) -> Any:
 
 
 def check_constructor(factory: Any, reference: str, kind: str) -> None:
-    """Raise PluginError where something cannot be called without arguments."""
+    """Check that something can be called without arguments.
+
+    Raises:
+        PluginError: It cannot.
+    """
     if not callable(factory):
         raise PluginError(f"{reference} is no class or function, so that it makes no {kind}")
     try:
@@ -161,7 +166,11 @@ def _module(name: str, reference: str) -> ModuleType:
 
 
 def _module_of_file(path: Path, reference: str) -> ModuleType:
-    """Import a file as a module of its own name, once per file; what lies beside it can be imported by it."""
+    """Import a file as a module of its own name, once per file; what lies beside it can be imported by it.
+
+    Raises:
+        PluginError: There is no such file, or it fails while it is imported.
+    """  # noqa: DOC501  # _broken makes a PluginError
     file = path.expanduser().resolve()
     if not file.is_file():
         raise PluginError(f"there is no file {file}, which {reference} names; correct the path")

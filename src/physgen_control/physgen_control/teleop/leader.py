@@ -89,11 +89,6 @@ class Leader:
         self._gripper_then: Button | None = None
         self._gripper_used = False
 
-    @property
-    def engaged(self) -> bool:
-        """Whether the clutch is closed."""
-        return self._anchor is not None
-
     def release(self) -> None:
         """Open the clutch; the next `follow` anchors again."""
         self._anchor, self._gripper, self._gripper_used = None, None, False

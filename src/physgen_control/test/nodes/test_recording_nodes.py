@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
+from bag_names import bag_of
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
 from node_rig import NodeProbe, node_starter
@@ -156,13 +157,13 @@ def test_the_recorder_records_whole_episodes_and_stops_cleanly(
             world.observe(episode, step + 1)
             world.executor.spin_once(timeout_sec=0.02)
         world.announce(episode, EpisodePhase.SUCCESS, 6)
-        path = str(tmp_path / f"e{seed}")
 
-        def is_written(path: str = path) -> bool:
+        def is_written(episode: Episode = episode) -> bool:
+            path = str(bag_of(tmp_path, episode))
             return any(s["state"] == "ready" and s["bag_path"] == path for s in world.statuses)
 
         world.wait(is_written, "the bag")
-        recording = read_episode(path)
+        recording = read_episode(bag_of(tmp_path, episode))
         assert json.loads(recording.custom_data["audit"])["complete"], recording.custom_data["audit"]
         assert len(recording.fixed) == len(recording.wrist) == 7
         np.testing.assert_array_equal(recording.fixed.rgb(6), make_image(6))
@@ -174,7 +175,7 @@ def test_the_recorder_records_whole_episodes_and_stops_cleanly(
     world.wait(lambda: world.statuses[-1]["state"] == "recording", "the third episode")
     recorder.send_signal(number)
     assert recorder.wait(WAIT_S) == 0
-    assert read_episode(tmp_path / "e2").outcome == EpisodePhase.CRASHED
+    assert read_episode(bag_of(tmp_path, third)).outcome == EpisodePhase.CRASHED
 
 
 def test_a_killed_recorder_leaves_a_bag_that_repair_recovers(
@@ -184,7 +185,6 @@ def test_a_killed_recorder_leaves_a_bag_that_repair_recovers(
     recorder = start("recorder_node", bag_dir=tmp_path, source="sim", min_free_mb=0.0)
     world.wait_for_recorder()
     episode = make_episode()
-    partial = tmp_path / f"{episode.episode_id}.partial"
     world.announce(episode)
     world.wait(lambda: world.statuses[-1]["state"] == "recording", "the recording")
     step = 0
@@ -194,11 +194,13 @@ def test_a_killed_recorder_leaves_a_bag_that_repair_recovers(
         world.observe(episode, step, size=128)
         world.apply(episode, step)
         step += 1
+        partial = bag_of(tmp_path, episode, ".partial")
         return sum(file.stat().st_size for file in partial.glob("*.mcap")) > 1_500_000
 
     world.wait(enough, "two chunks on the disk")
     recorder.kill()
     recorder.wait()
+    partial = bag_of(tmp_path, episode, ".partial")
     on_disk = sum(file.stat().st_size for file in partial.glob("*.mcap"))
     recording = read_episode(repair_bag(partial).path)
     assert recording.outcome == EpisodePhase.CRASHED
@@ -259,8 +261,8 @@ def test_jpeg_recording_and_its_health_over_dds(
     step_of_silence = step
     world.wait(lambda: has_health() and step > step_of_silence + 3, "the images after the silence")
     world.announce(episode, EpisodePhase.SUCCESS, step - 1)
-    world.wait(lambda: (tmp_path / episode.episode_id).exists(), "the bag")
-    recording = read_episode(tmp_path / episode.episode_id)
+    world.wait(lambda: bag_of(tmp_path, episode).exists(), "the bag")
+    recording = read_episode(bag_of(tmp_path, episode))
     assert recording.counts[compressed] >= 3
     assert topics.image_topic("fixed") not in recording.counts
     assert recording.fixed.rgb(0).shape == (16, 16, 3)

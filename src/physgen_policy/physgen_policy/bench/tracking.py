@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the things of a task are in a picture of the fixed camera: found by colour, in true and predicted frames alike.
+"""Where the things of a task are in a frame's fixed view: found by colour, in true and predicted frames alike.
 
 The rules were made for the shipped cameras of ManiSkill's three tasks and looked at on their frames; a task without
 rules has no tracked things, and its benchmark no track error.
@@ -38,7 +38,10 @@ class Tracked:
     """Only so many of the lowest rows of the patch count; 0 takes all."""
 
     def find(self, view: UInt8Image) -> NDArray[np.float64] | None:
-        """Centre (row, column) [pixels] of the largest patch of the colour in a view uint8 [y, x, 3], if any."""
+        """Return the centre (row, column) [pixels] of the largest patch of the colour in a view uint8 [y, x, 3].
+
+        None where there is no patch.
+        """
         labels, count = ndimage.label(self.where(view.astype(np.int16)))
         if count == 0:
             return None

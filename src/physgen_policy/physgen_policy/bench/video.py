@@ -29,7 +29,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class FilmedEpisode:
-    """An episode in chunks [8, a]: a picture uint8 [y, 2 x, 3] before every chunk and one after the last."""
+    """An episode cut into chunks."""
 
     pictures: list[UInt8Image]
     """One before every chunk and one after the last, uint8 [y, 2 x, 3]."""
@@ -88,7 +88,7 @@ def _track_result(errors: list[float]) -> dict[str, float | int | None]:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Pictures to look at. next_frame: (true, codec, predicted); rollout: (true, predicted frames) per episode."""
+    """Frames to look at."""
 
     next_frame: list[tuple[UInt8Image, UInt8Image, UInt8Image]]
     """(true, codec, predicted) each."""

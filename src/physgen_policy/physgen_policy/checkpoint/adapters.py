@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from physgen_control.errors import UserError
 from physgen_control.program.plain_values import convert, read_json_object
+from physgen_policy.contract.tensor_file import save_file
 from physgen_policy.model.config import LoraConfig
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def read_adapter(folder: Path) -> Adapter:
 
     Raises:
         AdapterError: A file is absent or damaged, or it holds something else than plain LoRA factors.
-    """
+    """  # noqa: DOC501  # the UserError is caught here
     try:
         values = read_json_object(folder / CONFIG_FILE)
         tensors = load_file(folder / WEIGHT_FILE)

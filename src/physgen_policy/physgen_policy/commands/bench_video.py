@@ -3,22 +3,24 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from physgen_control.program.command_parser import CommandParser
+
 OUTPUT = Path("runs") / "bench"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line; standard library only."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen bench video",
         description="Predict the next frames of held-out episodes, and whole roll-outs from their first picture alone; "
         "compare them with the true frames, with what the codec makes of these, and with a world in which nothing "
         "moves. PSNR of the whole picture and of what moves, SSIM, distance of tracked objects, seconds per frame.",
+        examples=("physgen bench video --checkpoint pushcube-tiny --dataset datasets/pushcube",),
     )
     parser.add_argument("--checkpoint", required=True, help="a checkpoint's name or folder")
     parser.add_argument(
@@ -39,7 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--all-episodes", action="store_true", help="all of them: nobody was trained on this dataset"
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; 0: torch's default")
-    parser.add_argument("--json", default="", metavar="FILE", help=f"default: {OUTPUT}/video-CHECKPOINT.json")
+    parser.add_argument(
+        "--json", default="", metavar="FILE", help=f"the numbers (default: {OUTPUT}/video-CHECKPOINT.json)"
+    )
     return parser
 
 
@@ -54,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rich.console import Console
 
     from physgen_control.errors import UserError
+    from physgen_control.program.progress import Progress
     from physgen_policy.bench import subjects, video, video_report
     from physgen_policy.data.dataset import Dataset
 
@@ -74,9 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         every_episode=options.all_episodes,
     )
     console = Console(width=None if sys.stdout.isatty() else 160)
-    with console.status("predicting frames") as status:
+    progress = Progress()
+    progress.say(f"Predicting frames of {len(films)} episodes of {options.dataset} with {options.checkpoint}")
+    with progress.stage("predicting frames") as stage:
         result, examples = video.measure(
-            checkpoint, films, rollout=options.rollout, samplers=video.settings(config), say=status.update
+            checkpoint,
+            films,
+            rollout=options.rollout,
+            samplers=video.settings(config),
+            say=lambda what: stage.update(info=what),
         )
     result["dataset"] = options.dataset
     video_report.print_tables(result, console)

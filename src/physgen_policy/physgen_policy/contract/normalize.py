@@ -8,14 +8,13 @@ OpenVLA). The gripper is left at +1 / -1. Everything is float32, so a value is t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from physgen_control.errors import UserError
-from physgen_control.program.plain_values import convert, read_json
+from physgen_control.program.plain_values import convert
 
 Float32Array = NDArray[np.float32]
 
@@ -99,15 +98,6 @@ class NormStats:
             for key in ("center", "half_range")
         )
         return NormStats(center, half_range, convert(int, values["count"], "norm_stats.count"))
-
-    @staticmethod
-    def load(path: Path) -> NormStats:
-        """Read norm_stats.json.
-
-        Raises:
-            UserError: It cannot be read, or holds no such statistics.
-        """
-        return NormStats.from_json(read_json(path))
 
     @staticmethod
     def fit(actions: ArrayLike, gripper_index: int | None = 6) -> NormStats:

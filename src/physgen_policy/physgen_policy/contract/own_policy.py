@@ -71,7 +71,7 @@ def find_policy_class(name: str) -> type[Policy]:
     """Return the class of a policy that an installed package adds or that `module:Class` names.
 
     Raises:
-        PluginError: there is none, it cannot be imported, or it is no policy that is made without arguments.
+        PluginError: There is none, it cannot be imported, or it is no policy that is made without arguments.
     """
     found = TABLE.load(name)
     if not inspect.isclass(found) or not issubclass(found, Policy):

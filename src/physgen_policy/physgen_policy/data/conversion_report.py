@@ -50,7 +50,7 @@ class ConversionReport:
         """Return the report: one line per bag left out, the rate of reading, and last the counts.
 
         Args:
-            what: the dataset and what it holds, such as "datasets/push: 3 episodes, 250 control steps".
+            what: The dataset and what it holds, such as "datasets/push: 3 episodes, 250 control steps".
         """
         lines = [f"left out: {reason}" for reason in self.left_out]
         gigabytes, minutes = self.read_bytes / 1e9, (time.monotonic() - self._start_s) / 60

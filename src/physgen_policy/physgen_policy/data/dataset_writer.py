@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from physgen_control.program.plain_values import shown
 from physgen_policy.contract.embodiment import Embodiment
 from physgen_policy.contract.normalize import NormStats
+from physgen_policy.contract.tensor_file import save_arrays
 from physgen_policy.data.dataset import DATASET_FORMAT, Dataset, DatasetError, EpisodeRecord
 
 SAVE_EVERY_S = 2.0
@@ -79,7 +79,7 @@ class DatasetWriter:
         }
         file = f"episodes/{len(self.entries):06d}.safetensors"
         try:
-            save_file(tensors, self.folder / file)
+            save_arrays(tensors, self.folder / file)
         except (SafetensorError, OSError) as error:
             raise DatasetError(f"{self.folder / file} cannot be written: {error}") from error
         self.entries.append(

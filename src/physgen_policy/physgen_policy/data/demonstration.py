@@ -87,7 +87,7 @@ def read_demonstration(
     labels = np.array([Limit.DISTURBANCE not in a.limits for a in actions])
     if not labels.any():
         raise EpisodeRejectedError(
-            f"{path.name} has no step that shows what to do: all are disturbances or led by another policy"
+            f"{path.name} has no step that shows what to do: all are pushed or led by another policy"
         )
     if not labels[::every].any():
         raise EpisodeRejectedError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from physgen_policy.model.cache import KVCache
@@ -18,12 +19,11 @@ class WindowFullError(ValueError):
 class StoredPack:
     """What a pack was made of."""
 
-    latent: Tensor
-    """[b, c, h, w]"""
-    past_actions: Tensor
-    """[b, 8, a], normalised."""
-    boa: Tensor
-    """bool [b], rows that carry Begin-of-Action instead."""
+    latent: Float[Tensor, "b c h w"]
+    past_actions: Float[Tensor, "b k a"]
+    """Normalised."""
+    boa: Bool[Tensor, " b"]
+    """Rows that carry Begin-of-Action instead."""
 
 
 @dataclass(slots=True)
@@ -32,8 +32,8 @@ class Context:
 
     cache: KVCache
     """Holds the text, then the packs."""
-    anchor: Tensor | None
-    """Output of the begin-of-video slot [b, n, d]; None when frames are not generated."""
+    anchor: Float[Tensor, "b n d"] | None
+    """Output of the begin-of-video slot; None when frames are not generated."""
     num_text: int
     """Text tokens in the cache."""
     max_packs: int

@@ -11,16 +11,7 @@ FramePrediction = Literal["epsilon", "v"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameConfig:
-    """Options of the frame path; the defaults are the published backbone's, which has none of these tensors.
-
-    prediction: what the head predicts: the noise, or v = sqrt(a) noise - sqrt(1 - a) clean, from which one evaluation
-    at the highest noise gives the mean of the frame.
-    up: the hidden state of each video token is added, by a linear map, to the image tokens under it, so that no
-    attention has to find out which of them lies where.
-    present: the latents of the present frame are added to the image tokens in their place.
-    next_actions: the chunk that is about to be executed is part of the condition; without it a frame is the mean of
-    what any chunk would lead to.
-    """
+    """Options of the frame path; the defaults are the published backbone's, which has none of these tensors."""
 
     prediction: FramePrediction = "epsilon"
     """What the head predicts: the noise, or v = sqrt(a) noise - sqrt(1 - a) clean, from which one evaluation at the

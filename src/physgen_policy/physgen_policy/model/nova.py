@@ -71,9 +71,9 @@ class VideoEncoder(nn.Module):
         Args:
             tokens: [b, s, d].
             mask: bool [s, cached + s], the same as runs of rows, or None for full visibility.
-            rope: rotation table of these tokens or None.
-            cache: grows by s rows when given.
-            skip: leading tokens (the text) that are left out of the result.
+            rope: Rotation table of these tokens or None.
+            cache: Grows by s rows when given.
+            skip: Leading tokens (the text) that are left out of the result.
 
         Returns:
             [b, s - skip, d].
@@ -112,8 +112,8 @@ class ImageEncoder(nn.Module):
 
         Args:
             condition: [r, m, d].
-            tokens: all image tokens with the mask token at masked places and positions added, [r, n, d].
-            visible_ids: indices of the visible tokens [r, v]; v may be 0.
+            tokens: All image tokens with the mask token at masked places and positions added, [r, n, d].
+            visible_ids: Indices of the visible tokens [r, v]; v may be 0.
 
         Returns:
             z [r, n, d].
@@ -182,8 +182,8 @@ class Nova(nn.Module):
         """Teacher forcing: slot 0 is begin-of-video, slot t carries latent t - 1.
 
         Args:
-            latents: the frames before the last, [b, t - 1, c, h, w].
-            coordinates: time coordinates of the t slots.
+            latents: The frames before the last, [b, t - 1, c, h, w].
+            coordinates: Time coordinates of the t slots.
 
         Returns:
             [b, t, n, d].

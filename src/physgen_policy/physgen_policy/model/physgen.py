@@ -3,6 +3,9 @@
 
 Pack n is [frame tokens of O_n; action tokens of the chunk executed before O_n]. Its frame slots condition the next
 frame (image encoder and diffusion MLP), its action slots the next actions (Action-DiT). See docs/model.md.
+
+Axes: b or r rows, l text tokens, d width, p packs, c h w of a latent, k actions of a chunk, a numbers of an action, n
+or m tokens of a frame. Tests check them at every call (conftest.py).
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from physgen_policy.model.action_head import ActionDiT
@@ -37,8 +41,10 @@ class PhysGen(nn.Module):
         self.action_head = ActionDiT(action, width)
         self.frame_inputs = FrameInputs(config) if config.frames.adds_inputs else None
 
-    def text_tokens(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """Return text-encoder states [b, l, text_dim] with lengths [b] as tokens [b, l, d].
+    def text_tokens(
+        self, states: Float[Tensor, "b l text_dim"], lengths: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b l d"]:
+        """Return text-encoder states as tokens.
 
         Rows beyond a prompt are the table's.
 
@@ -69,20 +75,20 @@ class PhysGen(nn.Module):
 
     def full(
         self,
-        text_tokens: Tensor,
-        latents: Tensor,
-        past_actions: Tensor,
-        boa: Tensor,
+        text_tokens: Float[Tensor, "b l d"],
+        latents: Float[Tensor, "b p c h w"],
+        past_actions: Float[Tensor, "b p k a"],
+        boa: Bool[Tensor, "b p"],
         *,
         split_attention: bool = False,
     ) -> PackOutput:
         """Run all packs at once under the window mask, without a cache.
 
         Args:
-            text_tokens: [b, l, d].
-            latents: [b, p, c, h, w].
-            past_actions: Normalised, [b, p, 8, a].
-            boa: bool [b, p], packs that carry Begin-of-Action instead.
+            text_tokens: Of the instructions.
+            latents: Scaled latents of the frames.
+            past_actions: Normalised.
+            boa: Packs that carry Begin-of-Action instead.
             split_attention: Attend by window_segments instead of under a dense mask.
 
         Returns:
@@ -100,12 +106,12 @@ class PhysGen(nn.Module):
         return self._split(hidden.view(batch, num_packs, -1, width))
 
     def start(
-        self, text_tokens: Tensor, *, with_anchor: bool = True, split_attention: bool = False
+        self, text_tokens: Float[Tensor, "b l d"], *, with_anchor: bool = True, split_attention: bool = False
     ) -> Context:
         """Return a context that holds only the text.
 
         Args:
-            text_tokens: [b, l, d].
+            text_tokens: Of the instructions.
             with_anchor: Also compute what generated frames need; actions do not need it.
             split_attention: Attend by window_segments instead of under a dense mask.
         """
@@ -131,15 +137,19 @@ class PhysGen(nn.Module):
         )
 
     def append(
-        self, context: Context, latent: Tensor, past_actions: Tensor | None, boa: Tensor | None = None
+        self,
+        context: Context,
+        latent: Float[Tensor, "b c h w"],
+        past_actions: Float[Tensor, "b k a"] | None,
+        boa: Bool[Tensor, " b"] | None = None,
     ) -> PackOutput:
         """Add one pack to the context (the one documented mutation) and return its outputs.
 
         Args:
             context: The window.
-            latent: Scaled latent of the newest frame [b, c, h, w].
-            past_actions: Normalised actions executed since the previous frame [b, 8, a]; None for Begin-of-Action.
-            boa: bool [b], rows that begin although past_actions is given.
+            latent: Scaled latent of the newest frame.
+            past_actions: Normalised actions executed since the previous frame; None for Begin-of-Action.
+            boa: Rows that begin although past_actions is given.
 
         Raises:
             WindowFullError: The window already holds context_packs packs; use rebuild.
@@ -148,7 +158,10 @@ class PhysGen(nn.Module):
         return PackOutput(output.frame_hidden[:, -1], output.action_hidden[:, -1])
 
     def stored_pack(
-        self, latent: Tensor, past_actions: Tensor | None, boa: Tensor | None = None
+        self,
+        latent: Float[Tensor, "b c h w"],
+        past_actions: Float[Tensor, "b k a"] | None,
+        boa: Bool[Tensor, " b"] | None = None,
     ) -> StoredPack:
         """Return a pack as extend takes it; arguments as in append."""
         rows = latent.shape[0]
@@ -235,18 +248,18 @@ class PhysGen(nn.Module):
 
     def frame_condition(
         self,
-        anchor: Tensor | None,
-        frame_hidden: Tensor,
-        present: Tensor | None = None,
-        next_actions: Tensor | None = None,
+        anchor: Float[Tensor, "r m d"] | None,
+        frame_hidden: Float[Tensor, "r m d"],
+        present: Float[Tensor, "r c h w"] | None = None,
+        next_actions: Float[Tensor, "r k a"] | None = None,
     ) -> FrameCondition:
         """Return what the frame after a pack is made from.
 
         Args:
-            anchor: [r, m, d], needed by a model with a mixer.
-            frame_hidden: Frame slots of the pack [r, m, d].
-            present: Latents of the newest frame [r, c, h, w]; read by a model that was made to (FrameInputs).
-            next_actions: Normalised chunk until the next frame [r, k, a]; read by a model that was made to.
+            anchor: Needed by a model with a mixer.
+            frame_hidden: Frame slots of the pack.
+            present: Latents of the newest frame; read by a model that was made to (FrameInputs).
+            next_actions: Normalised chunk until the next frame; read by a model that was made to.
 
         Raises:
             ValueError: Something that this model needs is missing.
@@ -264,18 +277,18 @@ class PhysGen(nn.Module):
 
     def action_memory(
         self,
-        action_hidden: Tensor,
-        frame_hidden: Tensor | None,
-        plan: Tensor | None,
-        plan_mask: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return the memory of the action head [b, m, d] and which of its tokens exist, bool [b, m]; None: all do.
+        action_hidden: Float[Tensor, "b k d"],
+        frame_hidden: Float[Tensor, "b n d"] | None,
+        plan: Float[Tensor, "b lookahead a"] | None,
+        plan_mask: Bool[Tensor, " b"] | None,
+    ) -> tuple[Float[Tensor, "b m d"], Bool[Tensor, "b m"] | None]:
+        """Return the memory of the action head and which of its tokens exist; None: all do.
 
         Args:
-            action_hidden: Action slots of the newest pack [b, 8, d].
-            frame_hidden: Frame slots of the newest pack [b, n, d]; needed when the configuration says memory_frames.
-            plan: Normalised, [b, 16, a]; None: no row has one.
-            plan_mask: bool [b], rows that have a plan.
+            action_hidden: Action slots of the newest pack.
+            frame_hidden: Frame slots of the newest pack; needed when the configuration says memory_frames.
+            plan: Normalised; None: no row has one.
+            plan_mask: Rows that have a plan.
 
         Raises:
             ValueError: The frame slots are needed and missing.

@@ -133,9 +133,9 @@ class PolicyNode(Guarded, LifecycleNode):
         if self._policy.needs_state:
             self._subscribe(JointState, topics.JOINT_STATES, self._on_joints, reader)
             self._subscribe(PoseStamped, topics.CURRENT_POSE, self._on_pose, reader)
-        self._subscribe(AppliedAction, "/physgen/applied_action", self._on_applied, qos.COMMAND)
-        self._subscribe(EpisodeInfo, "/physgen/episode_info", self._on_episode, qos.LATCHED)
-        service = self.create_service(SetInstruction, "/physgen/set_instruction", self._on_set_instruction)
+        self._subscribe(AppliedAction, topics.APPLIED_ACTION, self._on_applied, qos.COMMAND)
+        self._subscribe(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
+        service = self.create_service(SetInstruction, topics.SET_INSTRUCTION, self._on_set_instruction)
         self._connections.append((service, self.destroy_service))
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
         for period, callback in (

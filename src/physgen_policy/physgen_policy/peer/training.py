@@ -111,7 +111,7 @@ class PeerTraining:
                 "policy.n_action_steps": str(HORIZON),
                 "policy.horizon": str(2 * HORIZON),
                 "policy.crop_shape": json.dumps([round(CROP * height), round(CROP * width)]),
-                # So that disturbances are left out of the loss; ACT's always leaves them out (labels.py).
+                # So that pushed and led steps are left out of the loss; ACT's always leaves them out (labels.py).
                 "policy.do_mask_loss_for_padding": "true",
                 # Ten denoising steps instead of a hundred when it acts, as on the authors' robot.
                 "policy.noise_scheduler_type": "DDIM",

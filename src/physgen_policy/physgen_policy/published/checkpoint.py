@@ -94,7 +94,8 @@ def nova_config(folder: Path, preset: NovaConfig) -> NovaConfig:
 
     Raises:
         NovaFolderError: transformer/config.json describes something this project has no code for.
-    """
+        ConfigError: Its sizes do not fit together.
+    """  # noqa: DOC501  # only the documented ones pass
     path = folder / "transformer" / "config.json"
     if not path.is_file():
         return preset

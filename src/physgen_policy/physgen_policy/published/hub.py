@@ -9,7 +9,6 @@ from pathlib import Path
 from physgen_policy.checkpoint import file_sha256
 from physgen_policy.published.nova_folder import NovaFolderError
 
-NOVA_REPOSITORY = "BAAI/nova-d48w1024-osp480"
 WANTED = (
     "model_index.json",
     "transformer/*.json",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading and writing the backbone's weights in the published folder layout, every key and shape checked."""
+"""Reading the backbone's weights in the published folder layout, every key and shape checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from physgen_control.errors import UserError
@@ -16,7 +16,6 @@ from physgen_policy.model.config import NovaConfig
 from physgen_policy.model.nova import Nova
 
 SINGLE = "diffusion_pytorch_model.safetensors"
-INDEX = SINGLE + ".index.json"
 FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 
 
@@ -91,19 +90,6 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...
             problems.append(f"{key} has type {tensors[key].dtype}, expected fp16, bf16 or fp32")
     if problems:
         raise NovaFolderError(f"{source} does not fit the configuration: " + "; ".join(problems))
-
-
-def save_nova_folder(folder: Path, tensors: dict[str, Tensor], config: NovaConfig) -> None:
-    """Write the tensors unchanged as a folder of the published layout, in one weight file.
-
-    Raises:
-        NovaFolderError: The tensors do not fit the configuration.
-    """
-    validate_nova(tensors, config, folder)
-    (folder / "transformer").mkdir(parents=True, exist_ok=True)
-    index = {"_class_name": "NOVAPipeline", "transformer": ["diffnext", "NOVATransformer3DModel"]}
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
-    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / "transformer" / SINGLE)
 
 
 def _weight_files(folder: Path, single: str) -> list[Path]:

@@ -36,7 +36,7 @@ def chunk_generator(
 
 
 def executed_actions(checkpoint: Checkpoint, sampled: Float32Array) -> Float32Array:
-    """A sampled chunk [8, a] as it will be executed, SI units: within the model's range, the gripper open or closed."""
+    """Return a sampled chunk [8, a] as it will be executed, in SI units: within range, gripper open or closed."""
     actions = checkpoint.norm.denormalize(np.clip(sampled, -1.0, 1.0))
     if checkpoint.embodiment.gripper_mode == GripperMode.SIGNED_PM1.name:
         actions[:, -1] = np.where(actions[:, -1] >= 0.0, 1.0, -1.0)

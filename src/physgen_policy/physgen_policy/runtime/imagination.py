@@ -33,12 +33,7 @@ ACTIONS, FRAMES = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class ImaginedFrame:
-    """One step of an imagination.
-
-    image: what is expected after the chunk, uint8 [y, 2 x, 3], fixed view beside wrist view. actions: the chunk that
-    leads there, float32 [8, a] in SI units, as it would be executed. seconds: what the frame alone took, with its
-    decoder; on a CPU the processor's time, so that other programs do not count.
-    """
+    """One step of an imagination."""
 
     image: UInt8Image
     """What is expected after the chunk, uint8 [y, 2 x, 3], fixed view beside wrist view."""
@@ -141,7 +136,7 @@ class Imagination:
 
     def _pending(self) -> Pack:
         if self._newest is None:
-            raise UserError("an imagination has to begin with a picture: call begin first")
+            raise UserError("an imagination has to begin with a frame: call begin first")
         return self._newest
 
     def _own_chunk(self, output: PackOutput) -> Float32Array:
@@ -162,7 +157,7 @@ class Imagination:
         size = self._model.config.nova.image_size
         if image.dtype != np.uint8 or image.shape != (*size, 3):
             raise UserError(
-                f"checkpoint {self.checkpoint.name} sees pictures of {size[0]} x {size[1]} pixels, RGB, 8 bits, got "
+                f"checkpoint {self.checkpoint.name} sees frames of {size[0]} x {size[1]} pixels, RGB, 8 bits, got "
                 f"{list(image.shape)} of {image.dtype}"
             )
         given = torch.from_numpy(np.ascontiguousarray(image))[None].to(self._device)

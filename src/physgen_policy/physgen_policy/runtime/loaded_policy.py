@@ -28,11 +28,14 @@ class LoadedPolicyError(UserError):
 
 @dataclass(slots=True)
 class _Row:
-    """One episode: control steps so far, the last prediction [3, 8, 7] and what is being done."""
+    """One episode of a batch."""
 
     episode: Episode
+    """What is being done."""
     step: int = 0
+    """Control steps so far."""
     last: Float32Array | None = None
+    """The last prediction, float32 [3, 8, 7]."""
 
 
 class LoadedPolicy:
@@ -63,7 +66,12 @@ class LoadedPolicy:
 
     @classmethod
     def load(cls, checkpoint: str, device: str = "auto") -> LoadedPolicy:
-        """See physgen.load."""
+        """Load a checkpoint, as `physgen.load` does.
+
+        Raises:
+            LoadedPolicyError: No checkpoint is named.
+            CheckpointError: There is no such checkpoint, it is damaged, or it cannot act.
+        """
         if not checkpoint:
             raise LoadedPolicyError("name a checkpoint or its folder; physgen.checkpoints() lists the names")
         from physgen_policy.checkpoint import read_description, resolve_checkpoint
@@ -82,6 +90,9 @@ class LoadedPolicy:
         Args:
             seed: For the random numbers, at least 0; the same seed gives the same actions for the same images. Row i of
                 a batch has seed + i.
+
+        Raises:
+            LoadedPolicyError: The seed is negative.
         """
         if seed < 0:
             raise LoadedPolicyError(f"seed must be at least 0, got {seed}")
@@ -115,7 +126,7 @@ class LoadedPolicy:
             -1 closed. Nothing here limits them: on a robot a controller must.
 
         Raises:
-            UserError: an argument is of the wrong kind, or another number of rows came within an episode.
+            LoadedPolicyError: An argument is of the wrong kind, or another number of rows came within an episode.
         """
         pairs, batch = _image_pairs(fixed, wrist)
         sentences = [instruction] * len(pairs) if isinstance(instruction, str) else list(instruction)
@@ -184,7 +195,11 @@ class LoadedPolicy:
 
 
 def _image_pairs(fixed: UInt8Image, wrist: UInt8Image) -> tuple[list[tuple[UInt8Image, UInt8Image]], bool]:
-    """Return the pairs of images and whether they came as a batch."""
+    """Return the pairs of images and whether they came as a batch.
+
+    Raises:
+        LoadedPolicyError: They are not uint8 RGB images, or not as many of each camera.
+    """
     views = []
     for name, images in (("fixed", fixed), ("wrist", wrist)):
         array = np.asarray(images)
@@ -202,7 +217,11 @@ def _image_pairs(fixed: UInt8Image, wrist: UInt8Image) -> tuple[list[tuple[UInt8
 
 
 def _executed(executed: Float32Array | None, rows: int, batch: bool) -> list[Float32Array | None]:
-    """Return what each row executed, float32 [n, 7]."""
+    """Return what each row executed, float32 [n, 7].
+
+    Raises:
+        LoadedPolicyError: They are of another shape or number, or not finite.
+    """
     if executed is None:
         return [None] * rows
     actions = np.asarray(executed, np.float32)
@@ -219,7 +238,7 @@ def _executed(executed: Float32Array | None, rows: int, batch: bool) -> list[Flo
 def _observation(
     row: _Row, pair: tuple[UInt8Image, UInt8Image], executed: Float32Array | None, period_s: float
 ) -> PolicyObservation:
-    """What the network is to see of one row."""
+    """Return what the network is to see of one row."""
     first = row.last is None
     past, steps = idle_actions(np.float32(1.0)), 0
     if row.last is not None:

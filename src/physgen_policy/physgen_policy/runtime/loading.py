@@ -65,7 +65,9 @@ def load_imagination(
 
     Args:
         checkpoint: Its name or folder; empty: the one shipped for `task`.
-        frames: How frames are made, see PolicyConfig.frame_sampler; temperature: of sampled ones.
+        task: Task whose shipped checkpoint is meant.
+        frames: How frames are made, see PolicyConfig.frame_sampler.
+        temperature: Of sampled frames.
         num_threads: CPU threads of torch, process-wide; 0 leaves it alone.
         device: "auto", "cpu" or "cuda".
 

@@ -34,7 +34,7 @@ class OwnPolicyError(UserError):
 
 
 class OwnPolicyRunner:
-    """Makes a Policy look like the policy of a checkpoint; see runtime.served_policy.ServedPolicy.
+    """Makes a Policy look like the policy of a checkpoint (ServedPolicy).
 
     One thread calls everything but `put_state`, which any other may call meanwhile.
     """
@@ -62,7 +62,7 @@ class OwnPolicyRunner:
             period_ns: Control period of the graph.
 
         Raises:
-            PluginError: it cannot be found, imported or made.
+            PluginError: It cannot be found, imported or made.
         """
         policy: Policy = construct(find_policy_class(name), name, "policy")
         return cls(policy, name, period_ns)
@@ -103,7 +103,7 @@ class OwnPolicyRunner:
         """Ask the policy.
 
         Raises:
-            OwnPolicyError: what it returns are no actions, or no episode is running.
+            OwnPolicyError: What it returns are no actions, or no episode is running.
         """
         episode = self._episode
         if episode is None or episode.episode_id != observation.episode_id:
@@ -144,7 +144,11 @@ class OwnPolicyRunner:
         return None
 
     def _checked(self, answer: object) -> Float32Array:
-        """Return actions [n, 7] as the three chunks of a message, [3, 8, 7]: what is missing rests."""
+        """Return actions [n, 7] as the three chunks of a message, [3, 8, 7]: what is missing rests.
+
+        Raises:
+            OwnPolicyError: They are of another shape or number, or not finite.
+        """
         try:
             actions = np.asarray(answer, np.float32)
         except (TypeError, ValueError) as error:
@@ -166,7 +170,11 @@ class OwnPolicyRunner:
         return data
 
     def _state_at(self, stamp_ns: int) -> RobotState:
-        """The newest state that is not younger than the images; waits for one of the same time, but not for ever."""
+        """Return the newest state that is not younger than the images; wait for one of the same time, but not long.
+
+        Raises:
+            OwnPolicyError: None came.
+        """
         with self._arrived:
             self._arrived.wait_for(
                 lambda: bool(self._states) and self._states[-1].stamp_ns >= stamp_ns, _STATE_WAIT_S

@@ -188,7 +188,7 @@ class PolicySession:
 
     @property
     def status(self) -> SessionStatus:
-        """Return what people want to know."""
+        """What people want to know."""
         with self._lock:
             work, latency = self._work, self._latency
             return SessionStatus(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -130,13 +130,5 @@ def window_batch(batch: ActionBatch, text_encoder: TextSource) -> WindowBatch:
     return WindowBatch(
         text_states=states[index],
         text_lengths=lengths[index],
-        latents=batch.latents,
-        past_actions=batch.past_actions,
-        boa=batch.boa,
-        target_actions=batch.target_actions,
-        target_mask=batch.target_mask,
-        pack_mask=batch.pack_mask,
-        frame_mask=batch.frame_mask,
-        plan_actions=batch.plan_actions,
-        plan_mask=batch.plan_mask,
+        **{field.name: getattr(batch, field.name) for field in fields(batch) if field.name != "instructions"},
     )

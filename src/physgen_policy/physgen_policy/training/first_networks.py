@@ -66,7 +66,7 @@ def first_networks(
     if networks.adapted:
         count = sum(p.numel() for p in networks.model.parameters() if p.requires_grad)
         lora = networks.config.lora
-        place.log.console.print(f"lora: rank {lora.rank}, alpha {lora.alpha}; {count:,} numbers are trained")
+        place.log.say(f"lora: rank {lora.rank}, alpha {lora.alpha}; {count:,} numbers are trained")
     return networks
 
 

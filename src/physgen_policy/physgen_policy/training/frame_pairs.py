@@ -25,11 +25,7 @@ WINDOWS_PER_CALL = 32
 
 @dataclass(frozen=True, slots=True)
 class FramePairs:
-    """All pairs p of a dataset.
-
-    hidden: bfloat16 [p, m, d]. present, following: float16 latents [p, c, h, w]. chunks: normalised actions in between
-    [p, 8, a]. anchors: [p, m, d] of a model with a mixer.
-    """
+    """All p pairs of a dataset: a pack and its next frame."""
 
     hidden: Tensor
     """Frame slots of the pack, bfloat16 [p, m, d]."""

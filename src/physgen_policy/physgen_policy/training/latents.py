@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from physgen_policy.contract.tensor_file import save_file
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.model.frame_codec import FrameCodec, OpenSoraCodec
 from physgen_policy.runtime.engine_options import EngineOptions

@@ -80,12 +80,12 @@ def load_episodes(
     """Return all episodes as latents and normalised actions; latents that are not in the cache folder yet get there."""
     episodes: list[EpisodeTensors] = []
     for dataset in datasets:
-        with place.log.progress(f"latents of {dataset.folder.name}", len(dataset)) as (bar, task):
+        with place.log.stage(f"latents of {dataset.folder.name}", len(dataset)) as bar:
             latents = dataset_latents(
                 dataset,
                 codec,
                 cache,
-                lambda done, _n: bar.update(task, completed=done),
+                lambda done, _n: bar.update(completed=done),
                 latent_dtype(codec, place.autocast_dtype),
             )
         for index, latent in enumerate(latents):

@@ -32,7 +32,8 @@ def run_frames(
     """Train the frame side of the start and return the checkpoint folder.
 
     Raises:
-        UserError: There is no frame to learn from, or the training diverged.
+        UserError: There is no frame to learn from.
+        DivergedError: MOST_LEFT_OUT steps in a row had no finite gradient.
     """
     trainer = FrameTrainer(
         networks.model.to(place.device),
@@ -46,12 +47,12 @@ def run_frames(
     state = place.folder / STATE_FOLDER
     if (state / "state.safetensors").is_file():
         trainer.load_state(state)
-        place.log.console.print(f"frames: resumed at step {trainer.step}")
+        place.log.say(f"frames: resumed at step {trainer.step}")
     latest: dict[str, float] = {}
     left_out, begun = 0, time.perf_counter()
     first = trainer.step
     steps = config.policy.steps
-    with place.log.progress("frames", steps, trainer.step) as (bar, task):
+    with place.log.stage("frames", steps, trainer.step) as bar:
         while trainer.step < steps:
             values = trainer.train_step()
             step = trainer.step
@@ -62,7 +63,7 @@ def run_frames(
                     "saved state with --resume and a lower learning_rate"
                 )
             per_step = (time.perf_counter() - begun) / (step - first)
-            bar.update(task, completed=step, info=f"frame {values['observation']:.4f}")
+            bar.update(completed=step, info=f"frame {values['observation']:.4f}")
             if step % config.log_every == 0:
                 place.log.numbers("frames", step, values | {"seconds_per_step": per_step})
             last = step == steps
@@ -70,7 +71,7 @@ def run_frames(
                 latest = trainer.validate()
                 place.log.numbers("validation", step, latest)
                 errors = ", ".join(f"{k} {v:.4f}" for k, v in latest.items())
-                place.log.console.print(
+                place.log.say(
                     f"step {step}: loss {values['observation']:.4f}, {errors}; {per_step:.2f} s/step"
                 )
             if step % config.save_every == 0 or last:
@@ -90,11 +91,15 @@ def _pairs(
     *,
     only_first: bool,
 ) -> FramePairs:
-    """Return the hidden states of the episodes; the same ones in a resumed run."""
-    with place.log.progress("hidden states", 1) as (bar, task):
+    """Return the hidden states of the episodes; the same ones in a resumed run.
+
+    Raises:
+        UserError: No episode has a pack with a next frame.
+    """
+    with place.log.stage("hidden states", 1) as bar:
 
         def report(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+            bar.update(completed=done, total=total)
 
         pairs = frame_pairs(
             networks.model,

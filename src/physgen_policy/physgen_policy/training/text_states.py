@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from physgen_policy.contract.tensor_file import save_file
 from physgen_policy.model.text_encoder import TextEncoder
 
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from physgen_control.errors import UserError
+from physgen_policy.contract.tensor_file import save_file
 from physgen_policy.training.optim import WeightAverage
 
 STATE_FILE = "state.safetensors"

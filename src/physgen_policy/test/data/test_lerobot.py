@@ -67,7 +67,7 @@ def write_bag(path: Path, steps: int, *, seed: int = 0, instruction: str = "push
         source="fake",
     )
     cameras = {name: CameraSpec(frame_id=name) for name in CAMERAS}
-    with EpisodeBag.open(path, episode, cameras, joint_prefix="fr3", **options) as bag:
+    with EpisodeBag(path, episode, cameras, joint_prefix="fr3", **options) as bag:
         for step in range(steps + 1):
             now = START_NS + step * PERIOD_NS
             fixed, wrist = (picture(camera, step, size) if step % every == 0 else None for camera in CAMERAS)

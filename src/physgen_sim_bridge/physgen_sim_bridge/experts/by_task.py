@@ -32,7 +32,7 @@ def make_expert(sim: str, task: str) -> Expert:
     """Return the expert of a simulator's task.
 
     Raises:
-        UserError: there is none, or it cannot be made.
+        UserError: There is none, or it cannot be made.
     """
     own = find_world(sim).make_expert(task)
     if own is not None:

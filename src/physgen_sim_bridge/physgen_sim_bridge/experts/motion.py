@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from physgen_control.geometry import matrix_from_unit_quaternion
 from physgen_control.types import ACTION_DIM, Float32Array, Float64Array, Pose
 
 OPEN = 1.0
@@ -29,7 +30,7 @@ MAX_TILT = 0.3
 
 def upright(tcp_pose: Pose) -> Float64Array:
     """Return the rotation vector [rad] that turns the hand's z axis to straight down."""
-    hand_z = matrix(tcp_pose.quaternion)[:, 2]
+    hand_z = matrix_from_unit_quaternion(tcp_pose.quaternion)[:, 2]
     return np.cross(hand_z, np.array([0.0, 0.0, -1.0]))
 
 
@@ -42,19 +43,8 @@ def reaching(tcp_pose: Pose) -> Float64Array:
     radius = float(np.hypot(tcp_pose.position[0], tcp_pose.position[1]))
     tilt = float(np.clip((radius - TILT_RADIUS) * TILT_RATE, 0.0, MAX_TILT))
     outward = tcp_pose.position[:2] * (np.sin(tilt) / max(radius, 1e-9))
-    return np.cross(matrix(tcp_pose.quaternion)[:, 2], np.array([outward[0], outward[1], -np.cos(tilt)]))
-
-
-def matrix(quaternion: Float64Array) -> Float64Array:
-    """Return the rotation matrix [3, 3] of a unit quaternion (x, y, z, w)."""
-    x, y, z, w = quaternion
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    hand_z = matrix_from_unit_quaternion(tcp_pose.quaternion)[:, 2]
+    return np.cross(hand_z, np.array([outward[0], outward[1], -np.cos(tilt)]))
 
 
 def shorten(vector: Float64Array, longest: float) -> Float64Array:

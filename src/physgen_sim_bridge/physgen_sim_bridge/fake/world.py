@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen_control.errors import UserError
+from physgen_control.geometry import matrix_from_rotation_vector, steady_quaternion_from_matrix
 from physgen_control.types import Float32Array, Float64Array, Pose
-from physgen_sim_bridge.canonical_action import check_action, matrix_from_rotation_vector
+from physgen_sim_bridge.canonical_action import check_action
 from physgen_sim_bridge.fake.painter import FakePainter
 from physgen_sim_bridge.fake.painter import fixed_camera as fake_camera
 from physgen_sim_bridge.fake_franka.painter import fixed_camera as fake_franka_camera
@@ -50,9 +51,6 @@ WORKSPACE_LOW = np.array([0.25, -0.45, 0.01])
 WORKSPACE_HIGH = np.array([1.00, 0.45, 0.60])
 HOME_TCP = np.array([0.615, 0.0, 0.18])
 HOME_JOINTS = np.array([0.0, math.pi / 8, 0.0, -math.pi * 5 / 8, 0.0, math.pi * 3 / 4, -math.pi / 4])
-DOWN = np.array([1.0, 0.0, 0.0, 0.0])
-"""Hand pointing down, quaternion (x, y, z, w)."""
-
 UPRIGHT = np.array([0.0, 0.0, 0.0, 1.0])
 
 
@@ -242,24 +240,9 @@ class FakeWorld(World):
             positions=self._joints.copy(),
             velocities=self._speeds.copy(),
             gripper_width=self._width,
-            tcp_pose=Pose(position=self._tcp.copy(), quaternion=_quaternion(self._rotation)),
+            tcp_pose=Pose(
+                position=self._tcp.copy(), quaternion=steady_quaternion_from_matrix(self._rotation)
+            ),
             objects=objects,
             success=distance < self._task.goal_distance,
         )
-
-
-def _quaternion(matrix: Float64Array) -> Float64Array:
-    """Return the unit quaternion (x, y, z, w) of a rotation matrix, from its largest component for accuracy."""
-    m = matrix
-    trace = m[0, 0] + m[1, 1] + m[2, 2]
-    largest = int(np.argmax([m[0, 0], m[1, 1], m[2, 2], trace]))
-    if largest == 3:
-        vector = np.array([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1.0 + trace])
-    else:
-        i, j, k = largest, (largest + 1) % 3, (largest + 2) % 3
-        vector = np.empty(4)
-        vector[i] = 1.0 + m[i, i] - m[j, j] - m[k, k]
-        vector[j] = m[j, i] + m[i, j]
-        vector[k] = m[k, i] + m[i, k]
-        vector[3] = m[k, j] - m[j, k]
-    return vector / float(np.linalg.norm(vector))

@@ -102,10 +102,6 @@ class TrajectoryFollower:
             return position, velocity, acceleration
         return self._sample_low_order(at)
 
-    def resting(self, now_ns: int) -> bool:
-        """Return whether the last trajectory is over."""
-        return (now_ns - self._base_ns) / NS_PER_S >= self._times[-1]
-
     def _sample_low_order(self, at: Float64Array) -> Sample:
         positions, velocities, _ = self._knots
         i = np.clip(np.searchsorted(self._times, at, side="right") - 1, 0, len(self._times) - 2)

@@ -48,7 +48,7 @@ class FaultConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One measurement."""
+    """One measurement of the arm."""
 
     stamp_ns: int
     """When [ns of ROS time]."""

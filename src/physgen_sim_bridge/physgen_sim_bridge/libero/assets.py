@@ -175,7 +175,7 @@ def main(arguments: Sequence[str]) -> int:
     """Make assets available for set-up: remember the named folder, or download into the state folder.
 
     Usage: python -m physgen_sim_bridge.libero.assets [DIR]
-    """
+    """  # noqa: DOC501  # caught here
     try:
         home = assets_home(os.environ)
         if arguments and arguments[0]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from physgen_control.geometry import matrix_from_unit_quaternion
 from physgen_control.types import Float64Array
 from physgen_sim_bridge.libero.motion import (
     CLOSED,
@@ -17,7 +18,6 @@ from physgen_sim_bridge.libero.motion import (
     downward,
     hold,
     leaning,
-    matrix,
     nearest_heading,
     reach,
     rise,
@@ -62,12 +62,15 @@ class Drawer:
 
     def outward(self, state: State) -> Float64Array:
         """Return the unit vector [3] along which it opens, base frame."""
-        return -matrix(state.objects[self.cabinet].quaternion)[:, 1]
+        return -matrix_from_unit_quaternion(state.objects[self.cabinet].quaternion)[:, 1]
 
     def handle(self, state: State) -> Float64Array:
         """Return the middle of its handle, [3] in m, base frame."""
         local = np.array([HANDLE_X, HANDLE_Y, HANDLE[self.level]])
-        return state.position(self.part) + matrix(state.objects[self.part].quaternion) @ local
+        return (
+            state.position(self.part)
+            + matrix_from_unit_quaternion(state.objects[self.part].quaternion) @ local
+        )
 
 
 def open_drawer(drawer: Drawer, distance: float, state: State) -> Script:
@@ -176,7 +179,7 @@ def drag_plate(plate: str, region: str, state: State) -> Script:
 
 def heading_of(name: str, state: State) -> float:
     """Return the direction of a body's x axis, seen from above [rad]."""
-    axis = matrix(state.objects[name].quaternion)[:, 0]
+    axis = matrix_from_unit_quaternion(state.objects[name].quaternion)[:, 0]
     return float(np.arctan2(axis[1], axis[0]))
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from physgen_control.geometry import matrix_from_unit_quaternion
 from physgen_control.types import Float64Array
-from physgen_sim_bridge.libero.motion import State, downward, matrix, nearest_heading
+from physgen_sim_bridge.libero.motion import State, downward, nearest_heading
 
 # Corners (lowest, highest) of the collision geometry in the object's own frame [m], measured in the scenes.
 BOXES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
@@ -113,7 +114,7 @@ def _rim_grasp(name: str, rim: Rim, state: State, angle: float) -> Grasp:
     pose = state.objects[name]
     outward = np.array([np.cos(angle), np.sin(angle), 0.0])
     # A tilted vessel's rim is higher on one side: follow its own axis.
-    axes = matrix(pose.quaternion)
+    axes = matrix_from_unit_quaternion(pose.quaternion)
     up = axes[:, 2]
     flat = outward - up * float(outward @ up)
     position = pose.position + up * rim.height + rim.radius * flat / float(np.linalg.norm(flat))
@@ -122,7 +123,7 @@ def _rim_grasp(name: str, rim: Rim, state: State, angle: float) -> Grasp:
 
 def _box_grasp(name: str, state: State, attempt: int) -> Grasp:
     low, high = (np.array(corner) for corner in BOXES[category(name)])
-    axes = matrix(state.objects[name].quaternion)
+    axes = matrix_from_unit_quaternion(state.objects[name].quaternion)
     centre, extent = _footprint(name, state)
     bottom, top = centre[2] - extent[2] / 2.0, centre[2] + extent[2] / 2.0
     height = max(bottom + FINGER_BELOW + 0.001, top - PALM_ABOVE)
@@ -135,7 +136,7 @@ def _footprint(name: str, state: State) -> tuple[Float64Array, Float64Array]:
     """Return centre and size, each [2] in m, of an object's box along the base frame's axes."""
     low, high = (np.array(corner) for corner in BOXES[category(name)])
     pose = state.objects[name]
-    axes = matrix(pose.quaternion)
+    axes = matrix_from_unit_quaternion(pose.quaternion)
     return pose.position + axes @ ((low + high) / 2.0), np.abs(axes) @ (high - low)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from physgen_control.geometry import matrix_from_unit_quaternion, rotation_vector_from_matrix
 from physgen_control.types import ACTION_DIM, Float32Array, Float64Array, Pose
 
 OPEN = 1.0
@@ -46,7 +47,9 @@ class State:
     @classmethod
     def of(cls, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> State:
         """Return the state of an observation: poses in the base frame, opening [m]."""
-        return cls(objects, tcp_pose.position, matrix(tcp_pose.quaternion), gripper_width)
+        return cls(
+            objects, tcp_pose.position, matrix_from_unit_quaternion(tcp_pose.quaternion), gripper_width
+        )
 
     def position(self, name: str) -> Float64Array:
         """Return the position of an object, [3] in m."""
@@ -76,7 +79,7 @@ def action_towards(target: Target, state: State) -> Float32Array:
     action = np.empty(ACTION_DIM, dtype=np.float32)
     move = GAIN * (target.position - state.hand)
     action[:3] = move * min(1.0, target.speed * MAX_STEP / max(float(np.abs(move).max()), 1e-9))
-    turn = TURN_GAIN * rotation_vector(target.rotation @ state.rotation.T)
+    turn = TURN_GAIN * rotation_vector_from_matrix(target.rotation @ state.rotation.T)
     action[3:6] = turn * min(1.0, MAX_TURN / max(float(np.linalg.norm(turn)), 1e-9))
     action[6] = target.gripper
     return action
@@ -146,37 +149,4 @@ def rise(height: float, gripper: float, state: State, *, limit: int = 60) -> Scr
 
 def angle_between(one: Float64Array, other: Float64Array) -> float:
     """Return the angle of the rotation between two rotation matrices [rad]."""
-    return float(np.linalg.norm(rotation_vector(one @ other.T)))
-
-
-def rotation_vector(rotation: Float64Array) -> Float64Array:
-    """Return the rotation vector [rad] of a rotation matrix."""
-    cosine = float(np.clip((np.trace(rotation) - 1.0) / 2.0, -1.0, 1.0))
-    angle = float(np.arccos(cosine))
-    axis = np.array(
-        [
-            rotation[2, 1] - rotation[1, 2],
-            rotation[0, 2] - rotation[2, 0],
-            rotation[1, 0] - rotation[0, 1],
-        ]
-    )
-    if angle < 1e-6:
-        return axis / 2.0
-    if np.pi - angle < 1e-3:
-        # Half a turn: the sign of the axis does not matter.
-        column = int(np.argmax(np.diag(rotation)))
-        axis = rotation[:, column] + np.eye(3)[column]
-        return angle * axis / float(np.linalg.norm(axis))
-    return angle * axis / (2.0 * np.sin(angle))
-
-
-def matrix(quaternion: Float64Array) -> Float64Array:
-    """Return the rotation matrix [3, 3] of a unit quaternion (x, y, z, w)."""
-    x, y, z, w = quaternion
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    return float(np.linalg.norm(rotation_vector_from_matrix(one @ other.T)))

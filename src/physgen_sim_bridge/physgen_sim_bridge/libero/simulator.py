@@ -15,7 +15,6 @@ import importlib.util
 import io
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,9 +106,9 @@ def _write_configuration(path: Path) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     # Replaced in one go: several workers may start at once.
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as stream:
-        stream.write(content)
-    Path(stream.name).replace(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(content)
+    partial.replace(path)
 
 
 @contextlib.contextmanager

@@ -19,6 +19,8 @@ import numpy as np
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose, UInt8Image
 from physgen_sim_bridge.canonical_action import maniskill_action
+from physgen_sim_bridge.maniskill.scene_changes import change_built_scene, fixed_camera_pose, set_lights
+from physgen_sim_bridge.perturbation.scene import SceneChange
 from physgen_sim_bridge.world import (
     BY_SEED,
     DRAWN,
@@ -37,7 +39,7 @@ CONTROL_PERIOD_NS = 50_000_000
 """pd_ee_delta_pose runs at 20 Hz."""
 
 ROBOT_UID = "panda_wristcam"
-"""The stock uid is re-used on purpose: the scenes choose the start pose of the arm by this name."""
+"""The stock uid is reused on purpose: the scenes choose the start pose of the arm by this name."""
 
 # Camera on panda_hand: position [m] and quaternion (w, x, y, z) of the stock RealSense mount, field of view 90 degrees.
 WRIST_POSITION = (0.0464982, -0.0200011, 0.0360011)
@@ -47,22 +49,28 @@ WRIST_FOV = math.pi / 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManiSkillTask:
-    """A task: its words, its limits, its objects (our name -> attribute of the environment) and its fixed camera.
+    """A task: its words, its limits and its fixed camera.
 
-    The camera looks from `eye` to `target` (simulator world frame: robot base at x = -0.615 m, table top at z = 0).
-    env_id: the environment's id in gymnasium where it is not the task's name. expert: makes the task's scripted expert
-    (None: the table of experts may have one).
+    The camera looks from `eye` to `target` in the simulator's world frame: robot base at x = -0.615 m, table top at z =
+    0.
     """
 
     instruction: str
     success_rule: str
     max_steps: int
+    """Control steps."""
     objects: tuple[tuple[str, str], ...]
+    """Our name and the attribute of the environment, of each."""
     eye: tuple[float, float, float]
+    """[m]"""
     target: tuple[float, float, float]
+    """[m]"""
     fov: float
+    """Vertical field of view [rad]."""
     env_id: str = ""
+    """The environment's id in gymnasium where it is not the task's name."""
     expert: Callable[[], Expert] | None = None
+    """Makes the task's scripted expert; None: the table of experts may have one."""
 
 
 # The fixed camera stands opposite the robot, a little to its left, so that the cube is always between the camera and
@@ -97,12 +105,11 @@ TASKS: dict[str, ManiSkillTask] = {
     ),
 }
 
-BASE_X = -0.615
-"""Where the scenes put the robot's base on the world's x axis [m]; its axes are the world's."""
+BASE_X = -0.615  # where the scenes put the robot's base on the world's x axis [m]; its axes are the world's
 
 
 class ManiSkillWorld(World):
-    """One ManiSkill environment; see World.
+    """One ManiSkill environment: a World.
 
     The invisible goal of PickCube is drawn in both cameras (a green ball): without it the task cannot be done from
     images. With render=False the images are black and a step costs a few milliseconds.
@@ -152,13 +159,18 @@ class ManiSkillWorld(World):
         )
         self._env = make_native_env(task, self._task, image_size, render=render)
         self._fresh = True
+        self._change = SceneChange()
         self._agent: Any = None
         self._objects: list[tuple[str, Any]] = []
         self._black = np.zeros((image_size, image_size, 3), dtype=np.uint8)
         self._black.flags.writeable = False
 
     def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
-        """Start an episode; init_state is no index because these tasks have no stored initial states."""
+        """Start an episode, as World.reset; these tasks have no stored initial states.
+
+        Raises:
+            UserError: The seed is not in 0 .. 2^32 - 1, or `init_state` is an index.
+        """
         if init_state not in (BY_SEED, DRAWN):
             raise UserError(
                 f"{self.spec.task} has no stored initial states, but init_state is {init_state}; use -1 and a seed."
@@ -172,7 +184,37 @@ class ManiSkillWorld(World):
         self._env.reset(seed=seed, options={"reconfigure": True})
         self._agent = self._env.agent
         self._objects = [(name, getattr(self._env, attribute)) for name, attribute in self._task.objects]
+        if self._change.parts:
+            base = self._agent.robot.pose.raw_pose[0].numpy().astype(np.float64)
+            things = [_pose_in_base(actor, base).position for _, actor in self._objects]
+            change_built_scene(self._env, self._change, things, render=self._render)
         return self._observe()
+
+    def change(self, scene: SceneChange) -> None:
+        """Change the scene from the next reset on; of the layout, things are added and none is displaced."""
+        self._change = scene
+        if self._render:
+            pose = fixed_camera_pose(self._task.eye, self._task.target, scene.camera)
+            self._env._custom_sensor_configs["base_camera"]["pose"] = pose
+            set_lights(self._env, scene.light)
+
+    def hide_robot(self) -> None:
+        """Leave the arm out of all pictures until the next reset; physics is as before."""
+        import sapien
+
+        for link in self._agent.robot.links:
+            body = link._objs[0].entity.find_component_by_type(sapien.render.RenderBodyComponent)
+            if body is not None:
+                body.visibility = 0.0
+
+    def fixed_depth(self) -> Float32Array:
+        """Return the fixed camera's depth: float32 [height, width], metres along its axis, 0 where nothing is."""
+        self._env.scene.update_render(update_sensors=True, update_human_render_cameras=False)
+        sensor = self._env._sensors["base_camera"]
+        sensor.capture()
+        # [mm] in the renderer's camera frame, which looks along its negative z.
+        position = sensor.camera.get_picture(["PositionSegmentation"])[0][0].numpy()
+        return np.ascontiguousarray(-0.001 * position[..., 2].astype(np.float32))
 
     def _spare_garbage_collector(self) -> None:
         """Leave everything loaded so far out of the full collections that ManiSkill runs at each reset.
@@ -186,7 +228,7 @@ class ManiSkillWorld(World):
         self._fresh = False
 
     def step(self, action: Float32Array, *, render: bool = True) -> Observation:
-        """Apply one canonical action for one control period (50 ms); see World.step."""
+        """Apply one canonical action, float32 [7], for one control period (50 ms), as World.step."""
         # The environment's own step() would also build observations and rewards that nobody reads.
         self._env._step_action(maniskill_action(action))
         self._env._elapsed_steps += 1
@@ -229,7 +271,7 @@ class ManiSkillWorld(World):
 
 
 def _pose_in_base(thing: Any, base: np.ndarray) -> Pose:
-    """Pose of an actor or link in the base frame; the base is only translated (world axes)."""
+    """Return the pose of an actor or link in the base frame, which is only translated."""
     raw = thing.pose.raw_pose[0].numpy().astype(np.float64)
     return Pose(position=raw[:3] - base[:3], quaternion=raw[[4, 5, 6, 3]])
 
@@ -237,7 +279,12 @@ def _pose_in_base(thing: Any, base: np.ndarray) -> Pose:
 def make_native_env(
     task_id: str, task: ManiSkillTask, image_size: int, *, obs_mode: str = "none", render: bool = True
 ) -> Any:
-    """Return the unwrapped environment with both cameras; the World renders itself, so its obs_mode is "none"."""
+    """Return the unwrapped environment with both cameras; the World renders itself, so its obs_mode is "none".
+
+    Raises:
+        UserError: There is no device to draw with.
+        RuntimeError: The simulator failed otherwise.
+    """
     import gymnasium
     import sapien
     import torch
@@ -249,7 +296,7 @@ def make_native_env(
 
     # Every tensor here has a handful of numbers: more threads only cost time.
     torch.set_num_threads(1)
-    # Two warnings per start-up tell of the re-used uid: intended.
+    # Two warnings per start-up tell of the reused uid: intended.
     logger.setLevel("ERROR")
     # SAPIEN asks pinocchio for a joint by its old name.
     warnings.filterwarnings("ignore", "Deprecated member", module="sapien")

@@ -32,12 +32,14 @@ from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.program.parameter_field import parameter
-from physgen_control.types import Episode, RobotState, SimState
+from physgen_control.types import Episode
 from physgen_msgs.msg import AppliedAction, EpisodeInfo
 from physgen_msgs.msg import SimState as SimStateMsg
 from physgen_msgs.srv import ResetEnv
 from physgen_sim_bridge.bridge.episode_loop import EpisodeLoop, LoopConfig
-from physgen_sim_bridge.registry import check_task, make_world
+from physgen_sim_bridge.perturbation.condition import parse_condition
+from physgen_sim_bridge.perturbation.perturbed_world import perturbed
+from physgen_sim_bridge.registry import check_task, instructions, make_world
 from physgen_sim_bridge.world import Observation, World, WorldCrashed, WorldSpec
 
 BASE_FRAME = "base"
@@ -51,6 +53,7 @@ class BridgeConfig:
     sim: str = parameter("fake", description="Simulator name")
     task: str = parameter("FakePush-v0", description="Environment id")
     image_size: int = parameter(128, description="Edge of both square images", unit="px", ge=16, le=1024)
+    perturb: str = parameter("", description="What to change of the world, such as camera:3; empty: nothing")
     render: bool = parameter(True, description="Draw the images; without, they are black and steps are fast")
     pace: str = parameter("lockstep", description="Pace of the world", choices=("lockstep", "realtime"))
     republish_s: float = parameter(
@@ -100,9 +103,12 @@ class BridgeNode(GuardedNode):
 
     def _make_world(self, task: str) -> World:
         config = self.config
-        return make_world(
+        world = make_world(
             config.sim, task, image_size=config.image_size, render=config.render, in_worker=True
         )
+        if not config.perturb:
+            return world
+        return perturbed(world, parse_condition(config.perturb), instructions(config.sim, task))
 
     def _on_reset(self, request: ResetEnv.Request, response: ResetEnv.Response) -> ResetEnv.Response:
         task = request.task or self.loop.task
@@ -130,7 +136,7 @@ class BridgeNode(GuardedNode):
     # Sink of the loop: called in the world's thread; rclpy publishers may be used from any thread.
 
     def clock(self, now_ns: int) -> None:
-        """Publish /clock."""
+        """Publish the simulated time [ns] on /clock."""
         self._send(self._clock_out, Clock(clock=ns_to_stamp(now_ns)))
 
     def episode(self, episode: Episode) -> None:
@@ -139,28 +145,12 @@ class BridgeNode(GuardedNode):
 
     def observation(self, observation: Observation, stamp_ns: int, episode_id: str, spec: WorldSpec) -> None:
         """Publish one observation: state first, the images last, because they make readers act."""
-        robot = RobotState(
-            stamp_ns=stamp_ns,
-            positions=observation.positions,
-            velocities=observation.velocities,
-            gripper_width=observation.gripper_width,
-            tcp_pose=observation.tcp_pose,
-        )
-        joints, pose = robot_state_to_msgs(
-            robot, joint_prefix=spec.joint_names[0].removesuffix("_joint1"), frame_id=BASE_FRAME
-        )
+        prefix = spec.joint_names[0].removesuffix("_joint1")
+        robot = observation.robot_state(stamp_ns)
+        joints, pose = robot_state_to_msgs(robot, joint_prefix=prefix, frame_id=BASE_FRAME)
         self._send(self._joints, joints)
         self._send(self._pose, pose)
-        state = SimState(
-            stamp_ns=stamp_ns,
-            episode_id=episode_id,
-            objects=dict(observation.objects),
-            tcp_pose=observation.tcp_pose,
-            gripper_width=observation.gripper_width,
-            success=observation.success,
-            frame_id=BASE_FRAME,
-        )
-        self._send(self._sim_state, sim_state_to_msg(state))
+        self._send(self._sim_state, sim_state_to_msg(observation.sim_state(stamp_ns, episode_id)))
         for camera in (spec.wrist_camera, spec.fixed_camera):
             height, width = camera.image_size
             matrix = np.array(camera.matrix()).reshape(3, 3)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from physgen_control.errors import UserError
-from physgen_sim_bridge.canonical_action import matrix_from_rotation_vector
+from physgen_control.geometry import matrix_from_rotation_vector
 from physgen_sim_bridge.experts.by_task import make_expert
 from physgen_sim_bridge.maniskill.world import TASKS
 from physgen_sim_bridge.registry import make_world

@@ -27,12 +27,12 @@ from physgen_control.nodes.images import image_to_msg
 from physgen_msgs.srv import StartEpisode, StopEpisode
 
 PATTERNS = 8
-"""Different pictures per camera, shown in turn."""
+"""Different images per camera, shown in turn."""
 WAIT_S = 120.0
 WARM_UP_FRAMES = 30
 
 
-def camera_picture(width: int, height: int, number: int) -> np.ndarray:
+def camera_image(width: int, height: int, number: int) -> np.ndarray:
     """Return an image uint8 [height, width, 3] that compresses about as a camera's does: areas, edges, noise."""
     random = np.random.default_rng(number)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
@@ -66,7 +66,7 @@ class CameraLoadNode(Node):
         self._end = self.create_client(StopEpisode, topics.STOP_EPISODE)
         self._images = [
             [
-                image_to_msg(camera_picture(width, height, i + 100 * c), 0, f"camera_{name}")
+                image_to_msg(camera_image(width, height, i + 100 * c), 0, f"camera_{name}")
                 for i in range(PATTERNS)
             ]
             for c, name in enumerate(topics.CAMERAS)

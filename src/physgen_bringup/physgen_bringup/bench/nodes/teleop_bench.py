@@ -86,7 +86,7 @@ class Bench:
         self._context.try_shutdown()
 
     def now_ns(self) -> int:
-        """ROS time."""
+        """ROS time [ns]."""
         return int(self.node.get_clock().now().nanoseconds)
 
     def wait(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> bool:

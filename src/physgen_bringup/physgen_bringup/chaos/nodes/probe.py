@@ -43,7 +43,7 @@ QUIET_S = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One SafetyStatus."""
+    """One SafetyStatus as it was heard."""
 
     time_s: float
     """When it arrived, steady time [s]."""

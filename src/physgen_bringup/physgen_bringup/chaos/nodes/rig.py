@@ -55,7 +55,7 @@ def chaos_graph(kind: str, output_dir: Path) -> Graph:
                 parameters |= {name: getattr(ControllerConfig(), name) for name in OF_THE_REAL_ARM}
         if node.name == "bridge_node":
             parameters["render"] = (
-                False  # drawn by a CPU, pictures do not keep up with real time, and no row looks at them
+                False  # drawn by a CPU, images do not keep up with real time, and no row looks at them
             )
         if node.name == "fake_franka_node":
             parameters["state_rate"] = 50.0

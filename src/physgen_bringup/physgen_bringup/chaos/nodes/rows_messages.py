@@ -73,7 +73,7 @@ def hold_works(rig: Rig) -> Measured:
 
 
 def huge_image(rig: Rig) -> Measured:
-    """A process publishes pictures of 100 MB on a camera's topic; the operator asks for a hold meanwhile."""
+    """A process publishes images of 100 MB on a camera's topic; the operator asks for a hold meanwhile."""
     with rig.helping("image"):
         rig.probe.spin(4.0)
         rig.make_armed()
