@@ -47,6 +47,8 @@ def model_info(config: ModelConfig) -> dict[str, Any]:
         "action_tokenizer": count_parameters(model.action_tokenizer),
         "action_head": count_parameters(model.action_head),
     }
+    if model.frame_inputs is not None:
+        parts["frame_inputs"] = count_parameters(model.frame_inputs)
     if config.lora.rank:
         parts["lora"] = lora_parameters(nova, config)
     return {

@@ -86,7 +86,7 @@ def test_what_cannot_be_imagined_is_a_sentence(checkpoint: Checkpoint, tmp_path:
     imagination = Imagination(checkpoint)
     with pytest.raises(UserError, match="call begin first"):
         imagination.step()
-    with pytest.raises(UserError, match="sees pictures of 32 x 64 pixels"):
+    with pytest.raises(UserError, match="of 32 x 64 pixels"):
         imagination.begin(picture(0)[:, :VIEW], "push")
     imagination.begin(picture(0), "push")
     with pytest.raises(UserError, match="8 actions of 7 finite numbers"):
