@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Sources ROS, the arm's packages where the image has them, and ours; then becomes the command.
+# shellcheck disable=SC1091  # what is sourced lies in the image
 set -e
 source /opt/ros/jazzy/setup.bash
 if [[ -n "${PHYSGEN_UNDERLAY:-}" && -f "$PHYSGEN_UNDERLAY/local_setup.bash" ]]; then

@@ -9,6 +9,7 @@ usage: select_requirements.py base|torch|policy|sim
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -74,19 +75,23 @@ def folder() -> Path:
     return next(path for path in (here / "requirements", here.parent / "requirements") if path.is_dir())
 
 
-def read_lock(name: str) -> dict[str, str]:
-    """Return name -> version of a lock file."""
-    lines = (folder() / f"{name}.lock").read_text(encoding="utf-8").splitlines()
-    return dict(line.split("==", 1) for line in lines if line and not line.startswith("#"))
+def read_pins(name: str) -> dict[str, str]:
+    """Return name -> version of the exact requirements of a file in requirements/."""
+    text = (folder() / name).read_text(encoding="utf-8")
+    return dict(re.findall(r"^([a-z0-9][\w.-]*)==([^\s;]+)", text, re.MULTILINE))
 
 
 def select(image: str) -> dict[str, str]:
-    """Return name -> version of what an image adds to the one below it."""
+    """Return name -> version of what an image adds to the one below it.
+
+    Raises:
+        SystemExit: There is no such image, or a pin is missing.
+    """
     if image not in IMAGES:
         raise SystemExit(f"select_requirements.py: choose one of {', '.join(IMAGES)}, got {image!r}")
     pins = {
         name: version
-        for name, version in read_lock("base").items()
+        for name, version in read_pins("base.lock").items()
         if not name.startswith(ROS_PREFIXES) and name not in FROM_APT
     }
     pins["numpy"] = NUMPY
@@ -95,13 +100,13 @@ def select(image: str) -> dict[str, str]:
         raise SystemExit(f"select_requirements.py: requirements/base.lock has no {', '.join(missing)}")
     if image == "base":
         # pyarrow: `physgen convert --format lerobot`.
-        return {name: pins[name] for name in BASE} | read_lock("lerobot")
+        return {name: pins[name] for name in BASE} | read_pins("lerobot.lock")
     if image == "torch":
-        return {"torch": pins["torch"]}
+        return {"torch": read_pins("base.in")["torch"]}
     if image == "sim":
-        libero = {name: version for name, version in read_lock("libero").items() if name not in FROM_APT}
+        libero = {name: version for name, version in read_pins("libero.lock").items() if name not in FROM_APT}
         return {name: pins[name] for name in SIMULATORS} | libero
-    return {name: version for name, version in pins.items() if name not in BASE | SIMULATORS | {"torch"}}
+    return {name: version for name, version in pins.items() if name not in BASE | SIMULATORS}
 
 
 def main() -> None:

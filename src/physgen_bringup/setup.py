@@ -26,6 +26,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
+            "viewer_node = physgen_bringup.nodes.viewer_node:main",
             "episode_runner_node = physgen_bringup.nodes.episode_runner_node:main",
             "physgen = physgen_bringup.cli:main",
         ],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`./physgen test`: lint, format, types, shell syntax, a colcon build of every package, then pytest."""
+"""`./physgen test`: lint, format, types, shell, spelling, a colcon build of every package, then pytest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from physgen_setup.python_env import site_packages_of
 from physgen_setup.workspace import colcon_build_command
 
 ROOT = Path(__file__).resolve().parents[2]
-SHELL_FILES = ("physgen", ".ci/run")
+SHELL_FILES = ("physgen", ".ci/run", "tools/relock")
+PARTS = ("lint", "build", "tests")
 # The domains below are those of single test files, the ones above those of private graphs.
 DOMAINS = range(60, 70)
 INTERRUPT_STATUS = 130
@@ -43,12 +44,15 @@ def build_parser() -> argparse.ArgumentParser:
         "-k", metavar="EXPR", default="", help="only the tests that match pytest's expression"
     )
     parser.add_argument("-x", action="store_true", help="stop at the first failing test")
+    parser.add_argument(
+        "--only", choices=PARTS, help="one part of it: the checks of the text, the colcon build, or pytest"
+    )
     parser.add_argument("paths", nargs="*", help="test files or folders (default: every package's tests)")
     return parser
 
 
-def static_lanes(layout: Layout, *, everything: bool) -> list[list[Stage]]:
-    """Return the checks that run before the tests, in lanes that go side by side.
+def static_lanes(layout: Layout, *, everything: bool) -> dict[str, list[Stage]]:
+    """Return the checks that run before the tests, in lanes by part that go side by side.
 
     With everything: the dependency audit too, and physgen_msgs is built anew. Else it is the one that set-up built from
     the same sources, also with colcon: compiling it takes over a minute.
@@ -74,7 +78,8 @@ def static_lanes(layout: Layout, *, everything: bool) -> list[list[Stage]]:
         *([audit] if everything else []),
         Stage(name="ruff check", commands=[[str(tools / "ruff"), "check", *ruff_cache, "."]]),
         Stage(name="ruff format", commands=[[str(tools / "ruff"), "format", "--check", *ruff_cache, "."]]),
-        Stage(name="bash -n", commands=[["bash", "-n", name] for name in _shell_files()]),
+        Stage(name="shellcheck", commands=[[str(tools / "shellcheck"), *_shell_files()]]),
+        Stage(name="spelling", commands=[[str(tools / "codespell")]]),
         Stage(name="mypy", commands=[[str(tools / "mypy"), "--cache-dir", str(cache / "mypy")]]),
     ]
     product = [
@@ -95,7 +100,7 @@ def static_lanes(layout: Layout, *, everything: bool) -> list[list[Stage]]:
             shown=True,
         ),
     ]
-    return [text, product]
+    return {"lint": text, "build": product}
 
 
 def _shell_files() -> list[str]:
@@ -137,9 +142,11 @@ def main(arguments: Sequence[str]) -> int:
     options = build_parser().parse_args(arguments)
     layout = Layout.of(ROOT, os.environ)
     options.paths = [str(Path(path).resolve()) if Path(path).exists() else path for path in options.paths]
-    only_tests = bool(options.k or options.x or options.paths)
-    lanes = [] if only_tests else static_lanes(layout, everything=options.all)
-    outcomes: list[Outcome] = run_lanes(lanes, ROOT)
+    part = "tests" if options.k or options.x or options.paths else options.only
+    lanes = static_lanes(layout, everything=options.all)
+    outcomes: list[Outcome] = run_lanes([lane for name, lane in lanes.items() if part in (None, name)], ROOT)
+    if part in lanes:
+        return 0 if all(outcome.passed for outcome in outcomes) else 1
     environment = {
         **os.environ,
         "ROS_DOMAIN_ID": str(random.SystemRandom().choice(DOMAINS)),

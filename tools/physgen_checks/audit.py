@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,7 +32,11 @@ def pinned(folder: Path) -> dict[tuple[str, str], list[str]]:
 
 
 def accepted(path: Path) -> dict[str, str]:
-    """Return {advisory: reason}; each line of the file is an advisory's id and why it does not concern the project."""
+    """Return {advisory: reason}; each line of the file is an advisory's id and why it does not concern the project.
+
+    Raises:
+        ValueError: A line has no reason.
+    """
     if not path.is_file():
         return {}
     lines = (line.strip() for line in path.read_text().splitlines())

@@ -55,7 +55,7 @@ ACT = (
 )
 LEARN = (
     ("collect", "--task", "PushCube-v1", "--episodes", "2", "--workers", "1", "--out", "bags"),
-    ("train", "--finetune", "pushcube-tiny", "--bags", "bags", "--steps", "3", "--output", "trained"),
+    ("train", "--finetune", "pushcube-tiny", "--bags", "bags", "--steps", "3", "--out", "trained"),
     ("model-info", "trained/checkpoint"),
 )
 
@@ -63,9 +63,10 @@ LEARN = (
 def installed_environment(
     layout: Layout, install: Path, messages: Path, noted: Path, hook: Path
 ) -> dict[str, str]:
-    """The runtime's environment with the source tree's packages replaced by the installed ones.
+    """Return the runtime's environment with the source tree's packages replaced by the installed ones.
 
     Args:
+        layout: Where set-up keeps what it made.
         install: colcon's install folder of the Python packages.
         messages: The prefix of physgen_msgs.
         noted: The file in which opened files of the source tree are noted.

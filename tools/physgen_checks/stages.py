@@ -15,15 +15,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stage:
-    """A check made of commands that must all succeed; `environment` None means the caller's.
-
-    shown: the output is of interest also when nothing failed.
-    """
+    """A check made of commands that must all succeed."""
 
     name: str
     commands: Sequence[Sequence[str]]
     environment: Mapping[str, str] | None = None
+    """None means the caller's."""
     shown: bool = False
+    """The output is of interest also when nothing failed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +89,10 @@ def run_streamed(
     The very last line is one summary of all, in pytest's words, after the text of `before_last`.
 
     Args:
-        before_last: takes the exit status, returns the text.
+        commands: What to run.
+        root: Where.
+        environment: Of every command.
+        before_last: Takes the exit status, returns the text.
     """
     status, summaries = 0, []
     for command in commands:
@@ -122,7 +124,11 @@ def merged_summary(lines: Sequence[str]) -> str:
 
 
 def _stream(command: Sequence[str], root: Path, environment: Mapping[str, str]) -> tuple[int, str]:
-    """Run a command and print its lines but for the last one, which is returned with the exit status."""
+    """Run a command and print its lines but for the last one, which is returned with the exit status.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came; the command was ended first.
+    """
     process = subprocess.Popen(
         command,
         cwd=root,

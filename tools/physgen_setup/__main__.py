@@ -116,10 +116,13 @@ def in_venv(layout: Layout, module: str, arguments: Sequence[str]) -> int:
 
 
 def help_without_setup(arguments: Sequence[str]) -> int:
-    """Show a subcommand's help with this Python, or its line of the overview where its module needs more."""
+    """Show a subcommand's help with this Python, or its line of the overview where its module needs more.
+
+    `arguments` are the command, what it is asked to do (`bench sim`, `eval compare`) and --help among them.
+    """
     paths = os.pathsep.join(str(ROOT / "src" / name) for name in PYTHON_PACKAGES)
     environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", CLI, *arguments, "--help"]
+    command = [sys.executable, "-m", CLI, *arguments]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if result.returncode == 0:
         print(result.stdout, end="")
@@ -141,8 +144,11 @@ def main(arguments: Sequence[str]) -> int:
 
     if list(arguments[:1]) == ["help"] and len(arguments) > 1:
         arguments = [arguments[1], "--help"]
+    arguments = cli.command_first(arguments)
     if not arguments or arguments[0] in {"help", "-h", "--help"}:
         return cli.main(["--help"])
+    if arguments[0] == "--version":
+        return cli.main(["--version"])
     name, rest = arguments[0], list(arguments[1:])
     if cli.find_command(name) is None:
         return cli.main([name])
@@ -161,7 +167,7 @@ def main(arguments: Sequence[str]) -> int:
 
             build_parser().print_help()
             return 0
-        return help_without_setup([name])
+        return help_without_setup(forwarded)
     if not is_ready(layout, extras):
         status = ensure(layout, extras)
         if status != 0:

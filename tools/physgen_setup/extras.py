@@ -38,12 +38,12 @@ def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[s
     wants_libero = (
         launch.get("sim") == "libero"
         or value_of(arguments, "--suite").startswith("libero")
-        or value_of(arguments, "--sim") == "libero"
+        or value_of(arguments, "--sim").startswith("libero")
         or task.startswith("libero")
     )
     if wants_libero and command != "setup":
         needed.add("libero")
-    if launch.get("viewer", "none") != "none" or (command == "view" and "--rerun" in arguments):
+    if _looks_on(command, arguments, launch, environment):
         needed.add("viewer")
     if "pyspacemouse" in (launch.get("teleop_device"), launch.get("device")):
         needed.add("teleop")
@@ -61,3 +61,17 @@ def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[s
         if "--all" in arguments:
             needed |= {"lerobot", "libero", "peer", "viewer"}
     return frozenset(needed)
+
+
+def _looks_on(
+    command: str, arguments: Sequence[str], launch: Mapping[str, str], environment: Mapping[str, str]
+) -> bool:
+    """The viewer is asked for, or comes by itself: with the keyboard, where there is a display."""
+    if "viewer" in launch:
+        return launch["viewer"] not in ("", "none")
+    if any(word.partition("=")[0] in ("--viewer", "--rerun") for word in arguments):
+        return command in ("demo", "eval", "view")
+    if command == "view":
+        return any(word.endswith(".rrd") for word in arguments)
+    keyboard = launch.get("teleop") == "keyboard" or (command == "teleop" and "keyboard" in arguments)
+    return keyboard and bool(environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY"))

@@ -61,9 +61,9 @@ def private_apt_configuration(folder: Path, sources: Path, acquire_lines: str) -
     """Return an apt configuration that touches nothing of the system's: own sources, lists and cache, no hooks.
 
     Args:
-        folder: where the private lists and cache go.
-        sources: the one-line sources list to use.
-        acquire_lines: the `Acquire::` lines of `apt-config dump` (proxies and the like stay in force).
+        folder: Where the private lists and cache go.
+        sources: The one-line sources list to use.
+        acquire_lines: The `Acquire::` lines of `apt-config dump` (proxies and the like stay in force).
     """
     lines = [
         line for line in acquire_lines.splitlines() if re.match(r"Acquire::(http|https|ftp|Retries)", line)
@@ -113,7 +113,11 @@ def _download(layout: Layout, shell: Shell, mirror: str) -> Path | None:
 
 
 def _fetch(layout: Layout, shell: Shell, architecture: str) -> Path:
-    """Return the pinned package's archive, downloaded if it is not there yet, with the right checksum."""
+    """Return the pinned package's archive, downloaded if it is not there yet, with the right checksum.
+
+    Raises:
+        SetupError: It cannot be fetched, or is another file.
+    """
     archive = layout.downloads / f"{PACKAGE}_25.0.7_{architecture}.deb"
     if not archive.is_file():
         if not KEYRING.is_file():
@@ -141,7 +145,7 @@ def install_lavapipe(layout: Layout, shell: Shell) -> None:
     """Write `mesa/lvp.json`, the driver description of a lavapipe that SAPIEN accepts.
 
     Raises:
-        SetupError: no usable driver on this machine and none can be fetched; says what to install.
+        SetupError: No usable driver on this machine and none can be fetched; says what to install.
     """
     layout.mesa.mkdir(parents=True, exist_ok=True)
     library = usable_system_library()

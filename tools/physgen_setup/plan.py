@@ -69,9 +69,8 @@ def plan(layout: Layout, extras: Collection[str]) -> list[Step]:
     system = digest([_HERE / "system_packages.py", *([os_release] if os_release.is_file() else [])])
     vulkan = digest([_HERE / "lavapipe.py"], [system, str(layout.home)])
     environment = digest(words=python_env.environment_key_words(layout))
-    torch_version = python_env.read_lock(layout.lock("base"))["torch"]
-    torch = digest(words=[environment, torch_version])
-    base = digest([layout.lock("base"), _HERE / "python_env.py"], [torch])
+    base = digest([layout.lock("base"), _HERE / "python_env.py"], [environment])
+    torch = digest(words=[environment, python_env.torch_version(layout)])
     sources = source_files(layout.root / "src" / "physgen_msgs")
     messages = digest([*sources, _HERE / "cmake_paths.py", _HERE / "workspace.py"], [base])
 
@@ -95,16 +94,17 @@ def plan(layout: Layout, extras: Collection[str]) -> list[Step]:
             action=lambda shell: _with_room(layout, shell),
         ),
         Step(
-            name="torch",
-            title="torch",
-            key=torch,
-            action=lambda shell: python_env.install_torch(layout, shell),
-        ),
-        Step(
             name="packages",
             title="Python packages and ROS 2 wheels",
             key=base,
             action=lambda shell: python_env.install_lock(layout, shell, "base"),
+        ),
+        # After the packages: what torch needs is there, in the versions of the lock.
+        Step(
+            name="torch",
+            title="torch",
+            key=torch,
+            action=lambda shell: python_env.install_torch(layout, shell),
         ),
         Step(
             name="messages",
@@ -115,7 +115,7 @@ def plan(layout: Layout, extras: Collection[str]) -> list[Step]:
         Step(
             name="check",
             title="first import of everything",
-            key=digest(words=[messages, vulkan]),
+            key=digest(words=[messages, torch, vulkan]),
             action=lambda shell: workspace.check_imports(
                 layout, shell, runtime_environment(layout, os.environ)
             ),
@@ -168,7 +168,7 @@ def run_plan(layout: Layout, extras: Collection[str], console: Console) -> int:
     """Run the steps that are not done; return how many ran.
 
     Raises:
-        StepFailedError: a step failed; the finished ones keep their stamps.
+        StepFailedError: A step failed; the finished ones keep their stamps.
     """
     with _alone(layout, console):
         stamps = StampFolder(layout.stamps)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The virtual environment and what pip puts into it: pinned by the lock files, dependencies never resolved."""
+"""The virtual environment and what pip puts into it: what the lock files name, each file checked by its hash."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ PIP_REMEDY = (
 )
 
 
-def read_lock(path: Path) -> dict[str, str]:
-    """Return name -> version of a lock file."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return dict(line.strip().split("==", 1) for line in lines if line.strip() and not line.startswith("#"))
+def read_pins(path: Path) -> dict[str, str]:
+    """Return name -> version of the exact requirements of a `.lock` or `.in` file."""
+    return dict(re.findall(r"^([a-z0-9][\w.-]*)==([^\s;]+)", path.read_text(encoding="utf-8"), re.MULTILINE))
 
 
 def has_nvidia_gpu() -> bool:
@@ -33,13 +32,13 @@ def has_nvidia_gpu() -> bool:
     return listing.returncode == 0 and "GPU" in listing.stdout
 
 
-def torch_attempts(version: str, gpu: bool, constraint: Path) -> list[list[str]]:
+def torch_attempts(version: str, gpu: bool) -> list[list[str]]:
     """Return pip's arguments to try in turn for torch.
 
     The CPU build is a quarter of the download, but only some indexes have it. The plain build brings NVIDIA's
-    libraries, which the lock does not list, so its dependencies are resolved under the lock as constraint.
+    libraries, which no lock lists; its other dependencies are there already.
     """
-    plain = [f"torch=={version}", "-c", str(constraint)]
+    plain = [f"torch=={version}"]
     return [plain] if gpu else [["--no-deps", f"torch=={version}+cpu"], plain]
 
 
@@ -69,12 +68,16 @@ def create_environment(layout: Layout, shell: Shell) -> None:
     shell.run([sys.executable, "-m", "venv", str(layout.venv)], remedy=remedy)
 
 
+def torch_version(layout: Layout) -> str:
+    """Return the version of torch, which is no part of a lock: every index has another build of it."""
+    return read_pins(layout.lock("base").with_suffix(".in"))["torch"]
+
+
 def install_torch(layout: Layout, shell: Shell) -> None:
     """Install torch: the CPU build if it can be had and there is no GPU, else the plain one."""
-    lock = layout.lock("base")
     index = os.environ.get("PHYSGEN_TORCH_INDEX", "")
     extra = ["--extra-index-url", index] if index else []
-    attempts = torch_attempts(read_lock(lock)["torch"], has_nvidia_gpu(), lock)
+    attempts = torch_attempts(torch_version(layout), has_nvidia_gpu())
     for arguments in attempts[:-1]:
         if shell.attempt([*_pip(layout), *extra, *arguments]) == 0:
             return
@@ -82,25 +85,25 @@ def install_torch(layout: Layout, shell: Shell) -> None:
 
 
 def install_lock(layout: Layout, shell: Shell, name: str) -> None:
-    """Install exactly what a lock file lists."""
+    """Install exactly what a lock file lists; a file with another hash is refused."""
     # Isolation would fetch a newer setuptools for the few source archives; the pinned one builds them.
     isolation = [] if name == "base" else ["--no-build-isolation"]
-    command = [*_pip(layout), "--no-deps", *isolation, "-r", str(layout.lock(name))]
+    command = [*_pip(layout), "--no-deps", "--require-hashes", *isolation, "-r", str(layout.lock(name))]
     shell.run(command, remedy=PIP_REMEDY)
 
 
 def install_into_folder(layout: Layout, shell: Shell, name: str, folder: Path) -> None:
     """Install exactly what a lock file lists into an emptied folder, outside the environment."""
     shutil.rmtree(folder, ignore_errors=True)
-    command = [*_pip(layout), "--no-deps", "--no-build-isolation", "--target", str(folder)]
-    shell.run([*command, "-r", str(layout.lock(name))], remedy=PIP_REMEDY)
+    options = ["--no-deps", "--require-hashes", "--no-build-isolation", "--target", str(folder)]
+    shell.run([*_pip(layout), *options, "-r", str(layout.lock(name))], remedy=PIP_REMEDY)
 
 
 def site_packages(layout: Layout) -> Path:
     """Return the environment's site-packages folder.
 
     Raises:
-        FileNotFoundError: the environment does not exist.
+        FileNotFoundError: The environment does not exist.
     """
     for path in sorted((layout.venv / "lib").glob("python3.*/site-packages")):
         return path

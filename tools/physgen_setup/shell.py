@@ -109,7 +109,7 @@ class Shell:
         """Run a command that must succeed.
 
         Raises:
-            SetupError: it did not; the remedy is passed on.
+            SetupError: It did not; the remedy is passed on.
         """
         status = self.attempt(command, env=env, cwd=cwd)
         if status != 0:

@@ -79,7 +79,7 @@ def install_missing(shell: Shell, libero: bool) -> None:
     """Install what is missing through apt; do nothing when nothing is.
 
     Raises:
-        SetupError: something is missing and cannot be installed from here; says what.
+        SetupError: Something is missing and cannot be installed from here; says what.
     """
     packages = missing_packages(libero)
     shell.note(f"missing system packages: {' '.join(packages) or 'none'}")

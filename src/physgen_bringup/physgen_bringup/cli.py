@@ -8,21 +8,28 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import itertools
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from physgen_control.program import verbosity
 from physgen_control.program.command_line import USAGE_STATUS, run_command
+
+VERSION = "0.1.0"
+"""Of all packages of the workspace, as their package.xml has it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One subcommand: its name, the module that implements it ("" = the `./physgen` script itself), its one line."""
+    """One subcommand of `physgen`."""
 
     name: str
     module: str
+    """What implements it; "": the `./physgen` script itself."""
     summary: str
+    """Its one line."""
 
 
 COMMANDS = (
@@ -31,12 +38,15 @@ COMMANDS = (
     ),
     Command("launch", "physgen_bringup.commands.launch", "start the robot graph: name:=value ..."),
     Command("teleop", "physgen_bringup.commands.teleop", "move the arm of a running graph by hand"),
+    Command("status", "physgen_bringup.commands.status", "show the running graph and what it says of itself"),
+    Command("call", "physgen_bringup.commands.call", "ask a running graph: hold, set_armed, recover, home"),
+    Command("ros2", "physgen_bringup.commands.ros2", "nodes, topics, services, parameters, as with ros2"),
     Command("eval", "physgen_bringup.commands.evaluate", "evaluate a policy by a benchmark's protocol"),
     Command(
         "collect", "physgen_bringup.commands.collect", "record demonstrations of the scripted expert as bags"
     ),
     Command("convert", "physgen_policy.commands.convert", "turn recorded bags into a training dataset"),
-    Command("train", "physgen_policy.commands.train", "train or fine-tune a policy from a config file"),
+    Command("train", "physgen_bringup.commands.train", "train or fine-tune a policy from a config file"),
     Command(
         "peer-train",
         "physgen_policy.commands.peer_train",
@@ -55,7 +65,17 @@ COMMANDS = (
         "physgen_physworld.commands.physworld",
         "do what a video shows: reconstruct it, judge it in a physical twin, act",
     ),
+    Command(
+        "push", "physgen_policy.commands.push", "copy a checkpoint or dataset to a hub folder or repository"
+    ),
+    Command("pull", "physgen_policy.commands.pull", "copy a checkpoint or dataset from there"),
+    Command("tensorboard", "physgen_policy.commands.tensorboard", "show the curves of training runs"),
     Command("view", "physgen_bringup.commands.view", "look at a recording or a run"),
+    Command(
+        "imagine",
+        "physgen_bringup.commands.imagine",
+        "film what a checkpoint expects to happen, from one picture",
+    ),
     Command("bench", "physgen_bringup.commands.bench", "measure speed and latency on this machine"),
     Command(
         "chaos",
@@ -73,7 +93,16 @@ COMMANDS = (
     Command(
         "verify-golden", "physgen_policy.commands.verify_golden", "compare the model with reference tensors"
     ),
+    Command(
+        "completion",
+        "physgen_bringup.commands.completion",
+        "print a script that completes commands and options in a shell",
+    ),
     Command("repair", "physgen_control.commands.repair", "mend a recording that ended in a crash"),
+    Command(
+        "python", "physgen_bringup.commands.run_python", "run Python with everything that the stack imports"
+    ),
+    Command("shell", "physgen_bringup.commands.shell", "start a shell with the environment of the stack"),
     Command("setup", "", "install what the commands need, alone"),
     Command("test", "", "run every check: lint, types, build, tests"),
 )
@@ -95,6 +124,7 @@ def overview() -> str:
         "commands:",
         *(f"  {command.name:<{width}}  {command.summary}" for command in COMMANDS),
         "",
+        "-q, --quiet: results and errors only; -v, --verbose: every line of every node; --version.",
         "`physgen COMMAND --help` shows a command's arguments. What a command needs is set up at its first use,",
         "into the folder .physgen (elsewhere: PHYSGEN_HOME). PHYSGEN_DEBUG=1 shows the traceback of an error.",
     ]
@@ -108,9 +138,28 @@ def unknown_command(name: str) -> str:
     return f"physgen: there is no command {name!r}; {hint}"
 
 
+def version() -> str:
+    """Return the version of the stack and, in a checkout, its commit."""
+    from physgen_bringup.results.provenance import git_state
+
+    git = git_state()
+    state = f" (commit {git['commit'][:12]}{', changed' if git['dirty'] else ''})" if git else ""
+    return f"physgen {VERSION}{state}"
+
+
+def command_first(words: Sequence[str]) -> list[str]:
+    """Return the words with -q and -v, which may stand in front of the command, behind it."""
+    flags = list(itertools.takewhile(verbosity.FLAGS.__contains__, words))
+    rest = list(words[len(flags) :])
+    return [*rest[:1], *flags, *rest[1:]]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one subcommand and return the exit status."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    """Run one subcommand and return the exit status; 2 for a name that is none."""
+    words = command_first(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["--version"]:
+        sys.stdout.write(version() + "\n")
+        return 0
     if words[:1] == ["help"] and len(words) > 1:
         words = [words[1], "--help"]
     if not words or words[0] in {"help", "-h", "--help"}:
@@ -128,9 +177,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE_STATUS
 
     def run(words: list[str]) -> int:
-        from physgen_bringup.graph.domain import chosen_domain
+        if not {"-h", "--help"} & set(words):  # help is shown before anything is installed
+            from physgen_bringup.graph.domain import chosen_domain
 
-        chosen_domain(os.environ)  # a domain that is none ends every node with a traceback
+            chosen_domain(os.environ)  # a domain that is none ends every node with a traceback
         module = importlib.import_module(command.module)
         status: int = module.main(words)
         return status

@@ -3,26 +3,25 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from physgen_control.errors import UserError
+from physgen_control.program.share import share_folders
 
 
 def share_folder() -> Path:
-    """Folder that holds config/ and launch/: the source tree, else share/physgen_bringup of a prefix.
+    """Return the folder that holds config/ and launch/: the source tree, else share/physgen_bringup of a prefix.
 
     Raises:
-        UserError: neither exists (broken installation).
+        UserError: Neither exists (broken installation).
     """
     source = Path(__file__).resolve().parents[1]
-    prefixes = [Path(p) for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
-    for folder in (source, *(prefix / "share" / "physgen_bringup" for prefix in prefixes)):
+    for folder in (source, *share_folders("physgen_bringup")):
         if (folder / "config" / "fastdds.xml").is_file():
             return folder
     raise UserError("the configuration files of physgen_bringup are missing; install the package again")
 
 
 def config_file(name: str) -> Path:
-    """Path of one configuration file of this package."""
+    """Return the path of one configuration file of this package."""
     return share_folder() / "config" / name

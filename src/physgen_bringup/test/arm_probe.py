@@ -3,6 +3,7 @@
 
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -89,21 +90,15 @@ class ArmProbe(GraphProbe):
         self.sent += 1
         now_ns = int(self.node.get_clock().now().nanoseconds)
         step = self.applied[-1].step + 1 if self.applied else 0
-        fields: dict[str, Any] = {
-            "session_id": self.session,
-            "episode_id": "",
-            "chunk_seq": self.sent,
-            "base_step": step,
-            "stamp_ns": now_ns,
-            "observation_stamp_ns": now_ns,
-            "inference_start_ns": now_ns,
-            "inference_end_ns": now_ns,
-            "valid_until_ns": 0,
-            "step_period_ns": PERIOD_NS,
-            "data": np.asarray(actions, np.float32)[None],
-            "execute_steps": len(actions),
-        } | changes
-        self._chunks.publish(action_chunk_to_msg(ActionChunk(**fields)))
+        chunk = ActionChunk.of(
+            actions,
+            session_id=self.session,
+            chunk_seq=self.sent,
+            base_step=step,
+            stamp_ns=now_ns,
+            step_period_ns=PERIOD_NS,
+        )
+        self._chunks.publish(action_chunk_to_msg(replace(chunk, **changes)))
         return self.sent
 
     def ack(self, sequence: int) -> ChunkAck | None:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Results of an evaluation that never ran, for tests of what is computed from results."""
+"""Results of an evaluation that never ran, for tests of what is computed from results, and sessions of their own."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from physgen_bringup.episode.evaluation_spec import EvaluationSpec
+from physgen_bringup.episode.inprocess import InProcess, Stage
 from physgen_bringup.results.results import EpisodeResult, Evaluation, Protocol
 
 
@@ -36,3 +38,16 @@ def evaluation_of(
             )
         )
     return evaluation
+
+
+def make_in_process(spec: EvaluationSpec) -> InProcess:
+    """A session with a world and a policy of its own; closing it closes the world.
+
+    A policy that has a process of its own keeps it as long as this one lives; a Stage can end it before.
+    """
+    stage = Stage()
+    try:
+        return stage.session(spec)
+    except BaseException:
+        stage.close()
+        raise

@@ -2,6 +2,7 @@
 """Import rules of the workspace, read from the source: what may know ROS, torch and which sibling."""
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -126,6 +127,42 @@ def test_every_file_says_its_licence_and_what_it_owns(package: str) -> None:
         assert text.startswith(("# SPDX-License-Identifier: Apache-2.0", "#!")), path
         assert ast.get_docstring(ast.parse(text)), f"{path} has no module docstring"
         assert len(text.splitlines()) <= MOST_LINES, f"{path} is too long to find one's way in"
+
+
+def documented(package: str) -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef, str]]:
+    """Yield (place, definition, docstring) of every class and function that has one."""
+    for path in modules(package):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef) and (text := ast.get_docstring(node)):
+                yield f"{path.relative_to(SOURCE / package)}:{node.lineno}: {node.name}", node, text
+
+
+@pytest.mark.parametrize("package", PYTHON_PACKAGES)
+def test_docstrings_are_sentences_that_stand_alone(package: str) -> None:
+    """One word says nothing, and "see above" sends a reader away."""
+    found = [
+        where
+        for where, _, text in documented(package)
+        if len(text.split()) < 3 or re.search(r"\b(likewise|see above|as above|ditto)\b", text, re.IGNORECASE)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("package", PYTHON_PACKAGES)
+def test_a_field_is_described_in_a_line_of_its_own(package: str) -> None:
+    """Below the field or in the section `Attributes`, never in a paragraph with the others."""
+    found = []
+    for where, node, text in documented(package):
+        fields = [
+            item.target.id
+            for item in node.body
+            if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
+        ]
+        before = re.split(r"\n(?:Args|Attributes):", text)[0]
+        listed = [name for name in fields if re.search(rf"(?:^|[.;,]\s+|\n\s*){name}: ", before)]
+        if isinstance(node, ast.ClassDef) and listed:
+            found.append(where)
+    assert found == []
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

@@ -11,6 +11,7 @@ from enum import Enum
 
 from physgen_control.errors import UserError
 from physgen_control.program.parameter_field import parameter
+from physgen_control.types import NS_PER_S
 
 
 class Mode(Enum):
@@ -55,9 +56,6 @@ class RobotType(Enum):
 
     FR3 = "fr3"
     PANDA = "panda"
-
-
-NS_PER_S = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -260,7 +258,11 @@ class ControllerConfig:
     )
 
     def __post_init__(self) -> None:
-        """Refuse combinations that make no sense, in one sentence."""
+        """Check what no single range says.
+
+        Raises:
+            UserError: Two settings contradict each other; one sentence names them.
+        """
         if len(self.workspace_min) != 3 or len(self.workspace_max) != 3:
             raise UserError(
                 "workspace_min and workspace_max need three numbers each (x, y, z), got "

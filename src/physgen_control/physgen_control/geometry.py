@@ -46,7 +46,7 @@ def rotation_vector_from_quaternion(quaternion: Float64Array) -> Float64Array:
 
 
 def quaternion_product(left: Float64Array, right: Float64Array) -> Float64Array:
-    """Return the rotation `right` followed by `left`."""
+    """Return the rotation `right` followed by `left`; both are unit quaternions."""
     ax, ay, az, aw = left
     bx, by, bz, bw = right
     return np.array(
@@ -65,8 +65,13 @@ def conjugate(quaternion: Float64Array) -> Float64Array:
 
 
 def matrix_from_quaternion(quaternion: Float64Array) -> Float64Array:
-    """Return the 3x3 rotation matrix."""
-    x, y, z, w = normalized(quaternion)
+    """Return the rotation matrix [3, 3] of a quaternion of any length."""
+    return matrix_from_unit_quaternion(normalized(quaternion))
+
+
+def matrix_from_unit_quaternion(quaternion: Float64Array) -> Float64Array:
+    """Return the rotation matrix [3, 3] of a quaternion of length 1."""
+    x, y, z, w = quaternion
     return np.array(
         [
             [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
@@ -76,8 +81,32 @@ def matrix_from_quaternion(quaternion: Float64Array) -> Float64Array:
     )
 
 
+def matrix_from_rotation_vector(vector: Float64Array) -> Float64Array:
+    """Return the rotation matrix [3, 3] of a right-handed rotation vector [rad] (Rodrigues)."""
+    angle = float(np.linalg.norm(vector))
+    if angle < _TINY_ANGLE:
+        return np.eye(3)
+    x, y, z = vector / angle
+    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
+    return np.eye(3) + np.sin(angle) * skew + (1.0 - np.cos(angle)) * (skew @ skew)
+
+
+def rotation_vector_from_matrix(matrix: Float64Array) -> Float64Array:
+    """Return the rotation vector [rad] of length <= pi of a rotation matrix [3, 3]."""
+    return rotation_vector_from_quaternion(quaternion_from_matrix(matrix))
+
+
 def quaternion_from_matrix(matrix: Float64Array) -> Float64Array:
-    """Return the quaternion with w >= 0 of a rotation matrix (largest-component method, stable for every angle)."""
+    """Return the quaternion with w >= 0 of a rotation matrix [3, 3]."""
+    unit = steady_quaternion_from_matrix(matrix)
+    return -unit if unit[3] < 0 else unit
+
+
+def steady_quaternion_from_matrix(matrix: Float64Array) -> Float64Array:
+    """Return the quaternion whose largest component is positive: no jump of its sign where w passes 0.
+
+    The largest component is taken first, which is stable for every angle.
+    """
     # Plain numbers: on nine of them they are several times faster than arrays.
     m: list[list[float]] = np.asarray(matrix, np.float64).tolist()
     trace = m[0][0] + m[1][1] + m[2][2]
@@ -92,8 +121,7 @@ def quaternion_from_matrix(matrix: Float64Array) -> Float64Array:
         values[j] = m[i][j] + m[j][i]
         values[k] = m[i][k] + m[k][i]
         values[3] = m[k][j] - m[j][k]
-    unit = normalized(np.array(values))
-    return -unit if unit[3] < 0 else unit
+    return normalized(np.array(values))
 
 
 def rotated(quaternion: Float64Array, vector: Float64Array) -> Float64Array:
@@ -102,7 +130,7 @@ def rotated(quaternion: Float64Array, vector: Float64Array) -> Float64Array:
 
 
 def moved(pose: Pose, delta: Float32Array | Float64Array) -> Pose:
-    """Return the pose plus an end-effector delta [dx dy dz (m), rotation vector (rad)], both in the base frame."""
+    """Return the pose plus a delta float[6]: translation [m] and rotation vector [rad], both in the base frame."""
     values = np.asarray(delta, np.float64)
     return Pose(
         position=pose.position + values[:3], quaternion=rotated(normalized(pose.quaternion), values[3:6])
@@ -110,7 +138,7 @@ def moved(pose: Pose, delta: Float32Array | Float64Array) -> Pose:
 
 
 def delta_between(start: Pose, end: Pose) -> Float64Array:
-    """Return the delta of six numbers with moved(start, delta) == end."""
+    """Return the delta [6], in m and rad, with moved(start, delta) == end."""
     turn = quaternion_product(normalized(end.quaternion), conjugate(normalized(start.quaternion)))
     return np.concatenate([end.position - start.position, rotation_vector_from_quaternion(turn)])
 

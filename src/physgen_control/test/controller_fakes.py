@@ -56,18 +56,13 @@ def chunk(seq: int = 0, base_step: int = 0, stamp_ns: int = START, **changes: An
     data[..., 0] = 0.01
     data[..., 1] = np.linspace(-0.02, 0.02, 24, dtype=np.float32).reshape(3, 8)
     data[..., 6] = -1.0
-    values = ActionChunk(
+    values = ActionChunk.of(
+        data,
         session_id="s",
         episode_id="e",
         chunk_seq=seq,
         base_step=base_step,
         stamp_ns=stamp_ns,
-        observation_stamp_ns=stamp_ns,
-        inference_start_ns=stamp_ns,
-        inference_end_ns=stamp_ns,
-        valid_until_ns=0,
         step_period_ns=DT,
-        data=data,
-        execute_steps=8,
     )
     return replace(values, **changes)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,22 +72,17 @@ def make_episode(
 
 def make_chunk(now_ns: int, **changes: Any) -> ActionChunk:
     """A prediction from an observation of this moment."""
-    data = changes.pop("data", make_actions())
-    fields: dict[str, Any] = {
-        "session_id": "s0",
-        "episode_id": "e0",
-        "chunk_seq": 1,
-        "base_step": 0,
-        "stamp_ns": now_ns,
-        "observation_stamp_ns": now_ns,
-        "inference_start_ns": now_ns,
-        "inference_end_ns": now_ns,
-        "valid_until_ns": 0,
-        "step_period_ns": PERIOD_NS,
-        "data": data,
-        "execute_steps": data.shape[1] if data.ndim == 3 else 1,
-    } | changes
-    return ActionChunk(**fields)
+    data = changes.get("data", make_actions())
+    chunk = ActionChunk.of(
+        data if data.ndim == 3 else make_actions(),
+        session_id="s0",
+        episode_id="e0",
+        chunk_seq=1,
+        base_step=0,
+        stamp_ns=now_ns,
+        step_period_ns=PERIOD_NS,
+    )
+    return replace(chunk, **changes)
 
 
 def assert_hold(action: AppliedAction | None) -> None:

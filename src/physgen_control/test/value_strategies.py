@@ -245,7 +245,7 @@ def write_bag(
     """Write the bag of an episode with `steps` actions (and late ones that no world took), one more observation."""
     episode = episode or make_episode()
     cameras = {name: CameraSpec(frame_id=f"camera_{name}_color_optical_frame") for name in ("fixed", "wrist")}
-    with EpisodeBag.open(path, episode, cameras, joint_prefix="panda", **options) as bag:
+    with EpisodeBag(path, episode, cameras, joint_prefix="panda", **options) as bag:
         for step in range(steps + 1):
             stamp_ns = episode.start_ns + step * PERIOD_NS
             state = SimState(

@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
-from torch import nn
+from torch import Tensor, nn
 
-from physgen_policy.model.config import ModelConfig
+from physgen_policy.model.config import ModelConfig, NovaConfig
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.open_sora_vae import OpenSoraVae
-from physgen_policy.published.nova_folder import save_nova_folder
+from physgen_policy.published.nova_folder import SINGLE, validate_nova
 
 
 def published_config() -> ModelConfig:
@@ -49,6 +49,19 @@ def published_config() -> ModelConfig:
             "lora": {"rank": 2, "alpha": 4},
         }
     )
+
+
+def save_nova_folder(folder: Path, tensors: dict[str, Tensor], config: NovaConfig) -> None:
+    """Write the tensors unchanged as a folder of the published layout, in one weight file.
+
+    Raises:
+        NovaFolderError: the tensors do not fit the configuration.
+    """
+    validate_nova(tensors, config, folder)
+    (folder / "transformer").mkdir(parents=True, exist_ok=True)
+    index = {"_class_name": "NOVAPipeline", "transformer": ["diffnext", "NOVATransformer3DModel"]}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
+    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / "transformer" / SINGLE)
 
 
 def write_published_folder(folder: Path, config: ModelConfig, *, shards: bool = False) -> Path:

@@ -21,7 +21,7 @@ from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.text_encoder import build_text_encoder
 from physgen_policy.model.window_loss import window_loss
 from physgen_policy.sampling.actions import sample_actions
-from physgen_policy.sampling.frame import sample_frame
+from physgen_policy.sampling.frame import FrameSampler, sample_frame
 from physgen_policy.sampling.solver import SamplerConfig
 
 STORED = Path(__file__).with_name("golden") / "tiny_model.safetensors"
@@ -124,11 +124,9 @@ def _record_model(**changes: Any) -> dict[str, Tensor]:
             )
         out["frame"] = sample_frame(
             model,
-            context,
-            last.frame_hidden,
-            ar_steps=4,
-            denoise_steps=5,
-            generator=torch.Generator().manual_seed(7),
+            model.frame_condition(context.anchor, last.frame_hidden),
+            FrameSampler(ar_steps=4, denoise_steps=5),
+            torch.Generator().manual_seed(7),
         )
     return out
 

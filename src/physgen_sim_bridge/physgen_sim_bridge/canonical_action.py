@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Canonical action -> simulator action: every scale, sign and clip of a simulator's controller lives here.
 
-Canonical: [dx dy dz (m), right-handed rotation vector (rad), gripper (+1 open, -1 closed)], in the robot base frame,
-relative to the measured pose. Pure NumPy.
+Canonical: float32 [7], translation [m], right-handed rotation vector [rad], gripper (+1 open, -1 closed), in the robot
+base frame, relative to the measured pose. Pure NumPy.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from physgen_control.geometry import matrix_from_rotation_vector
 from physgen_control.types import ACTION_DIM, Float32Array, Float64Array
 
 MANISKILL_METRES = 0.1
@@ -28,7 +29,11 @@ LIBERO_RADIANS = 0.5
 
 
 def check_action(action: Float32Array) -> Float64Array:
-    """Return the action as float64 of length 7, or raise a ValueError that says what is wrong with it."""
+    """Return the canonical action as float64 [7].
+
+    Raises:
+        ValueError: It has another shape, or a number that is not finite.
+    """
     values = np.asarray(action, dtype=np.float64)
     if values.shape != (ACTION_DIM,):
         raise ValueError(
@@ -37,16 +42,6 @@ def check_action(action: Float32Array) -> Float64Array:
     if not np.all(np.isfinite(values)):
         raise ValueError(f"An action must be finite, but this one is {values.tolist()}.")
     return values
-
-
-def matrix_from_rotation_vector(vector: Float64Array) -> Float64Array:
-    """Return the 3x3 rotation matrix of a right-handed rotation vector [rad] (Rodrigues)."""
-    angle = float(np.linalg.norm(vector))
-    if angle < 1e-12:
-        return np.eye(3)
-    x, y, z = vector / angle
-    skew = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    return np.eye(3) + np.sin(angle) * skew + (1.0 - np.cos(angle)) * (skew @ skew)
 
 
 def euler_xyz_from_matrix(matrix: Float64Array) -> Float64Array:
@@ -64,6 +59,9 @@ def maniskill_action(action: Float32Array) -> Float32Array:
     """Return the pd_ee_delta_pose action (7 numbers in [-1, 1]) that realises a canonical action.
 
     Translation is clipped to 0.1 m per axis, rotation to 0.1 rad in length keeping its axis, the gripper to [-1, 1].
+
+    Raises:
+        ValueError: The action is no canonical one (see check_action).
     """
     values = check_action(action)
     rotation = values[3:6]
@@ -83,6 +81,9 @@ def libero_action(action: Float32Array) -> Float32Array:
 
     Translation is clipped to 0.05 m per axis, rotation to 0.5 rad in length keeping its axis. OSC_POSE reads rotations
     as vectors, so nothing is converted; its gripper closes on +1, so the sign turns round.
+
+    Raises:
+        ValueError: The action is no canonical one (see check_action).
     """
     values = check_action(action)
     rotation = values[3:6]

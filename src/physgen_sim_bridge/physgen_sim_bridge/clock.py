@@ -19,16 +19,20 @@ class EpisodeClock:
 
     @property
     def period_ns(self) -> int:
-        """The control period."""
+        """The control period [ns]."""
         return self._period_ns
 
     @property
     def now_ns(self) -> int:
-        """The newest stamp handed out."""
+        """The newest stamp handed out [ns]."""
         return self._now_ns
 
     def start(self, gap_ns: int = RESET_GAP_NS) -> int:
-        """Begin an episode; return its start, at least gap_ns after everything stamped before."""
+        """Begin an episode; return its start [ns], at least `gap_ns` after everything stamped before.
+
+        Raises:
+            ValueError: The gap is shorter than RESET_GAP_NS.
+        """
         if gap_ns < RESET_GAP_NS:
             raise ValueError(
                 f"The gap between episodes must be at least {RESET_GAP_NS} ns, but it is {gap_ns} ns."
@@ -38,7 +42,11 @@ class EpisodeClock:
         return self._start_ns
 
     def stamp(self, step: int) -> int:
-        """Return the stamp of the observation after `step` control steps; steps never go back."""
+        """Return the stamp [ns] of the observation after `step` control steps.
+
+        Raises:
+            ValueError: It would lie before the newest stamp.
+        """
         stamp_ns = self._start_ns + step * self._period_ns
         if stamp_ns < self._now_ns:
             raise ValueError(

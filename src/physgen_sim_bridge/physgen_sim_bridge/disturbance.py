@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pushes the hand off its way during demonstrations, so that they show how to recover.
 
-Disturbances come in bursts with undisturbed stretches between them. White noise on every step would teach nothing a
+Pushes come in bursts with calm stretches between them. White noise on every step would teach nothing a
 chunk could know: the expert answers each push in the next step, and a policy that commits to 8 actions cannot foresee
 that answer. Steps of a burst are flagged (Limit.DISTURBANCE) and are never labels; see cut_window of physgen_policy.
 
@@ -47,10 +47,13 @@ class Disturbance:
     """Draws the bursts of one episode after another; rotation and gripper are never touched.
 
     A gripper opened by chance teaches nothing but dropping.
+
+    Args:
+        config: How often and how far.
+        ends_every: Bursts end before the steps 0, N, 2 N, ... only; they begin later for it, never last longer.
     """
 
     def __init__(self, config: DisturbanceConfig, ends_every: int = 1) -> None:
-        """ends_every: bursts end before the steps 0, N, 2 N, ... only; they begin later for it, never last longer."""
         self.config = config
         self.ends_every = ends_every
         self._push: Float64Array = np.zeros(3)
@@ -62,7 +65,7 @@ class Disturbance:
         self._begin(int(rng.integers(0, self.config.start_steps + 1)), rng)
 
     def apply(self, action: Float32Array, rng: np.random.Generator) -> Float32Array | None:
-        """The action to execute instead of `action` (canonical, float32 [7]); None where nothing disturbs."""
+        """Return the action to execute instead of `action`, both canonical float32 [7]; None where nothing pushes."""
         config = self.config
         self._step += 1
         if self._left == 0 and config.probability > 0.0 and rng.random() < config.probability:
@@ -78,10 +81,12 @@ class Disturbance:
         return executed
 
     def _begin(self, steps: int, rng: np.random.Generator, passed: int = 0) -> None:
-        """A random mostly horizontal push that may rise but never presses the hand into the table.
+        """Begin a random mostly horizontal push that may rise but never presses the hand into the table.
 
         Args:
-            passed: control steps of the episode before this one.
+            steps: How long it lasts [control steps].
+            rng: Draws it.
+            passed: Control steps of the episode before this one.
         """
         self._left = steps
         self._wait = -(passed + steps) % self.ends_every

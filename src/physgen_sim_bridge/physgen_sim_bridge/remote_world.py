@@ -2,13 +2,14 @@
 """A World in its own process, the caller's side: the simulator's crash becomes an error here, its globals stay there.
 
 Caller and process (bridge/world_process.py) talk JSON over a socket, exact for float64, and share the two images
-through anonymous memory.
+through anonymous memory, which the process makes as large as its cameras need.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import mmap
 import os
 import socket
@@ -21,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from physgen_control.errors import UserError
-from physgen_control.types import Float32Array, Pose
-from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, WorldCrashed, WorldSpec
+from physgen_control.types import Float32Array, Pose, UInt8Image
+from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, World, WorldCrashed, WorldSpec
 
 START_TIMEOUT_S = 600.0
 """Imports, shader compilation and the first scene on a busy machine."""
@@ -36,8 +37,20 @@ WORKER_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_
 """A simulator's arrays are tiny: more threads only take cores from the policy."""
 
 
-class RemoteWorld:
-    """Parent's side of a world in another process; see the World protocol. Not thread safe."""
+class RemoteWorld(World):
+    """Parent's side of a world in another process: a World. Not thread safe.
+
+    Args:
+        sim: Simulator, as in the registry.
+        task: Task of the simulator.
+        image_size: Edge of both square images [pixels].
+        render: False: images are black.
+        environment: Variables of the worker that differ from this process'.
+
+    Raises:
+        UserError: The worker refuses simulator or task.
+        WorldCrashed: The worker does not start.
+    """
 
     def __init__(
         self,
@@ -48,12 +61,8 @@ class RemoteWorld:
         render: bool = True,
         environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._shape = (2, image_size, image_size, 3)
-        memory = os.memfd_create("physgen_images")
-        os.ftruncate(memory, int(np.prod(self._shape)))
-        self._memory = mmap.mmap(memory, 0)
-        self._images = np.frombuffer(self._memory, dtype=np.uint8).reshape(self._shape)
         mine, theirs = socket.socketpair()
+        memory = os.memfd_create("physgen_images")
         arguments = [str(theirs.fileno()), str(memory), sim, task, str(image_size), str(int(render))]
         try:
             self._process = subprocess.Popen(
@@ -62,11 +71,13 @@ class RemoteWorld:
                 env={**os.environ, **WORKER_ENVIRONMENT, **(environment or {})},
                 stdin=subprocess.DEVNULL,
             )
+            theirs.close()
+            self._pipe: Connection | None = Connection(mine.detach())
+            self.spec = _spec_from_json(self._answer(START_TIMEOUT_S)["spec"])
+            self._images = shared_images(memory, self.spec)
         finally:
             theirs.close()
             os.close(memory)
-        self._pipe: Connection | None = Connection(mine.detach())
-        self.spec = _spec_from_json(self._answer(START_TIMEOUT_S)["spec"])
 
     @property
     def pid(self) -> int:
@@ -74,11 +85,21 @@ class RemoteWorld:
         return self._process.pid
 
     def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
-        """See World."""
+        """Start an episode, as World.reset.
+
+        Raises:
+            UserError: The world refuses seed or initial state.
+            WorldCrashed: The worker died, hangs, or its simulator raised.
+        """
         return self._call({"call": "reset", "seed": int(seed), "init_state": int(init_state)})
 
     def step(self, action: Float32Array, *, render: bool = True) -> Observation:
-        """See World."""
+        """Apply one canonical action, float32 [7], as World.step.
+
+        Raises:
+            ValueError: The action is no canonical one.
+            WorldCrashed: The worker died, hangs, or its simulator raised.
+        """
         values = np.asarray(action, dtype=np.float64).tolist()
         return self._call({"call": "step", "action": values, "render": render})
 
@@ -105,7 +126,7 @@ class RemoteWorld:
             raise self._crashed("ended") from error
         reply = self._answer(CALL_TIMEOUT_S)["observation"]
         # Copied: the memory is written again by the next step.
-        fixed, wrist = self._images[0].copy(), self._images[1].copy()
+        fixed, wrist = (image.copy() for image in self._images)
         return Observation(
             rgb_fixed=fixed,
             rgb_wrist=wrist,
@@ -137,7 +158,7 @@ class RemoteWorld:
         raise self._crashed(f"failed with {reply['text']}")
 
     def _crashed(self, what: str) -> WorldCrashed:
-        """Tear down and describe."""
+        """Tear the worker down and return the error that says how it ended."""
         if self._pipe is not None:
             self._pipe.close()
             self._pipe = None
@@ -154,6 +175,19 @@ class RemoteWorld:
         return WorldCrashed(f"The simulator's process {what}.")
 
 
+def shared_images(memory: int, spec: WorldSpec) -> tuple[UInt8Image, UInt8Image]:
+    """Map both sides' memory as the images (fixed, wrist), uint8 [height, width, 3].
+
+    Args:
+        memory: File descriptor, as large as both images together.
+        spec: The world whose cameras they are.
+    """
+    fixed, wrist = ((*camera.image_size, 3) for camera in (spec.fixed_camera, spec.wrist_camera))
+    border, end = math.prod(fixed), math.prod(fixed) + math.prod(wrist)
+    pixels = np.frombuffer(mmap.mmap(memory, end), dtype=np.uint8)
+    return pixels[:border].reshape(fixed), pixels[border:end].reshape(wrist)
+
+
 def _pose_from_json(values: list[float]) -> Pose:
     return Pose(position=np.array(values[:3]), quaternion=np.array(values[3:]))
 
@@ -161,7 +195,7 @@ def _pose_from_json(values: list[float]) -> Pose:
 def _spec_from_json(values: dict[str, Any]) -> WorldSpec:
     fields: dict[str, Any] = dict(values)
     for key in ("fixed_camera", "wrist_camera"):
-        fields[key] = CameraSpec(**fields[key])
-    for key in ("image_size", "joint_names", "finger_names"):
+        fields[key] = CameraSpec(**{**fields[key], "image_size": tuple(fields[key]["image_size"])})
+    for key in ("joint_names", "finger_names"):
         fields[key] = tuple(fields[key])
     return WorldSpec(**fields)

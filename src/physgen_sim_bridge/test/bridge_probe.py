@@ -1,22 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bridge process and a node that listens to it: real DDS, for the node tests and for measurements by hand."""
+"""A node that listens to a bridge process and plays the controller: real DDS."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
-import rclpy
 from geometry_msgs.msg import PoseStamped
-from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
-from rclpy.node import Node
+from node_rig import NodeProbe
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
@@ -29,30 +22,7 @@ from physgen_msgs.msg import EpisodeInfo, SimState
 from physgen_msgs.srv import ResetEnv
 
 
-def start_node(module: str, domain: int, **parameters: object) -> subprocess.Popen[str]:
-    """Start a node process in a ROS domain; its stderr is a pipe."""
-    words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
-    return subprocess.Popen(
-        [sys.executable, "-m", module, "--ros-args", *words],
-        env={**os.environ, "ROS_DOMAIN_ID": str(domain)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def stop_node(process: subprocess.Popen[str]) -> int:
-    """Ask a node process to end; returns its exit status."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-    try:
-        process.communicate(timeout=60)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-    return process.returncode
-
-
-class Probe:
+class Probe(NodeProbe):
     """Collects stamps of everything the bridge publishes and plays the controller."""
 
     TYPES: ClassVar[dict[str, type]] = {
@@ -66,11 +36,7 @@ class Probe:
     }
 
     def __init__(self, domain: int) -> None:
-        self.context = Context()
-        rclpy.init(context=self.context, domain_id=domain)
-        self.node = Node("bridge_probe", context=self.context)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
+        super().__init__("bridge_probe", domain)
         self.stamps: dict[str, list[int]] = {name: [] for name in self.TYPES}
         self.last: dict[str, Any] = {}
         self.clock: list[int] = []
@@ -145,9 +111,3 @@ class Probe:
     def phases(self, episode_id: str) -> list[int]:
         """Phases of an episode in the order of arrival."""
         return [info.phase for info in self.episodes if info.episode_id == episode_id]
-
-    def close(self) -> None:
-        """Leave the graph."""
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.try_shutdown(context=self.context)

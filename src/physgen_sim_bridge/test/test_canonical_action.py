@@ -7,11 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from physgen_sim_bridge.canonical_action import (
-    euler_xyz_from_matrix,
-    maniskill_action,
-    matrix_from_rotation_vector,
-)
+from physgen_control.geometry import matrix_from_rotation_vector
+from physgen_sim_bridge.canonical_action import euler_xyz_from_matrix, maniskill_action
 
 finite = st.floats(-10, 10, width=32)
 actions = arrays(np.float32, 7, elements=finite)

@@ -8,15 +8,11 @@ Evaluation runs a policy besides, and resets, but draws only what the policy loo
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from physgen_bringup.bench.sim import measure_in_subprocess
@@ -32,40 +28,41 @@ BARE_STEPS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationBenchmark:
-    """The result: steps/s, medians over the rounds. Start-up of simulators and networks is not counted."""
+    """The result in control steps per second. Start-up of simulators and networks is not counted."""
 
     task: str
     policy: str
     episodes: int
     workers: int
+    """Of the parallel measurement."""
     bare_rounds: list[float]
     serial_rounds: list[float]
     parallel_rounds: list[float]
 
     @property
     def bare(self) -> float:
-        """The bare simulator in one process."""
+        """Median of the bare simulator in one process."""
         return statistics.median(self.bare_rounds)
 
     @property
     def serial(self) -> float:
-        """Evaluation with one worker."""
+        """Median of an evaluation with one worker."""
         return statistics.median(self.serial_rounds)
 
     @property
     def parallel(self) -> float:
-        """Evaluation with all workers."""
+        """Median of an evaluation with all workers."""
         return statistics.median(self.parallel_rounds)
 
 
 def steps_per_second(ends: Sequence[tuple[float, int]], workers: int) -> float:
-    """Rate from the (time [s], steps) at which episodes ended, without start-up.
+    """Return the rate from the (time [s], steps) at which episodes ended, without start-up.
 
     The clock starts when as many episodes have ended as there are workers, and every later episode counts. What is half
     done then counts whole, and at the end some workers wait for the last: give many episodes.
 
     Raises:
-        UserError: there are too few episodes.
+        UserError: There are too few episodes.
     """
     if len(ends) < 2 * workers:
         raise UserError(f"{workers} workers need at least {2 * workers} episodes, got {len(ends)}")
@@ -74,8 +71,23 @@ def steps_per_second(ends: Sequence[tuple[float, int]], workers: int) -> float:
     return sum(steps for _, steps in ordered[workers:]) / (ordered[-1][0] - start)
 
 
-def run(*, sim: str, task: str, policy: str, episodes: int, workers: int, rounds: int) -> EvaluationBenchmark:
-    """Measure bare simulator, one worker and all workers in turn, so that a busy machine hurts all alike."""
+def run(
+    *,
+    sim: str,
+    task: str,
+    policy: str,
+    episodes: int,
+    workers: int,
+    rounds: int,
+    doing: Callable[[str], None] = lambda _: None,
+) -> EvaluationBenchmark:
+    """Measure bare simulator, one worker and all workers in turn, so that a busy machine hurts all alike.
+
+    `doing` is told what is measured.
+
+    Raises:
+        UserError: Too few episodes or workers, or something that cannot be evaluated here.
+    """
     if min(workers, rounds) < 1 or episodes < 2 * workers:
         raise UserError(
             f"bench eval needs at least one round, one worker and two episodes per worker; got {rounds} rounds, "
@@ -86,9 +98,12 @@ def run(*, sim: str, task: str, policy: str, episodes: int, workers: int, rounds
     bare: list[float] = []
     serial: list[float] = []
     parallel: list[float] = []
-    for _ in range(rounds):
+    for index in range(rounds):
+        turn = f"round {index + 1} of {rounds}"
+        doing(f"{turn}: bare simulator")
         bare.append(measure_in_subprocess("native", sim, task, 128, BARE_STEPS))
         for rates, count in ((serial, 1), (parallel, workers)):
+            doing(f"{turn}: {episodes} episodes, workers: {count}")
             rates.append(_evaluate(sim, task, policy, checkpoint, episodes, count))
     return EvaluationBenchmark(
         task=task,
@@ -130,7 +145,7 @@ def _evaluate(
 
 
 def table(result: EvaluationBenchmark) -> str:
-    """The result for people."""
+    """Return the result for people."""
     rows = (
         ("bare simulator, 1 process", result.bare, result.bare_rounds),
         ("evaluation, 1 worker", result.serial, result.serial_rounds),
@@ -142,39 +157,3 @@ def table(result: EvaluationBenchmark) -> str:
     lines.append(f"  {result.workers} workers / 1 worker{result.parallel / result.serial:19.2f}")
     lines.append(f"  1 worker / bare simulator{result.serial / result.bare:11.2f}")
     return "\n".join(lines)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line: prints the table, writes JSON if asked to."""
-    parser = argparse.ArgumentParser(prog="physgen bench eval", description=__doc__)
-    parser.add_argument("--sim", default="maniskill")
-    parser.add_argument("--task", default="PushCube-v1")
-    parser.add_argument(
-        "--policy", default="physgen", choices=("physgen", "expert"), help="whose episodes (default physgen)"
-    )
-    parser.add_argument("--episodes", type=int, default=40, help="episodes per measurement (default 40)")
-    parser.add_argument("--workers", type=int, default=0, help="of the parallel runs (default: one per core)")
-    parser.add_argument("--rounds", type=int, default=3, help="measurements of each kind (default 3)")
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args(arguments)
-    try:
-        result = run(
-            sim=options.sim,
-            task=options.task,
-            policy=options.policy,
-            episodes=options.episodes,
-            workers=options.workers or os.cpu_count() or 1,
-            rounds=options.rounds,
-        )
-    except UserError as error:
-        sys.stderr.write(f"bench eval: {error}\n")
-        return 2
-    sys.stdout.write(table(result) + "\n")
-    if options.json:
-        rates = {"bare": result.bare, "serial": result.serial, "parallel": result.parallel}
-        options.json.write_text(json.dumps(asdict(result) | rates, indent=1) + "\n", encoding="utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,7 +6,6 @@ Every image carries its number in its stamp. What is missing in the finished bag
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,41 +35,50 @@ SAMPLE_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderBenchmark:
-    """One mode. Rates in images per second and camera, sizes in 10^6 bytes, cpu: mean of one core.
-
-    dropped: image numbers that are not in the bag, by camera; late_ms: how late the cameras themselves were.
-    """
+    """One mode; sizes are in 10^6 bytes."""
 
     mode: str
     width: int
     height: int
     rate_hz: float
+    """Images per second and camera."""
     seconds: float
     sent: int
+    """Images per camera."""
     recorded: dict[str, int]
+    """Images in the bag, by camera."""
     dropped: dict[str, int]
+    """Image numbers that are not in the bag, by camera."""
     raw_mb_per_s: float
     bag_mb: float
     bag_mb_per_s: float
     recorder_cpu: float
+    """Mean share of one core."""
     recorder_peak_mb: float
     late_ms_p50: float
+    """How late the cameras themselves were."""
     late_ms_p99: float
     finish_s: float
+    """From the end of the episode to the complete bag."""
     cores: int
     load_before: float
+    """Load average of the machine."""
     load_after: float
 
     @property
     def total_dropped(self) -> int:
-        """Dropped images of both cameras."""
+        """Dropped images of both cameras together."""
         return sum(self.dropped.values())
 
 
 def run(
     mode: str, *, folder: Path, width: int, height: int, rate_hz: float, seconds: float
 ) -> RecorderBenchmark:
-    """Record one episode with a recorder of its own; the bag is deleted afterwards."""
+    """Record one episode with a recorder of its own; the bag is deleted afterwards.
+
+    Raises:
+        UserError: The mode, size or duration cannot be, the disk is too small, or the recorder failed.
+    """
     if mode not in MODES:
         raise UserError(f"The mode must be one of {', '.join(MODES)}, got {mode!r}.")
     if seconds <= 0 or rate_hz <= 0 or min(width, height) < 16:
@@ -138,7 +146,7 @@ def run(
 
 
 def table(results: list[RecorderBenchmark]) -> str:
-    """The results for people."""
+    """Return the results for people."""
     first = results[0]
     lines = [
         f"two cameras {first.width}x{first.height} at {first.rate_hz:g} Hz for {first.seconds:g} s, "
@@ -153,38 +161,6 @@ def table(results: list[RecorderBenchmark]) -> str:
             f"  {r.late_ms_p50:>12.1f} / {r.late_ms_p99:<8.1f}  {r.finish_s:>7.1f}"
         )
     return "\n".join(lines)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line: prints the table, writes JSON if asked to."""
-    parser = argparse.ArgumentParser(prog="physgen bench recorder", description=__doc__)
-    parser.add_argument("--duration", type=float, default=60.0, help="seconds per mode (default 60)")
-    parser.add_argument("--modes", default="raw,jpeg", help="raw, jpeg or both (default raw,jpeg)")
-    parser.add_argument("--size", default="640x480", help="image size (default 640x480)")
-    parser.add_argument("--rate", type=float, default=30.0, help="images per second and camera (default 30)")
-    parser.add_argument("--dir", type=Path, default=Path("runs"), help="the disk to measure (default runs)")
-    parser.add_argument("--json", type=Path, help="write the numbers to this file too")
-    options = parser.parse_args(arguments)
-    width, _, height = options.size.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise UserError(f"--size must be like 640x480, got {options.size!r}.")
-    results = [
-        run(
-            mode.strip(),
-            folder=options.dir,
-            width=int(width),
-            height=int(height),
-            rate_hz=options.rate,
-            seconds=options.duration,
-        )
-        for mode in options.modes.split(",")
-    ]
-    sys.stdout.write(table(results) + "\n")
-    if options.json:
-        options.json.write_text(
-            json.dumps([asdict(result) for result in results], indent=1) + "\n", encoding="utf-8"
-        )
-    return 0
 
 
 class _Usage:
@@ -257,7 +233,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,8 +15,8 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,24 +25,28 @@ from physgen_control.errors import UserError
 
 WARM_UP_STEPS = 10
 START_TIMEOUT_S = 180.0
-STEP_TIMEOUT_S = 60.0
 BRIDGE = "physgen_sim_bridge.nodes.bridge_node"
 INSTANT_POLICY = "physgen_bringup.bench.nodes.instant_policy_node"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SimBenchmark:
-    """The result; steps/s are medians over the rounds, ratio is bridge / native."""
+    """The result; speeds are medians over the rounds."""
 
     sim: str
     task: str
     image_size: int
+    """Edge of both square images [pixels]."""
     steps: int
     rounds: int
     native_steps_per_s: float
+    """The simulator's own step()."""
     world_steps_per_s: float
+    """Our World in this process."""
     bridge_steps_per_s: float
+    """Through the graph in lockstep."""
     ratio: float
+    """Bridge over native."""
     native_rounds: list[float]
     world_rounds: list[float]
     bridge_rounds: list[float]
@@ -55,8 +59,15 @@ def run(
     image_size: int = 128,
     steps: int = 60,
     rounds: int = 3,
+    doing: Callable[[str], None] = lambda _: None,
 ) -> SimBenchmark:
-    """Measure native, world-in-process and bridge speed, in alternation so that a busy machine hurts all alike."""
+    """Measure native, world-in-process and bridge speed, in alternation so that a busy machine hurts all alike.
+
+    `doing` is told what is measured.
+
+    Raises:
+        UserError: The task is unknown, a number is too small, or a measurement failed.
+    """
     from physgen_sim_bridge.registry import check_task
 
     check_task(sim, task, image_size)
@@ -65,10 +76,10 @@ def run(
     native: list[float] = []
     world: list[float] = []
     bridge: list[float] = []
-    for _ in range(rounds):
-        native.append(measure_in_subprocess("native", sim, task, image_size, steps))
-        world.append(measure_in_subprocess("world", sim, task, image_size, steps))
-        bridge.append(measure_in_subprocess("bridge", sim, task, image_size, steps))
+    for index in range(rounds):
+        for what, rates in (("native", native), ("world", world), ("bridge", bridge)):
+            doing(f"round {index + 1} of {rounds}: {what}")
+            rates.append(measure_in_subprocess(what, sim, task, image_size, steps))
     middle = statistics.median
     return SimBenchmark(
         sim=sim,
@@ -87,7 +98,7 @@ def run(
 
 
 def table(result: SimBenchmark) -> str:
-    """The result for people."""
+    """Return the result for people."""
     return "\n".join(
         [
             f"{result.sim} {result.task}, two cameras {result.image_size} px, "
@@ -101,40 +112,30 @@ def table(result: SimBenchmark) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line: prints the table, writes JSON if asked to."""
-    parser = argparse.ArgumentParser(prog="physgen bench sim", description=__doc__)
-    parser.add_argument("--sim", default="maniskill")
-    parser.add_argument("--task", default="PushCube-v1")
-    parser.add_argument("--image-size", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--measure", choices=("native", "world", "bridge"), help=argparse.SUPPRESS)
+    """One measurement in this process, for `measure_in_subprocess`: prints its rate as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m physgen_bringup.bench.sim", description=__doc__)
+    parser.add_argument("--measure", choices=("native", "world", "bridge"), required=True)
+    parser.add_argument("--sim", required=True)
+    parser.add_argument("--task", required=True)
+    parser.add_argument("--image-size", type=int, required=True)
+    parser.add_argument("--steps", type=int, required=True)
     options = parser.parse_args(arguments)
+    measure = {"native": _native, "world": _world, "bridge": _bridge}[options.measure]
     try:
-        if options.measure:
-            measure = {"native": _native, "world": _world, "bridge": _bridge}[options.measure]
-            rate = measure(options.sim, options.task, options.image_size, options.steps)
-            sys.stdout.write(json.dumps({"steps_per_s": rate}) + "\n")
-            return 0
-        result = run(
-            sim=options.sim,
-            task=options.task,
-            image_size=options.image_size,
-            steps=options.steps,
-            rounds=options.rounds,
-        )
+        rate = measure(options.sim, options.task, options.image_size, options.steps)
     except UserError as error:
         sys.stderr.write(f"bench sim: {error}\n")
         return 2
-    sys.stdout.write(table(result) + "\n")
-    if options.json:
-        options.json.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
+    sys.stdout.write(json.dumps({"steps_per_s": rate}) + "\n")
     return 0
 
 
 def measure_in_subprocess(what: str, sim: str, task: str, image_size: int, steps: int) -> float:
-    """Each measurement in a fresh process: the simulator keeps global state."""
+    """Return the steps per second of one measurement in a fresh process: the simulator keeps global state.
+
+    Raises:
+        UserError: The process failed.
+    """
     command = [
         sys.executable,
         "-m",
@@ -155,7 +156,7 @@ def measure_in_subprocess(what: str, sim: str, task: str, image_size: int, steps
 
 
 def _actions(steps: int) -> list[Any]:
-    """Small motions to and fro, the same for every measurement."""
+    """Return small motions to and fro, the same for every measurement."""
     result = []
     for step in range(steps):
         action = np.zeros(7, dtype=np.float32)
@@ -166,7 +167,7 @@ def _actions(steps: int) -> list[Any]:
 
 
 def _native(sim: str, task: str, image_size: int, steps: int) -> float:
-    """The environment's own step() with observations of both cameras; the fake world has no other step()."""
+    """Return the speed of the environment's own step() with both cameras; the fake world has no other step()."""
     if sim != "maniskill":
         return _world(sim, task, image_size, steps)
     from physgen_sim_bridge.canonical_action import maniskill_action
@@ -180,7 +181,7 @@ def _native(sim: str, task: str, image_size: int, steps: int) -> float:
     begin = time.perf_counter()
     for action in actions[WARM_UP_STEPS:]:
         observation = env.step(action)[0]
-        # Lazily rendered pictures would not be counted otherwise.
+        # Lazily rendered images would not be counted otherwise.
         for camera in ("base_camera", "hand_camera"):
             observation["sensor_data"][camera]["rgb"].numpy()
     rate = steps / (time.perf_counter() - begin)
@@ -205,7 +206,11 @@ def _world(sim: str, task: str, image_size: int, steps: int) -> float:
 
 
 def _bridge(sim: str, task: str, image_size: int, steps: int) -> float:
-    """Start bridge and instant policy in a private domain; the policy process measures and prints the rate."""
+    """Start bridge and instant policy in a private domain; the policy process measures and prints the rate.
+
+    Raises:
+        UserError: The bridge did not run the task to its end.
+    """
     environment = {**os.environ, "ROS_DOMAIN_ID": str(20 + os.getpid() % 10)}
     words = ["-p", f"sim:={sim}", "-p", f"task:={task}", "-p", f"image_size:={image_size}"]
     bridge = subprocess.Popen([sys.executable, "-m", BRIDGE, "--ros-args", *words], env=environment)

@@ -16,10 +16,7 @@ Verdict = Literal["passed", "failed", "not possible here"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowResult:
-    """All repetitions of one row on one graph.
-
-    failure: what went wrong, or why the row is not possible here.
-    """
+    """All repetitions of one row on one graph."""
 
     number: int
     name: str
@@ -30,11 +27,15 @@ class RowResult:
     detection_bound_s: float | None
     rest_bound_s: float | None
     detections_s: list[float] = field(default_factory=list)
+    """Of each repetition that measured it."""
     rests_s: list[float] = field(default_factory=list)
+    """Of each repetition that measured it."""
     repeats: int = 0
     verdict: Verdict = "failed"
     failure: str = ""
+    """What went wrong, or why the row is not possible here."""
     notes: list[str] = field(default_factory=list)
+    """Sentences for people."""
 
 
 def judge(
@@ -98,12 +99,12 @@ def _beyond(what: str, bound: float | None, values: list[float | None]) -> list[
 
 
 def times(values: list[float]) -> str:
-    """Median and maximum, as `0.12 / 0.15`; empty without a measurement."""
+    """Return median and maximum, as `0.12 / 0.15`; empty without a measurement."""
     return f"{statistics.median(values):.2f} / {max(values):.2f}" if values else ""
 
 
 def line(result: RowResult) -> str:
-    """One row of the progress on the terminal."""
+    """Return one row of the progress on the terminal."""
     parts = [f"{result.number:>3} {result.name:<30} {result.verdict}"]
     if result.detections_s:
         parts.append(f"detected {times(result.detections_s)} s")
@@ -115,7 +116,7 @@ def line(result: RowResult) -> str:
 
 
 def summary(results: list[RowResult]) -> str:
-    """How many passed, failed and were not possible."""
+    """Return how many passed, failed and were not possible."""
     counts = {name: sum(result.verdict == name for result in results) for name in ("passed", "failed")}
     absent = len(results) - sum(counts.values())
     text = f"{counts['passed']} of {len(results)} rows passed, {counts['failed']} failed"
@@ -123,7 +124,7 @@ def summary(results: list[RowResult]) -> str:
 
 
 def to_json(results: list[RowResult], environment: dict[str, Any], date: str) -> dict[str, Any]:
-    """The values of a results file."""
+    """Return the values of a results file."""
     return {
         "format": FORMAT,
         "date": date,
@@ -133,10 +134,10 @@ def to_json(results: list[RowResult], environment: dict[str, Any], date: str) ->
 
 
 def from_json(values: dict[str, Any]) -> list[RowResult]:
-    """Read `to_json` back.
+    """Return the rows of a results file.
 
     Raises:
-        ValueError: another format, or missing keys.
+        ValueError: Another format, or missing keys.
     """
     try:
         if values["format"] != FORMAT:

@@ -21,35 +21,30 @@ class NotPossibleError(Exception):
 
 
 def must(condition: Any, sentence: str) -> None:
-    """Fail the row with a sentence unless the condition holds."""
+    """Let the row go on only if the condition holds.
+
+    Raises:
+        RowFailedError: It does not; with the sentence.
+    """
     if not condition:
         raise RowFailedError(sentence)
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one injection showed, in seconds of steady time since the injection.
-
-    detection_s: until a message named the hazard (None: nothing has to). rest_s: until every joint was at rest (None:
-    the arm may go on). note: a sentence for people.
-    """
+    """What one injection showed, in seconds of steady time since the injection."""
 
     detection_s: float | None = None
+    """Until a message named the hazard; None: nothing has to."""
     rest_s: float | None = None
+    """Until every joint was at rest; None: the arm may go on."""
     note: str = ""
+    """A sentence for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """A hazard and its injection.
-
-    inject: Makes the hazard on a running graph (chaos.nodes.rig.Rig) whose arm is armed and moves.
-    detection_s, rest_s: The largest times [s] that pass; None: nothing has to be noticed, the arm may go on.
-    graphs: On which graphs of GRAPHS it can be made.
-    prepared: False for a row that brings the arm into its own starting state.
-    may_refuse: The arm's driver may refuse a trajectory during this row; in any other row that is a failure.
-    repeats: How often it is injected; None: as often as the command says.
-    """
+    """A hazard and its injection."""
 
     number: int
     name: str
@@ -57,12 +52,19 @@ class Row:
     detector: str
     reaction: str
     detection_s: float | None
+    """Largest time [s] until it is noticed; None: nothing has to."""
     rest_s: float | None
+    """Largest time [s] until rest; None: the arm may go on."""
     graphs: tuple[str, ...]
+    """On which graphs of GRAPHS it can be made."""
     inject: Callable[[Any], Measured]
+    """Makes the hazard on a running graph (chaos.nodes.rig.Rig) whose arm is armed and moves."""
     prepared: bool = True
+    """False for a row that brings the arm into its own starting state."""
     may_refuse: bool = False
+    """The arm's driver may refuse a trajectory during this row; in any other row that is a failure."""
     repeats: int | None = None
+    """How often it is injected; None: as often as the command says."""
 
 
 def make_row(
@@ -100,7 +102,7 @@ def find_rows(rows: tuple[Row, ...], graph: str, wanted: list[str]) -> list[Row]
     """Return the rows of a graph, or those of them that are wanted by number, name or range of numbers (40-45).
 
     Raises:
-        KeyError: with the word that names no row of this graph.
+        KeyError: With the word that names no row of this graph.
     """
     mine = [row for row in rows if graph in row.graphs]
     if not wanted:

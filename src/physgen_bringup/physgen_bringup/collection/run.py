@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records demonstrations of the scripted expert in one process: the same controller, messages and bags as the graph.
 
-Bursts of disturbance push the hand off its way, so that demonstrations contain recoveries; a learned policy may lead
+Bursts of pushes move the hand off its way, so that demonstrations contain recoveries; a learned policy may lead
 the first chunks, so that they contain recoveries from its own mistakes (DAgger, arXiv 1011.0686, with the expert taking
-over as in HG-DAgger, arXiv 1810.02890). Applied actions are what the world executed; disturbed and led ones carry
+over as in HG-DAgger, arXiv 1810.02890). Applied actions are what the world executed; pushed and led ones carry
 Limit.DISTURBANCE, which keeps them from becoming labels. Without both and without a tail a bag holds the same values as
 one recorded from the live graph, or, with pictures at every N-th control step only, the same without the others.
 """
@@ -39,26 +39,25 @@ from physgen_control.types import (
 from physgen_sim_bridge.clock import EpisodeClock
 from physgen_sim_bridge.disturbance import Disturbance, DisturbanceConfig
 from physgen_sim_bridge.experts.by_task import make_expert
-from physgen_sim_bridge.experts.expert import Expert
 from physgen_sim_bridge.registry import make_world
-from physgen_sim_bridge.world import DRAWN, World
+from physgen_sim_bridge.world import DRAWN, Expert, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectionConfig:
-    """How demonstrations are made.
-
-    tail_steps: control steps recorded after the first success, so that the data says what to do then.
-    led_chunks: most chunks that the leading policy executes before the expert takes over; each episode draws its
-    number, at least 1. max_steps: 0 means the task's default. picture_every: the world is drawn before control steps
-    0, N, 2 N, ... only, and observations between them are recorded without pictures; disturbances end before a picture.
-    """
+    """How demonstrations are made."""
 
     disturbance: DisturbanceConfig = field(default_factory=DisturbanceConfig)
     tail_steps: int = 0
+    """Control steps recorded after the first success, so that the data says what to do then."""
     led_chunks: int = 4
+    """Most chunks that the leading policy executes before the expert takes over; each episode draws its number, at
+    least 1."""
     max_steps: int = 0
+    """Control steps; 0 means the task's default."""
     picture_every: int = 1
+    """The world is drawn before control steps 0, N, 2 N, ... only, and observations between them are recorded without
+    pictures; bursts of pushes end before a picture."""
 
     def __post_init__(self) -> None:
         if self.picture_every not in PICTURE_INTERVALS:
@@ -99,6 +98,9 @@ class Collector:
         """Record the episode of `seed` into folder/<task>_<seed>; its outcome is in the bag, failures are kept too.
 
         The scene is drawn: where a benchmark stores initial states, evaluations start from those.
+
+        Raises:
+            UserError: The bag cannot be written, or policy or controller failed.
         """
         spec, config = self._world.spec, self._config
         path = folder / bag_name(spec.task, seed)
@@ -176,16 +178,30 @@ class Collector:
         step: int,
         rng: np.random.Generator,
     ) -> AppliedAction:
-        """Pass the expert's action through the controller and disturb what comes out of it."""
+        """Pass the expert's action through the controller and push the hand off what comes out of it."""
         robot, sim, now_ns = stamped.robot, stamped.sim, stamped.robot.stamp_ns
         label = self._expert.act(sim.objects, robot.tcp_pose, sim.gripper_width)
-        chunk = one_action_chunk(episode, label, step, now_ns, self._world.spec.control_period_ns)
+        chunk = ActionChunk.of(
+            label[None],
+            session_id=episode.episode_id,
+            episode_id=episode.episode_id,
+            chunk_seq=step,
+            base_step=step,
+            stamp_ns=now_ns,
+            step_period_ns=self._world.spec.control_period_ns,
+            instruction=episode.instruction,
+            policy_id="expert",
+        )
         action = self._offer(bag, chunk, now_ns)
         executed = self._disturbance.apply(action.applied, rng)
         return action if executed is None else disturbed(action, executed, robot)
 
     def _led_step(self, bag: EpisodeBag, stamped: StampedObservation, step: int) -> AppliedAction:
-        """Let the leading policy act; its steps are flagged, for they show not what the expert would do."""
+        """Let the leading policy act; its steps are flagged, for they show not what the expert would do.
+
+        Raises:
+            UserError: The leading policy did not answer.
+        """
         assert self._leader is not None
         now_ns = stamped.robot.stamp_ns
         action = self._core.tick(now_ns)
@@ -198,7 +214,11 @@ class Collector:
         return replace(action, limits=action.limits | Limit.DISTURBANCE)
 
     def _offer(self, bag: EpisodeBag, chunk: ActionChunk, now_ns: int) -> AppliedAction:
-        """Give a chunk to the controller, record both sides and return its first action."""
+        """Give a chunk to the controller, record both sides and return its first action.
+
+        Raises:
+            UserError: The controller did not execute the chunk.
+        """
         bag.add_chunk(chunk)
         ack = self._core.on_chunk(chunk, now_ns)
         bag.add_ack(ack)
@@ -212,24 +232,24 @@ class Collector:
         return {
             camera.name: CameraSpec(
                 frame_id=CAMERA_FRAME.format(camera.name),
-                intrinsics=np.array(camera.matrix(spec.image_size)).reshape(3, 3),
+                intrinsics=np.array(camera.matrix()).reshape(3, 3),
             )
             for camera in (spec.fixed_camera, spec.wrist_camera)
         }
 
 
 def flat_name(task: str) -> str:
-    """A task's name as part of a file name: libero_object/3 is libero_object-3."""
+    """Return a task's name as part of a file name: libero_object/3 is libero_object-3."""
     return task.replace("/", "-")
 
 
 def bag_name(task: str, seed: int) -> str:
-    """Name of the folder that holds the episode of a seed."""
+    """Return the name of the folder that holds the episode of a seed."""
     return f"{flat_name(task)}_{seed:06d}"
 
 
 def disturbed(action: AppliedAction, executed: Float32Array, robot: RobotState) -> AppliedAction:
-    """The same control step, but with `executed` (canonical, float32 [7]) as what the arm did, flagged as no label."""
+    """Return the same control step, but with `executed` (canonical, float32 [7]) as what the arm did, as no label."""
     return replace(
         action,
         applied=executed,
@@ -251,8 +271,16 @@ def make_collector(
     """Build world, expert and controller of a collection, configured as the graph would be.
 
     Args:
-        leader: checkpoint folder of the policy that leads the first chunks of every episode; None: the expert alone.
-        picture_every: control steps from one picture to the next.
+        sim: Simulator.
+        task: Task of the simulator.
+        tail_steps: Control steps recorded after the first success.
+        disturbance: How the hand is pushed.
+        leader: Checkpoint folder of the policy that leads the first chunks of every episode; None: the expert alone.
+        led_chunks: Most chunks that it executes.
+        picture_every: Control steps from one picture to the next.
+
+    Raises:
+        UserError: Task or checkpoint cannot be used.
     """
     words = [f"sim:={sim}", f"task:={task}", "policy:=expert"]
     controller = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
@@ -263,13 +291,13 @@ def make_collector(
     source = None
     if leader is not None:
         source = PolicySource.load(leader, task, world.spec.robot, world.spec.control_period_ns)
-    return Collector(world, make_expert(task), controller, config, source)
+    return Collector(world, make_expert(sim, task), controller, config, source)
 
 
 def one_action_chunk(
     episode: Episode, action: Float32Array, step: int, now_ns: int, period_ns: int
 ) -> ActionChunk:
-    """The chunk of a scripted expert: one action, re-planned every control step."""
+    """Return the chunk of a scripted expert: one action, re-planned every control step."""
     return ActionChunk(
         session_id=episode.episode_id,
         episode_id=episode.episode_id,

@@ -13,22 +13,26 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from physgen_control.program.command_parser import CommandParser, add_out, add_workers
+
 if TYPE_CHECKING:
     from physgen_bringup.evaluation.ablation import Ablation, Variant
     from physgen_bringup.results.results import Evaluation
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line; standard library only, so that --help works before set-up."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen ablate",
         description="Train and evaluate the variants of an ablation and write a table. A run that was interrupted "
         "continues in its output folder.",
+        examples=("physgen ablate src/physgen_bringup/config/ablation_pushcube.yaml --out runs/ablation",),
+        old_names={"--jobs": "--workers"},
     )
     parser.add_argument(
         "config", type=Path, help="YAML file, see src/physgen_bringup/config/ablation_pushcube.yaml"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="output folder (ablation.md)")
+    add_out(parser, "output folder (ablation.md)", type=Path, required=True)
     parser.add_argument(
         "--variants", default="", help="names, separated by commas; the first of the file takes part always"
     )
@@ -38,50 +42,81 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--processes", type=int, default=1, help="training processes that share every batch (default 1)"
     )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        default=1,
-        help="variants that train at the same time, with their share of the cores each and a log in OUT/NAME.log "
+    add_workers(
+        parser,
+        "variants that train at the same time, with their share of the cores each and a log in OUT/NAME.log "
         "(default 1); on CPU cores faster than --processes",
+        default=1,
     )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the ablation. Raises UserError for an unusable file or a training that failed."""
+    """Run the ablation; return the exit status.
+
+    Raises:
+        UserError: The file or an argument cannot be used, or a training failed.
+    """
     options = build_parser().parse_args(arguments)
+    from physgen_bringup.commands.next_steps import after_training
     from physgen_bringup.evaluation.ablation import parse_ablation, table, variant_config, video_config
+    from physgen_bringup.results.results import summarize
     from physgen_control.errors import UserError
     from physgen_control.program.plain_values import read_yaml
+    from physgen_control.program.progress import Progress
 
-    counts = (options.episodes, options.processes, options.jobs, options.steps or 1)
+    counts = (options.episodes, options.processes, options.workers, options.steps or 1)
     if min(counts) < 1 or options.seed < 0:
-        raise UserError("--episodes, --processes, --jobs and --steps must be at least 1, --seed at least 0")
+        raise UserError(
+            "--episodes, --processes, --workers and --steps must be at least 1, --seed at least 0"
+        )
     if not options.config.is_file():
         raise UserError(f"there is no ablation file {options.config}")
     ablation = parse_ablation(read_yaml(options.config), str(options.config))
     variants = ablation.chosen([name for name in options.variants.split(",") if name])
     out = options.out.expanduser().resolve()
+    progress = Progress()
+    progress.say(f"{len(variants)} variants of {ablation.task}; everything goes to {out}")
+    configs = [variant_config(ablation, variant, out) for variant in variants]
+    _check_datasets(configs)
     out.mkdir(parents=True, exist_ok=True)
     if any(variant.pretrained for variant in variants):
         _train(video_config(ablation, out), out, options.processes)
-    configs = [variant_config(ablation, variant, out) for variant in variants]
     if options.steps:
         configs = [{**c, "policy": {**c.get("policy", {}), "steps": options.steps}} for c in configs]
-    _train_all(configs, out, options.processes, options.jobs)
+    if options.workers == 1:
+        _train_all(configs, out, options.processes, options.workers)  # each tells its own course
+    else:
+        with progress.stage(f"training {len(configs)} variants, {options.workers} at a time"):
+            _train_all(configs, out, options.processes, options.workers)
     rows: list[tuple[Variant, Evaluation]] = []
     for variant in variants:
         rows.append((variant, _evaluate(ablation, variant, out, options)))
         text = table(rows)
         (out / "ablation.md").write_text(text, encoding="utf-8")
     print(text)
-    print(f"Results are in {out}")
+    print(f"Results are in {out}", flush=True)
+    best = max(rows, key=lambda row: summarize(row[1].episodes)["success_rate"] or 0.0)[0]
+    progress.next(*after_training(out / best.name / "checkpoint"))
     return 0
 
 
+def _check_datasets(configs: Sequence[Mapping[str, Any]]) -> None:
+    """Raise UserError for a dataset that is not there or cannot be read, before a process is started to find out."""
+    from physgen_policy.data.dataset import Dataset
+
+    named = [config.get("dataset", ()) for config in configs]
+    folders = [folder for names in named for folder in ([names] if isinstance(names, str) else names)]
+    for folder in dict.fromkeys(folders):
+        Dataset(Path(folder))
+
+
 def _train_all(configs: Sequence[Mapping[str, Any]], out: Path, processes: int, jobs: int) -> None:
-    """Train every variant, up to `jobs` of them at the same time. The first failure is raised when all have ended."""
+    """Train every variant, up to `jobs` of them at the same time.
+
+    Raises:
+        UserError: A training failed: the first failure, when all have ended.
+    """
     if jobs == 1:
         for config in configs:
             _train(config, out, processes)
@@ -93,7 +128,11 @@ def _train_all(configs: Sequence[Mapping[str, Any]], out: Path, processes: int, 
 
 
 def _train(config: Mapping[str, Any], out: Path, processes: int, jobs: int = 1) -> None:
-    """Train in a process of its own, unless the run is complete; one that was interrupted is resumed."""
+    """Train in a process of its own, unless the run is complete; one that was interrupted is resumed.
+
+    Raises:
+        UserError: The folder holds another configuration, or the training failed.
+    """
     from physgen_control.errors import UserError
     from physgen_control.program.plain_values import yaml_text
 
@@ -135,7 +174,7 @@ def _train(config: Mapping[str, Any], out: Path, processes: int, jobs: int = 1) 
 
 
 def _complete(description: Path) -> bool:
-    """Whether a checkpoint is that of its run's last step."""
+    """Return whether a checkpoint is that of its run's last step."""
     if not description.is_file():
         return False
     training = json.loads(description.read_text(encoding="utf-8")).get("training", {})
@@ -148,7 +187,7 @@ def _evaluate(ablation: Ablation, variant: Variant, out: Path, options: argparse
     from physgen_control.errors import UserError
 
     folder = out / f"{variant.name}-eval"
-    words = ["--suite", ablation.suite, "--task", ablation.task, "--out", str(folder)]
+    words = ["--sim", ablation.suite, "--task", ablation.task, "--out", str(folder)]
     words += ["--checkpoint", str(out / variant.name / "checkpoint")]
     words += ["--episodes", str(options.episodes), "--seed", str(options.seed)]
     if evaluate.main(words):

@@ -1,48 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`physgen bench`: speed on this machine, measured with warm-up and medians, never asserted."""
+"""`physgen bench TARGET`: speed on this machine, measured with warm-up and medians, never asserted."""
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
 
+from physgen_control.program.command_parser import CommandParser
+
 TARGETS = {
-    "sim": "physgen_bringup.bench.sim",
-    "eval": "physgen_bringup.bench.evaluation",
-    "recorder": "physgen_bringup.bench.recorder",
-    "policy": "physgen_policy.commands.bench_policy",
+    "sim": (
+        "physgen_bringup.commands.bench_sim",
+        "steps per second of the bridge, beside the bare simulator",
+    ),
+    "eval": ("physgen_bringup.commands.bench_eval", "steps per second of evaluation, one worker and all"),
+    "recorder": ("physgen_bringup.commands.bench_recorder", "images lost while two cameras are recorded"),
+    "policy": ("physgen_policy.commands.bench_policy", "latency of every stage from observation to chunk"),
+    "video": ("physgen_policy.commands.bench_video", "how good a checkpoint's predicted frames are"),
 }
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line; standard library only, so that --help works before set-up."""
-    parser = argparse.ArgumentParser(
+    lines = "\n".join(f"  {name:<9} {line}" for name, (_, line) in TARGETS.items())
+    parser = CommandParser(
         prog="physgen bench",
-        description="Measure speed on this machine. sim: steps per second of the bridge in lockstep with an instant "
-        "policy, against the bare simulator with the same cameras. eval: steps per second of evaluation with one "
-        "worker and with all, beside the bare simulator. recorder: images that are lost while two cameras are "
-        "recorded, raw and as JPEG. policy: latency of every stage from an observation to its chunk, eager and "
-        "optimised side by side, with the machine's own limits (--preset or --checkpoint). `physgen bench TARGET -h` "
-        "after set-up shows the target's own options.",
+        description=f"Measure speed on this machine. What to measure:\n{lines}\n"
+        "`physgen bench TARGET --help` shows the target's own options.",
+        examples=(
+            "physgen bench policy --checkpoint pushcube-tiny",
+            "physgen bench sim --json runs/sim.json",
+        ),
     )
-    parser.add_argument("target", nargs="?", default="sim", choices=TARGETS, help="what to measure")
-    parser.add_argument("--json", default="", metavar="FILE", help="write the numbers to a file too")
+    parser.add_argument(
+        "target", nargs="?", default="sim", choices=tuple(TARGETS), help="what to measure (default sim)"
+    )
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one benchmark."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == ["policy"]:  # its own parser knows all its options, --help among them
-        return _run("policy", words[1:])
-    options, rest = build_parser().parse_known_args(words)
-    return _run(options.target, [*(["--json", options.json] if options.json else []), *rest])
-
-
-def _run(target: str, words: list[str]) -> int:
-    status: int = importlib.import_module(TARGETS[target]).main(words)
+    if words and words[0] in TARGETS:
+        target, rest = words[0], words[1:]
+    elif not words or (words[0].startswith("-") and not {"-h", "--help"} & set(words)):
+        target, rest = "sim", words
+    else:
+        target, rest = build_parser().parse_args(words).target, words[1:]
+    status: int = importlib.import_module(TARGETS[target][0]).main(rest)
     return status
 
 

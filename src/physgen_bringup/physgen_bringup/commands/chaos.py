@@ -14,20 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from physgen_bringup.chaos.row import FAKE, GRAPHS, find_rows
+from physgen_control.program.command_parser import CommandParser, add_json, add_out
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line; standard library only, so that --help works before set-up."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen chaos",
         description="Start a graph, bring the arm to motion, inject one hazard after the other, and compare the times "
         "to detection and to rest with their bounds. Exit status 1 if a row fails.",
         epilog="docs/chaos.md shows the results of one machine. A busy machine is late and fails rows: run it alone.",
+        examples=("physgen chaos --list", "physgen chaos --row 1-5 --repeat 1 --json runs/chaos.json"),
+        old_names={"--folder": "--out"},
     )
     parser.add_argument(
         "--graph", choices=GRAPHS, default=FAKE,
         help="fake: the code path of the real arm; maniskill: a simulator in real time; learned: with the shipped "
-        "policy and its cameras [%(default)s]",
+        "policy and its cameras (default %(default)s)",
     )  # fmt: skip
     parser.add_argument(
         "--row",
@@ -36,10 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N|NAME",
         help="only this row, or rows N-M (may be repeated)",
     )
-    parser.add_argument("--repeat", type=int, default=3, metavar="N", help="repetitions of every row [3]")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to a file")
+    parser.add_argument("--repeat", type=int, default=3, metavar="N", help="repetitions of every row")
+    add_json(parser, type=Path)
     parser.add_argument("--list", action="store_true", help="print the rows of the graph and end")
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="logs of the nodes [a temporary folder]")
+    add_out(parser, "logs of the nodes (default: a temporary folder)", type=Path)
     parser.add_argument(
         "--page", type=Path, metavar="FILE", help="write the page of the files given by --from"
     )
@@ -49,7 +52,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """List, run, or write the page."""
+    """List, run, or write the page; return the exit status.
+
+    Raises:
+        UserError: An argument cannot be used.
+    """
     options = build_parser().parse_args(arguments)
     from physgen_control.errors import UserError
 
@@ -77,20 +84,24 @@ def _run(options: argparse.Namespace, table: Any, rows: list[Any]) -> int:
     from physgen_bringup.chaos.report import line, summary, to_json
     from physgen_bringup.results.provenance import describe_environment
     from physgen_bringup.results.results import write_atomically
+    from physgen_control.program.progress import Progress
 
+    course = Progress()
     date = datetime.now().astimezone().strftime("%Y-%m-%d")
     done: list[Any] = []
 
     def progress(result: Any) -> None:
-        print(line(result), flush=True)
+        course.say(line(result))
         done.append(result)
+        stage.update(completed=len(done))
         if options.json:  # after every row, so that an interrupted run keeps its results
             values = to_json(done, describe_environment(), date)
             write_atomically(options.json, json.dumps(values, indent=1, allow_nan=False) + "\n")
 
-    folder = options.folder or Path(tempfile.mkdtemp(prefix="physgen_chaos_"))
-    print(f"{len(rows)} rows on the graph {options.graph}; logs of its nodes are in {folder}", flush=True)
-    table.run_rows(options.graph, rows, folder=folder.resolve(), repeat=options.repeat, progress=progress)
+    folder = options.out or Path(tempfile.mkdtemp(prefix="physgen_chaos_"))
+    course.say(f"{len(rows)} rows on the graph {options.graph}; logs of its nodes are in {folder}")
+    with course.stage("hazards", len(rows)) as stage:
+        table.run_rows(options.graph, rows, folder=folder.resolve(), repeat=options.repeat, progress=progress)
     print(summary(done))
     return int(any(result.verdict == "failed" for result in done))
 

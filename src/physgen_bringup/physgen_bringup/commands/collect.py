@@ -11,9 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from physgen_control.program.command_parser import CommandParser, add_out, add_workers
+
 if TYPE_CHECKING:
     from physgen_bringup.collection.run import CollectedEpisode
     from physgen_bringup.collection.workers import CollectorOptions
+    from physgen_control.program.progress import Progress
 
 EPISODE_TIMEOUT_S = 900.0
 MAX_CONSECUTIVE_CRASHES = 5
@@ -21,28 +24,22 @@ FIRST_SEED = 10_000
 """Demonstrations start here by default, so that evaluations from seed 0 never see a demonstrated episode."""
 
 
-SUITES = (
-    "maniskill",
-    "libero",
-    "libero_spatial",
-    "libero_object",
-    "libero_goal",
-    "libero_10",
-    "libero_90",
-    "fake",
-)
-
-
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line; standard library only, so that --help works before set-up."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen collect",
         description="Record demonstrations of the scripted expert. Now and then the hand is pushed off its way, so "
         "that the data contains recoveries; pushed steps are flagged and never become labels. Seeds that already have "
         "a bag are skipped, so an interrupted collection continues.",
+        examples=("physgen collect --task PushCube-v1 --episodes 500 --out bags/pushcube",),
+        old_names={"--suite": "--sim"},
     )
     parser.add_argument(
-        "--suite", default="maniskill", choices=SUITES, help="simulator, or a suite of LIBERO"
+        "--sim",
+        dest="suite",
+        metavar="NAME",
+        default="maniskill",
+        help="maniskill (default), fake, libero, a suite of LIBERO such as libero_object, or your own: module:Class",
     )
     parser.add_argument(
         "--task", required=True, help="environment id, such as PushCube-v1 or libero_object/3"
@@ -50,8 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--libero-assets", default="", help="folder of LIBERO's assets")
     parser.add_argument("--episodes", type=int, default=100, help="episodes to record (default 100)")
     parser.add_argument("--seed", type=int, default=FIRST_SEED, help=f"first seed (default {FIRST_SEED})")
-    parser.add_argument("--out", type=Path, help="folder for the bags (default: bags/TASK)")
-    parser.add_argument("--workers", type=int, default=0, help="processes (default: one per core)")
+    add_out(parser, "folder for the bags (default: bags/TASK)", type=Path)
+    add_workers(parser, "processes (default: one per core)", default=0)
     parser.add_argument("--tail-steps", type=int, default=8, help="steps recorded after success (default 8)")
     parser.add_argument(
         "--disturbance",
@@ -91,11 +88,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Record in worker processes; status 1 if any episode crashed."""
+    """Record in worker processes; return the exit status, 1 if any episode crashed.
+
+    Raises:
+        UserError: An argument cannot be used.
+    """
     options = build_parser().parse_args(arguments)
+    from physgen_control.program.progress import Progress
+
+    progress = Progress()
     from physgen_bringup.collection.run import CollectionConfig, flat_name
     from physgen_control.errors import UserError
     from physgen_control.program.folder_lock import folder_lock
+    from physgen_sim_bridge.experts.by_task import make_expert
     from physgen_sim_bridge.registry import check_task, resolve_suite
 
     if options.episodes < 1 or options.seed < 0 or options.workers < 0:
@@ -107,38 +112,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     CollectionConfig(picture_every=options.picture_every)  # a sentence here, not a crash per seed
     options.suite, options.task = resolve_suite(options.suite, options.task)
     check_task(options.suite, options.task)
+    make_expert(
+        options.suite, options.task
+    )  # a task without an expert is a sentence here, not a crash per seed
     folder: Path = options.out or Path("bags") / flat_name(options.task)
     with folder_lock(folder):
-        return _collect(options, folder)
+        return _collect(options, folder, progress)
 
 
-def _collect(options: argparse.Namespace, folder: Path) -> int:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+def _collect(options: argparse.Namespace, folder: Path, progress: Progress) -> int:
     from physgen_bringup.collection.run import bag_name, flat_name
     from physgen_control.errors import UserError
 
     wanted = range(options.seed, options.seed + options.episodes)
     seeds = [seed for seed in wanted if not (folder / bag_name(options.task, seed)).exists()]
     for kept in set_aside(folder, [bag_name(options.task, seed) for seed in seeds]):
-        print(f"kept {kept}, which an interrupted collection left; its seed is recorded anew")
+        progress.say(f"kept {kept}, which an interrupted collection left; its seed is recorded anew")
     workers = min(options.workers or os.cpu_count() or 1, max(1, len(seeds)))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    progress.say(
+        f"{len(seeds)} of {len(wanted)} episodes of {options.task} to record with {workers} workers, into {folder}"
+    )
     successes = crashes = in_a_row = 0
-    with Progress(*columns, TextColumn("{task.fields[info]}")) as progress:
-        bar = progress.add_task(options.task, total=len(wanted), completed=len(wanted) - len(seeds), info="")
+    with progress.stage(options.task, len(wanted), len(wanted) - len(seeds)) as stage:
         for result in _record(options, folder, seeds, workers):
             if isinstance(result, str):
                 crashes, in_a_row = crashes + 1, in_a_row + 1
-                progress.console.print(result)
+                progress.say(result)
                 if in_a_row == MAX_CONSECUTIVE_CRASHES:
                     raise UserError(f"{in_a_row} episodes crashed in a row; the last one: {result}")
             else:
                 successes, in_a_row = successes + result.success, 0
-            progress.update(bar, advance=1, info=f"{successes} succeeded, {crashes} crashed")
+            stage.update(advance=1, info=f"{successes} succeeded, {crashes} crashed")
     recorded = len(seeds) - crashes
-    print(f"{folder}: {recorded} episodes recorded, {successes} succeeded, {crashes} crashed")
-    print(f"next: ./physgen convert {folder} --out datasets/{flat_name(options.task)}")
+    print(f"{folder}: {recorded} episodes recorded, {successes} succeeded, {crashes} crashed", flush=True)
+    progress.next("./physgen", "convert", folder, "--out", f"datasets/{flat_name(options.task)}")
     return 1 if crashes else 0
 
 

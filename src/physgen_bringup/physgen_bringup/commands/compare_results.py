@@ -3,22 +3,24 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from physgen_control.program.command_parser import CommandParser, add_json
 
-def build_parser() -> argparse.ArgumentParser:
+
+def build_parser() -> CommandParser:
     """The command line; standard library only."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen eval compare",
         description="Compare two evaluations of the same tasks, trial by trial: exact McNemar test and the interval of "
         "the difference of the success rates. Crashed trials are left out and counted.",
+        examples=("physgen eval compare runs/base runs/tuned",),
     )
     parser.add_argument("a", type=Path, metavar="A", help="output folder of the first evaluation")
     parser.add_argument("b", type=Path, metavar="B", help="output folder of the second one")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to a file too")
+    add_json(parser, type=Path)
     return parser
 
 

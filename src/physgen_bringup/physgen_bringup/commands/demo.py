@@ -3,30 +3,45 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from physgen_control.program.command_parser import CommandParser, add_out
 
-def build_parser() -> argparse.ArgumentParser:
+
+def build_parser() -> CommandParser:
     """The command line; standard library only, so that --help works before set-up."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen demo",
         description="Run the shipped checkpoint on ManiSkill PushCube through the whole ROS graph, record "
         "it, and write a success table, a video and plots.",
+        examples=("physgen demo --episodes 3 --out runs/demo", "physgen demo --task PickCube-v1"),
+        old_names={"--output-dir": "--out"},
     )
-    parser.add_argument("--output-dir", default="", metavar="DIR", help="default: runs/<stamp>")
+    add_out(parser, "output folder (default: runs/<stamp>)", default="")
     parser.add_argument("--episodes", type=int, default=10, help="number of episodes (default 10)")
     # Far away from the seeds of the demonstrations the checkpoint was trained on.
     parser.add_argument(
         "--seed", type=int, default=1_000_000, help="seed of the first episode (default 1000000)"
     )
-    parser.add_argument("--sim", default="maniskill", choices=("maniskill", "fake"), help="simulator")
+    parser.add_argument("--sim", default="maniskill", help="simulator, as in `physgen launch`")
     parser.add_argument("--task", default="", help="environment id; default: the simulator's first task")
-    parser.add_argument("--policy", default="physgen", choices=("physgen", "expert"), help="who acts")
+    parser.add_argument(
+        "--policy",
+        default="",
+        help="who acts, as in `physgen launch` (default physgen; in the fake world, for which nothing was trained, "
+        "expert)",
+    )
     parser.add_argument(
         "--checkpoint", default="", help="name or folder; default: the one shipped for the task"
+    )
+    parser.add_argument(
+        "--viewer",
+        nargs="?",
+        const="rerun",
+        choices=("rerun", "rerun_web"),
+        help="look on: in a window of Rerun (default), or in a browser on this computer",
     )
     return parser
 
@@ -37,34 +52,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_bringup.graph.arguments import parse_arguments
     from physgen_bringup.graph.checks import check_arguments
     from physgen_bringup.graph.describe import build_graph
-    from physgen_bringup.graph.domain import graph_domain
-    from physgen_bringup.processes.runner import LocalRunner
-    from physgen_control.program.folder_lock import folder_lock
+    from physgen_bringup.processes.told_run import run_graph
+    from physgen_control.program.progress import Progress
 
+    progress = Progress()
+    policy = options.policy or ("expert" if options.sim == "fake" and not options.checkpoint else "physgen")
     words = [
         f"sim:={options.sim}",
-        f"policy:={options.policy}",
+        f"policy:={policy}",
         f"episodes:={options.episodes}",
         f"seed:={options.seed}",
         "record:=true",
     ]
-    optional = {"output_dir": options.output_dir, "task": options.task, "checkpoint": options.checkpoint}
+    optional = {
+        "output_dir": options.out,
+        "task": options.task,
+        "checkpoint": options.checkpoint,
+        "viewer": options.viewer,
+    }
     words += [f"{name}:={value}" for name, value in optional.items() if value]
-    checked = check_arguments(parse_arguments(words))
+    parsed = parse_arguments(words)
     last = options.seed + options.episodes - 1
-    _say(
-        f"{checked.task}, policy {checked.policy}, seeds {options.seed} to {last}, into {checked.output_dir}"
+    progress.say(
+        f"{parsed.task}, policy {parsed.policy}, seeds {options.seed} to {last}, into {parsed.output_dir}"
     )
+    with progress.stage("reading the checkpoint"):
+        checked = check_arguments(parsed)
     graph = build_graph(checked).with_parameters("recorder_node", predicted=True)
-    with (
-        folder_lock(checked.output_dir),
-        graph_domain(checked.output_dir, graph.environment, _say) as domain,
-    ):
-        status = LocalRunner(graph, domain_id=domain, console=_say).run()
+    status = run_graph(graph, progress)
     if (checked.output_dir / "results.json").is_file() and checked.bag_dir.is_dir():
-        for path in render(checked.output_dir, checked.bag_dir):
+        with progress.stage("drawing film and plots"):
+            written = render(checked.output_dir, checked.bag_dir)
+            written.append(report(checked.output_dir, written))
+        for path in written:
             _say(f"wrote {path}")
+    progress.next("./physgen", "view", checked.bag_dir)
     return status
+
+
+def report(output_dir: Path, pictures: list[Path]) -> Path:
+    """Write the page that shows results, film and plots together; returns its path."""
+    from physgen_bringup.results import results
+    from physgen_bringup.results.evaluation_report import write_evaluation_report
+    from physgen_bringup.results.html_page import MediaFile
+
+    evaluation = results.read(output_dir / results.FILE_NAME)
+    media = [MediaFile(path, path.stem.replace("_", " ")) for path in pictures]
+    return write_evaluation_report(output_dir, [evaluation], lambda _index, _episode: None, media)
 
 
 def render(output_dir: Path, bag_dir: Path) -> list[Path]:

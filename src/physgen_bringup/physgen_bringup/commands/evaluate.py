@@ -20,50 +20,74 @@ from physgen_bringup.commands.evaluation_options import (
 if TYPE_CHECKING:
     from physgen_bringup.episode.evaluation_spec import EvaluationSpec
     from physgen_bringup.evaluation.presets import Preset
+    from physgen_bringup.results.results import EpisodeResult, Evaluation
+    from physgen_control.program.progress import Progress
 
 _SUBCOMMANDS = {"compare": "compare_results", "merge": "merge_results"}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the evaluation; status 1 when an episode crashed."""
+    """Run the evaluation; return the exit status, 1 when an episode crashed.
+
+    Raises:
+        UserError: An argument cannot be used, or the results cannot be continued.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in _SUBCOMMANDS:
         from importlib import import_module
 
         return int(import_module(f"physgen_bringup.commands.{_SUBCOMMANDS[words[0]]}").main(words[1:]))
     options = build_parser().parse_args(words)
+    from physgen_control.program.progress import Progress
+
+    progress = Progress()
     preset = apply_preset(options)
     check_options(options)
     if options.libero_assets:
         os.environ["PHYSGEN_LIBERO_ASSETS"] = str(Path(options.libero_assets).expanduser().resolve())
+    progress.say(f"Evaluation of policy {options.policy}; results go to {options.out}")
     from physgen_bringup.evaluation.presets import header
     from physgen_bringup.evaluation.selection import select_tasks
+    from physgen_bringup.evaluation.shards import shard_folder
+    from physgen_control.program.folder_lock import folder_lock
+
+    with progress.stage("reading tasks and checkpoint"):
+        sim, tasks = select_tasks(options.suite, options.task)
+        if options.ray is not None:
+            return _on_ray(options, words, progress)
+        _check_tasks(options, preset, sim, tasks)
+        specs = [_spec(options, preset, sim, task, len(tasks)) for task in tasks]
+        for spec in specs:
+            progress.say(header(spec, preset, "ros" if options.through_ros else "in-process"))
+    if options.through_ros:
+        return _through_ros(options, specs, words, progress)
+    with folder_lock(shard_folder(Path(options.out).expanduser().resolve(), specs[0].shard)):
+        run = _sweep if options.delays else _in_process
+        return run(options, specs, words, progress)
+
+
+def _check_tasks(options: argparse.Namespace, preset: Preset | None, sim: str, tasks: list[str]) -> None:
+    """Refuse what cannot run as it was asked for.
+
+    Raises:
+        UserError: A task has no such policy, pace or protocol.
+    """
     from physgen_control.errors import UserError
     from physgen_sim_bridge.registry import runs_by_itself
 
-    sim, tasks = select_tasks(options.suite, options.task)
-    if options.ray is not None:
-        return _on_ray(options, words)
     if options.through_ros:
-        status = max(_through_ros(options, preset, sim, task, len(tasks)) for task in tasks)
-        if len(tasks) > 1:
-            _say(_suite_of_files(options, tasks))
-        return status
+        if preset is not None and preset.init_states:
+            raise UserError(
+                "stored initial states are evaluated in-process; drop --through-ros or --protocol"
+            )
+        return
     for task in tasks:
         if runs_by_itself(sim, task):
             raise UserError(
                 f"{task} has a clock of its own and runs through the graph only; add --through-ros"
             )
-    specs = [_spec(options, preset, sim, task, len(tasks)) for task in tasks]
-    if options.delays and len(specs) > 1:
+    if options.delays and len(tasks) > 1:
         raise UserError("--delays sweeps one task; name it with --task")
-    from physgen_bringup.evaluation.shards import shard_folder
-    from physgen_control.program.folder_lock import folder_lock
-
-    for spec in specs:
-        _say(header(spec, preset))
-    with folder_lock(shard_folder(Path(options.out).expanduser().resolve(), specs[0].shard)):
-        return _sweep(options, specs[0]) if options.delays else _in_process(options, specs)
 
 
 def _max_steps(options: argparse.Namespace, preset: Preset | None, task: str) -> int:
@@ -73,11 +97,13 @@ def _max_steps(options: argparse.Namespace, preset: Preset | None, task: str) ->
 
 
 def _launch_words(options: argparse.Namespace, sim: str, task: str, max_steps: int, out: Path) -> list[str]:
-    outside = options.policy in ("random", "lerobot")  # the graph has no node for it
+    from physgen_bringup.graph.policy_kinds import policy_kind
+
+    outside = not policy_kind(options.policy).in_graph
     words = [
         f"sim:={sim}",
         f"task:={task}",
-        f"policy:={'expert' if outside else options.policy}",
+        f"policy:={'external' if outside else options.policy}",
         f"episodes:={options.episodes}",
         f"seed:={options.seed}",
         f"max_steps:={max_steps}",
@@ -86,7 +112,11 @@ def _launch_words(options: argparse.Namespace, sim: str, task: str, max_steps: i
         f"output_dir:={out}",
         f"save_actions:={'true' if options.save_actions else 'false'}",
     ]
-    optional = {"checkpoint": "" if outside else options.checkpoint, "bag_dir": options.bag_dir}
+    optional = {
+        "checkpoint": "" if outside else options.checkpoint,
+        "bag_dir": options.bag_dir,
+        "viewer": options.viewer,
+    }
     return words + [f"{name}:={value}" for name, value in optional.items() if value]
 
 
@@ -97,6 +127,7 @@ def _spec(
     from physgen_bringup.evaluation.delays import delayed, parse_delays
     from physgen_bringup.evaluation.shards import parse_shard, shard_folder
     from physgen_bringup.graph.arguments import parse_arguments
+    from physgen_bringup.graph.checkpoint_fit import check_fit
     from physgen_bringup.graph.checks import check_arguments
     from physgen_bringup.results.suite_report import task_folder
 
@@ -104,6 +135,7 @@ def _spec(
     out = task_folder(shard_folder(Path(options.out), shard), task, num_tasks)
     max_steps = _max_steps(options, preset, task)
     checked = check_arguments(parse_arguments(_launch_words(options, sim, task, max_steps, out)))
+    check_fit(checked, any_task=options.any_task)
     spec = EvaluationSpec(
         sim=sim,
         task=checked.task,
@@ -121,6 +153,7 @@ def _spec(
         shard=shard,
         preset=options.protocol,
         batch=options.batch,
+        any_task=options.any_task,
     )
     if options.pace == "lockstep":
         return spec
@@ -130,7 +163,11 @@ def _spec(
 
 
 def _peer_folder(options: argparse.Namespace) -> Path | None:
-    """The folder of lerobot's policy, checked before a worker starts; None for other policies."""
+    """Return the folder of lerobot's policy, checked before a worker starts; None for other policies.
+
+    Raises:
+        UserError: It cannot be run here, or not at this pace.
+    """
     if options.policy != "lerobot":
         return None
     from physgen_control.errors import UserError
@@ -147,32 +184,34 @@ def _peer_folder(options: argparse.Namespace) -> Path | None:
 
 
 def _through_ros(
-    options: argparse.Namespace, preset: Preset | None, sim: str, task: str, num_tasks: int
+    options: argparse.Namespace, specs: list[EvaluationSpec], words: list[str], progress: Progress
 ) -> int:
-    from physgen_bringup.evaluation.presets import header
+    """Every task through a graph of its own, one after the other."""
     from physgen_bringup.graph.arguments import parse_arguments
     from physgen_bringup.graph.checks import check_arguments
     from physgen_bringup.graph.describe import build_graph
-    from physgen_bringup.graph.domain import graph_domain
-    from physgen_bringup.processes.runner import LocalRunner
-    from physgen_bringup.results.suite_report import task_folder
-    from physgen_control.errors import UserError
-    from physgen_control.program.folder_lock import folder_lock
+    from physgen_bringup.processes.told_run import run_graph
+    from physgen_bringup.results.results import FILE_NAME, read
 
-    if preset is not None and preset.init_states:
-        raise UserError("stored initial states are evaluated in-process; drop --through-ros or --protocol")
-    out = task_folder(Path(options.out), task, num_tasks)
-    words = _launch_words(options, sim, task, _max_steps(options, preset, task), out)
-    checked = check_arguments(parse_arguments(words))
-    spec = _spec(options, preset, sim, task, num_tasks)
-    _say(header(spec, preset, "ros"))
-    graph = build_graph(checked)
-    with (
-        folder_lock(checked.output_dir),
-        graph_domain(checked.output_dir, graph.environment, _say) as domain,
-    ):
-        status = LocalRunner(graph, domain_id=domain, console=_say).run()
-    _say(f"Results are in {checked.output_dir}")
+    status = 0
+    for spec in specs:
+        launch = _launch_words(options, spec.sim, spec.task, spec.max_steps, spec.out)
+        graph = build_graph(check_arguments(parse_arguments(launch)))
+        if options.any_task:
+            graph = graph.with_parameters("policy_node", task="")
+        status = max(status, run_graph(graph, progress))
+    tasks = [spec.task for spec in specs]
+    if len(tasks) > 1:
+        _say(_suite_of_files(options, tasks))
+    finished = [spec for spec in specs if (spec.out / FILE_NAME).is_file()]
+    if finished:
+        _report(
+            Path(options.out).expanduser().resolve(),
+            finished,
+            [read(spec.out / FILE_NAME) for spec in finished],
+        )
+    _say(f"Results are in {options.out}")
+    _next(specs, words, progress, status)
     return status
 
 
@@ -186,56 +225,105 @@ def _suite_of_files(options: argparse.Namespace, tasks: list[str]) -> str:
     return write_suite(out, [read(folder / FILE_NAME) for folder in folders], folders)
 
 
-def _in_process(options: argparse.Namespace, specs: list[EvaluationSpec]) -> int:
+def _in_process(
+    options: argparse.Namespace, specs: list[EvaluationSpec], words: list[str], progress: Progress
+) -> int:
     from physgen_bringup.commands.evaluation_progress import run_with_progress
     from physgen_bringup.evaluation.run import film_failures
     from physgen_bringup.evaluation.shards import shard_folder
     from physgen_bringup.results.results import markdown, summarize
     from physgen_bringup.results.suite_report import write_suite
 
-    evaluations = run_with_progress(specs)
+    evaluations = run_with_progress(specs, progress)
     for evaluation in evaluations:
         _say(markdown(evaluation))
     out = shard_folder(Path(options.out).expanduser().resolve(), specs[0].shard)
     if len(specs) > 1:
         _say(write_suite(out, evaluations, [spec.out for spec in specs]))
     if options.failure_videos:
-        videos = film_failures(specs, evaluations, options.failure_videos)
+        with progress.stage("filming failures"):
+            videos = film_failures(specs, evaluations, options.failure_videos)
         _say("\n".join(f"Video of a failure: {path}" for path in videos) or "No episode failed: no videos.")
+    _report(out, specs, evaluations)
     _say(f"Results are in {out}")
-    return _status([summarize(evaluation.episodes)["crashes"] for evaluation in evaluations])
+    status = _status([summarize(evaluation.episodes)["crashes"] for evaluation in evaluations])
+    _next(specs, words, progress, status)
+    return status
 
 
-def _sweep(options: argparse.Namespace, spec: EvaluationSpec) -> int:
+def _sweep(
+    options: argparse.Namespace, specs: list[EvaluationSpec], words: list[str], progress: Progress
+) -> int:
     from dataclasses import replace
 
     from physgen_bringup.commands.evaluation_progress import run_with_progress
     from physgen_bringup.evaluation.delays import DelayPoint, parse_delays, sweep_specs, write_sweep
     from physgen_bringup.results.results import summarize
 
-    specs = sweep_specs(
+    [spec] = specs
+    swept = sweep_specs(
         replace(spec, shard=(1, 1)),
         parse_delays(options.delays),
         options.execution.split(","),
         options.lead_steps,
     )
-    evaluations = run_with_progress(list(specs.values()))
+    evaluations = run_with_progress(list(swept.values()), progress)
     points = [
         DelayPoint(ms, execution, evaluation)
-        for (execution, ms), evaluation in zip(specs, evaluations, strict=True)
+        for (execution, ms), evaluation in zip(swept, evaluations, strict=True)
     ]
     _say(write_sweep(spec.out, points, options.plot))
     _say(f"Results are in {spec.out}, the plot in {options.plot or spec.out / 'delays.png'}")
-    return _status([summarize(evaluation.episodes)["crashes"] for evaluation in evaluations])
+    status = _status([summarize(evaluation.episodes)["crashes"] for evaluation in evaluations])
+    _next(specs, words, progress, status)
+    return status
 
 
-def _on_ray(options: argparse.Namespace, words: list[str]) -> int:
+def _on_ray(options: argparse.Namespace, words: list[str], progress: Progress) -> int:
     from physgen_bringup.commands.merge_results import main as merge
     from physgen_bringup.evaluation.ray_shards import run_on_ray
 
     out = Path(options.out).expanduser().resolve()
-    run_on_ray(without_options(words, "--out", "--ray", "--shards"), options.shards, out, options.ray, _say)
+    with progress.stage("shards on the Ray cluster"):
+        run_on_ray(
+            without_options(words, "--out", "--ray", "--shards"),
+            options.shards,
+            out,
+            options.ray,
+            progress.say,
+        )
     return merge([str(out)])
+
+
+def _report(out: Path, specs: list[EvaluationSpec], evaluations: list[Evaluation]) -> None:
+    """Write the report, with the films of failures that are there."""
+    from physgen_bringup.episode.tally import file_stem
+    from physgen_bringup.evaluation.run import video_path
+    from physgen_bringup.results.evaluation_report import write_evaluation_report
+
+    def film(index: int, episode: EpisodeResult) -> Path | None:
+        path = video_path(specs[index].out, file_stem(episode.trial))
+        return path if path.is_file() else None
+
+    _say(f"Report: {write_evaluation_report(out, evaluations, film)}")
+
+
+def _next(specs: list[EvaluationSpec], words: list[str], progress: Progress, status: int) -> None:
+    """Say what to type next, from what the first task's results say."""
+    from physgen_bringup.commands.next_steps import PHYSGEN, after_evaluation
+    from physgen_bringup.results.results import FILE_NAME, read, summarize
+    from physgen_control.errors import UserError
+
+    spec = specs[0]
+    if spec.shard[1] > 1:
+        progress.next(PHYSGEN, "eval", "merge", spec.out.parents[1])
+        return
+    try:
+        summary = summarize(read(spec.out / FILE_NAME).episodes)
+    except UserError:  # the graph ended before there was a result
+        summary = {"n": 0, "successes": 0}
+    failures = summary["n"] - summary["successes"]
+    progress.next(*after_evaluation(spec, words, failures=failures, crashes=status))
 
 
 def _status(crashes: list[int]) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from physgen_control.program.command_parser import CommandParser, add_out, add_workers
+
 if TYPE_CHECKING:
     from physgen_bringup.evaluation.presets import Preset
 
@@ -15,36 +17,51 @@ MAX_WORKERS = 64
 DEFAULT_EPISODES = 25
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line; standard library only, so that --help works before set-up."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen eval",
         description="Evaluate a policy. The same seeds give the same episodes in-process and through ROS. A "
         "run that was interrupted continues in its output folder.",
         epilog="`physgen eval compare A B` tests whether two results differ, `physgen eval merge DIR` puts shards "
         "together; each has its own --help.",
+        examples=(
+            "physgen eval --task PushCube-v1 --episodes 125 --out runs/eval",
+            "physgen eval --sim libero_object --task all --episodes 10 --out runs/libero",
+            "physgen eval compare runs/base runs/tuned",
+        ),
+        old_names={"--suite": "--sim"},
     )
     what = parser.add_argument_group("what")
     what.add_argument(
-        "--suite",
+        "--sim",
+        dest="suite",
+        metavar="NAME",
         default="",
-        help="maniskill (default), fake, libero, or a suite of LIBERO such as libero_object",
+        help="maniskill (default), fake, libero, a suite of LIBERO such as libero_object, or your own: module:Class",
     )
     what.add_argument(
         "--task",
         default="",
-        help="environment ids or patterns, separated by commas, or all; default: the suite's first task",
+        help="environment ids or patterns, separated by commas, or all, or your own: module:NAME; default: the suite's "
+        "first task",
     )
     what.add_argument(
         "--policy",
         default="physgen",
-        choices=("physgen", "lerobot", "expert", "replay", "random"),
-        help="who acts; lerobot: a policy of the lerobot package, see `physgen peer-train`",
+        metavar="NAME",
+        help="who acts: physgen (default), expert, random, replay, lerobot (a policy of the lerobot package, see "
+        "`physgen peer-train`), external (your own node, with --through-ros), or a policy of your own: module:Class",
     )
     what.add_argument(
         "--checkpoint",
         default="",
         help="name or folder; default: the one shipped for the task; lerobot: run folder or saved policy",
+    )
+    what.add_argument(
+        "--any-task",
+        action="store_true",
+        help="evaluate the checkpoint also on a task that it was not trained for, to compare with what was made of it",
     )
     what.add_argument("--bag-dir", default="", help="recorded bags for --policy replay")
     what.add_argument("--libero-assets", default="", help="folder of LIBERO's assets")
@@ -84,7 +101,14 @@ def build_parser() -> argparse.ArgumentParser:
 
     how = parser.add_argument_group("how")
     how.add_argument("--through-ros", action="store_true", help="run every episode through the ROS graph")
-    how.add_argument("--workers", type=int, default=0, help="worker processes; default: one per core")
+    how.add_argument(
+        "--viewer",
+        nargs="?",
+        const="rerun",
+        choices=("rerun", "rerun_web"),
+        help="with --through-ros: look on, in a window of Rerun (default) or in a browser on this computer",
+    )
+    add_workers(how, "worker processes; default: one per core", default=0)
     how.add_argument(
         "--batch",
         type=int,
@@ -114,9 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
     output.add_argument(
         "--save-actions", action="store_true", help="write the applied actions of each episode (.npz)"
     )
-    output.add_argument(
-        "--out", required=True, metavar="DIR", help="output folder (results.json, results.md)"
-    )
+    add_out(output, "output folder (results.json, results.md)", required=True)
     return parser
 
 
@@ -141,11 +163,18 @@ def check_options(options: argparse.Namespace) -> None:
     """Refuse options that are out of range or do not go together.
 
     Raises:
-        UserError: which one, and what to drop or add, in one sentence.
+        UserError: Which one, and what to drop or add, in one sentence.
     """
     from physgen_bringup.evaluation.delays import EXECUTIONS
+    from physgen_bringup.graph.policy_kinds import unknown_policy
     from physgen_control.errors import UserError
 
+    if sentence := unknown_policy(options.policy, in_graph=False):
+        raise UserError(sentence)
+    if options.any_task and options.policy != "physgen":
+        raise UserError(f"--any-task is for checkpoints, not for --policy {options.policy}; drop it")
+    if options.policy == "external" and not options.through_ros:
+        raise UserError("--policy external is a node that you start yourself; add --through-ros")
     if options.episodes < 1 or options.seed < 0 or (options.max_steps or 0) < 0 or options.runs < 1:
         raise UserError("--episodes and --runs must be at least 1, --seed and --max-steps at least 0")
     if not 0 <= options.workers <= MAX_WORKERS:
@@ -183,12 +212,15 @@ def check_options(options: argparse.Namespace) -> None:
         )
     if options.through_ros:
         _check_through_ros(options)
+    elif options.viewer:
+        raise UserError("--viewer looks on at the graph, and in-process there is none; add --through-ros")
 
 
 def _check_through_ros(options: argparse.Namespace) -> None:
+    from physgen_bringup.graph.policy_kinds import policy_kind
     from physgen_control.errors import UserError
 
-    if options.policy in ("random", "lerobot"):
+    if not policy_kind(options.policy).in_graph:
         raise UserError(f"--policy {options.policy} has no node; drop --through-ros")
     for name, used in (
         ("--delays", options.delays),

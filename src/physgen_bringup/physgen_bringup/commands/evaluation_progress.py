@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs evaluations behind a progress bar: finished episodes, running success with its interval, time left."""
+"""Runs evaluations and tells their course: finished episodes, running success, time left."""
 
 from __future__ import annotations
 
@@ -8,34 +8,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from physgen_bringup.episode.evaluation_spec import EvaluationSpec
     from physgen_bringup.results.results import EpisodeResult, Evaluation
+    from physgen_control.program.progress import Progress
 
 
-def run_with_progress(specs: list[EvaluationSpec]) -> list[Evaluation]:
-    """See physgen_bringup.evaluation.run.run_specs."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+def run_with_progress(specs: list[EvaluationSpec], progress: Progress) -> list[Evaluation]:
+    """Run what is missing of several evaluations behind a progress bar, as evaluation.run.run_specs does.
 
+    Raises:
+        UserError: An output folder holds other results, or every episode crashes.
+    """
     from physgen_bringup.evaluation.run import run_specs
     from physgen_bringup.results.results import outcome, summarize, trial_text
 
-    columns = (
-        TextColumn("episodes"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
     finished = dict.fromkeys(specs, 0)
-    with Progress(*columns, speed_estimate_period=600) as progress:
-        bar = progress.add_task("", total=sum(len(spec.trials) for spec in specs))
+    with progress.stage("episodes", sum(len(spec.trials) for spec in specs)) as stage:
 
         def report(spec: EvaluationSpec, evaluation: Evaluation, result: EpisodeResult | None) -> None:
             finished[spec] = len(spec.trials) - len(evaluation.missing_trials(spec.trials))
@@ -43,15 +29,13 @@ def run_with_progress(specs: list[EvaluationSpec]) -> list[Evaluation]:
             name = f"{spec.task} " if len(specs) > 1 else ""
             rate = f" = {100 * summary['success_rate']:.0f} %" if summary["n"] else ""
             crashes = f", {summary['crashes']} crashed" if summary["crashes"] else ""
-            progress.update(
-                bar,
-                completed=sum(finished.values()),
-                description=f"{name}success {summary['successes']}/{summary['n']}{rate}{crashes}",
+            info = f"{name}success {summary['successes']}/{summary['n']}{rate}{crashes}"
+            stage.update(
+                completed=sum(finished.values()), info=info if summary["n"] else f"{name}workers start"
             )
             if result is None and finished[spec]:
-                progress.console.print(f"{name}{finished[spec]} finished episodes were found and are kept.")
+                progress.say(f"{name}{finished[spec]} finished episodes were found and are kept.")
             if result is not None and result.crashed:
-                text = f"{name}seed {trial_text(result.trial)}: {outcome(result)}"
-                progress.console.print(text, markup=False)
+                progress.say(f"{name}seed {trial_text(result.trial)}: {outcome(result)}")
 
         return run_specs(specs, report)

@@ -9,9 +9,13 @@ import shutil
 import sys
 from collections.abc import Sequence
 
+from physgen_control.program.verbosity import take_flags
+
 LOST_RECORDING_STATUS = 3
-EPILOG = """arguments (name:=value, in any order; [default]):
+EPILOG = """arguments (name:=value, in any order; [default]; out:=DIR is short for output_dir:=DIR):
 {table}
+
+-q, --quiet: results and errors only; -v, --verbose: every line of every node
 
 examples:
   physgen launch sim:=fake policy:=expert
@@ -21,33 +25,38 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Start the graph and return its exit status; 3 where it was to record and a recording is lost or empty."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = take_flags(sys.argv[1:] if arguments is None else arguments)
     if any(word in {"-h", "--help"} for word in words):
         return _show_help()
     from physgen_bringup.graph.arguments import parse_arguments
     from physgen_bringup.graph.checks import check_arguments, has_ros
+    from physgen_control.program.progress import Progress
 
-    checked = check_arguments(parse_arguments(words))
+    progress = Progress(bars=False)
+    parsed = parse_arguments(words)
+    progress.say(
+        f"{parsed.sim} {parsed.task}, policy {parsed.policy}; results and logs go to {parsed.output_dir}"
+    )
+    with progress.stage("checking the arguments"):
+        checked = check_arguments(parsed)
     if has_ros() and _in_ros_workspace():
         os.execvp("ros2", ["ros2", "launch", "physgen_bringup", "franka.launch.py", *words])
+    from physgen_bringup.commands.next_steps import after_launch
     from physgen_bringup.graph.describe import build_graph
-    from physgen_bringup.graph.domain import graph_domain
-    from physgen_bringup.processes.runner import LocalRunner
+    from physgen_bringup.processes.told_run import run_graph
     from physgen_bringup.results.recording_check import bags_in, check_recordings
-    from physgen_control.program.folder_lock import folder_lock
 
     graph = build_graph(checked)
     before = bags_in(checked.bag_dir)
-    with (
-        folder_lock(checked.output_dir),
-        graph_domain(checked.output_dir, graph.environment, _say) as domain,
-    ):
-        status = LocalRunner(graph, domain_id=domain, console=_say).run()
+    status = run_graph(graph, progress)
     _say(f"Results and logs are in {checked.output_dir}")
     if checked.record:
-        recordings = check_recordings(checked.bag_dir, before)
+        with progress.stage("checking the recordings"):
+            recordings = check_recordings(checked.bag_dir, before)
         _say(recordings.line())
-        status = status if recordings.good else LOST_RECORDING_STATUS
+        if not recordings.good:
+            return LOST_RECORDING_STATUS  # the loss stays the last line
+    progress.next(*after_launch(checked, words, status))
     return status
 
 

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from physgen_control.program.command_parser import CommandParser, add_out
 
-def build_parser() -> argparse.ArgumentParser:
+
+def build_parser() -> CommandParser:
     """The command line; standard library only."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen eval merge",
         description="Put the results of shards (--shard I/N) together. They may come from several machines.",
+        examples=("physgen eval merge runs/eval",),
     )
     parser.add_argument(
         "shards",
@@ -21,15 +23,20 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="a shard's folder, or an output folder with shards/ in it",
     )
-    parser.add_argument("--out", type=Path, help="where the whole goes (default: the only DIR)")
+    add_out(parser, "where the whole goes (default: the only DIR)", type=Path)
     return parser
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Merge and print the table."""
+    """Merge and print the table; return the exit status.
+
+    Raises:
+        UserError: The folders cannot be merged.
+    """
     options = build_parser().parse_args(arguments)
     from physgen_bringup.evaluation.shards import merge_shards
     from physgen_control.errors import UserError
+    from physgen_control.program.progress import Progress
 
     if options.out is None and len(options.shards) > 1:
         raise UserError("several folders are merged: say with --out where the whole goes")
@@ -37,5 +44,6 @@ def main(arguments: Sequence[str]) -> int:
     evaluations = merge_shards(options.shards, out)
     total = sum(len(evaluation.episodes) for evaluation in evaluations)
     print((out / "results.md").read_text())
-    print(f"{total} episodes of {len(evaluations)} task(s) are in {out}")
+    print(f"{total} episodes of {len(evaluations)} task(s) are in {out}", flush=True)
+    Progress().next("./physgen", "eval", "compare", "OTHER", out)
     return 0

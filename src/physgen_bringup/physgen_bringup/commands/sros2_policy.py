@@ -3,26 +3,33 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from physgen_control.program.command_parser import CommandParser, add_out
 
-def build_parser() -> argparse.ArgumentParser:
+
+def build_parser() -> CommandParser:
     """The command line; standard library only, so that --help works before set-up."""
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="physgen sros2-policy",
         description="Write the SROS2 policy of a graph: every node in an enclave of its own, which may do what it does "
         "and nothing else. SECURITY.md says how keys are made of it.",
+        examples=("physgen sros2-policy sim:=none robot_ip:=172.16.0.2 --out policy.xml",),
+        old_names={"--output": "--out", "-o": "--out"},
     )
     parser.add_argument("words", nargs="*", metavar="name:=value", help="launch arguments of the graph")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE", help="file to write [the terminal]")
+    add_out(parser, "file to write (default: the terminal)", type=Path, metavar="FILE")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build the graph, write its policy."""
+    """Build the graph, write its policy; return the exit status.
+
+    Raises:
+        UserError: The arguments cannot be used, or the file cannot be written.
+    """
     options = build_parser().parse_args(arguments)
     from physgen_bringup.graph.arguments import parse_arguments
     from physgen_bringup.graph.describe import build_graph
@@ -31,14 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_control.errors import UserError
 
     text = policy_xml(build_graph(parse_arguments(options.words)))
-    if options.output is None:
+    if options.out is None:
         sys.stdout.write(text)
         return 0
     try:
-        write_atomically(options.output, text)
+        write_atomically(options.out, text)
     except OSError as error:
-        raise UserError(f"{options.output} cannot be written: {error.strerror}") from error
-    print(f"wrote {options.output}")
+        raise UserError(f"{options.out} cannot be written: {error.strerror}") from error
+    print(f"wrote {options.out}")
     return 0
 
 

@@ -1,144 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`physgen view`: what is in a bag or a run, as a table and a video."""
+"""`physgen view`: what is in a bag or a run, as a table, a video or in the viewer."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import shutil
-import subprocess
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
 
-import numpy as np
-
-from physgen_bringup.pictures.pictures import Recording, write_video
-from physgen_control.bags.errors import BagError
-from physgen_control.bags.find import search_bags
-from physgen_control.bags.images import ImageStream
-from physgen_control.bags.reader import EpisodeRecording, read_episode
-from physgen_control.bags.summary import BagSummary, read_summary
-from physgen_control.errors import UserError
 from physgen_control.program.command_line import run_command
-from physgen_control.types import ACTION_DIM, UInt8Image
-
-DEFAULT_RATE_HZ = 20.0
+from physgen_control.program.command_parser import CommandParser, add_out
 
 
-class LazyImages(Sequence[UInt8Image]):
-    """The images of a stream, decoded one at a time: a long episode does not fit into memory as pixels."""
-
-    def __init__(self, stream: ImageStream) -> None:
-        self._stream = stream
-
-    def __len__(self) -> int:
-        return len(self._stream)
-
-    @overload
-    def __getitem__(self, index: int) -> UInt8Image: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[UInt8Image]: ...
-    def __getitem__(self, index: int | slice) -> UInt8Image | Sequence[UInt8Image]:
-        if isinstance(index, slice):
-            return [self._stream.rgb(i) for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(index)
-        return self._stream.rgb(index % len(self))
-
-
-def recording_of(episode: EpisodeRecording) -> Recording:
-    """Return what the video and the plots need of a bag; BagError where its actions cannot be drawn."""
-    for action in episode.applied:
-        if action.applied.size != ACTION_DIM or not np.isfinite([action.raw, action.applied]).all():
-            raise BagError(
-                f"{episode.path} has, in control step {action.step}, an action that is not of {ACTION_DIM} finite "
-                f"numbers: {action.applied.tolist()}"
-            )
-    periods = np.diff(episode.fixed.stamps_ns)
-    every = episode.picture_every
-    rate_hz = float(1e9 * every / np.median(periods)) if len(periods) else DEFAULT_RATE_HZ
-    return Recording(
-        seed=episode.episode.seed,
-        task=episode.episode.task,
-        outcome=episode.outcome.name.lower(),
-        rate_hz=rate_hz,
-        fixed=LazyImages(episode.fixed),
-        wrist=LazyImages(episode.wrist),
-        predicted={},
-        actions=episode.applied,
-        tcp=episode.poses.positions,
-        picture_every=every,
+def build_parser() -> CommandParser:
+    """Return the command line; standard library only."""
+    parser = CommandParser(
+        prog="physgen view",
+        description="Show what is in a bag, a folder of bags or a run, as a table, a video or in the viewer.",
+        examples=(
+            "physgen view bags/pushcube --seed 10003",
+            "physgen view runs/demo/bags --viewer rerun_web",
+        ),
     )
-
-
-def topic_table(bag: BagSummary) -> str:
-    """Return the topics of a bag with their counts and mean rates."""
-    seconds = bag.duration_ns / 1e9
-    width = max([len(topic) for topic in bag.counts] or [5])
-    lines = [f"{'topic':<{width}}  messages  rate [Hz]"]
-    for topic, count in sorted(bag.counts.items()):
-        rate = f"{count / seconds:9.1f}" if count > 1 and seconds > 0 else f"{'-':>9}"
-        lines.append(f"{topic:<{width}}  {count:8d}  {rate}")
-    return "\n".join(lines)
-
-
-def bag_heading(bag: BagSummary) -> str:
-    """Return the facts of an episode in a few lines."""
-    custom = bag.custom_data
-    lines = [
-        f"bag          {bag.path}",
-        f"episode      {bag.episode_id}",
-        f"task, seed   {bag.task}, {bag.seed}",
-        f"instruction  {bag.instruction}",
-        f"robot        {bag.robot} ({custom.get('source', '')})",
-        f"outcome      {bag.outcome} after {bag.steps} steps, {bag.duration_ns / 1e9:.2f} s",
-    ]
-    if custom.get("detail"):
-        lines.append(f"detail       {custom['detail']}")
-    return "\n".join(lines)
-
-
-def audit_text(bag: BagSummary) -> str:
-    """Return what the recorder found at the end of the episode; "" for a bag without an audit."""
-    custom = bag.custom_data
-    lines = [f"repaired     from {custom['repaired_from']}"] if custom.get("repaired_from") else []
-    try:
-        audit = json.loads(custom.get("audit", ""))
-        warnings = [str(warning) for warning in audit["warnings"]]
-    except (ValueError, KeyError, TypeError):
-        return "\n".join(lines)
-    lines.append("audit        complete" if not warnings else f"audit        {len(warnings)} warnings")
-    lines += [f"  {warning}" for warning in warnings]
-    return "\n".join(lines)
-
-
-def run_table(bags: Sequence[BagSummary]) -> str:
-    """Return one line per bag and the number of successes."""
-    lines = [f"{'task':<24} {'seed':>6} {'outcome':<10} {'steps':>5} {'time [s]':>8}  bag"]
-    for bag in bags:
-        seconds = bag.duration_ns / 1e9
-        lines.append(
-            f"{bag.task:<24} {bag.seed:>6} {bag.outcome:<10} {bag.steps:>5} {seconds:>8.2f}  {bag.path.name}"
-        )
-    successes = sum(bag.outcome == "SUCCESS" for bag in bags)
-    lines.append(f"{successes} of {len(bags)} episodes succeeded.")
-    return "\n".join(lines)
+    parser.add_argument(
+        "path", type=Path, help="a bag, a folder of bags, a run, or an .rrd file of the viewer"
+    )
+    add_out(parser, "the video (default: NAME.mp4 next to the folder)", type=Path, metavar="FILE")
+    parser.add_argument("--seed", type=int, help="only the bags of this seed")
+    parser.add_argument("--limit", type=int, default=10, help="episodes in the video")
+    parser.add_argument("--no-video", action="store_true", help="print the table only")
+    parser.add_argument(
+        "--viewer",
+        nargs="?",
+        const="rerun",
+        choices=("rerun", "rerun_web", "file"),
+        help="look at the episodes in Rerun instead of a video: in a window (default), in a browser on this computer, "
+        "or write NAME.rrd for later; a window becomes a file where there is no display",
+    )
+    parser.add_argument(
+        "--rerun", dest="viewer", action="store_const", const="rerun", help="the same as --viewer rerun"
+    )
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status; bad input raises UserError."""
-    parser = argparse.ArgumentParser(prog="physgen view", description=__doc__)
-    parser.add_argument("path", type=Path, help="a bag, a folder of bags or a run")
-    parser.add_argument("--out", type=Path, help="the video (default: NAME.mp4 next to the folder)")
-    parser.add_argument("--seed", type=int, help="only the bags of this seed")
-    parser.add_argument("--limit", type=int, default=10, help="episodes in the video (default 10)")
-    parser.add_argument("--no-video", action="store_true", help="print the table only")
-    parser.add_argument("--rerun", action="store_true", help="open the bag in the Rerun viewer, if installed")
-    options = parser.parse_args(arguments)
-    bags, left_out = readable_bags(options.path)
-    print("".join(f"left out: {reason}\n" for reason in left_out), end="")
+    """Run the command and return its exit status.
+
+    Raises:
+        UserError: There is no bag, or none that can be shown.
+    """
+    options = build_parser().parse_args(arguments)
+    from physgen_control.program.progress import Progress
+
+    progress = Progress()
+    if options.path.suffix == ".rrd":
+        from physgen_bringup.viewer.looking import look_at_file
+
+        return look_at_file(options.path, options.viewer or "rerun", os.environ, progress.result)
+    if options.viewer is not None:
+        from physgen_bringup.viewer.window import require_installed
+
+        require_installed()  # before anything is read
+    from physgen_bringup.pictures.bag_tables import (
+        audit_text,
+        bag_heading,
+        drawable,
+        readable_bags,
+        run_table,
+        topic_table,
+    )
+    from physgen_bringup.pictures.pictures import write_video
+    from physgen_control.errors import UserError
+
+    with progress.stage(f"reading {options.path}"):
+        bags, left_out = readable_bags(options.path)
+    for reason in left_out:
+        progress.result(f"left out: {reason}")
     if options.seed is not None:
         bags = [bag for bag in bags if bag.seed == options.seed]
     if not bags:
@@ -146,53 +83,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(f"{options.path} holds no finished bag that can be read{of_seed}.")
     if len(bags) == 1:
         parts = [bag_heading(bags[0]), audit_text(bags[0]), topic_table(bags[0])]
-        print("\n\n".join(part for part in parts if part))
+        progress.result("\n\n".join(part for part in parts if part))
     else:
-        print(run_table(bags))
-    if not options.no_video:
+        progress.result(run_table(bags))
+    # Who looks in the viewer needs no video, but gets the one that is named.
+    if not options.no_video and (options.viewer is None or options.out is not None):
         folder = options.path.resolve()
         out = options.out or folder.with_name(f"{folder.name}.mp4")
-        video = write_video(_recordings(bags, max(1, options.limit)), out)
-        print(f"\nVideo: {video}")
-    return _open_rerun(bags[0].path) if options.rerun else 0
+        with progress.stage(f"drawing {out}"):
+            video = write_video(drawable(bags, max(1, options.limit), progress.result), out)
+        progress.result(f"\nVideo: {video}")
+    status = 0
+    if options.viewer is not None:
+        from physgen_bringup.viewer.looking import look_at_bags
 
-
-def readable_bags(path: Path) -> tuple[list[BagSummary], list[str]]:
-    """Return the bags at or below a path that can be read, and one sentence for each of the others."""
-    found = search_bags(path)
-    bags = []
-    left_out = [f"{bag} is not finished: recover it with `physgen repair {bag}`." for bag in found.unfinished]
-    for bag in found.finished:
-        try:
-            bags.append(read_summary(bag))
-        except BagError as error:
-            left_out.append(str(error))
-    return bags, left_out
-
-
-def _recordings(bags: Sequence[BagSummary], limit: int) -> Iterator[Recording]:
-    """Yield the first `limit` recordings that can be read; if there is none, the last BagError."""
-    shown, last = 0, None
-    for bag in bags:
-        try:
-            recording = recording_of(read_episode(bag.path))
-        except BagError as error:
-            print(f"left out of the video: {error}")
-            last = error
-            continue
-        yield recording
-        shown += 1
-        if shown == limit:
-            return
-    if last is not None and not shown:
-        raise last
-
-
-def _open_rerun(bag: Path) -> int:
-    viewer = shutil.which("rerun")
-    if viewer is None:
-        raise UserError("The Rerun viewer is not installed: `pip install rerun-sdk`, or leave --rerun out.")
-    return subprocess.run([viewer, *map(str, sorted(bag.glob("*.mcap")))], check=False).returncode
+        shown = bags[: max(1, options.limit)]
+        status = look_at_bags(shown, options.viewer, os.environ, progress.result)
+    progress.next("./physgen", "convert", options.path, "--out", f"datasets/{options.path.resolve().name}")
+    return status
 
 
 if __name__ == "__main__":

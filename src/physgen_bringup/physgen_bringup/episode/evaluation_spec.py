@@ -12,36 +12,44 @@ from physgen_bringup.results.rules import make_protocol
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSpec:
-    """What to evaluate; episode i has seed `seed + i`. checkpoint is a checked folder, or None without one.
-
-    max_steps 0 means the task's own limit. runs: how often the whole series is repeated with other random numbers of
-    the policy. init_states: episode i starts from stored state i, always with the first seed. shard (i, n): only every
-    n-th trial, from the i-th (1-based). bag_dir: recordings for the replay policy. pace realtime: the world does not
-    wait, and every chunk comes delay_steps control steps after its observation; lead_steps: pipelined execution asks so
-    many steps early. batch: 0 gives every worker its own policy, else all share one that computes batches of so many
-    rows.
-    """
+    """What to evaluate."""
 
     sim: str
     task: str
     policy: str
     checkpoint: Path | None
+    """A checked folder; None where the policy has none."""
     episodes: int
+    """Per run."""
     seed: int
+    """Episode i has seed `seed + i`."""
     max_steps: int
+    """Control steps; 0 means the task's own limit."""
     out: Path
     workers: int
     save_actions: bool = False
+    """Write the applied actions of every episode."""
     bag_dir: Path | None = None
+    """Recordings for the replay policy."""
     runs: int = 1
+    """How often the whole series is repeated with other random numbers of the policy."""
     init_states: bool = False
+    """Episode i starts from stored state i, always with the first seed."""
     shard: tuple[int, int] = (1, 1)
+    """(i, n): only every n-th trial, from the i-th (1-based)."""
     pace: str = "lockstep"
+    """"realtime": the world does not wait, and every chunk comes `delay_steps` after its observation."""
     execution: str = "sync"
     delay_steps: int = 0
+    """Control steps."""
     lead_steps: int = 0
+    """Pipelined execution asks so many control steps early."""
     preset: str = ""
+    """Name of the published protocol that it follows."""
     batch: int = 0
+    """0 gives every worker its own policy, else all share one that computes batches of so many rows."""
+    any_task: bool = False
+    """The checkpoint may have been trained for other tasks."""
 
     @property
     def trials(self) -> list[Trial]:
@@ -55,7 +63,7 @@ class EvaluationSpec:
         return everything[first - 1 :: count]
 
     def protocol(self) -> Protocol:
-        """The rules as they stand in the results."""
+        """Return the rules as they stand in the results."""
         return make_protocol(
             sim=self.sim,
             task=self.task,

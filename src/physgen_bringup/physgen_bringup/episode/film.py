@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps the pictures of one episode and writes them as a video."""
+"""Keeps the images of one episode and writes them as a video."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from physgen_sim_bridge.world import Observation
 
 
 class Film:
-    """The pictures of one episode, in the order of its steps."""
+    """The images of one episode, in the order of its steps."""
 
     def __init__(self) -> None:
         self._fixed: list[UInt8Image] = []
@@ -28,7 +28,14 @@ class Film:
         self._tcp.append(observation.tcp_pose.position)
 
     def write(self, path: Path, ended: Episode, actions: Sequence[AppliedAction], rate_hz: float) -> Path:
-        """Write the video, whole or not at all; `ended` is the episode in its final phase."""
+        """Write the video, whole or not at all, and return its path.
+
+        Args:
+            path: The file.
+            ended: The episode in its final phase.
+            actions: Its applied actions.
+            rate_hz: Control steps per second.
+        """
         partial = path.with_name(f".{path.name}.partial.mp4")
         recording = Recording(
             seed=ended.seed,

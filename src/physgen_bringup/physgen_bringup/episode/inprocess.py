@@ -21,6 +21,7 @@ from physgen_bringup.episode.sources import (
     ChunkPolicy,
     ChunkSource,
     ExpertSource,
+    OwnPolicySource,
     PolicySource,
     RandomSource,
     ReplaySource,
@@ -31,6 +32,7 @@ from physgen_bringup.episode.tally import EpisodeTally, actions_path
 from physgen_bringup.graph.arguments import parse_arguments
 from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.describe import build_graph
+from physgen_bringup.graph.policy_kinds import is_own, policy_kind
 from physgen_bringup.results.results import EpisodeResult, Latencies, Trial
 from physgen_control.controller.core import ControllerCore
 from physgen_control.controller_config import Pacing
@@ -54,6 +56,15 @@ class InProcess:
     paced by states waits for every chunk (lockstep). One paced by time never waits: a chunk reaches it delay_steps
     control steps after its observation, counted in the world's own steps, so that the outcome does not depend on how
     fast this machine computes.
+
+    Args:
+        world: Where episodes happen.
+        core: The controller.
+        source: Who acts.
+        max_steps: Control steps; 0 means the task's own limit.
+        save_to: Folder for the applied actions.
+        render_all: Draw every step.
+        delay_steps: Control steps by which every chunk is late.
     """
 
     def __init__(
@@ -86,7 +97,7 @@ class InProcess:
     def run_episode(
         self, seed: int, init_state: int = -1, run: int = 0, video: Path | None = None
     ) -> tuple[EpisodeResult, Latencies]:
-        """Run one trial to its end; its applied actions stay in `actions`, its pictures in the file `video`."""
+        """Run one trial to its end; its applied actions stay in `actions`, its images in the file `video`."""
         spec = self._world.spec
         observation = self._world.reset(seed, init_state)
         self._count += 1
@@ -131,7 +142,7 @@ class InProcess:
         return result, tally.latencies
 
     def _control_step(self, stamped: StampedObservation, step: int, tally: EpisodeTally) -> AppliedAction:
-        """One observation to one applied action, as the controller and policy nodes do it between them."""
+        """Turn one observation into one applied action, as the controller and policy nodes do it between them."""
         tally.observed(stamped.robot.stamp_ns, time.monotonic())
         self._core.on_state(stamped.robot, stamped.robot.stamp_ns)
         act = self._lockstep_action if self._waits else self._realtime_action
@@ -187,7 +198,8 @@ class InProcess:
 class Stage:
     """The world and the policy of one process, kept for the next evaluation if it needs the same ones; close it.
 
-    connection: where to ask for chunks when the policy is shared (EvaluationSpec.batch).
+    Args:
+        connection: Where to ask for chunks when the policy is shared (EvaluationSpec.batch).
     """
 
     def __init__(self, connection: Connection | None = None) -> None:
@@ -211,17 +223,20 @@ class Stage:
             self._world = None
 
     def session(self, spec: EvaluationSpec, *, film: bool = False) -> InProcess:
-        """Episodes of an evaluation, with a controller that is configured as the graph's would be.
+        """Return episodes of an evaluation, with a controller that is configured as the graph's would be.
 
         Args:
-            spec: what to evaluate.
-            film: episodes will be filmed, so the world must be able to draw.
+            spec: What to evaluate.
+            film: Episodes will be filmed, so the world must be able to draw.
+
+        Raises:
+            UserError: World or policy cannot be made, or the controller cannot be armed.
         """
         words = [f"sim:={spec.sim}", f"task:={spec.task}", "policy:=expert", f"output_dir:={spec.out}"]
         words += [f"pace:={spec.pace}", f"execution:={spec.execution}"]
         config = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
         # Nobody looks at the images unless the policy does, and rendering is most of a step.
-        world = self._make_world(spec.sim, spec.task, render=film or spec.policy in ("physgen", "lerobot"))
+        world = self._make_world(spec.sim, spec.task, render=film or policy_kind(spec.policy).sees_images)
         core = ControllerCore(config)
         if not core.auto_arm():
             raise UserError(f"the controller could not be armed: {core.status.detail}")
@@ -242,19 +257,21 @@ class Stage:
 
     def _make_source(self, spec: EvaluationSpec, world: World, core: ControllerCore) -> ChunkSource:
         period_ns = world.spec.control_period_ns
+        lockstep = spec.pace == "lockstep"
         match spec.policy:
             case "physgen" if spec.checkpoint is not None:
                 policy = self._make_policy(spec, spec.checkpoint, world)
-                lockstep = spec.pace == "lockstep"
                 return PolicySource(policy, period_ns, lockstep=lockstep, lead_steps=spec.lead_steps)
             case "lerobot" if spec.checkpoint is not None:
                 return LerobotSource(self._make_client(spec.checkpoint), period_ns)
             case "expert":
-                return ExpertSource(spec.task, period_ns)
+                return ExpertSource(spec.sim, spec.task, period_ns)
             case "random":
                 return RandomSource(core.config)
             case "replay" if spec.bag_dir is not None:
                 return ReplaySource(spec.bag_dir, period_ns)
+            case own if is_own(own):
+                return OwnPolicySource.of(own, period_ns, lockstep=lockstep)
         raise UserError(f"policy {spec.policy!r} cannot run in-process")
 
     def _make_client(self, checkpoint: Path) -> LerobotClient:
@@ -265,25 +282,13 @@ class Stage:
         return self._client
 
     def _make_policy(self, spec: EvaluationSpec, checkpoint: Path, world: World) -> ChunkPolicy:
-        key = (checkpoint, spec.batch, spec.task, world.spec.robot)
+        key = (checkpoint, spec.batch, spec.task, spec.any_task, world.spec.robot)
         if self._policy is None or self._policy_key != key:
             if spec.batch and self._connection is not None:
                 self._policy = RemotePolicy(self._connection)
             else:
                 period_ns = world.spec.control_period_ns
-                self._policy = load_chunk_policy(checkpoint, spec.task, world.spec.robot, period_ns)
+                task = "" if spec.any_task else spec.task
+                self._policy = load_chunk_policy(checkpoint, task, world.spec.robot, period_ns)
             self._policy_key = key
         return self._policy
-
-
-def make_in_process(spec: EvaluationSpec) -> InProcess:
-    """A session with a world and a policy of its own; closing it closes the world.
-
-    A policy that has a process of its own keeps it as long as this one lives; a Stage can end it before.
-    """
-    stage = Stage()
-    try:
-        return stage.session(spec)
-    except BaseException:
-        stage.close()
-        raise

@@ -42,7 +42,11 @@ class LerobotSource(ChunkSource):
         self._episode, self._seq, self._next_step, self._due_step = episode, 0, 0, 0
 
     def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
-        """Predict when the last chunk is over."""
+        """Predict when the last chunk is over; return None before.
+
+        Raises:
+            UserError: The policy's process died or failed.
+        """
         self._next_step = step + 1
         seen = LerobotObservation(
             {name: frame.rgb for name, frame in stamped.frames.items()}, self._vector(stamped.robot)
@@ -74,14 +78,14 @@ class LerobotSource(ChunkSource):
 
     @property
     def needs_images(self) -> bool:
-        """Only for the observations that the next prediction looks at."""
+        """Whether the next prediction looks at this observation."""
         # A chunk under way plays from the next step at the earliest.
         due = self._next_step + self._steps if self._due_step is None else self._due_step
         return self._next_step > due - self._client.description.num_observations
 
     @property
     def looks_at_images(self) -> bool:
-        """Return True: at those that a prediction looks at."""
+        """True: at the observations that a prediction looks at."""
         return True
 
     def _is_drawn(self, seen: LerobotObservation) -> bool:
@@ -89,21 +93,21 @@ class LerobotSource(ChunkSource):
 
 
 def open_client(checkpoint: Path) -> LerobotClient:
-    """The process of a policy, to be closed; started at the first episode.
+    """Return the process of a policy, to be closed; started at the first episode.
 
     Raises:
-        UserError: the folder cannot be run, or lerobot is not installed.
+        UserError: The folder cannot be run, or lerobot is not installed.
     """
     return LerobotClient(read_lerobot_description(checkpoint))
 
 
 def random_seed(seed: int, run: int) -> int:
-    """A seed of 63 bits for the random numbers of an episode."""
+    """Return a seed of 63 bits for the random numbers of an episode."""
     return int(np.random.SeedSequence((seed, run)).generate_state(1, np.uint64)[0] >> 1)
 
 
 def rest_after(actions: Float32Array) -> Float32Array:
-    """Fill up to [8, 7] with actions that rest and keep the last gripper command; actions: float32 [n <= 8, 7]."""
+    """Return actions [n <= 8, 7] filled up to [8, 7] with ones that rest and keep the last gripper command."""
     filled = np.zeros((HORIZON, ACTION_DIM), np.float32)
     filled[: len(actions)] = actions
     filled[len(actions) :, -1] = actions[-1, -1]

@@ -22,16 +22,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyRequest:
-    """A chunk for `observation`; at the first one of an episode, `episode` says which and `run` seeds the sampling."""
+    """A chunk is wanted."""
 
     observation: PolicyObservation
+    """What it answers."""
     now_ns: int
+    """ROS time."""
     episode: Episode | None = None
+    """At the first observation of an episode: which."""
     run: int = 0
+    """At the first observation of an episode: seeds the sampling."""
 
 
 class RemotePolicy:
-    """Asks for chunks over a connection and waits for them; see physgen_policy.runtime.policy.Policy."""
+    """Asks for chunks over a connection and waits for them; see sources.ChunkPolicy."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -39,7 +43,7 @@ class RemotePolicy:
         self._run = 0
 
     def seed(self, run: int) -> None:
-        """Random numbers of the episodes from now on."""
+        """Choose the random numbers of the episodes from now on."""
         self._run = run
 
     def reset(self, episode: Episode, session_id: str = "") -> None:
@@ -48,10 +52,10 @@ class RemotePolicy:
         self._episode = episode
 
     def act(self, observation: PolicyObservation, now_ns: int) -> ActionChunk:
-        """The next chunk.
+        """Return the chunk that answers an observation.
 
         Raises:
-            UserError: the server could not compute it; its sentence.
+            UserError: The server could not compute it; its sentence.
         """
         episode, self._episode = self._episode, None
         self._connection.send(
@@ -71,7 +75,7 @@ class PolicyServer:
         self._policy: BatchedPolicy | None = None
 
     def answer(self, requests: Mapping[int, PolicyRequest]) -> dict[int, ActionChunk | str]:
-        """A chunk, or a sentence why there is none, for every client's request."""
+        """Return a chunk, or a sentence why there is none, for every client's request."""
         from physgen_policy.runtime.batched import BatchedPolicy, BatchItem
 
         answers: dict[int, ActionChunk | str] = {}

@@ -30,6 +30,7 @@ from physgen_sim_bridge.experts.by_task import make_expert
 
 if TYPE_CHECKING:
     from physgen_policy.contract.observation import PolicyObservation
+    from physgen_policy.runtime.own_policy import OwnPolicyRunner
 
 
 class ChunkSource(ABC):
@@ -83,7 +84,11 @@ class ChunkPolicy(Protocol):
 
 
 def load_chunk_policy(checkpoint: Path, task: str, robot: str, period_ns: int) -> ChunkPolicy:
-    """A checkpoint's policy with the default parameters of the policy node, warmed up."""
+    """Return a checkpoint's policy with the default parameters of the policy node, warmed up; task "": for any task.
+
+    Raises:
+        UserError: The checkpoint cannot be used for the task.
+    """
     from physgen_policy.contract.embodiment_check import GraphDescription
     from physgen_policy.runtime.loading import load_policy
     from physgen_policy.runtime.policy import PolicyConfig
@@ -98,17 +103,29 @@ class PolicySource(ChunkSource):
     """A policy behind the observation gate."""
 
     def __init__(
-        self, policy: ChunkPolicy, period_ns: int, *, lockstep: bool = True, lead_steps: int = 0
+        self,
+        policy: ChunkPolicy,
+        period_ns: int,
+        *,
+        lockstep: bool = True,
+        lead_steps: int = 0,
+        execute_steps: int = HORIZON,
     ) -> None:
         from physgen_policy.contract.observation import GateConfig, ObservationGate
 
         self._policy = policy
-        config = GateConfig(step_period_ns=period_ns, lockstep=lockstep, lead_steps=lead_steps)
+        config = GateConfig(
+            step_period_ns=period_ns, lockstep=lockstep, lead_steps=lead_steps, execute_steps=execute_steps
+        )
         self._gate = ObservationGate(config)
 
     @classmethod
     def load(cls, checkpoint: Path, task: str, robot: str, period_ns: int) -> PolicySource:
-        """With a checkpoint's policy, in lockstep."""
+        """Return a source with a checkpoint's policy, in lockstep.
+
+        Raises:
+            UserError: The checkpoint cannot be used for the task.
+        """
         return cls(load_chunk_policy(checkpoint, task, robot, period_ns), period_ns)
 
     def reset(self, episode: Episode, run: int = 0) -> None:
@@ -118,7 +135,7 @@ class PolicySource(ChunkSource):
         self._policy.reset(episode, episode.episode_id)
 
     def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
-        """Predict when an observation is due."""
+        """Predict when an observation is due; return None before."""
         from physgen_policy.contract.observation import PolicyObservation
 
         del step, active
@@ -130,11 +147,11 @@ class PolicySource(ChunkSource):
         return self._policy.act(observation, stamped.sim.stamp_ns)
 
     def delivered(self, now_ns: int) -> None:
-        """Tell the observation gate."""
+        """Tell the observation gate that the chunk is out."""
         self._gate.chunk_sent(now_ns)
 
     def applied(self, action: AppliedAction) -> None:
-        """Tell the observation gate."""
+        """Tell the observation gate what was applied."""
         self._gate.put_action(action)
 
     @property
@@ -144,15 +161,35 @@ class PolicySource(ChunkSource):
 
     @property
     def looks_at_images(self) -> bool:
-        """Return True: at those that are due."""
+        """True: at the observations that are due."""
         return True
+
+
+class OwnPolicySource(PolicySource):
+    """A policy of somebody's own behind the observation gate; it may also see the measured state of the arm."""
+
+    def __init__(self, runner: OwnPolicyRunner, period_ns: int, *, lockstep: bool = True) -> None:
+        super().__init__(runner, period_ns, lockstep=lockstep, execute_steps=runner.execute_steps)
+        self._runner = runner
+
+    @classmethod
+    def of(cls, name: str, period_ns: int, *, lockstep: bool = True) -> OwnPolicySource:
+        """The policy that an installed package adds or that `module:Class` names."""
+        from physgen_policy.runtime.own_policy import OwnPolicyRunner
+
+        return cls(OwnPolicyRunner.load(name, period_ns), period_ns, lockstep=lockstep)
+
+    def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
+        """Predict when an observation is due."""
+        self._runner.put_state(stamped.robot)
+        return super().observe(stamped, step, active)
 
 
 class ExpertSource(ChunkSource):
     """The scripted expert: one action per observation, from the simulator's state."""
 
-    def __init__(self, task: str, period_ns: int) -> None:
-        self._expert = make_expert(task)
+    def __init__(self, sim: str, task: str, period_ns: int) -> None:
+        self._expert = make_expert(sim, task)
         self._period_ns = period_ns
         self._episode: Episode | None = None
         self._seq = 0
@@ -163,7 +200,7 @@ class ExpertSource(ChunkSource):
         self._episode, self._seq = episode, 0
 
     def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
-        """The expert's action for this state."""
+        """Return the expert's action for this state."""
         if active or self._episode is None:
             return None
         state = stamped.sim
@@ -194,7 +231,7 @@ class RandomSource(ChunkSource):
         self._episode, self._seq = episode, 0
 
     def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
-        """A new chunk whenever the last one is over."""
+        """Return a new chunk whenever the last one is over."""
         if active or self._episode is None:
             return None
         data = (self._rng.uniform(-1.0, 1.0, (1, HORIZON, ACTION_DIM)) * self._scale).astype(np.float32)
@@ -218,12 +255,20 @@ class ReplaySource(ChunkSource):
         self._player: ReplayPlayer | None = None
 
     def reset(self, episode: Episode, run: int = 0) -> None:
-        """Read the episode's bag."""
+        """Read the episode's bag.
+
+        Raises:
+            BagError: There is none of its task and seed, or it cannot be read.
+        """
         bag = self._index.find(episode.task, episode.seed)
         self._player = ReplayPlayer.of_bag(episode, bag.path, episode.episode_id)
 
     def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
-        """The next recorded actions."""
+        """Return the next recorded actions when the last ones are over.
+
+        Raises:
+            UserError: They ended before the episode did.
+        """
         if active or self._player is None:
             return None
         if self._player.finished:
@@ -243,19 +288,14 @@ def make_chunk(
     data = np.zeros((NUM_CHUNKS, HORIZON, ACTION_DIM), np.float32)
     data[0] = first[0]
     data[1:, :, -1] = first[0, -1, -1]
-    return ActionChunk(
+    return ActionChunk.of(
+        data,
         session_id=episode.episode_id,
         episode_id=episode.episode_id,
         chunk_seq=seq,
         base_step=step,
         stamp_ns=stamp_ns,
-        observation_stamp_ns=stamp_ns,
-        inference_start_ns=stamp_ns,
-        inference_end_ns=stamp_ns,
-        valid_until_ns=0,
         step_period_ns=period_ns,
-        data=data,
-        execute_steps=HORIZON,
         instruction=episode.instruction,
         policy_id="scripted",
     )

@@ -5,20 +5,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
+from physgen_control.messages import topics
 from physgen_control.types import CameraFrame, RobotState, SimState
 from physgen_sim_bridge.world import Observation
 
-CAMERAS = ("fixed", "wrist")
 CAMERA_FRAME = "camera_{}_color_optical_frame"
 
 
 @dataclass(frozen=True, slots=True)
 class StampedObservation:
-    """What the bridge would publish for one observation, as values; no frames where nothing was drawn."""
+    """What the bridge would publish for one observation, as values."""
 
     frames: dict[str, CameraFrame]
+    """Image of each camera; empty where nothing was drawn."""
     robot: RobotState
     sim: SimState
 
@@ -34,21 +33,8 @@ def stamp_observation(
     return StampedObservation(
         frames={
             name: CameraFrame(stamp_ns=stamp_ns, rgb=images[name], frame_id=CAMERA_FRAME.format(name))
-            for name in (CAMERAS if rendered else ())
+            for name in (topics.CAMERAS if rendered else ())
         },
-        robot=RobotState(
-            stamp_ns=stamp_ns,
-            positions=observation.positions,
-            velocities=observation.velocities,
-            gripper_width=observation.gripper_width,
-            tcp_pose=observation.tcp_pose,
-        ),
-        sim=SimState(
-            stamp_ns=stamp_ns,
-            episode_id=episode_id,
-            objects=dict(observation.objects),
-            tcp_pose=observation.tcp_pose,
-            gripper_width=float(np.float32(observation.gripper_width)),
-            success=observation.success,
-        ),
+        robot=observation.robot_state(stamp_ns),
+        sim=observation.sim_state(stamp_ns, episode_id),
     )

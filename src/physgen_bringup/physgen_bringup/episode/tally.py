@@ -31,25 +31,26 @@ class EpisodeTally:
 
     started_s: float
     actions: dict[int, AppliedAction] = field(default_factory=dict)
+    """Applied actions by step."""
     latencies: Latencies = field(default_factory=Latencies)
     _observed: OrderedDict[int, float] = field(default_factory=OrderedDict)
     _chunk_seen: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def observed(self, stamp_ns: int, wall_s: float) -> None:
-        """An observation with this acquisition stamp is available; repetitions change nothing."""
+        """Note that an observation with this acquisition stamp is available; repetitions change nothing."""
         self._observed.setdefault(stamp_ns, wall_s)
         while len(self._observed) > _PENDING:
             self._observed.popitem(last=False)
 
     def chunk(self, chunk: ActionChunk, wall_s: float) -> None:
-        """A chunk was produced."""
+        """Note that a chunk was produced."""
         available = self._observed.get(chunk.observation_stamp_ns)
         if available is not None:
             self.latencies.observation_to_chunk.append(1e3 * (wall_s - available))
             self._chunk_seen[chunk.session_id, chunk.chunk_seq] = available
 
     def applied(self, action: AppliedAction, wall_s: float) -> None:
-        """An action was applied; repetitions of a step change nothing."""
+        """Note that an action was applied; repetitions of a step change nothing."""
         if action.step in self.actions:
             return
         self.actions[action.step] = action
@@ -59,14 +60,14 @@ class EpisodeTally:
 
     @property
     def complete_steps(self) -> int:
-        """Number of steps from 0 without a gap."""
+        """Return the number of steps from 0 without a gap."""
         count = 0
         while count in self.actions:
             count += 1
         return count
 
     def result(self, episode: Episode, wall_s: float) -> EpisodeResult:
-        """The result of the episode in its terminal phase."""
+        """Return the result of the episode in its terminal phase."""
         crashed = episode.phase not in (EpisodePhase.SUCCESS, EpisodePhase.FAILURE)
         done = [action for action in self.actions.values() if action.step < episode.step]
         return EpisodeResult(
@@ -95,7 +96,7 @@ class EpisodeTally:
 
 
 def crashed_result(trial: Trial | int, error: str, wall_s: float, steps: int = 0) -> EpisodeResult:
-    """The result of an episode, given by its trial or its seed, that could not be run to its end."""
+    """Return the result of an episode, given by its trial or its seed, that could not be run to its end."""
     trial = Trial(trial) if isinstance(trial, int) else trial
     return EpisodeResult(
         **trial._asdict(),
@@ -110,12 +111,12 @@ def crashed_result(trial: Trial | int, error: str, wall_s: float, steps: int = 0
 
 
 def actions_path(output_dir: Path, trial: Trial | int) -> Path:
-    """Where the applied actions of an episode, given by its trial or its seed, are saved."""
+    """Return where the applied actions of an episode, given by its trial or its seed, are saved."""
     return output_dir / "actions" / f"{file_stem(trial)}.npz"
 
 
 def file_stem(trial: Trial | int) -> str:
-    """Name of an episode's files without suffix: `seed_7`, `seed_7_init_3_run_1`."""
+    """Return the name of an episode's files without suffix: `seed_7`, `seed_7_init_3_run_1`."""
     trial = Trial(trial) if isinstance(trial, int) else trial
     state = f"_init_{trial.init_state}" if trial.init_state >= 0 else ""
     return f"seed_{trial.seed}{state}" + (f"_run_{trial.run}" if trial.run else "")

@@ -22,36 +22,35 @@ VARIANT_KEYS = {"pretrained", "train", "says"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One row of the table.
-
-    train: what it changes in the shared training configuration, nested. pretrained: whether it begins with the video
-    model. says: a few words for people.
-    """
+    """One row of the table."""
 
     name: str
     train: Mapping[str, Any]
+    """What it changes in the shared training configuration, nested."""
     pretrained: bool
+    """Whether it begins with the video model."""
     says: str
+    """A few words for people."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ablation:
-    """A whole ablation. train: configuration of all variants; video: that of the pre-training, None if there is none.
-
-    The first variant is the one that the others are compared with.
-    """
+    """A whole ablation."""
 
     suite: str
     task: str
     train: Mapping[str, Any]
+    """Training configuration of all variants."""
     video: Mapping[str, Any] | None
+    """That of the pre-training; None if there is none."""
     variants: tuple[Variant, ...]
+    """The others are compared with the first."""
 
     def chosen(self, names: Sequence[str]) -> tuple[Variant, ...]:
-        """The variants of these names, all of them for none; the first one always takes part.
+        """Return the variants of these names, all of them for none; the first one always takes part.
 
         Raises:
-            UserError: there is no such variant.
+            UserError: There is no such variant.
         """
         known = [variant.name for variant in self.variants]
         if unknown := [name for name in names if name not in known]:
@@ -60,10 +59,10 @@ class Ablation:
 
 
 def parse_ablation(values: object, where: str) -> Ablation:
-    """Build an ablation from the values of its file.
+    """Build an ablation from the values of its file; `where` is what errors name.
 
     Raises:
-        UserError: a key is missing, unknown or of a wrong type.
+        UserError: A key is missing, unknown or of a wrong type.
     """
     if not isinstance(values, dict):
         raise UserError(f"{where} must be a mapping with the keys {', '.join(sorted(KEYS))}")
@@ -108,14 +107,14 @@ def _refuse_unknown(values: Mapping[str, Any], known: set[str], where: str) -> N
 
 
 def video_config(ablation: Ablation, out: Path) -> dict[str, Any]:
-    """Training configuration of the video pre-training, in out/video."""
+    """Return the training configuration of the video pre-training, in out/video."""
     assert ablation.video is not None
     values = changed(ablation.video, {"policy": {"objective": "video"}})
     return {**values, "name": "video", "output": str(out / "video"), "cache": str(out / "latents")}
 
 
 def variant_config(ablation: Ablation, variant: Variant, out: Path) -> dict[str, Any]:
-    """Training configuration of a variant, in out/NAME; a pretrained one takes video model and codec of out/video."""
+    """Return the training configuration of a variant, in out/NAME; a pretrained one starts from out/video."""
     values = changed(ablation.train, variant.train)
     if variant.pretrained:
         start = {"init_from": str(out / "video" / "checkpoint"), "init_parts": "video"}
@@ -125,7 +124,7 @@ def variant_config(ablation: Ablation, variant: Variant, out: Path) -> dict[str,
 
 
 def table(rows: Sequence[tuple[Variant, Evaluation]]) -> str:
-    """The ablation as Markdown: success of every variant, and the paired difference to the first one."""
+    """Return the ablation as Markdown: success of every variant, and the paired difference to the first one."""
     first = rows[0][1]
     protocol = first.protocol
     lines = [

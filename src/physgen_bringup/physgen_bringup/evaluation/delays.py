@@ -31,15 +31,17 @@ class DelayPoint:
     """One point of a sweep."""
 
     delay_ms: int
+    """From an observation to its chunk."""
     execution: str
+    """"sync" or "pipelined"."""
     evaluation: Evaluation
 
 
 def parse_delays(text: str) -> list[int]:
-    """`0,50,100,...,500` or `0,100,250` as milliseconds, sorted; "..." continues the first step to the next number.
+    """Return `0,50,100,...,500` or `0,100,250` as sorted milliseconds; "..." continues the first step to the next.
 
     Raises:
-        UserError: not a list of whole numbers.
+        UserError: Not a list of whole numbers.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
     delays: list[int] = []
@@ -60,14 +62,14 @@ def parse_delays(text: str) -> list[int]:
 
 
 def delay_steps(delay_ms: int) -> int:
-    """The control steps that a chunk is late; a part of a step costs the whole one."""
+    """Return the control steps that a chunk is late; a part of a step costs the whole one."""
     return -(-delay_ms // CONTROL_PERIOD_MS)
 
 
 def delayed(
     spec: EvaluationSpec, delay_ms: int, execution: str, out: Path, lead_steps: int = 0
 ) -> EvaluationSpec:
-    """The same evaluation in a world that does not wait.
+    """Return the same evaluation in a world that does not wait.
 
     lead_steps 0: pipelined execution asks as early as the delay is long, as far as a chunk reaches.
     """
@@ -86,7 +88,7 @@ def delayed(
 def sweep_specs(
     spec: EvaluationSpec, delays: Sequence[int], executions: Sequence[str], lead_steps: int = 0
 ) -> dict[tuple[str, int], EvaluationSpec]:
-    """An evaluation for every execution and delay, each in its own folder of spec.out."""
+    """Return an evaluation for every execution and delay, each in its own folder of spec.out."""
     return {
         (execution, ms): delayed(spec, ms, execution, spec.out / f"{execution}_{ms:04d}ms", lead_steps)
         for execution in executions
@@ -95,7 +97,7 @@ def sweep_specs(
 
 
 def sweep_json(points: Sequence[DelayPoint]) -> dict[str, Any]:
-    """The sweep as plain values."""
+    """Return the sweep as plain values."""
     first = points[0].evaluation.protocol
     rows = []
     for point in points:
@@ -127,7 +129,7 @@ def sweep_json(points: Sequence[DelayPoint]) -> dict[str, Any]:
 
 
 def sweep_markdown(values: dict[str, Any]) -> str:
-    """The sweep as a table for people."""
+    """Return the sweep as a table for people."""
     lines = [
         f"# {values['suite']} {values['task']}, policy {values['policy']} {values['checkpoint']}".rstrip(),
         "",
@@ -183,7 +185,7 @@ def plot_sweep(values: dict[str, Any], path: Path) -> Path:
 
 
 def write_sweep(out: Path, points: Sequence[DelayPoint], plot: Path | None = None) -> str:
-    """Write delays.json, delays.md and the plot (default: delays.png beside them); returns the table."""
+    """Write delays.json, delays.md and the plot (default: delays.png beside them); return the table."""
     values = sweep_json(points)
     table = sweep_markdown(values)
     write_atomically(out / "delays.json", json.dumps(values, indent=1, allow_nan=False) + "\n")

@@ -15,25 +15,26 @@ LIBERO_SUITES = "libero_spatial, libero_object, libero_goal or libero_10"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """A protocol. max_steps by suite, "" for any suite; 0 means the task's own limit. tasks: default selection.
-
-    rules: what the publication fixes, for people. departures: what differs here.
-    """
+    """A published protocol."""
 
     name: str
     sim: str
     suite: str
     tasks: str
+    """Default selection."""
     episodes: int
     seed: int
     runs: int = 1
     init_states: bool = False
     max_steps: dict[str, int] = field(default_factory=dict)
+    """By suite, "" for any suite; 0 means the task's own limit."""
     rules: tuple[str, ...] = ()
+    """What the publication fixes, for people."""
     departures: tuple[str, ...] = ()
+    """What differs here, for people."""
 
     def step_limit(self, task: str) -> int:
-        """Control steps per episode of a task such as `PushCube-v1` or `libero_10/3`; 0: the task's own limit."""
+        """Return the control steps per episode of a task such as `PushCube-v1` or `libero_10/3`; 0: the task's own."""
         return self.max_steps.get(task.partition("/")[0], self.max_steps.get("", 0))
 
 
@@ -116,22 +117,22 @@ PRESETS = {
 
 
 def find_preset(name: str, suite: str) -> Preset:
-    """The preset, checked against the suite that was asked for ("" for the preset's own).
+    """Return the preset, checked against the suite that was asked for ("" for the preset's own).
 
     Raises:
-        UserError: no such preset, or a protocol of another simulator.
+        UserError: No such preset, or a protocol of another simulator.
     """
     if name not in PRESETS:
         raise UserError(f"there is no protocol {name!r}; choose one of {', '.join(PRESETS)}")
     preset = PRESETS[name]
     if suite and suite.partition("_")[0] != preset.sim:
         better = LIBERO_SUITES if preset.sim == "libero" else preset.sim
-        raise UserError(f"the protocol {name} is one of {preset.sim}, not of {suite}; use --suite {better}")
+        raise UserError(f"the protocol {name} is one of {preset.sim}, not of {suite}; use --sim {better}")
     return preset
 
 
 def header(spec: EvaluationSpec, preset: Preset | None, transport: str = "in-process") -> str:
-    """The rules of a run, for people, before it begins."""
+    """Return the rules of a run, for people, before it begins."""
     protocol = spec.protocol()
     seeds = f"seeds {spec.seed} to {spec.seed + spec.episodes - 1}"
     if spec.init_states:

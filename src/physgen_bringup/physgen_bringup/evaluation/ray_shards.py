@@ -22,21 +22,21 @@ CRASHED_STATUS = 1
 
 
 def run_shard(words: Sequence[str], shard: tuple[int, int], files: dict[str, str]) -> dict[str, str]:
-    """Run one shard in a temporary folder of this machine; returns its result files.
+    """Run one shard in a temporary folder of this machine; return its result files.
 
     Args:
-        words: arguments of `physgen eval` without --out and --shard.
+        words: Arguments of `physgen eval` without --out and --shard.
         shard: (i, n).
-        files: texts of earlier result files by their path in the shard's folder.
+        files: Texts of earlier result files by their path in the shard's folder.
 
     Raises:
-        RuntimeError: the evaluation failed; its last words.
+        RuntimeError: The evaluation failed; its last words.
     """
     with tempfile.TemporaryDirectory(prefix="physgen-shard-") as name:
         out = Path(name)
         folder = shard_folder(out, shard)
         write_files(folder, files)
-        command = [sys.executable, "-m", "physgen_bringup.cli", "eval", *words]
+        command = [sys.executable, "-m", "physgen_bringup.cli", "eval", "--quiet", *words]
         command += ["--shard", f"{shard[0]}/{shard[1]}", "--out", str(out)]
         done = subprocess.run(
             command,
@@ -53,12 +53,12 @@ def run_shard(words: Sequence[str], shard: tuple[int, int], files: dict[str, str
 
 
 def read_files(folder: Path) -> dict[str, str]:
-    """The result files below a folder, by their relative path."""
+    """Return the result files below a folder, by their relative path."""
     return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob(FILE_NAME))}
 
 
 def write_files(folder: Path, files: dict[str, str]) -> None:
-    """Write what read_files returned."""
+    """Write what read_files returned into a folder."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def write_files(folder: Path, files: dict[str, str]) -> None:
 def run_on_ray(
     words: Sequence[str], count: int, out: Path, address: str, say: Callable[[str], None]
 ) -> list[Path]:
-    """Run `count` shards on the cluster at `address` ("" or "local": this machine); returns their folders.
+    """Run `count` shards on the cluster at `address` ("" or "local": this machine); return their folders.
 
     Raises:
         UserError: Ray is not installed, the cluster does not answer, or a shard failed.

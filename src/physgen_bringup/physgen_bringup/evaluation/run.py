@@ -26,7 +26,11 @@ Report = Callable[[Evaluation, EpisodeResult | None], None]
 
 
 def run_in_process(spec: EvaluationSpec, report: Report) -> Evaluation:
-    """Run what is missing of one evaluation; see run_specs."""
+    """Run what is missing of one evaluation, as run_specs does.
+
+    Raises:
+        UserError: The output folder holds other results, or every episode crashes.
+    """
     [evaluation] = run_specs([spec], lambda _, evaluation, result: report(evaluation, result))
     return evaluation
 
@@ -38,11 +42,11 @@ def run_specs(
     """Run what is missing of several evaluations, one after the other with the same workers.
 
     Args:
-        specs: what to run, each with its own output folder; the first says how many workers there are.
-        report: called for every spec with None before the first episode, and after every episode with its result.
+        specs: What to run, each with its own output folder; the first says how many workers there are.
+        report: Called for every spec with None before the first episode, and after every episode with its result.
 
     Raises:
-        UserError: an output folder holds other results, or every episode crashes.
+        UserError: An output folder holds other results, or every episode crashes.
     """
     evaluations = {spec: open_evaluation(spec.out, spec.protocol()) for spec in specs}
     jobs: deque[Job] = deque()
@@ -72,7 +76,7 @@ def film_failures(specs: list[EvaluationSpec], evaluations: list[Evaluation], co
     are kept.
 
     Raises:
-        UserError: an episode did not repeat itself, or crashed.
+        UserError: An episode did not repeat itself, or crashed.
     """
     jobs: deque[Job] = deque()
     paths = []
@@ -95,5 +99,5 @@ def film_failures(specs: list[EvaluationSpec], evaluations: list[Evaluation], co
 
 
 def video_path(folder: Path, stem: str) -> Path:
-    """Where the video of an episode lies."""
+    """Return where the video of an episode lies."""
     return folder / "videos" / f"{stem}.mp4"

@@ -15,10 +15,10 @@ SHARDS = "shards"
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """`2/4` as (2, 4): the second of four.
+    """Return `2/4` as (2, 4): the second of four.
 
     Raises:
-        UserError: anything else.
+        UserError: Anything else.
     """
     found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]):
@@ -27,7 +27,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def shard_folder(out: Path, shard: tuple[int, int]) -> Path:
-    """Where the results of one shard lie: OUT itself when there is only one."""
+    """Return where the results of one shard lie: OUT itself when there is only one."""
     first, count = shard
     return out if count == 1 else out / SHARDS / f"{first}-of-{count}"
 
@@ -36,11 +36,11 @@ def merge_shards(sources: list[Path], out: Path) -> list[Evaluation]:
     """Put the results of shards together, task by task, and write them to `out`.
 
     Args:
-        sources: folders of shards, or folders that hold `shards/`.
-        out: where the whole goes.
+        sources: Folders of shards, or folders that hold `shards/`.
+        out: Where the whole goes.
 
     Raises:
-        UserError: nothing to merge, different protocols, or a trial that two shards ran.
+        UserError: Nothing to merge, different protocols, or a trial that two shards ran.
     """
     parts = [part for source in sources for part in _shards_of(source)]
     by_task: dict[Path, list[Path]] = {}

@@ -24,11 +24,12 @@ EPISODE_TIMEOUT_S = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One episode to run. video: draw every step and write it there."""
+    """One episode to run."""
 
     spec: EvaluationSpec
     trial: Trial
     video: Path | None = None
+    """Draw every step and write it there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,40 +7,21 @@ One table serves `physgen launch`, `franka.launch.py` and the documentation; not
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from physgen_control.errors import UserError
+from physgen_bringup.graph.argument import Argument, ArgumentError, parse_value
+from physgen_bringup.graph.policy_kinds import policy_names
+from physgen_control.program.plugins import POLICIES, WORLDS
 
-Kind = Literal["choice", "text", "bool", "count", "profile"]
+SHORT_NAMES = {"out": "output_dir"}
+"""What `physgen launch` takes as well, because the options of the other commands are called so."""
 
-DEFAULT_TASKS = {
-    "maniskill": "PushCube-v1",
-    "libero": "libero_object/0",
-    "fake": "FakePush-v0",
-    "none": "real",
-}
-
-
-class ArgumentError(UserError):
-    """A launch argument cannot be used; the text is one sentence that says what to change."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Argument:
-    """One row of the argument table; the default is written as the user would write it."""
-
-    name: str
-    kind: Kind
-    default: str
-    help: str
-    choices: tuple[str, ...] = ()
-    minimum: int = 0
-
+REAL_TASK = "real"
+"""Task of the real arm where none is named."""
 
 ARGUMENTS: tuple[Argument, ...] = (
     Argument(
@@ -48,7 +29,8 @@ ARGUMENTS: tuple[Argument, ...] = (
         kind="choice",
         choices=("maniskill", "libero", "fake", "none"),
         default="maniskill",
-        help="simulated world; `none` is the real arm and needs robot_ip",
+        group=WORLDS,
+        help="simulated world, also one of your own as module:Class; `none` is the real arm and needs robot_ip",
     ),
     Argument(
         name="task",
@@ -59,9 +41,11 @@ ARGUMENTS: tuple[Argument, ...] = (
     Argument(
         name="policy",
         kind="choice",
-        choices=("physgen", "expert", "replay", "none"),
+        choices=policy_names(in_graph=True),
         default="physgen",
-        help="who acts: learned policy, scripted expert (sim), recorded bags, or nobody (with teleop)",
+        group=POLICIES,
+        help="who acts: learned policy, scripted expert (sim), recorded bags, your own policy as module:Class, a node "
+        "of your own (external), or nobody (none, with teleop)",
     ),
     Argument(
         name="checkpoint",
@@ -140,8 +124,9 @@ ARGUMENTS: tuple[Argument, ...] = (
         name="viewer",
         kind="choice",
         choices=("none", "rerun", "rerun_web"),
-        default="none",
-        help="live viewer",
+        default="",
+        help="look on: a window of Rerun, or its pages for a browser on this computer; default rerun with "
+        "teleop:=keyboard where there is a display, else none",
     ),
     Argument(name="robot_ip", kind="text", default="", help="address of the real arm (sim:=none)"),
     Argument(
@@ -200,7 +185,7 @@ _BY_NAME = {argument.name: argument for argument in ARGUMENTS}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaunchArguments:
-    """The parsed values; field names are the argument names. Derived defaults are already filled in."""
+    """The parsed values, derived defaults filled in; fields are named as the arguments, which the table explains."""
 
     sim: str
     task: str
@@ -236,19 +221,19 @@ class LaunchArguments:
 
     @property
     def simulated(self) -> bool:
-        """True when a world is simulated, False on the (real or mocked) Franka driver."""
+        """Whether a world is simulated; False on the (real or mocked) Franka driver."""
         return self.sim != "none"
 
     @property
     def fake_franka(self) -> bool:
-        """True for the fake arm with the driver's topics, which runs by itself and takes joint trajectories."""
+        """Whether it is the fake arm with the driver's topics, which runs by itself and takes joint trajectories."""
         from physgen_sim_bridge.registry import runs_by_itself
 
-        return runs_by_itself(self.sim, self.task)
+        return self.simulated and runs_by_itself(self.sim, self.task)
 
     @property
     def stepped(self) -> bool:
-        """True when a world is stepped by applied actions and writes the clock."""
+        """Whether a world is stepped by applied actions and writes the clock."""
         return self.simulated and not self.fake_franka
 
 
@@ -256,7 +241,7 @@ def parse_arguments(strings: Sequence[str]) -> LaunchArguments:
     """Parse `name:=value` strings; missing ones take their defaults.
 
     Raises:
-        ArgumentError: syntax, an unknown name or a value of the wrong kind; one sentence.
+        ArgumentError: Syntax, an unknown name or a value of the wrong kind; one sentence.
     """
     given: dict[str, str] = {}
     for string in strings:
@@ -265,6 +250,7 @@ def parse_arguments(strings: Sequence[str]) -> LaunchArguments:
             raise ArgumentError(
                 f"{string!r} is not a launch argument; write name:=value, for example task:=PushCube-v1"
             )
+        name = SHORT_NAMES.get(name, name)
         if name in given:
             raise ArgumentError(f"launch argument {name!r} is given twice; give it once")
         given[name] = value
@@ -272,18 +258,22 @@ def parse_arguments(strings: Sequence[str]) -> LaunchArguments:
 
 
 def arguments_from(given: dict[str, str]) -> LaunchArguments:
-    """As parse_arguments, from a dictionary of texts (what launch_ros hands over)."""
+    """Parse a dictionary of texts (what launch_ros hands over); missing ones take their defaults.
+
+    Raises:
+        ArgumentError: An unknown name or a value of the wrong kind; one sentence.
+    """
     for name in given:
         if name not in _BY_NAME:
             close = difflib.get_close_matches(name, _BY_NAME, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_BY_NAME)}"
             raise ArgumentError(f"there is no launch argument {name!r}; {hint}")
     values: dict[str, Any] = {
-        argument.name: _parse_value(argument, given.get(argument.name, "") or argument.default)
+        argument.name: parse_value(argument, given.get(argument.name, "") or argument.default)
         for argument in ARGUMENTS
     }
     sim = values["sim"]
-    values["task"] = values["task"] or DEFAULT_TASKS[sim]
+    values["task"] = values["task"] or _default_task(sim)
     values["mode"] = values["mode"] or ("shadow" if sim == "none" else "armed")
     stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
     values["output_dir"] = Path(values["output_dir"] or f"runs/{stamp}").expanduser().resolve()
@@ -297,41 +287,20 @@ def arguments_from(given: dict[str, str]) -> LaunchArguments:
     return arguments if given_pace or waits else replace(arguments, pace="realtime")
 
 
-def _parse_value(argument: Argument, text: str) -> Any:
-    match argument.kind:
-        case "choice":
-            if text and text not in argument.choices:
-                close = difflib.get_close_matches(text, argument.choices, n=1)
-                hint = f" (did you mean {close[0]!r}?)" if close else ""
-                raise ArgumentError(
-                    f"{argument.name}:={text} is not possible; choose of {', '.join(argument.choices)}{hint}"
-                )
-            return text
-        case "bool":
-            if text.lower() not in ("true", "false"):
-                raise ArgumentError(f"{argument.name}:={text} is not possible; write true or false")
-            return text.lower() == "true"
-        case "count":
-            if not re.fullmatch(r"\d{1,18}", text) or int(text) < argument.minimum:
-                raise ArgumentError(
-                    f"{argument.name}:={text} is not possible; write a whole number >= {argument.minimum}"
-                )
-            return int(text)
-        case "profile":
-            if not re.fullmatch(r"[1-9]\d*x[1-9]\d*x[1-9]\d*", text):
-                raise ArgumentError(
-                    f"{argument.name}:={text} is not possible; write WIDTHxHEIGHTxFPS, as 640x480x30"
-                )
-            return text
-        case "text":
-            return text
+def _default_task(sim: str) -> str:
+    if sim == "none":
+        return REAL_TASK
+    from physgen_sim_bridge.registry import find_world
+
+    return find_world(sim).default_task()
 
 
 def argument_table() -> str:
-    """The table as text for `physgen launch --help`."""
+    """Return the table as text for `physgen launch --help`."""
     lines = []
     for argument in ARGUMENTS:
-        values = "|".join(argument.choices) or {"bool": "true|false", "count": "N", "profile": "WxHxF"}.get(
+        choices = (*argument.choices, *(["module:Class"] if argument.group else []))
+        values = "|".join(choices) or {"bool": "true|false", "count": "N", "profile": "WxHxF"}.get(
             argument.kind, "TEXT"
         )
         default = f" [{argument.default}]" if argument.default else ""

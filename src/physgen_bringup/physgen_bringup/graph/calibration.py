@@ -19,20 +19,22 @@ _FAR = 1e6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mounting:
-    """One camera: translation [m] and unit quaternion (x, y, z, w) from the frame `parent` to the frame `child`."""
+    """Where one camera is: its pose from the frame `parent` to the frame `child`."""
 
     name: str
     parent: str
     child: str
     translation: tuple[float, float, float]
+    """In m."""
     quaternion: tuple[float, float, float, float]
+    """Unit (x, y, z, w)."""
 
 
 def read_calibration(path: Path) -> tuple[Mounting, ...]:
     """Return the mountings of both cameras.
 
     Raises:
-        UserError: one sentence: the file, the entry and what is wrong with it.
+        UserError: One sentence: the file, the entry and what is wrong with it.
     """
     try:
         values = read_yaml(path)

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from physgen_bringup.graph.arguments import ArgumentError, LaunchArguments
+from physgen_bringup.graph.argument import ArgumentError
+from physgen_bringup.graph.arguments import LaunchArguments
+from physgen_bringup.graph.policy_kinds import is_own
+from physgen_bringup.graph.viewer_choice import NOT_INSTALLED, default_viewer, is_installed
 
 FRANKA_IMAGE = "the Docker service `franka` (docker/compose.yaml)"
 
@@ -16,16 +20,18 @@ FRANKA_IMAGE = "the Docker service `franka` (docker/compose.yaml)"
 def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None) -> LaunchArguments:
     """Refuse combinations that cannot run on this machine, before any process starts.
 
-    Returns the arguments with the checkpoint resolved to its folder.
-
     Args:
-        arguments: what parse_arguments returned.
-        have_ros: a full ROS 2 installation is there (None: look for it).
+        arguments: What parse_arguments returned.
+        have_ros: A full ROS 2 installation is there (None: look for it).
+
+    Returns:
+        The arguments with the checkpoint resolved to its folder.
 
     Raises:
-        UserError: one sentence that says what to change.
+        ArgumentError: One sentence that says what to change.
+        UserError: The checkpoint or the calibration cannot be used.
     """
-    _check_not_yet_available(arguments)
+    arguments = _with_viewer(arguments)
     check_teleop(arguments)
     if arguments.params_file and not Path(arguments.params_file).expanduser().is_file():
         raise ArgumentError(
@@ -41,6 +47,7 @@ def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None)
         _check_simulation(arguments)
     else:
         check_real_arm(arguments, have_ros=has_ros() if have_ros is None else have_ros)
+    check_policy(arguments.policy, arguments.sim, arguments.task)
     if arguments.policy == "physgen":
         # Imported here: it loads torch, which no other policy needs.
         from physgen_policy.checkpoint import resolve_checkpoint
@@ -56,15 +63,22 @@ def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None)
 
 
 def has_ros() -> bool:
-    """True when a full ROS 2 installation (ros2 command and launch_ros) is on this machine."""
+    """Return whether a full ROS 2 installation (ros2 command and launch_ros) is on this machine."""
     return shutil.which("ros2") is not None and importlib.util.find_spec("launch_ros") is not None
 
 
-def _check_not_yet_available(arguments: LaunchArguments) -> None:
-    if arguments.viewer != "none":
-        raise ArgumentError(
-            f"viewer:={arguments.viewer} is not available yet; use viewer:=none, and record:=true to look later"
-        )
+def _with_viewer(arguments: LaunchArguments) -> LaunchArguments:
+    """Return the arguments with a viewer chosen.
+
+    Raises:
+        ArgumentError: The one asked for is not installed.
+    """
+    if not arguments.viewer:
+        chosen = default_viewer(arguments.teleop, os.environ)
+        return arguments if chosen == "none" else replace(arguments, viewer=chosen)
+    if arguments.viewer != "none" and not is_installed():
+        raise ArgumentError(f"viewer:={arguments.viewer}: {NOT_INSTALLED}")
+    return arguments
 
 
 def _check_simulation(arguments: LaunchArguments) -> None:
@@ -95,34 +109,55 @@ def _check_simulation(arguments: LaunchArguments) -> None:
         raise ArgumentError(
             "execution:=pipelined overlaps inference with motion, but this world waits; add pace:=realtime"
         )
-    package = {"maniskill": "mani_skill", "libero": "libero"}.get(arguments.sim)
-    if package and importlib.util.find_spec(package) is None:
+    check_world(arguments.sim, arguments.task)
+
+
+def check_world(sim: str, task: str) -> None:
+    """Refuse a simulator that is not complete, or a task that it does not know; does not start it.
+
+    Raises:
+        ArgumentError: The simulator's package is missing.
+        UserError: It does not know the task, or lacks something else.
+    """
+    from physgen_sim_bridge.registry import TABLE, check_task, find_world, missing_package
+
+    if package := missing_package(sim):
+        remedy = f"run `physgen setup --sim {sim}`" if sim in TABLE.ours else "install it"
         raise ArgumentError(
-            f"sim:={arguments.sim} needs the Python package {package!r}, which is not installed; run "
-            f"`physgen setup --sim {arguments.sim}`"
+            f"sim:={sim} needs the Python package {package!r}, which is not installed; {remedy}"
         )
-    check_task(arguments.sim, arguments.task)
-    if arguments.sim == "libero":
-        from physgen_sim_bridge.libero.assets import find_assets
-
-        find_assets()
+    check_task(sim, task)
+    find_world(sim).check_ready()
 
 
-def check_task(sim: str, task: str) -> None:
-    """Refuse a task that the simulator does not know; does not import the simulator."""
-    from physgen_sim_bridge.registry import check_task as check
+def check_policy(policy: str, sim: str, task: str) -> None:
+    """Refuse an expert that the task has not, and somebody's own policy that cannot be imported or made.
 
-    check(sim, task)
+    Raises:
+        UserError: One sentence.
+    """
+    if policy == "expert" and sim != "none":
+        from physgen_sim_bridge.experts.by_task import make_expert
+
+        make_expert(sim, task)
+    elif is_own(policy):
+        from physgen_policy.contract.own_policy import find_policy_class
+
+        find_policy_class(policy)
 
 
 def check_teleop(arguments: LaunchArguments) -> None:
-    """Refuse devices without use and uses without device."""
+    """Refuse devices without use and uses without device.
+
+    Raises:
+        ArgumentError: One sentence that says what to change.
+    """
     device, chosen = arguments.teleop, arguments.teleop_device
     if device == "none":
         if arguments.policy == "none":
             raise ArgumentError(
                 "policy:=none leaves nobody to act without teleop; add teleop:=keyboard (or another device), or use "
-                "policy:=physgen, expert or replay"
+                "policy:=physgen, expert or another one"
             )
         if chosen:
             raise ArgumentError(
@@ -151,7 +186,12 @@ def check_teleop(arguments: LaunchArguments) -> None:
 
 
 def check_real_arm(arguments: LaunchArguments, *, have_ros: bool) -> None:
-    """Refuse what a real arm cannot do, and a machine without its driver."""
+    """Refuse what a real arm cannot do, and a machine without its driver.
+
+    Raises:
+        ArgumentError: One sentence that says what to change.
+        UserError: The calibration cannot be used.
+    """
     if arguments.policy == "expert":
         raise ArgumentError(
             "policy:=expert reads simulator state, which the real arm has not; use policy:=physgen"

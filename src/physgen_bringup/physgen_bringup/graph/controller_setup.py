@@ -16,10 +16,10 @@ from physgen_control.program.plain_values import read_yaml, shown
 
 
 def controller_config(node: NodeSpec) -> ControllerConfig:
-    """Read the configuration that `node` (the controller of a graph) would start with.
+    """Return the configuration that `node` (the controller of a graph) would start with.
 
     Raises:
-        UserError: an unknown key or a bad value, in one sentence.
+        UserError: An unknown key or a bad value, in one sentence.
     """
     known = {entry.name: entry for entry in fields(ControllerConfig)}
     values: dict[str, Any] = {}
@@ -53,7 +53,11 @@ def _file_parameters(paths: Iterable[Path], node_name: str) -> list[dict[str, An
 
 
 def _mapping(values: Any, where: str) -> dict[Any, Any]:
-    """The mapping, empty where there is nothing."""
+    """Return a mapping, empty where there is nothing.
+
+    Raises:
+        UserError: There is something else.
+    """
     if values is not None and not isinstance(values, dict):
         raise UserError(f"{where} must be a mapping of keys to values, got {shown(values)}")
     return values or {}

@@ -16,7 +16,7 @@ from physgen_bringup.paths import config_file
 
 
 def build_graph(arguments: LaunchArguments) -> Graph:
-    """Describe the graph for checked arguments (graph.checks.check_arguments)."""
+    """Return the graph for checked arguments (graph.checks.check_arguments)."""
     return _simulated_graph(arguments) if arguments.simulated else _real_graph(arguments)
 
 
@@ -25,7 +25,8 @@ def _simulated_graph(arguments: LaunchArguments) -> Graph:
     teleop_ends = arguments.teleop in ("keyboard", "script")
     ends_with = f"{arguments.teleop}_teleop_node" if teleop_ends else None
     return Graph(
-        nodes=(our_nodes.world(arguments), *_acting(arguments), *runners),
+        # Who looks on is there before there is something to see, and stops last.
+        nodes=(*our_nodes.viewers(arguments), our_nodes.world(arguments), *_acting(arguments), *runners),
         environment=_environment(),
         output_dir=arguments.output_dir,
         ends_with=runners[0].name if runners else ends_with,
@@ -35,7 +36,7 @@ def _simulated_graph(arguments: LaunchArguments) -> Graph:
 def _real_graph(arguments: LaunchArguments) -> Graph:
     acting = [replace(node, starts_after=real_arm.SPAWNER) for node in _acting(arguments)]
     return Graph(
-        nodes=(*real_arm.nodes(arguments), *acting),
+        nodes=(*our_nodes.viewers(arguments), *real_arm.nodes(arguments), *acting),
         includes=real_arm.includes(arguments),
         environment=_environment(),
         output_dir=arguments.output_dir,
@@ -45,7 +46,7 @@ def _real_graph(arguments: LaunchArguments) -> Graph:
 
 
 def _acting(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """What acts on the arm or watches it, in the order of starting.
+    """Return what acts on the arm or watches it, in the order of starting.
 
     The arm's controller first, then what commands it: the policy's chunks need both. Nodes stop in reverse order:
     first what commands, last the world; the recorder sees the policy's end.
@@ -61,7 +62,7 @@ def _acting(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
 
 
 def _notes(arguments: LaunchArguments) -> tuple[str, ...]:
-    """What a person at the real arm should know before it moves."""
+    """Return what a person at the real arm should know before it moves."""
     notes = []
     who = "you" if arguments.policy == "none" else "the policy"
     if not arguments.use_fake_hardware:

@@ -49,7 +49,9 @@ class RunningGraph:
     """A graph that the local runner holds on this computer."""
 
     domain: int
+    """Its DDS domain."""
     output_dir: str
+    """Its folder; empty where it has none."""
 
 
 def running_graphs() -> list[RunningGraph]:
@@ -159,10 +161,10 @@ class PrivateDomain:
         self._lock: FileLock | None = None
 
     def __enter__(self) -> int:
-        """Choose and lock a domain.
+        """Choose and lock a domain; return it.
 
         Raises:
-            UserError: all are taken.
+            UserError: All are taken.
         """
         candidates = list(PRIVATE_DOMAINS)
         random.Random(os.getpid()).shuffle(candidates)

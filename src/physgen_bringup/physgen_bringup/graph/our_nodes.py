@@ -11,16 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from physgen_bringup.graph.arguments import LaunchArguments
+from physgen_bringup.graph.controller_setup import controller_config
+from physgen_bringup.graph.policy_kinds import is_own, policy_kind
 from physgen_bringup.graph.spec import NodeSpec, ParameterValue
 from physgen_bringup.paths import config_file
-from physgen_control.errors import UserError
 
 _TELEOP_STEPS = 3000
 """Control steps of an episode that a person demonstrates in simulation, unless max_steps says otherwise."""
 
 
 def world(arguments: LaunchArguments) -> NodeSpec:
-    """The simulated world: the fake arm with the driver's topics, or the bridge to a simulator."""
+    """Return the simulated world: the fake arm with the driver's topics, or the bridge to a simulator."""
     return _fake_franka(arguments) if arguments.fake_franka else _bridge(arguments)
 
 
@@ -46,7 +47,7 @@ def _fake_franka(arguments: LaunchArguments) -> NodeSpec:
 
 
 def controller(arguments: LaunchArguments) -> NodeSpec:
-    """The one node that commands the arm."""
+    """Return the one node that commands the arm."""
     stepped = arguments.stepped
     # A busy machine makes the fake arm late, not unsafe.
     patience: dict[str, ParameterValue] = (
@@ -74,7 +75,7 @@ def controller(arguments: LaunchArguments) -> NodeSpec:
 
 
 def motion_monitors(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """The second look at motion: before the controller, so that it stops after it; without it no arm goes on."""
+    """Return the second look at motion: before the controller, so that it stops after it; without it no arm goes on."""
     if arguments.stepped or not arguments.motion_monitor:
         return ()
     # As for the controller: a busy machine makes the fake arm late, not unsafe.
@@ -90,7 +91,7 @@ def motion_monitors(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
 
 
 def recorders(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """Who writes the bags."""
+    """Return who writes the bags."""
     if not arguments.record:
         return ()
     parameters: dict[str, ParameterValue] = {
@@ -105,36 +106,47 @@ def recorders(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
 
 
 def policies(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """Who sends chunks."""
-    return () if arguments.policy == "none" else (_policy(arguments),)
+    """Return who sends chunks."""
+    make = {"policy_node": _policy, "expert_node": _expert, "replay_node": _replay}
+    node = policy_kind(arguments.policy).node
+    return (make[node](arguments),) if node else ()
 
 
 def _policy(arguments: LaunchArguments) -> NodeSpec:
-    common: dict[str, ParameterValue] = {"use_sim_time": arguments.stepped}
-    match arguments.policy:
-        case "physgen":
-            parameters: dict[str, ParameterValue] = {
-                **common,
-                "checkpoint": arguments.checkpoint,
-                "task": arguments.task,
-                "robot": _robot(arguments),
-                "execution": arguments.execution,
-                "pace": arguments.pace if arguments.simulated else "realtime",
-                "autostart": True,
-            }
-            return replace(_node("physgen_policy", "policy_node", parameters, arguments), lifecycle=True)
-        case "expert":
-            parameters = {**common, "task": arguments.task, "pace": arguments.pace}
-            return _node("physgen_sim_bridge", "expert_node", parameters, arguments)
-        case "replay":
-            parameters = {**common, "bag_dir": str(arguments.bag_dir)}
-            return _node("physgen_control", "replay_node", parameters, arguments)
-        case other:
-            raise UserError(f"policy:={other} has no node; choose physgen, expert or replay")
+    """The node of learned policies, and of those of somebody's own."""
+    own = is_own(arguments.policy)
+    parameters: dict[str, ParameterValue] = {
+        "use_sim_time": arguments.stepped,
+        **({"policy": arguments.policy} if own else {"checkpoint": arguments.checkpoint}),
+        "task": arguments.task,
+        "robot": _robot(arguments),
+        "execution": arguments.execution,
+        "pace": arguments.pace if arguments.simulated else "realtime",
+        "autostart": True,
+    }
+    return _node("physgen_policy", "policy_node", parameters, arguments)
+
+
+def _expert(arguments: LaunchArguments) -> NodeSpec:
+    parameters: dict[str, ParameterValue] = {
+        "use_sim_time": arguments.stepped,
+        "sim": arguments.sim,
+        "task": arguments.task,
+        "pace": arguments.pace,
+    }
+    return _node("physgen_sim_bridge", "expert_node", parameters, arguments)
+
+
+def _replay(arguments: LaunchArguments) -> NodeSpec:
+    parameters: dict[str, ParameterValue] = {
+        "use_sim_time": arguments.stepped,
+        "bag_dir": str(arguments.bag_dir),
+    }
+    return _node("physgen_control", "replay_node", parameters, arguments)
 
 
 def teleoperations(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """The device of a person, or the script that plays one."""
+    """Return the device of a person, or the script that plays one."""
     device = arguments.teleop
     if device == "none":
         return ()
@@ -153,7 +165,7 @@ def teleoperations(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
     if device in ("joy", "spacemouse") and arguments.teleop_device:
         parameters["device"] = arguments.teleop_device
     if device == "script":
-        parameters |= {"episodes": arguments.episodes, "record": arguments.record}
+        parameters |= {"sim": arguments.sim, "episodes": arguments.episodes, "record": arguments.record}
     package = "physgen_sim_bridge" if device == "script" else "physgen_control"
     node = _node(package, f"{device}_teleop_node", parameters, arguments)
     # A person who leaves the keyboard leaves the policy alone; a device that fails ends the graph.
@@ -161,7 +173,7 @@ def teleoperations(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
 
 
 def rollouts(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """Who begins and ends episodes at a person's word; required: nobody else would end the one that it began."""
+    """Return who begins and ends episodes at a person's word; required: nobody else would end the one that it began."""
     if not arguments.rollout:
         return ()
     parameters: dict[str, ParameterValue] = {
@@ -173,7 +185,7 @@ def rollouts(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
 
 
 def episode_runners(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """Who runs the episodes of a simulated evaluation; without a policy the person at the device starts them."""
+    """Return who runs the episodes of a simulated evaluation; without a policy the person at the device starts them."""
     if arguments.rollout or arguments.policy == "none":
         return ()
     parameters: dict[str, ParameterValue] = {
@@ -195,10 +207,31 @@ def episode_runners(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
     return (_node("physgen_bringup", "episode_runner_node", parameters, arguments),)
 
 
+def viewers(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
+    """Who looks on; closing its window must not stop a graph."""
+    if arguments.viewer in ("", "none"):
+        return ()
+    config = controller_config(controller(arguments))
+    period = config.control_period
+    parameters: dict[str, ParameterValue] = {
+        "use_sim_time": False,
+        "viewer": arguments.viewer,
+        "save_to": str(arguments.output_dir / "viewer.rrd"),
+        "keys": arguments.teleop == "keyboard",
+        "robot": _robot(arguments),
+        "step_translation": min(config.step_translation, config.speed_translation * period),
+        "step_rotation": min(config.step_rotation, config.speed_rotation * period),
+        "workspace_min": list(config.workspace_min),
+        "workspace_max": list(config.workspace_max),
+    }
+    node = _node("physgen_bringup", "viewer_node", parameters, arguments)
+    return (replace(node, required=False),)
+
+
 def _node(
     package: str, name: str, parameters: Mapping[str, ParameterValue], arguments: LaunchArguments
 ) -> NodeSpec:
-    """A node whose module, executable and name share one stem, as all of ours do; the user's file counts last."""
+    """Return a node whose module, executable and name share one stem, as ours do; the user's file counts last."""
     return NodeSpec(
         package=package,
         executable=name,
@@ -216,17 +249,20 @@ def _user_files(arguments: LaunchArguments) -> tuple[Path, ...]:
 def _controller_files(arguments: LaunchArguments) -> tuple[Path, ...]:
     if not arguments.stepped:
         return (config_file("controller_fr3.yaml"),)
-    # LIBERO's tables lie lower and its stove nearer than what the limits for ManiSkill allow.
-    names = ["controller_sim.yaml", *(["controller_libero.yaml"] if arguments.sim == "libero" else [])]
-    return tuple(config_file(name) for name in names)
+    from physgen_sim_bridge.registry import find_world
+
+    # A simulator may say more: LIBERO's tables lie lower and its stove nearer than what the common limits allow.
+    own = find_world(arguments.sim).controller_file
+    files = [config_file("controller_sim.yaml")]
+    return (*files, config_file(own)) if own else tuple(files)  # an absolute path stays what it is
 
 
 def _robot(arguments: LaunchArguments) -> str:
-    """The robot that acts: every stepped simulator has a Panda; the fake Franka and the real arm are of robot_type."""
+    """Return the robot that acts: a stepped simulator has a Panda; fake Franka and real arm are of robot_type."""
     return "panda" if arguments.stepped else arguments.robot_type
 
 
 def _has_gripper(arguments: LaunchArguments) -> bool:
-    """Mock hardware comes without the gripper's action servers; a stepped world reads AppliedAction."""
+    """Return whether there are action servers of a gripper: mock hardware has none; a stepped world needs none."""
     real = not arguments.simulated and arguments.load_gripper and not arguments.use_fake_hardware
     return arguments.fake_franka or real

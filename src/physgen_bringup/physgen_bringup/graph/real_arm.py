@@ -15,12 +15,12 @@ SPAWNER = f"{ARM_CONTROLLER}_spawner"
 
 
 def nodes(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
-    """The spawner of the arm's controller, the frames of the cameras, and RViz where it is wanted."""
+    """Return the spawner of the arm's controller, the frames of the cameras, and RViz where it is wanted."""
     return (_spawner(), *_static_transforms(arguments), *_views(arguments))
 
 
 def includes(arguments: LaunchArguments) -> tuple[IncludeSpec, ...]:
-    """The launch files of the driver and of both cameras."""
+    """Return the launch files of the driver and of both cameras."""
     return (_franka(arguments), *_cameras(arguments))
 
 

@@ -9,70 +9,80 @@ from pathlib import Path
 
 import yaml
 
-ParameterValue = bool | int | float | str | list[str]
+ParameterValue = bool | int | float | str | list[str] | list[float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeSpec:
-    """One process. `module` is what the local runner executes (None: only in a ROS installation).
-
-    required: the whole graph stops when this process ends unexpectedly. lifecycle: a managed node that brings
-    itself up (parameter autostart). starts_after: starts when the process of this name has ended with success; if
-    it fails, the graph stops (only in a ROS installation). terminal: reads keys of the terminal that the graph was
-    started in. Later parameters win: default_files, then `parameters`, then
-    override_files.
-    """
+    """One process. Later parameters win: default_files, then `parameters`, then override_files."""
 
     package: str
     executable: str
     name: str
     module: str | None = None
+    """What the local runner executes; None: only in a ROS installation."""
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     default_files: tuple[Path, ...] = ()
     override_files: tuple[Path, ...] = ()
     remappings: tuple[tuple[str, str], ...] = ()
     arguments: tuple[str, ...] = ()
     required: bool = True
-    lifecycle: bool = False
+    """The whole graph stops when this process ends unexpectedly."""
     starts_after: str | None = None
+    """Starts when the process of this name has ended with success; if it fails, the graph stops (only in a ROS
+    installation)."""
     terminal: bool = False
+    """Reads keys of the terminal that the graph was started in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncludeSpec:
-    """Another package's launch file, found through that package's share folder; it sees these arguments only."""
+    """Another package's launch file; it sees these arguments only."""
 
     package: str
     path: str
+    """Below that package's share folder."""
     arguments: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """Everything that runs. `ends_with`: the node whose exit ends the graph (None: runs until stopped)."""
+    """Everything that runs."""
 
     nodes: tuple[NodeSpec, ...]
     includes: tuple[IncludeSpec, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables of every process."""
     output_dir: Path
+    """Folder of results and logs."""
     ends_with: str | None
+    """The node whose exit ends the graph; None: runs until stopped."""
     notes: tuple[str, ...] = ()
+    """Sentences for people, said at the start."""
 
     def node(self, name: str) -> NodeSpec:
-        """The node of this name."""
+        """Return the node of this name.
+
+        Raises:
+            KeyError: There is none.
+        """
         for node in self.nodes:
             if node.name == name:
                 return node
         raise KeyError(name)
 
     def with_parameters(self, name: str, **parameters: ParameterValue) -> Graph:
-        """The same graph, but these parameters of the node of this name have other values."""
+        """Return the same graph, but these parameters of the node of this name have other values.
+
+        Raises:
+            KeyError: There is no such node.
+        """
         changed = replace(self.node(name), parameters={**self.node(name).parameters, **parameters})
         return replace(self, nodes=tuple(changed if node.name == name else node for node in self.nodes))
 
 
 def enclave(node_name: str) -> str:
-    """The SROS2 enclave of a node of this project: a mere name where security is off (ROS_SECURITY_ENABLE)."""
+    """Return the SROS2 enclave of a node of this project: a mere name where security is off (ROS_SECURITY_ENABLE)."""
     return f"/physgen/{node_name}"
 
 
@@ -85,5 +95,5 @@ def parameter_files(node: NodeSpec, own: Path) -> list[Path]:
 
 
 def parameter_yaml(node: NodeSpec) -> str:
-    """The node's own parameters as the text of a ROS parameter file."""
+    """Return the node's own parameters as the text of a ROS parameter file."""
     return yaml.safe_dump({node.name: {"ros__parameters": dict(node.parameters)}}, sort_keys=True)

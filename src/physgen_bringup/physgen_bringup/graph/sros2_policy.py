@@ -11,13 +11,12 @@ from collections.abc import Iterable
 
 from physgen_bringup.graph.endpoints import (
     EPISODE_CALLS,
-    HEARTBEAT,
     OPERATOR,
-    RUN_POLICY,
     Endpoints,
     endpoints_of,
 )
 from physgen_bringup.graph.spec import Graph, enclave
+from physgen_control.messages import topics
 
 DRIVERS = "/"
 """Enclave of other packages' nodes: the default of a process that names none."""
@@ -37,7 +36,7 @@ def policy_xml(graph: Graph) -> str:
     none of this project's commands. The operator's enclave calls the controller's services and reads everything.
 
     Raises:
-        KeyError: with the name of a node of this project that the table of endpoints does not have.
+        KeyError: With the name of a node of this project that the table of endpoints does not have.
     """
     root = ET.Element("policy", version="0.2.0")
     enclaves = ET.SubElement(root, "enclaves")
@@ -57,10 +56,10 @@ def policy_xml(graph: Graph) -> str:
 def _node_profile(enclaves: ET.Element, name: str, endpoints: Endpoints) -> None:
     profile = _profile(enclaves, enclave(name), name)
     # A heart learns its participant from a topic whose name nobody else has.
-    beats = (f"{HEARTBEAT}/*",) if HEARTBEAT in endpoints.publishes else ()
+    beats = (f"{topics.HEARTBEAT}/*",) if topics.HEARTBEAT in endpoints.publishes else ()
     own = f"/{name}/*"  # parameters, the states of a lifecycle node
     _rules(profile, "topic", "publish", (*endpoints.publishes, *beats, own, "/rosout", "/parameter_events"))
-    _rules(profile, "topic", "subscribe", (*endpoints.subscribes, "/clock", "/parameter_events"))
+    _rules(profile, "topic", "subscribe", (*endpoints.subscribes, topics.CLOCK, "/parameter_events"))
     _rules(profile, "service", "reply", (*endpoints.serves, own, _TYPE_DESCRIPTION))
     _rules(profile, "service", "request", endpoints.calls)
     _rules(profile, "action", "call", endpoints.acts)
@@ -73,9 +72,9 @@ def _operator_profile(enclaves: ET.Element, graph: Graph) -> None:
     _rules(profile, "topic", "publish", ("/rosout", "/parameter_events"))
     _rules(profile, "topic", "subscribe", ("*",))
     _rules(profile, "service", "reply", (_TYPE_DESCRIPTION,))
-    _rules(profile, "service", "request", sorted(served & {*OPERATOR, *EPISODE_CALLS, "/physgen/recover"}))
+    _rules(profile, "service", "request", sorted(served & {*OPERATOR, *EPISODE_CALLS, topics.RECOVER}))
     performed = {name for node in graph.nodes for name in (endpoints_of(node) or Endpoints()).performs}
-    _rules(profile, "action", "call", sorted(performed & {RUN_POLICY}))
+    _rules(profile, "action", "call", sorted(performed & {topics.RUN_POLICY}))
 
 
 def _drivers_profile(enclaves: ET.Element) -> None:
@@ -94,7 +93,7 @@ def _profile(enclaves: ET.Element, path: str, node: str) -> ET.Element:
 
 
 def _rules(profile: ET.Element, kind: str, verb: str, names: Iterable[str], rule: str = "ALLOW") -> None:
-    """A group such as `<topics publish="ALLOW">`; nothing for no names."""
+    """Add a group such as `<topics publish="ALLOW">`; nothing for no names."""
     wanted = sorted(set(names))
     if wanted:
         group = ET.SubElement(profile, f"{kind}s", {verb: rule})

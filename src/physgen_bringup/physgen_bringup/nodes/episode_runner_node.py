@@ -17,9 +17,11 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from physgen_bringup.episode.tally import EpisodeTally, actions_path, crashed_result
+from physgen_bringup.graph.policy_kinds import policy_kind
 from physgen_bringup.results import results
 from physgen_bringup.results.rules import make_protocol
 from physgen_control.errors import UserError
+from physgen_control.messages import topics
 from physgen_control.messages.read import json_object_from_msg
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
@@ -33,13 +35,13 @@ from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.nodes.stop_signals import StopSignals
 from physgen_control.program.parameter_field import parameter
+from physgen_control.program.progress import Progress, Stage
 from physgen_control.types import Episode, EpisodePhase
 from physgen_msgs.msg import ActionChunk, AppliedAction, EpisodeInfo, PolicyStatus, SafetyStatus
 from physgen_msgs.srv import ResetEnv
 
 SPIN_S = 0.1
 MAX_CONSECUTIVE_CRASHES = 3
-_POLICY_NODES = {"physgen": "policy_node", "expert": "expert_node", "replay": "replay_node"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ class EpisodeRunnerConfig:
 
     sim: str = parameter("fake", description="Simulator name")
     task: str = parameter("FakePush-v0", description="Environment id")
-    policy: str = parameter("expert", description="Who acts", choices=tuple(_POLICY_NODES))
+    policy: str = parameter("expert", description="Who acts, as in the launch arguments")
     checkpoint: str = parameter("", description="Checkpoint folder of the policy, for the record")
     pace: str = parameter("lockstep", description="Pace of the world", choices=("lockstep", "realtime"))
     execution: str = parameter("sync", description="Execution of chunks", choices=("sync", "pipelined"))
@@ -71,12 +73,6 @@ class EpisodeRunnerConfig:
     )
 
 
-def say(text: str) -> None:
-    """Tell the user: the local runner shows this node's output, ros2 launch the screen."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
 class NotReadyError(UserError):
     """Some node did not come up in time; the text names it."""
 
@@ -94,20 +90,26 @@ class EpisodeRunner(GuardedNode):
         self.recorder: dict[str, str] = {}
         self._last_progress_s = 0.0
         self._over: set[str] = {""}
-        self._reset = self.create_client(ResetEnv, "/physgen/reset_env")
-        self.create_subscription(EpisodeInfo, "/physgen/episode_info", self._on_episode, qos.LATCHED)
-        self.create_subscription(SafetyStatus, "/physgen/safety_status", self._on_safety, qos.LATCHED)
-        self.create_subscription(PolicyStatus, "/physgen/policy_status", self._on_policy, qos.LATCHED)
-        self.create_subscription(String, "/physgen/recorder_status", self._on_recorder, qos.LATCHED)
-        self.create_subscription(ActionChunk, "/physgen/action_chunk", self._on_chunk, qos.COMMAND)
-        self.create_subscription(AppliedAction, "/physgen/applied_action", self._on_applied, qos.RECORDER)
-        self.create_subscription(JointState, "/joint_states", self._on_joints, qos.LOCKSTEP_READER)
+        self._reset = self.create_client(ResetEnv, topics.RESET_ENV)
+        self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
+        self.create_subscription(SafetyStatus, topics.SAFETY_STATUS, self._on_safety, qos.LATCHED)
+        self.create_subscription(PolicyStatus, topics.POLICY_STATUS, self._on_policy, qos.LATCHED)
+        self.create_subscription(String, topics.RECORDER_STATUS, self._on_recorder, qos.LATCHED)
+        self.create_subscription(ActionChunk, topics.ACTION_CHUNK, self._on_chunk, qos.COMMAND)
+        self.create_subscription(AppliedAction, topics.APPLIED_ACTION, self._on_applied, qos.RECORDER)
+        self.create_subscription(JointState, topics.JOINT_STATES, self._on_joints, qos.LOCKSTEP_READER)
+        # The local runner shows this node's output, ros2 launch the screen: lines, no bars.
+        self.progress = Progress(bars=False)
         self.stop_requested: Callable[[], bool] = lambda: False
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self)
 
     def run(self) -> int:
-        """Run all episodes that are missing in the results; returns the exit status."""
+        """Run all episodes that are missing in the results; return the exit status.
+
+        Raises:
+            UserError: A node is missing, the results are others, or several episodes crashed in a row.
+        """
         config = self.config
         folder = Path(config.output_dir or "runs/episodes").expanduser()
         seeds = range(config.seed, config.seed + config.episodes)
@@ -123,11 +125,14 @@ class EpisodeRunner(GuardedNode):
         )
         evaluation = results.open_evaluation(folder, protocol)
         missing = evaluation.missing(seeds)
-        self.wait_until_ready()
+        with self.progress.stage("waiting for the nodes") as stage:
+            self.wait_until_ready(lambda: stage.update(info="; ".join(self._missing())))
+        say = self.progress.say
         say(f"All nodes are ready; {len(missing)} of {len(seeds)} episodes to run.")
         crashes = 0
         for index, seed in enumerate(missing):
-            result = self.run_episode(seed, folder)
+            with self.progress.stage(f"seed {seed}, episode {index + 1} of {len(missing)}") as stage:
+                result = self.run_episode(seed, folder, stage)
             evaluation.add(result)
             if self.tally is not None:
                 evaluation.latencies.extend(self.tally.latencies)
@@ -139,23 +144,28 @@ class EpisodeRunner(GuardedNode):
             if crashes == MAX_CONSECUTIVE_CRASHES:
                 raise UserError(f"{crashes} episodes crashed in a row, the last one because: {result.error}")
         evaluation.write(folder)
-        say(results.markdown(evaluation))
+        self.progress.result(results.markdown(evaluation))
         return 1 if results.summarize(evaluation.episodes)["crashes"] else 0
 
-    def wait_until_ready(self) -> None:
-        """Spin until every node of the graph is there and able to act.
+    def wait_until_ready(self, waiting: Callable[[], None] = lambda: None) -> None:
+        """Spin until every node of the graph is there and able to act; `waiting` is called while one is not.
 
         Raises:
-            NotReadyError: names who is missing after ready_timeout.
+            NotReadyError: Names who is missing after ready_timeout.
         """
-        if not self._spin_until(lambda: not self._missing(), self.config.ready_timeout):
+
+        def ready() -> bool:
+            waiting()
+            return not self._missing()
+
+        if not self._spin_until(ready, self.config.ready_timeout):
             missing = "; ".join(self._missing())
             raise NotReadyError(
                 f"the graph was not ready in {self.config.ready_timeout:.0f} s: {missing}; look at the logs"
             )
 
-    def run_episode(self, seed: int, folder: Path) -> results.EpisodeResult:
-        """Reset the world with `seed` and watch the episode until its end."""
+    def run_episode(self, seed: int, folder: Path, stage: Stage) -> results.EpisodeResult:
+        """Reset the world with `seed` and watch the episode until its end; the stage is told the steps."""
         started = time.monotonic()
         if self.episode is not None:
             self._over.add(self.episode.episode_id)
@@ -176,7 +186,12 @@ class EpisodeRunner(GuardedNode):
             return crashed_result(seed, message, time.monotonic() - started)
         tally.started_s = self._last_progress_s = time.monotonic()
         episode_id = response.episode_id
-        ended = self._spin_until(lambda: self._ended(episode_id) or self._stalled(), None)
+
+        def over() -> bool:
+            stage.update(info=f"{len(tally.actions)} steps")
+            return self._ended(episode_id) or self._stalled()
+
+        ended = self._spin_until(over, None)
         episode = self.episode
         if not ended or episode is None or not self._ended(episode_id):
             return crashed_result(
@@ -193,13 +208,16 @@ class EpisodeRunner(GuardedNode):
         if self.config.record and not self._spin_until(
             lambda: self._recorded(episode_id), self.config.recorder_timeout
         ):
-            say(
+            self.progress.say(
                 f"seed {seed}: the recorder did not complete its bag ({self.recorder.get('detail', 'silent')})"
             )
         return result
 
     def _recorded(self, episode_id: str) -> bool:
-        """The bag is complete, or the recorder said why there is none; the next episode must not cut it short."""
+        """Return whether the bag is complete, or the recorder said why there is none.
+
+        Before that the next episode could cut it short.
+        """
         ours = self.recorder.get("episode_id") == episode_id and self.recorder.get("state") == "ready"
         return ours or self.recorder.get("state") == "error"
 
@@ -215,7 +233,7 @@ class EpisodeRunner(GuardedNode):
         return time.monotonic() - self._last_progress_s > self.config.stall_timeout
 
     def _missing(self) -> list[str]:
-        """Sentences about what is not ready; empty when all is."""
+        """Return sentences about what is not ready; empty when all is."""
         missing = []
         if not self._reset.service_is_ready():
             missing.append("bridge_node offers no /physgen/reset_env")
@@ -224,8 +242,12 @@ class EpisodeRunner(GuardedNode):
             missing.append("controller_node has not reported a state")
         elif self.safety.state not in usable:
             missing.append(f"controller_node is not armed ({self.safety.detail or 'no detail'})")
-        policy_node = _POLICY_NODES[self.config.policy]
-        if self.policy is None:
+        policy_node = policy_kind(self.config.policy).node or "the external policy"
+        if self.policy is None and self.config.policy == "external":
+            # Somebody else's node need not report a state; it must be there.
+            if not self.count_publishers(topics.ACTION_CHUNK):
+                missing.append(f"nobody publishes {topics.ACTION_CHUNK}; start your policy's node")
+        elif self.policy is None:
             missing.append(f"{policy_node} has not reported a state")
         elif not self.policy.ready:
             missing.append(f"{policy_node} is not ready ({self.policy.detail or 'no detail'})")
@@ -286,7 +308,7 @@ def main(args: list[str] | None = None) -> None:
             status = node.run()
         except UserError as error:
             status = 1
-            say(str(error))
+            node.progress.result(str(error))
 
     refused = run_node("episode_runner_node", EpisodeRunner, spin=spin, args=args)
     sys.exit(refused or status)

@@ -14,7 +14,8 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from physgen_bringup.graph.domain import HEARD_STATUS
-from physgen_control.nodes.heartbeat import BEATS, TIMEOUT_S, TOPIC
+from physgen_control.messages import topics
+from physgen_control.nodes.heartbeat import BEATS, TIMEOUT_S
 
 LISTEN_S = TIMEOUT_S + 0.5
 """Time to be discovered, and four beats."""
@@ -32,7 +33,7 @@ def hears_heartbeat(domain: int, listen_s: float = LISTEN_S) -> bool:
     heard: list[str] = []
     try:
         node = Node("physgen_probe", context=context, enable_rosout=False, start_parameter_services=False)
-        node.create_subscription(String, TOPIC, lambda message: heard.append(message.data), BEATS)
+        node.create_subscription(String, topics.HEARTBEAT, lambda message: heard.append(message.data), BEATS)
         executor = SingleThreadedExecutor(context=context)
         executor.add_node(node)
         end_s = time.monotonic() + listen_s

@@ -33,29 +33,32 @@ FREEZE_S = 0.7
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """One recorded episode: fixed[n] and wrist[n] were seen after n * picture_every actions, which are in step order.
-
-    rate_hz: control steps per second. predicted: imagined frames by the step they were made at (may be empty). tcp:
-    float64 [n, 3], metres, base frame.
-    """
+    """One recorded episode."""
 
     seed: int
     task: str
     outcome: str
     rate_hz: float
+    """Control steps per second."""
     fixed: Sequence[UInt8Image]
+    """Image n was seen after n * picture_every actions."""
     wrist: Sequence[UInt8Image]
+    """Image n was seen after n * picture_every actions."""
     predicted: dict[int, UInt8Image]
+    """Imagined frames by the step they were made at (may be empty)."""
     actions: Sequence[AppliedAction]
+    """Applied actions in the order of their steps."""
     tcp: Float64Array
+    """float64 [n, 3] in m, base frame."""
     picture_every: int = 1
+    """Control steps from one image to the next."""
 
 
 def write_video(recordings: Iterable[Recording], path: Path, *, rate_hz: float = 20.0) -> Path:
-    """Write an H.264 video of the episodes, one after the other, at the speed of the robot.
+    """Write an H.264 video of the episodes, one after the other, at the speed of the robot; return its path.
 
     Raises:
-        UserError: no recording has an image.
+        UserError: No recording has an image.
     """
     import imageio_ffmpeg
 
@@ -80,7 +83,7 @@ def write_video(recordings: Iterable[Recording], path: Path, *, rate_hz: float =
 
 
 def video_frames(recording: Recording) -> Iterator[UInt8Image]:
-    """The pictures of one episode: cameras, imagined frame, the actions below; uint8 [y, x, 3]."""
+    """Yield the images of one episode's video, uint8 [y, x, 3]: cameras, imagined frame, the actions below."""
     pictures = min(len(recording.fixed), len(recording.wrist))
     if not pictures:
         return
@@ -146,7 +149,7 @@ def _draw_heading(
 def _draw_actions(
     draw: ImageDraw.ImageDraw, recording: Recording, step: int, raw: np.ndarray, applied: np.ndarray, top: int
 ) -> None:
-    """One row per number of the action: a bar for now, a line for the last seconds; grey is before safety."""
+    """Draw one row per number of the action: a bar for now, a line for the last seconds; grey is before the limits."""
     row_px = (PANEL_PX - 30) // len(LABELS)
     now = min(step, len(applied) - 1)
     left, bar_px, line_left = 40, 120, 180
@@ -178,7 +181,7 @@ def _draw_actions(
 
 
 def plot_actions(recording: Recording, path: Path) -> Path:
-    """Plot the actions before and after safety over time, with holds and limited steps marked."""
+    """Plot the actions before and after the limits over time, with holds and limited steps marked; return the path."""
     figure, axes = _figure(len(LABELS), 1, (9, 10))
     steps = np.array([action.step for action in recording.actions])
     raw = np.array([action.raw for action in recording.actions])

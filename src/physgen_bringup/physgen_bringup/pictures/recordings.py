@@ -32,7 +32,11 @@ def load_recordings(folder: Path) -> tuple[list[Recording], list[str]]:
 
 
 def to_recording(episode: EpisodeRecording, path: Path) -> Recording:
-    """Pair the streams of one episode."""
+    """Pair the streams of one episode.
+
+    Raises:
+        BagError: An image or an imagined frame cannot be read.
+    """
     fixed, wrist = episode.fixed, episode.wrist
     stamps, rows_fixed, rows_wrist = np.intersect1d(
         fixed.stamps_ns, wrist.stamps_ns, assume_unique=True, return_indices=True
@@ -55,7 +59,11 @@ def to_recording(episode: EpisodeRecording, path: Path) -> Recording:
 
 
 def _predicted(path: Path, stamps: np.ndarray, every: int) -> dict[int, UInt8Image]:
-    """Imagined frames by the step of the observation they were imagined from; one in `every` has a picture."""
+    """Return imagined frames by the step of the observation they were imagined from; one in `every` has a picture.
+
+    Raises:
+        BagError: They cannot be read.
+    """
     step_of = {int(stamp): index * every for index, stamp in enumerate(stamps)}
     frames: dict[int, UInt8Image] = {}
     try:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two small programs that make orphans impossible; started by the local runner, standard library only.
+"""Small programs that make orphans impossible; standard library only.
 
 `guard.py exec PARENT COMMAND...` becomes COMMAND, which then receives SIGINT when its parent dies, however it
-dies. `guard.py reap` reads process-group ids from its input; when the input closes (the runner is gone,
+dies. `guard.py tie PARENT COMMAND...` does the same for a program that is not ours: it receives SIGTERM, at any time.
+`guard.py reap` reads process-group ids from its input; when the input closes (the runner is gone,
 killed perhaps), it interrupts and then kills the groups that are left.
 """
 
@@ -19,9 +20,12 @@ REAP_GRACE_S = 6.0
 
 
 def main(arguments: list[str]) -> None:
-    """Run one of the two programs."""
+    """Run one of the programs."""
     if arguments[0] == "exec":
         _exec(int(arguments[1]), arguments[2:])
+    elif arguments[0] == "tie":
+        die_with(int(arguments[1]), signal.SIGTERM)
+        os.execv(arguments[2], arguments[2:])
     else:
         _reap()
 

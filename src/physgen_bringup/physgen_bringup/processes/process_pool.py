@@ -44,7 +44,9 @@ class Lost:
     """A job whose worker died or took too long."""
 
     sentence: str
+    """What happened."""
     wall_s: float
+    """How long the job had taken."""
 
 
 @dataclass(slots=True)
@@ -189,7 +191,7 @@ def _run(main: WorkerMain, connection: Connection, parent: int) -> None:
 
 @contextmanager
 def _single_threaded_children() -> Iterator[None]:
-    """Workers share the cores: numerical libraries read these variables when they are loaded."""
+    """Let workers share the cores: numerical libraries read these variables when they are loaded."""
     old = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     try:

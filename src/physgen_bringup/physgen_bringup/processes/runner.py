@@ -26,6 +26,7 @@ from physgen_bringup.graph.spec import Graph, NodeSpec, enclave, parameter_files
 from physgen_bringup.processes import guard
 from physgen_control.errors import UserError
 from physgen_control.messages import graph_identity
+from physgen_control.program.verbosity import is_verbose
 from physgen_control.teleop.terminal import has_terminal
 
 POLL_S = 0.05
@@ -35,7 +36,7 @@ INTERRUPTED = 130
 # A closed terminal sends SIGHUP.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ROS_PREFIX = re.compile(r"^\[(?:\w+)\] \[[\d.]+\] \[[^\]]*\]: ")
-_IMPORTANT = re.compile(r"^\[(?:WARN|ERROR|FATAL)\]|^Traceback|^\w*Error: ")
+_IMPORTANT = re.compile(r"^\[(?:WARN|ERROR|FATAL)\]|^Traceback|^\w*Error: |^Viewer: ")
 
 
 @dataclass(slots=True)
@@ -51,6 +52,15 @@ class LocalRunner:
     """Owns the processes of one graph. start() and stop() belong to one thread, the one that lives longest.
 
     (A node is told when the thread that started it ends, because that is what the kernel watches.)
+
+    Args:
+        graph: What to run.
+        domain_id: DDS domain of its processes; None: that of the environment.
+        console: Prints a line for the user.
+        environment: More variables of every process.
+
+    Raises:
+        UserError: The graph cannot run here.
     """
 
     def __init__(
@@ -86,7 +96,7 @@ class LocalRunner:
         self._interrupts = 0
 
     def start(self) -> None:
-        """Start every node; returns at once."""
+        """Start every node; return at once."""
         self._logs.mkdir(parents=True, exist_ok=True)
         for note in self.graph.notes:
             self.console(note)
@@ -124,17 +134,20 @@ class LocalRunner:
         return popen.pid
 
     def pid(self, name: str) -> int:
-        """Process id of a started node."""
+        """Return the process id of a started node."""
         return self._processes[name].popen.pid
 
     def alive(self, name: str) -> bool:
-        """True while the node's process runs."""
+        """Return whether the node's process runs."""
         return self._processes[name].popen.poll() is None
 
     def wait(self, timeout_s: float | None = None) -> int:
         """Wait until the graph ends and return its exit status; the other nodes still run (call stop).
 
-        A required node that dies first is reported with its last lines of output. Raises TimeoutError.
+        A required node that dies first is reported with its last lines of output.
+
+        Raises:
+            TimeoutError: It did not end within `timeout_s`.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
@@ -165,7 +178,7 @@ class LocalRunner:
             self._reaper = None
 
     def run(self) -> int:
-        """Start, wait, stop; Ctrl-C, SIGTERM and a closed terminal stop cleanly. Returns the exit status."""
+        """Start, wait, stop; return the exit status. Ctrl-C, SIGTERM and a closed terminal stop cleanly."""
         handlers = {
             number: signal.signal(number, self._on_signal)
             for number in STOP_SIGNALS
@@ -184,7 +197,7 @@ class LocalRunner:
                 signal.signal(number, handler)
 
     def last_lines(self, name: str) -> list[str]:
-        """The last lines that a node printed."""
+        """Return the last lines that a node printed."""
         return list(self._processes[name].tail)
 
     @property
@@ -253,14 +266,14 @@ def _copy_lines(
         log.flush()
         text = line.rstrip("\n")
         process.tail.append(text)
-        if main_node:
+        if main_node or is_verbose():
             console(_ROS_PREFIX.sub("", text))
         elif _IMPORTANT.search(text):
             console(f"[{process.spec.name}] {_ROS_PREFIX.sub('', text)}")
 
 
 def node_command(spec: NodeSpec, folder: Path) -> list[str]:
-    """The command line of a node; writes its parameters to a file in `folder`."""
+    """Return the command line of a node; writes its parameters to a file in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     command = [
         sys.executable,

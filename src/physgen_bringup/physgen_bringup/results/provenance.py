@@ -25,14 +25,14 @@ _DISTRIBUTIONS = (
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions, machine and git state of this run (nothing that identifies a person or a host)."""
+    """Return versions, machine and git state of this run (nothing that identifies a person or a host)."""
     versions: dict[str, str] = {"python": platform.python_version()}
     for name in _DISTRIBUTIONS:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {"versions": versions, "machine": _machine(), "git": _git()}
+    return {"versions": versions, "machine": _machine(), "git": git_state()}
 
 
 def _machine() -> dict[str, Any]:
@@ -61,7 +61,8 @@ def _gpu() -> str | None:
     return str(torch.cuda.get_device_name(0))
 
 
-def _git() -> dict[str, Any] | None:
+def git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that this runs from, and whether it has changes; None where it is none."""
     folder = Path(__file__).resolve().parent
 
     def run(*command: str) -> str:

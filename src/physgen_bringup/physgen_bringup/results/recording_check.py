@@ -17,20 +17,18 @@ from physgen_control.bags.summary import read_summary
 
 @dataclass(frozen=True, slots=True)
 class RecordingCheck:
-    """What a graph recorded.
-
-    folder: Where its bags are.
-    bags: How many bags it finished, those that lack a topic included.
-    lost: A sentence for each bag that is unfinished, damaged or lacks a topic.
-    """
+    """What a graph recorded."""
 
     folder: Path
+    """Where its bags are."""
     bags: int
+    """How many bags it finished, those that lack a topic included."""
     lost: tuple[str, ...]
+    """A sentence for each bag that is unfinished, damaged or lacks a topic."""
 
     @property
     def good(self) -> bool:
-        """Something was recorded, and nothing was lost."""
+        """Whether something was recorded, and nothing was lost."""
         return self.bags > 0 and not self.lost
 
     def line(self) -> str:

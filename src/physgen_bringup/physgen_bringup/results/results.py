@@ -39,20 +39,20 @@ class Trial(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeResult:
-    """One episode. A crash (of simulator or node) is neither success nor failure; error says what happened.
-
-    seed, init_state, run: see Trial. stale_steps: control steps in which the arm held because no valid action was
-    there. limited_steps: steps whose action was changed by a safety limit. wall_s: duration without start-up.
-    """
+    """One episode, as its trial. A crash (of simulator or node) is neither success nor failure."""
 
     seed: int
     success: bool
     steps: int
     crashed: bool
     error: str
+    """What happened at a crash."""
     wall_s: float
+    """Duration without start-up."""
     stale_steps: int
+    """Hold steps: control steps in which no valid action was there."""
     limited_steps: int
+    """Control steps whose action was changed by a limit."""
     init_state: int = -1
     run: int = 0
 
@@ -64,12 +64,7 @@ class EpisodeResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Protocol:
-    """What was evaluated and under which rules; two runs compare only when these are equal.
-
-    preset: name of the published protocol it follows, "" for none. delay_steps: control steps by which every chunk is
-    late (pace realtime, in-process); lead_steps: by which pipelined execution asks early. batch: rows of a shared
-    batched inference, 0 when every worker has its own policy.
-    """
+    """What was evaluated and under which rules; two runs compare only when these are equal."""
 
     suite: str
     task: str
@@ -81,12 +76,18 @@ class Protocol:
     control_mode: str
     max_steps: int
     success_rule: str
-    transport: str  # "in-process" or "ros"
+    transport: str
+    """"in-process" or "ros"."""
     preset: str = ""
+    """Name of the published protocol it follows, "" for none."""
     delay_steps: int = 0
+    """Control steps by which every chunk is late (pace realtime, in-process)."""
     lead_steps: int = 0
+    """Control steps by which pipelined execution asks early."""
     batch: int = 0
-    assets: str = ""  # which scene files, where the simulator does not bring its own
+    """Rows of a shared batched inference, 0 when every worker has its own policy."""
+    assets: str = ""
+    """Which scene files, where the simulator does not bring its own."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -102,11 +103,11 @@ class Latencies:
         self.image_to_command += other.image_to_command
 
     def samples(self) -> dict[str, list[float]]:
-        """Every sample, rounded to 10 microseconds."""
+        """Return every sample, rounded to 10 microseconds."""
         return {f.name: [round(value, 2) for value in getattr(self, f.name)] for f in fields(self)}
 
     def to_json(self) -> dict[str, Any]:
-        """Percentiles per series; empty series have no numbers (null)."""
+        """Return percentiles per series; empty series have no numbers (null)."""
         return {f.name: percentiles(getattr(self, f.name)) for f in fields(self)}
 
 
@@ -125,16 +126,16 @@ class Evaluation:
         self.episodes = sorted([*kept, episode], key=lambda e: e.trial)
 
     def missing(self, seeds: Iterable[int]) -> list[int]:
-        """Seeds of `seeds` without a finished episode, in order; crashed ones are tried again."""
+        """Return the seeds of `seeds` without a finished episode, in order; crashed ones are tried again."""
         return [trial.seed for trial in self.missing_trials(Trial(seed) for seed in seeds)]
 
     def missing_trials(self, trials: Iterable[Trial]) -> list[Trial]:
-        """Those of `trials` without a finished episode, in order; crashed ones are tried again."""
+        """Return those of `trials` without a finished episode, in order; crashed ones are tried again."""
         finished = {episode.trial for episode in self.episodes if not episode.crashed}
         return [trial for trial in trials if trial not in finished]
 
     def to_json(self) -> dict[str, Any]:
-        """The whole file as plain values."""
+        """Return the whole file as plain values."""
         protocol = asdict(self.protocol)
         path, sha256 = protocol.pop("checkpoint_path"), protocol.pop("checkpoint_sha256")
         return {
@@ -161,7 +162,7 @@ def read(path: Path) -> Evaluation:
     """Read and validate a results file.
 
     Raises:
-        ResultsError: unreadable, another format, or missing keys.
+        ResultsError: Unreadable, another format, or missing keys.
     """
     try:
         values = read_json_object(path, ResultsError)
@@ -190,7 +191,7 @@ def read(path: Path) -> Evaluation:
 
 
 def _known(columns: Iterable[Field[Any]], values: dict[str, Any]) -> dict[str, Any]:
-    """The values of the columns; one that an older file does not have yet keeps its default."""
+    """Return the values of the columns; one that an older file does not have yet keeps its default."""
     return {c.name: values[c.name] for c in columns if c.name in values or c.default is MISSING}
 
 
@@ -198,7 +199,7 @@ def open_evaluation(folder: Path, protocol: Protocol) -> Evaluation:
     """Continue the evaluation in `folder` if there is one, else start a new one.
 
     Raises:
-        ResultsError: the folder holds results of another protocol.
+        ResultsError: The folder holds results of another protocol.
     """
     path = folder / FILE_NAME
     if not path.is_file():
@@ -216,7 +217,7 @@ def open_evaluation(folder: Path, protocol: Protocol) -> Evaluation:
 
 
 def summarize(episodes: Iterable[EpisodeResult]) -> dict[str, Any]:
-    """Counts and the Wilson interval over episodes that ran to their end; crashes are counted apart."""
+    """Return counts and the Wilson interval over episodes that ran to their end; crashes are counted apart."""
     episodes = list(episodes)
     finished = [episode for episode in episodes if not episode.crashed]
     successes = sum(episode.success for episode in finished)
@@ -236,7 +237,7 @@ def summarize(episodes: Iterable[EpisodeResult]) -> dict[str, Any]:
 
 
 def wilson_interval(successes: int, n: int, z: float = Z_95) -> tuple[float, float]:
-    """Wilson score interval of a success probability; (0, 1) without any trial."""
+    """Return the Wilson score interval of a success probability; (0, 1) without any trial."""
     if n == 0:
         return 0.0, 1.0
     p = successes / n
@@ -246,7 +247,7 @@ def wilson_interval(successes: int, n: int, z: float = Z_95) -> tuple[float, flo
 
 
 def percentiles(samples: list[float]) -> dict[str, Any]:
-    """p50, p95, p99 and the count; null numbers for an empty list."""
+    """Return p50, p95, p99 and the count; null numbers for an empty list."""
     if not samples:
         return {"p50": None, "p95": None, "p99": None, "count": 0}
     p50, p95, p99 = (round(float(v), 3) for v in np.percentile(samples, (50, 95, 99)))
@@ -254,7 +255,7 @@ def percentiles(samples: list[float]) -> dict[str, Any]:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The result as a Markdown table for people; failures and crashes are listed with their seeds."""
+    """Return the result as a Markdown table for people; failures and crashes are listed with their seeds."""
     values = evaluation.to_json()
     protocol, summary, latency = evaluation.protocol, values["summary"], values["latency_ms"]
     rate = f"{100 * summary['success_rate']:.1f} %" if summary["n"] else "-"
@@ -297,27 +298,27 @@ def markdown(evaluation: Evaluation) -> str:
 
 
 def pace_text(protocol: Protocol) -> str:
-    """The pace, with the delay where there is one."""
+    """Return the pace, with the delay where there is one."""
     if not protocol.delay_steps:
         return protocol.pace
     return f"{protocol.pace} with chunks {protocol.delay_steps} control steps late"
 
 
 def trial_text(trial: Trial) -> str:
-    """The seed, with the initial state and the run where there are any: `7`, `7/i3`, `7/r1`."""
+    """Return the seed, with the initial state and the run where there are any: `7`, `7/i3`, `7/r1`."""
     state = f"/i{trial.init_state}" if trial.init_state >= 0 else ""
     return f"{trial.seed}{state}" + (f"/r{trial.run}" if trial.run else "")
 
 
 def outcome(episode: EpisodeResult) -> str:
-    """One word and, for a crash, its sentence."""
+    """Return one word and, for a crash, its sentence."""
     if episode.crashed:
         return f"crash: {episode.error}"
     return "success" if episode.success else "failure"
 
 
 def progress_line(episodes: Iterable[EpisodeResult], remaining: int) -> str:
-    """Running success rate and time left, from the mean wall time so far."""
+    """Return the running success rate and the time left, from the mean wall time so far."""
     episodes = list(episodes)
     summary = summarize(episodes)
     rate = f"{100 * summary['success_rate']:.0f} %" if summary["n"] else "-"

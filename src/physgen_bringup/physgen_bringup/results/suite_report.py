@@ -19,12 +19,12 @@ from physgen_bringup.results.results import (
 
 
 def task_folder(out: Path, task: str, num_tasks: int) -> Path:
-    """Where the results of a task lie: OUT itself when it is the only one."""
+    """Return where the results of a task lie: OUT itself when it is the only one."""
     return out if num_tasks == 1 else out / task.replace("/", "_")
 
 
 def suite_json(evaluations: Sequence[Evaluation], folders: Sequence[str]) -> dict[str, Any]:
-    """All tasks as plain values: each one's summary and folder, the whole, and the mean over tasks."""
+    """Return all tasks as plain values: each one's summary and folder, the whole, and the mean over tasks."""
     episodes = [episode for evaluation in evaluations for episode in evaluation.episodes]
     rows = [
         {"task": e.protocol.task, "folder": folder, **summarize(e.episodes)}
@@ -55,7 +55,7 @@ def suite_json(evaluations: Sequence[Evaluation], folders: Sequence[str]) -> dic
 
 
 def suite_markdown(values: dict[str, Any]) -> str:
-    """The table for people."""
+    """Return the table for people."""
     lines = [
         f"# {values['suite']}, policy {values['policy']}"
         + (f", protocol {values['preset']}" if values["preset"] else ""),
@@ -81,7 +81,7 @@ def suite_markdown(values: dict[str, Any]) -> str:
 
 
 def write_suite(out: Path, evaluations: Sequence[Evaluation], folders: Sequence[Path]) -> str:
-    """Write results.json and results.md of several tasks into `out`; returns the table."""
+    """Write results.json and results.md of several tasks into `out`; return the table."""
     values = suite_json(evaluations, [str(folder.relative_to(out)) for folder in folders])
     table = suite_markdown(values)
     out.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
-from physgen_bringup.bench import recorder as bench_recorder
+from physgen_bringup.commands import bench_recorder
 from physgen_control.errors import UserError
 
 

@@ -152,7 +152,7 @@ def test_three_rows_pass_on_the_fake_franka(tmp_path, capsys):
         "fake",
         "--repeat",
         "1",
-        "--folder",
+        "--out",
         str(tmp_path),
         "--json",
         str(tmp_path / "r.json"),

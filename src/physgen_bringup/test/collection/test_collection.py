@@ -33,7 +33,7 @@ def led_bags(tmp_path_factory: pytest.TempPathFactory) -> list[EpisodeRecording]
     controller = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
     config = CollectionConfig(led_chunks=3, tail_steps=2)
     collector = Collector(
-        make_world("fake", TASK), make_expert(TASK), controller, config, RandomSource(controller)
+        make_world("fake", TASK), make_expert("fake", TASK), controller, config, RandomSource(controller)
     )
     folder = tmp_path_factory.mktemp("led")
     return [read_episode(collector.collect(seed, folder).path) for seed in range(6)]
@@ -82,7 +82,7 @@ def wait_until_gone(group: int) -> None:
 
 def test_a_killed_collection_continues_and_keeps_what_it_had(tmp_path):
     """kill -9 in the middle of an episode: its unfinished bag is set aside and its seed recorded anew."""
-    command = [sys.executable, "-m", "physgen_bringup.commands.collect", "--suite", "fake", "--task", TASK]
+    command = [sys.executable, "-m", "physgen_bringup.commands.collect", "--sim", "fake", "--task", TASK]
     command += ["--workers", "1", "--out", str(tmp_path)]
     process = subprocess.Popen([*command, "--episodes", "500"], start_new_session=True)
     unfinished: list[Path] = []

@@ -13,7 +13,8 @@ import yaml
 from tiny_checkpoint import write_tiny_checkpoint
 
 from physgen_bringup.collection.run import Collector, make_collector
-from physgen_bringup.commands import collect, view
+from physgen_bringup.commands import collect
+from physgen_bringup.pictures import bag_tables
 from physgen_control.bags.reader import EpisodeRecording, read_episode
 from physgen_control.errors import UserError
 from physgen_policy.commands import train
@@ -65,7 +66,7 @@ def test_a_leading_policy_sees_its_pictures(tmp_path: Path) -> None:
 
 def test_the_video_of_a_recording_shows_every_step(tmp_path: Path) -> None:
     whole, few = (
-        view.recording_of(read_episode(collector(every).collect(7, tmp_path / str(every)).path))
+        bag_tables.recording_of(read_episode(collector(every).collect(7, tmp_path / str(every)).path))
         for every in (1, 4)
     )
     assert (whole.rate_hz, few.rate_hz) == (20.0, 20.0)
@@ -85,7 +86,7 @@ def test_from_few_pictures_to_a_policy(tmp_path: Path) -> None:
     settings["policy"] |= {"steps": 2, "batch_size": 8, "lora_rank": 2, "obs_loss_every": 1}
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(settings | {"device": "cpu", "precision": "fp32", "log_every": 1}))
-    words = [str(config), "--finetune", str(base), "--bags", str(bags), "--output", str(run)]
+    words = [str(config), "--finetune", str(base), "--bags", str(bags), "--out", str(run)]
     assert train.main(words) == 0
     dataset = Dataset(run / "dataset")
     assert [dataset.picture_every(index) for index in range(5)] == [4, 4, 4, 4, 1]
@@ -99,6 +100,6 @@ def test_from_few_pictures_to_a_policy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", ["3", "0", "16", "-4"])
 def test_only_divisors_of_a_chunk_are_accepted(number: str) -> None:
-    words = ["--suite", "fake", "--task", TASK, "--picture-every", number]
+    words = ["--sim", "fake", "--task", TASK, "--picture-every", number]
     with pytest.raises(UserError, match=rf"must divide the 8 control steps .* got {number}"):
         collect.main(words)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from physgen_bringup import cli
+from physgen_bringup.commands import bench, completion, evaluation_options
 from physgen_control.errors import UserError
 from physgen_control.program.command_line import run_command
 
@@ -78,13 +79,59 @@ def test_overview_needs_no_set_up_and_leaves_nothing(words: list[str], tmp_path:
     assert not home.exists()
 
 
-@pytest.mark.parametrize("name", [c.name for c in cli.COMMANDS])
+SUB_HELPS = [f"bench {target}" for target in bench.TARGETS] + ["eval compare", "eval merge"]
+
+
+@pytest.mark.parametrize("name", [c.name for c in cli.COMMANDS] + SUB_HELPS)
 def test_help_of_a_command_needs_no_set_up(name: str, tmp_path: Path) -> None:
+    """Options and all: on a machine with nothing but Python, and nothing is installed."""
     home = tmp_path / "home"
-    result = run_script([name, "--help"], home)
+    result = run_script([*name.split(), "--help"], home)
     assert result.returncode == 0, result.stderr
-    assert f"physgen {name}" in result.stdout
+    if name == "python":
+        assert "usage: " in result.stdout  # the interpreter's own
+        return
+    assert f"usage: physgen {name} [" in result.stdout
+    assert name in {"setup", "test"} or "example" in result.stdout
     assert not home.exists()
+
+
+def test_the_version_is_that_of_every_package() -> None:
+    result = run_script(["--version"], Path("unused"))
+    assert result.stdout.startswith(f"physgen {cli.VERSION}"), result.stderr
+    for manifest in (ROOT / "src").glob("*/package.xml"):
+        assert f"<version>{cli.VERSION}</version>" in manifest.read_text(encoding="utf-8"), manifest
+
+
+def test_an_option_of_old_still_works_with_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    options = evaluation_options.build_parser().parse_args(["--suite=fake", "--out", "x"])
+    assert options.suite == "fake"
+    assert capsys.readouterr().err == "physgen eval: --suite is called --sim now.\n"
+
+
+@pytest.mark.parametrize("words", [["-v", "eval", "--out", "x"], ["eval", "-v", "--out", "x"]])
+def test_verbosity_may_stand_before_the_command_and_behind_it(words: list[str]) -> None:
+    assert cli.command_first(words) == ["eval", "-v", "--out", "x"]
+
+
+def test_completion_knows_commands_options_and_launch_arguments(tmp_path: Path) -> None:
+    """The script is bash that completes what one begins to type."""
+    script = tmp_path / "completion"
+    script.write_text(completion.script("bash"), encoding="utf-8")
+    complete = (
+        "source {script}; COMP_WORDS=({words}); COMP_CWORD={last}; COMP_TYPE=9; _shtab_physgen; "
+        'printf "%s\\n" "${{COMPREPLY[@]}}"'
+    )
+    for words, expected in (
+        (["physgen", "col"], "collect"),
+        (["physgen", "eval", "--fail"], "--failure-videos"),
+        (["physgen", "launch", "sim:=mani"], "sim:=maniskill"),
+    ):
+        command = complete.format(script=script, words=" ".join(words), last=len(words) - 1)
+        result = subprocess.run(
+            ["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60
+        )
+        assert expected in result.stdout.split(), (words, result.stdout, result.stderr)
 
 
 def test_unknown_command_sets_nothing_up(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ def test_one_episode_leaves_everything_that_people_look_at(tmp_path):
     import imageio_ffmpeg
 
     out = tmp_path / "demo"
-    assert demo.main(["--episodes", "1", "--output-dir", str(out)]) == 0
+    assert demo.main(["--episodes", "1", "--out", str(out)]) == 0
     episode = json.loads((out / "results.json").read_text())["episodes"][0]
     assert not episode["crashed"] and episode["stale_steps"] == 0
     ((recording,), left_out) = load_recordings(out / "bags")
@@ -36,3 +36,15 @@ def test_one_episode_leaves_everything_that_people_look_at(tmp_path):
     frames, _ = imageio_ffmpeg.count_frames_and_secs(str(out / "demo.mp4"))
     assert frames > episode["steps"]
     assert {path.stem for path in (out / "plots").iterdir()} == {"actions_1000000", "tcp_paths", "latency"}
+
+
+def test_the_fake_world_is_shown_without_a_checkpoint(tmp_path, capsys):
+    """Nothing was trained for it, so that the scripted expert acts; the page holds table, film and plots."""
+    out = tmp_path / "demo"
+    assert demo.main(["--sim", "fake", "--episodes", "1", "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "FakePush-v0, policy expert" in text
+    assert text.strip().splitlines()[-1].startswith("next: ./physgen view")
+    page = (out / "report.html").read_text()
+    assert page.count("data:video/mp4;base64,") == 1
+    assert page.count("data:image/png;base64,") == 3

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from tiny_checkpoint import write_tiny_checkpoint
 
 from physgen_bringup.collection.run import CollectionConfig, Collector
@@ -32,7 +33,7 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three episodes of the scripted expert."""
     words = ["sim:=fake", f"task:={TASK}", "policy:=expert"]
     controller = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
-    collector = Collector(make_world("fake", TASK), make_expert(TASK), controller, CollectionConfig())
+    collector = Collector(make_world("fake", TASK), make_expert("fake", TASK), controller, CollectionConfig())
     folder = tmp_path_factory.mktemp("bags")
     for seed in range(3):
         collector.collect(seed, folder)
@@ -46,7 +47,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(base: Path, run: Path, *more: str) -> list[str]:
     few = ["--steps", "2", "--batch-size", "2", "--lora-rank", "2", "--device", "cpu", "--precision", "fp32"]
-    return ["--finetune", str(base), "--output", str(run), *few, *more]
+    return ["--finetune", str(base), "--out", str(run), *few, *more]
 
 
 def test_bags_become_a_policy_that_the_graph_loads(bags: Path, base: Path, tmp_path: Path) -> None:
@@ -90,11 +91,25 @@ def test_a_resumed_fine_tune_keeps_its_dataset(bags: Path, base: Path, tmp_path:
     assert len(Dataset(run / "dataset")) == 2
 
 
+def test_only_what_imagines_frames_may_be_trained(bags: Path, base: Path, tmp_path: Path) -> None:
+    """By one option: the same bags, the shipped recipe of the frame side, and a policy that is what it was."""
+    run = tmp_path / "run"
+    few = ["--steps", "2", "--batch-size", "2", "--device", "cpu", "--precision", "fp32"]
+    words = ["--finetune", str(base), "--frames-only", "--bags", str(bags), "--output", str(run), *few]
+    assert train.main(words) == 0
+    before, after = load_checkpoint(base), load_checkpoint(run / "checkpoint")
+    assert after.model.config.frames.next_actions and after.model.frame_inputs is not None
+    old = before.model.action_head.state_dict()
+    assert all(torch.equal(value, old[key]) for key, value in after.model.action_head.state_dict().items())
+    with pytest.raises(UserError, match="--frames-only belongs to --finetune"):
+        train.main(["--frames-only"])
+
+
 def test_unusable_input_is_a_sentence(bags: Path, base: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(UserError, match="--finetune needs recordings"):
         train.main(options(base, run))
-    with pytest.raises(UserError, match="needs --output"):
+    with pytest.raises(UserError, match="needs --out"):
         train.main(["--finetune", str(base), "--bags", str(bags)])
     with pytest.raises(UserError, match="give a training configuration"):
         train.main([])

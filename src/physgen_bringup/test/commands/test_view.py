@@ -12,6 +12,7 @@ import pytest
 from value_strategies import make_episode, make_image, write_bag
 
 from physgen_bringup.commands import view
+from physgen_bringup.pictures import bag_tables
 from physgen_control.bags.reader import read_episode
 from physgen_control.bags.summary import BagSummary
 from physgen_control.errors import UserError
@@ -43,7 +44,7 @@ def test_a_folder_becomes_one_line_per_bag(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_images_are_decoded_one_at_a_time_and_in_order(tmp_path: Path) -> None:
-    recording = view.recording_of(read_episode(write_bag(tmp_path / "bag", steps=3)))
+    recording = bag_tables.recording_of(read_episode(write_bag(tmp_path / "bag", steps=3)))
     assert len(recording.fixed) == 4
     for step, rgb in enumerate(recording.fixed):
         np.testing.assert_array_equal(rgb, make_image(step))
@@ -55,7 +56,7 @@ def test_the_audit_of_a_bag_is_shown() -> None:
     """What the recorder missed is said, a bag without an audit says nothing."""
 
     def text(**custom: str) -> str:
-        return view.audit_text(
+        return bag_tables.audit_text(
             BagSummary(
                 path=Path("bag"),
                 task="",

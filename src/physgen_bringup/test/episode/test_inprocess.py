@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from evaluations import make_in_process
 from tiny_checkpoint import write_tiny_checkpoint
 
-from physgen_bringup.episode.inprocess import InProcess, make_in_process
+from physgen_bringup.episode.inprocess import InProcess
 from physgen_bringup.episode.sources import ChunkSource, PolicySource
 from physgen_bringup.evaluation.run import EvaluationSpec
 from physgen_bringup.graph.arguments import parse_arguments

@@ -154,6 +154,6 @@ def test_what_is_not_predicted_rests():
     ],
 )
 def test_what_it_cannot_do_is_a_sentence(tmp_path, words, sentence):
-    out = ["--suite", "fake", "--policy", "lerobot", "--out", str(tmp_path / "out")]
+    out = ["--sim", "fake", "--policy", "lerobot", "--out", str(tmp_path / "out")]
     with pytest.raises(UserError, match=sentence):
         evaluate.main([*out, *words])

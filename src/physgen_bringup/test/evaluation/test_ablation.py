@@ -108,3 +108,14 @@ def test_trainings_side_by_side_log_apart_and_a_failure_says_where(tmp_path: Pat
     for name in ("a", "b"):
         assert "'dataset' is missing" in (tmp_path / f"{name}.log").read_text()
     assert "a: training (progress in" in capsys.readouterr().out
+
+
+def test_absent_data_is_a_sentence_before_anything_is_trained(tmp_path: Path) -> None:
+    """Not a traceback of the first training."""
+    config = config_file("ablation_pushcube.yaml")
+    values = yaml.safe_load(config.read_text())
+    values["train"]["dataset"] = [str(tmp_path / "nothing")]
+    (tmp_path / "ablation.yaml").write_text(yaml.safe_dump(values))
+    with pytest.raises(UserError, match=r"nothing.*dataset\.json"):
+        ablate.main([str(tmp_path / "ablation.yaml"), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()

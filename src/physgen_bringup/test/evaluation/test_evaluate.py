@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from evaluations import make_in_process
 from running_processes import children
 from tiny_checkpoint import write_tiny_checkpoint
 
 from physgen_bringup.commands import evaluate
-from physgen_bringup.episode.inprocess import make_in_process
 from physgen_bringup.episode.tally import actions_path
 from physgen_bringup.evaluation.run import EvaluationSpec, film_failures, run_in_process
 from physgen_bringup.results import results
@@ -88,7 +88,7 @@ def test_random_actions_fail_and_keep_their_seeds(tmp_path):
 def test_a_killed_evaluation_keeps_its_episodes_and_leaves_no_workers(tmp_path):
     out = tmp_path / "out"
     words = [
-        "--suite",
+        "--sim",
         "fake",
         "--policy",
         "expert",
@@ -120,7 +120,7 @@ def test_a_killed_evaluation_keeps_its_episodes_and_leaves_no_workers(tmp_path):
 
 
 def test_the_command_prints_protocol_and_table(tmp_path, capsys):
-    words = ["--suite", "fake", "--policy", "expert", "--episodes", "2", "--workers", "1", "--seed", "5"]
+    words = ["--sim", "fake", "--policy", "expert", "--episodes", "2", "--workers", "1", "--seed", "5"]
     assert evaluate.main([*words, "--out", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
     for expected in ("seeds 5 to 6", "step limit", "success rule", "success | 2 of 2", "| 5 | success |"):

@@ -27,7 +27,7 @@ def test_a_peer_learns_from_the_same_demonstrations_and_is_evaluated(tmp_path, c
         pytest.skip(str(error))
     monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
     bags, data, run = (tmp_path / name for name in ("bags", "data", "run"))
-    words = ["--suite", "fake", "--task", "FakePush-v0", "--episodes", "2", "--workers", "1"]
+    words = ["--sim", "fake", "--task", "FakePush-v0", "--episodes", "2", "--workers", "1"]
     assert collect.main([*words, "--out", str(bags)]) == 0
     assert convert([str(bags), "--format", "lerobot", "--image-size", "32", "--out", str(data)]) == 0
     train = [str(data), "--out", str(run), "--batch-size", "4", "--device", "cpu", "--threads", "1"]
@@ -37,7 +37,7 @@ def test_a_peer_learns_from_the_same_demonstrations_and_is_evaluated(tmp_path, c
     assert peer_train([*train, "--steps", "4", "--resume"]) == 0
     assert (run / "checkpoints" / "last").resolve().name == "000004"
     out = tmp_path / "out"
-    words = ["--suite", "fake", "--policy", "lerobot", "--checkpoint", str(run), "--max-steps", "20"]
+    words = ["--sim", "fake", "--policy", "lerobot", "--checkpoint", str(run), "--max-steps", "20"]
     assert evaluate.main([*words, "--episodes", "2", "--workers", "1", "--out", str(out)]) == 0
     found = results.read(out / "results.json")
     assert [(e.crashed, 0 < e.steps <= 20) for e in found.episodes] == [(False, True)] * 2

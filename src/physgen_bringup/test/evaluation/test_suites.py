@@ -108,7 +108,7 @@ def test_what_is_not_a_set_of_shards_is_refused(tmp_path):
 
 
 def test_several_tasks_have_a_folder_each_and_a_table_together(tmp_path, capsys):
-    words = ["--suite", "fake", "--task", "all", "--policy", "expert", "--episodes", "2", "--workers", "1"]
+    words = ["--sim", "fake", "--task", "all", "--policy", "expert", "--episodes", "2", "--workers", "1"]
     assert evaluate.main([*words, "--out", str(tmp_path)]) == 0
     values = json.loads((tmp_path / "results.json").read_text())
     assert [row["task"] for row in values["tasks"]] == ["FakePush-v0", "FakeReach-v0"]
@@ -123,7 +123,7 @@ def test_several_tasks_have_a_folder_each_and_a_table_together(tmp_path, capsys)
 
 def test_a_shard_runs_anywhere_and_continues(tmp_path):
     """What a cluster node does: files in, files out; finished episodes are not run again."""
-    words = ["--suite", "fake", "--policy", "expert", "--episodes", "4", "--workers", "1"]
+    words = ["--sim", "fake", "--policy", "expert", "--episodes", "4", "--workers", "1"]
     spec = replace(SPEC, seed=0)
     evaluation = Evaluation(spec.protocol())
     evaluation.add(episode(Trial(1)))
@@ -140,18 +140,18 @@ def test_a_shard_runs_anywhere_and_continues(tmp_path):
 
 def test_a_shard_that_cannot_run_says_why():
     with pytest.raises(RuntimeError, match="shard 1 of 1 failed: physgen eval: there is no suite 'mars'"):
-        run_shard(["--suite", "mars"], (1, 1), {})
+        run_shard(["--sim", "mars"], (1, 1), {})
 
 
 def test_ray_that_is_not_installed_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(UserError, match="needs the package ray"):
-        evaluate.main(["--suite", "fake", "--policy", "expert", "--ray", "--out", str(tmp_path)])
+        evaluate.main(["--sim", "fake", "--policy", "expert", "--ray", "--out", str(tmp_path)])
 
 
 def test_ray_gives_the_same_result_as_one_process(tmp_path):
     pytest.importorskip("ray")
-    words = ["--suite", "fake", "--policy", "expert", "--episodes", "3", "--workers", "1"]
+    words = ["--sim", "fake", "--policy", "expert", "--episodes", "3", "--workers", "1"]
     assert evaluate.main([*words, "--ray", "--shards", "2", "--out", str(tmp_path / "ray")]) == 0
     assert evaluate.main([*words, "--out", str(tmp_path / "one")]) == 0
     ours, theirs = (results.read(tmp_path / name / "results.json").episodes for name in ("ray", "one"))
@@ -201,6 +201,6 @@ def test_protocols_print_what_they_fix_and_where_we_depart():
 )
 def test_impossible_wishes_are_one_sentence(words, sentence, tmp_path):
     with pytest.raises(UserError) as caught:
-        evaluate.main(["--suite", "fake", "--policy", "expert", *words, "--out", str(tmp_path)])
+        evaluate.main(["--sim", "fake", "--policy", "expert", *words, "--out", str(tmp_path)])
     assert sentence in str(caught.value)
     assert "\n" not in str(caught.value)

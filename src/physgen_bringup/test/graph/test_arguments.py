@@ -6,6 +6,7 @@ import pytest
 from physgen_bringup.commands import evaluate, launch
 from physgen_bringup.graph.arguments import ARGUMENTS, LaunchArguments, argument_table, parse_arguments
 from physgen_bringup.graph.checks import check_arguments
+from physgen_bringup.graph.viewer_choice import default_viewer
 from physgen_control.errors import UserError
 
 
@@ -60,7 +61,7 @@ def sentence_of(*words: str, have_ros: bool = False) -> str:
         (["sim:=fake", "policy:=none", "teleop:=spacemouse", "teleop_device:=hid"], "pyspacemouse"),
         (["sim:=fake", "policy:=none", "teleop:=joy", "checkpoint:=x"], "policy:=physgen"),
         (["sim:=none", "robot_ip:=1.2.3.4", "policy:=none", "teleop:=joy", "record:=true"], "instruction"),
-        (["sim:=fake", "policy:=expert", "viewer:=rerun"], "not available yet"),
+        (["sim:=fake", "policy:=expert", "viewer:=rviz"], "none, rerun, rerun_web"),
         (["sim:=fake", "policy:=expert", "task:=FakeFly-v0"], "FakePush-v0"),
         (["sim:=maniskill", "policy:=expert", "task:=PushCub-v1"], "PushCube-v1"),
         (["sim:=fake", "policy:=expert", "params_file:=/no/such.yaml"], "does not exist"),
@@ -74,6 +75,26 @@ def test_bad_arguments_are_one_sentence_that_says_what_to_change(words, expected
 def test_a_missing_simulator_names_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert "physgen setup --sim libero" in sentence_of("sim:=libero", "policy:=expert")
+
+
+@pytest.mark.parametrize("viewer", ["rerun", "rerun_web"])
+def test_a_viewer_that_is_not_installed_names_the_command_that_installs_it(monkeypatch, viewer):
+    monkeypatch.setattr("physgen_bringup.graph.checks.is_installed", lambda: False)
+    assert "physgen setup --viewer" in sentence_of("sim:=fake", "policy:=expert", f"viewer:={viewer}")
+
+
+@pytest.mark.parametrize(
+    ("teleop", "environment", "expected"),
+    [
+        ("keyboard", {"DISPLAY": ":0"}, "rerun"),
+        ("keyboard", {"WAYLAND_DISPLAY": "wayland-0"}, "rerun"),
+        ("keyboard", {}, "none"),
+        ("joy", {"DISPLAY": ":0"}, "none"),
+    ],
+)
+def test_a_person_at_the_keyboard_sees_where_there_is_a_display(monkeypatch, teleop, environment, expected):
+    monkeypatch.setattr("physgen_bringup.graph.viewer_choice.is_installed", lambda: True)
+    assert default_viewer(teleop, environment) == expected
 
 
 def test_checkpoints_are_checked_before_any_process_starts(tmp_path):

@@ -47,7 +47,7 @@ def test_the_policy_side_follows_the_argument(policy, name, tmp_path):
     words = ["sim:=fake", f"policy:={policy}"] + ([f"bag_dir:={tmp_path}"] if policy == "replay" else [])
     nodes = {node.name: node for node in graph_of(*words).nodes}
     assert name in nodes
-    assert nodes[name].lifecycle == (policy == "physgen")
+    assert nodes[name].parameters.get("autostart", False) == (policy == "physgen")
 
 
 def test_only_the_clock_and_wall_time_nodes_do_not_follow_simulated_time():

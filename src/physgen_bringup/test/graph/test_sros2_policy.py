@@ -18,6 +18,7 @@ from physgen_bringup.graph.endpoints import TABLE, Endpoints
 from physgen_bringup.graph.spec import Graph
 from physgen_bringup.graph.sros2_policy import DRIVERS, OPERATOR_ENCLAVE, policy_xml
 from physgen_bringup.processes.runner import LocalRunner
+from physgen_control.messages import topics
 
 EVERY_NODE_HAS = {"/rosout", "/parameter_events"}
 INSIDE = {"fake_joint_trajectory_controller": "fake_franka_node"}
@@ -37,8 +38,10 @@ ABSENT = {
         *TABLE["controller_node"].calls,
     },
     "motion_monitor_node": {"/controller_manager/switch_controller"},
+    "policy_node": {topics.JOINT_STATES, topics.CURRENT_POSE},
 }
-"""Endpoints whose types (franka_msgs, control_msgs, tf2_msgs) a pip installation lacks, or that a parameter adds."""
+"""Endpoints whose types (franka_msgs, control_msgs, tf2_msgs) a pip installation lacks, or that a parameter adds; the
+policy node reads the arm's state for a policy of somebody's own that asks for it."""
 
 GRAPHS = {
     "fake arm": "sim:=fake task:=FrankaPick-v0 policy:=expert record:=true episodes:=500",

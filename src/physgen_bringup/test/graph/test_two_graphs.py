@@ -89,11 +89,11 @@ def test_a_second_graph_in_the_same_domain_is_refused(tmp_path: Path) -> None:
                 second = launch(tmp_path / "second", ROS_DOMAIN_ID=str(domain), XDG_CACHE_HOME=cache)
                 assert_refused(second, domain)
             fake = ("--policy", "expert", "--episodes", "1")
-            demo = ("demo", "--sim", "fake", *fake, "--output-dir", str(tmp_path / "demo"))
+            demo = ("demo", "--sim", "fake", *fake, "--out", str(tmp_path / "demo"))
             through_ros = (
                 "eval",
                 "--through-ros",
-                "--suite",
+                "--sim",
                 "fake",
                 *fake,
                 "--out",

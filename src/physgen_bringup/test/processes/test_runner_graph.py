@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluations import make_in_process
 
 from physgen_bringup.graph.spec import Graph
 
@@ -16,7 +17,6 @@ pytest.importorskip("physgen_msgs")
 
 from running_processes import children
 
-from physgen_bringup.episode.inprocess import make_in_process
 from physgen_bringup.episode.tally import actions_path
 from physgen_bringup.evaluation.run import EvaluationSpec
 from physgen_bringup.graph.arguments import parse_arguments

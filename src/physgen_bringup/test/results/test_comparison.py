@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest, multinomial
 
 from physgen_bringup.commands import evaluate
-from physgen_bringup.results.comparison import PairedCounts, compare, difference_interval, mcnemar_p, pair
+from physgen_bringup.results.comparison import (
+    PairedCounts,
+    compare,
+    difference_interval,
+    mcnemar_p,
+    numbers,
+    pair,
+    trials_that_tell,
+    verdict,
+)
 from physgen_bringup.results.results import ResultsError
 
 counts = st.builds(
@@ -100,6 +109,27 @@ def test_the_command_prints_the_table_and_writes_the_numbers(tmp_path, capsys):
     assert evaluate.main(words) == 0
     text = capsys.readouterr().out
     assert "| FakePush-v0 | 10 | 90.0 % | 10.0 % |" in text
-    assert "A is better at the 5 % level." in text
+    assert "A is better at the 5 % level: B - A is from" in text
     assert "a better: 0, 1, 2" in text
     assert json.loads((tmp_path / "c.json").read_text())["total"]["only_b"] == 1
+
+
+@given(counts)
+def test_the_sentence_never_contradicts_the_interval(of: PairedCounts) -> None:
+    """Never "no difference" beside an interval without 0; where nothing is shown, how many trials would tell."""
+    total = numbers(of)
+    sentence = verdict(total)
+    low, high = total["difference_95"]
+    leaves_zero_out = low > 0 or high < 0
+    if "No difference is shown" in sentence:
+        assert not leaves_zero_out
+    if "is better at the 5 % level" in sentence:
+        assert leaves_zero_out
+    else:
+        assert "paired trials would show it" in sentence
+
+
+def test_trials_that_tell_are_those_of_the_literature() -> None:
+    """Connor 1987: 234 pairs where 30 % of them differ and the rates by 10 points; more for less."""
+    assert trials_that_tell(98, 200, 998, 0.1) == 234
+    assert trials_that_tell(0, 0, 50, 0.05) > trials_that_tell(0, 0, 50, 0.1) > 30

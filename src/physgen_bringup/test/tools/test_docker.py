@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
+from physgen_setup.python_env import read_pins
+
 ROOT = Path(__file__).resolve().parents[4]
 DOCKER = ROOT / "docker"
 COMPOSE = sorted(DOCKER.glob("compose*.yaml"))
@@ -34,8 +36,7 @@ def selection() -> ModuleType:
 
 
 def pins(name: str) -> dict[str, str]:
-    lines = (ROOT / "requirements" / f"{name}.lock").read_text().splitlines()
-    return dict(line.split("==") for line in lines if not line.startswith("#"))
+    return read_pins(ROOT / "requirements" / f"{name}.lock")
 
 
 def stages() -> dict[str, str]:
@@ -68,7 +69,8 @@ def test_the_containers_do_not_run_as_root() -> None:
 
 
 def test_pip_and_image_share_their_pins_but_for_numpy(selection: ModuleType) -> None:
-    known = pins("base") | pins("libero") | pins("lerobot")
+    torch = read_pins(ROOT / "requirements" / "base.in")["torch"]
+    known = pins("base") | pins("libero") | pins("lerobot") | {"torch": torch}
     chosen: dict[str, str] = {}
     for image in selection.IMAGES:
         part = selection.select(image)

@@ -14,7 +14,7 @@ FOREIGN = {
     "realsense2_camera/rs_launch.py",
     "ros2_control_node",
 }
-SOURCES = ("src", "tools", "requirements", "docker")
+SOURCES = ("src", "tools", "requirements", "docker", "examples")
 
 
 def pages() -> Iterator[Path]:

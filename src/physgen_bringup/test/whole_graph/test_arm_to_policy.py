@@ -27,6 +27,7 @@ from physgen_bringup.processes.runner import LocalRunner
 from physgen_bringup.results import results
 from physgen_control.bags.find import find_bags
 from physgen_control.bags.reader import read_episode
+from physgen_control.messages.topics import CAMERAS
 from physgen_control.types import AckResult, EpisodePhase
 from physgen_policy.commands import train
 from physgen_policy.commands.convert import main as convert
@@ -34,7 +35,6 @@ from physgen_policy.contract.normalize import NormStats
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.data.demonstration import EpisodeRejectedError, read_demonstration
 from physgen_policy.data.image_choice import LATEST_STEPS
-from physgen_policy.data.lerobot.features import CAMERAS
 
 pytestmark = [pytest.mark.ros, pytest.mark.realtime, pytest.mark.slow]
 
@@ -194,7 +194,7 @@ def test_a_fine_tune_on_the_bags_moves_the_arm(recordings: Recordings, tmp_path:
     out = tmp_path / "run"
     few = ["--steps", "3", "--batch-size", "2", "--lora-rank", "2", "--device", "cpu", "--precision", "fp32"]
     bags = ["--bags", str(recordings.demonstrated), "--bags", str(recordings.corrected)]
-    assert train.main(["--finetune", str(base), *bags, "--output", str(out), *few]) == 0
+    assert train.main(["--finetune", str(base), *bags, "--out", str(out), *few]) == 0
 
     folder = tmp_path / "deployed"
     words = ["policy:=physgen", f"checkpoint:={out / 'checkpoint'}", "max_steps:=600", "seed:=2"]

@@ -116,7 +116,7 @@ def test_scripted_chunks_move_the_cube(tmp_path, execution):
         armed(probe)
         probe.wait_for(lambda: probe.scene is not None, "the scene")
         start = probe.seen.objects["cube"].position.copy()
-        expert = make_expert("FrankaPush-v0")
+        expert = make_expert("fake", "FrankaPush-v0")
 
         def script() -> np.ndarray:
             scene = probe.seen

@@ -17,7 +17,7 @@ class BoundedReader(io.BufferedReader):
         self._size = os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """As the base class, which reserves `size` bytes before it reads them."""
+        """Return at most `size` bytes; the base class reserves `size` bytes before it reads them."""
         return super().read(size if size is None else min(size, self._size))
 
 
@@ -25,5 +25,5 @@ class BoundedPath(type(Path())):  # type: ignore[misc]  # the class of paths of 
     """A path whose binary files, and those of its children, are BoundedReaders."""
 
     def open(self, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
-        """As Path.open."""
+        """Open the file as Path.open does, a binary one that is read as a BoundedReader."""
         return BoundedReader(Path(self)) if mode == "rb" else super().open(mode, *args, **kwargs)

@@ -18,14 +18,13 @@ METADATA_FILE = "metadata.yaml"
 
 @dataclass(frozen=True, slots=True)
 class FoundBags:
-    """The bags below a folder, each list sorted by path.
-
-    finished: folders with metadata.yaml, or a single storage file that was asked for by name. unfinished: folders with
-    messages that nobody closed, NAME.partial or without metadata.yaml; `physgen repair` recovers them.
-    """
+    """The bags below a folder, each list sorted by path."""
 
     finished: tuple[Path, ...]
+    """Folders with metadata.yaml, or a single storage file that was asked for by name."""
     unfinished: tuple[Path, ...]
+    """Folders that nobody closed, with messages: NAME.partial, or without metadata.yaml. `physgen repair` recovers
+    these."""
 
 
 def search_bags(path: Path | str) -> FoundBags:
@@ -55,7 +54,11 @@ def search_bags(path: Path | str) -> FoundBags:
 
 
 def find_bags(path: Path | str) -> list[Path]:
-    """Return the finished bags at or below a folder, sorted by path; see `search_bags`."""
+    """Return the finished bags at or below a folder, sorted by path; `search_bags` tells the unfinished ones too.
+
+    Raises:
+        BagError: There is nothing at the path, or it is a file of another kind.
+    """
     return list(search_bags(path).finished)
 
 

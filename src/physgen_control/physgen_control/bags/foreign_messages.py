@@ -21,7 +21,12 @@ NAMES: dict[str, tuple[str, ...]] = {
 
 
 class ForeignMessages:
-    """Knows the messages that name another graph than `graph`; says the first of them. Empty: none is foreign."""
+    """Knows the messages that name another graph, and says so about the first of them.
+
+    Args:
+        graph: The graph whose messages are not foreign; empty: none is foreign.
+        say: Gets a sentence about the first foreign message.
+    """
 
     def __init__(self, graph: str, say: Callable[[str], None]) -> None:
         self._graph = graph
@@ -29,9 +34,14 @@ class ForeignMessages:
         self.count = 0
 
     def holds(self, topic: str, kind: str, data: bytes) -> bool:
-        """Return whether a message (CDR bytes of the type `kind`) is of another graph.
+        """Return whether a message is of another graph.
 
-        One that cannot be read is not: whoever reads it next says what is wrong with it.
+        One that cannot be read is not foreign: whoever reads it next says what is wrong with it.
+
+        Args:
+            topic: The topic that it came on.
+            kind: Its type, such as physgen_msgs/msg/EpisodeInfo.
+            data: Its CDR bytes.
         """
         if not self._graph or topic not in NAMES:
             return False

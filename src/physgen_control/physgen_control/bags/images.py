@@ -51,7 +51,7 @@ class ImageStream:
         return len(self.stamps_ns)
 
     def frame(self, index: int) -> CameraFrame:
-        """Return the image at `index` as RGB with its stamp and frame.
+        """Return the image at `index` as RGB, uint8 [height, width, 3], with its stamp and optical frame.
 
         Raises:
             BagError: It is damaged, or the bag has changed.
@@ -73,11 +73,19 @@ class ImageStream:
         return CameraFrame(stamp_ns=read.stamp_to_ns(header.stamp), rgb=rgb, frame_id=header.frame_id)
 
     def rgb(self, index: int) -> UInt8Image:
-        """Return the pixels at `index`, uint8 [height, width, 3]."""
+        """Return the pixels at `index`, uint8 [height, width, 3].
+
+        Raises:
+            BagError: They are damaged, or the bag has changed.
+        """
         return self.frame(index).rgb
 
     def _raw(self, index: int) -> tuple[str, bytes]:
-        """Type and bytes of the message at `index`."""
+        """Return type and CDR bytes of the message at `index`.
+
+        Raises:
+            BagError: The bag has changed since it was opened.
+        """
         stamp = int(self.stamps_ns[index])
         wanted_ns = self._logged_ns[index]
         if not (self._next <= index < self._next + READ_ON and wanted_ns > self._given_ns):

@@ -16,6 +16,7 @@ from physgen_control.bags.serialize import PICTURE_EVERY
 from physgen_control.bags.source import DAMAGE, open_bag, read_metadata, store_of
 from physgen_control.messages import read, topics
 from physgen_control.types import (
+    NUM_JOINTS,
     PICTURE_INTERVALS,
     ActionChunk,
     AppliedAction,
@@ -42,42 +43,50 @@ VALUE_TOPICS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointTable:
-    """Measured joints by stamp: stamps int64 [n], positions, velocities float64 [n, 7], opening [n] (m)."""
+    """Measured joints, in the order of their stamps."""
 
     stamps_ns: np.ndarray
+    """int64 [n], ns of ROS time."""
     positions: Float64Array
+    """[n, 7] in rad."""
     velocities: Float64Array
+    """[n, 7] in rad/s."""
     gripper_width: Float64Array
+    """[n], opening between the fingers in m."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoseTable:
-    """Measured TCP poses by stamp: stamps int64 [n], positions [n, 3] (m), quaternions [n, 4] (xyzw)."""
+    """Measured poses of the tool centre point in the robot base frame, in the order of their stamps."""
 
     stamps_ns: np.ndarray
+    """int64 [n], ns of ROS time."""
     positions: Float64Array
+    """[n, 3] in m."""
     quaternions: Float64Array
+    """[n, 4], unit (x, y, z, w)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRecording:
-    """One recorded episode.
-
-    Repeated messages (same stamp, step or sequence) are kept once. `episode` is the last EpisodeInfo: its
-    phase is the outcome, CRASHED if the recording was cut. `applied` is ordered by step.
-    """
+    """One recorded episode. Repeated messages (same stamp, step or sequence number) are kept once."""
 
     path: Path
     episode: Episode
+    """The last EpisodeInfo: its phase is the outcome, CRASHED if the recording was cut."""
     custom_data: dict[str, str]
+    """Texts of metadata.yaml."""
     images: dict[str, ImageStream]
+    """By camera: "fixed" and "wrist"."""
     joints: JointTable
     poses: PoseTable
     applied: tuple[AppliedAction, ...]
+    """In the order of their steps."""
     chunks: tuple[ActionChunk, ...]
     acks: tuple[ChunkAck, ...]
     sim_states: tuple[SimState, ...]
     counts: dict[str, int]
+    """Messages by topic."""
 
     @property
     def instruction(self) -> str:
@@ -115,7 +124,11 @@ class EpisodeRecording:
         return self.images["wrist"]
 
     def robot_states(self, tolerance_ns: int = 0) -> tuple[RobotState, ...]:
-        """Return joints with the nearest pose; those without one within `tolerance_ns` are left out."""
+        """Return the measured states, each from joints and the pose of the nearest stamp.
+
+        Args:
+            tolerance_ns: Joints without a pose that is at most so far away [ns] are left out.
+        """
         states = []
         for row, stamp in enumerate(self.joints.stamps_ns):
             if not len(self.poses.stamps_ns):
@@ -212,7 +225,7 @@ def _topics_of(camera: str) -> tuple[str, str]:
 
 
 def _with_outcome(episode: Episode, custom: dict[str, str]) -> Episode:
-    """Return the episode with the metadata's outcome where the terminal EpisodeInfo was never recorded."""
+    """Return the episode with the metadata's outcome where the bag ends without a terminal EpisodeInfo."""
     outcome = custom.get("outcome", "")
     if episode.phase != EpisodePhase.RUNNING or outcome not in EpisodePhase.__members__:
         return episode
@@ -220,7 +233,7 @@ def _with_outcome(episode: Episode, custom: dict[str, str]) -> Episode:
 
 
 def _of_episode(applied: list[AppliedAction], episode_id: str) -> list[AppliedAction]:
-    """Actions of the episode; a controller that heard of none names none, and then all count.
+    """Return the applied actions of the episode; a controller that heard of no episode names none, and then all count.
 
     One that names episodes counted other steps before this one: its last holds must not pass for steps of the episode.
     """
@@ -251,8 +264,8 @@ def _joint_table(messages: list[Any]) -> JointTable:
     rows = [read.joints_from_msg(message) for message in _by_stamp(messages)]
     return JointTable(
         stamps_ns=np.array([read.stamp_to_ns(m.header.stamp) for m in _by_stamp(messages)], np.int64),
-        positions=np.array([r[0] for r in rows], np.float64).reshape(-1, read.NUM_JOINTS),
-        velocities=np.array([r[1] for r in rows], np.float64).reshape(-1, read.NUM_JOINTS),
+        positions=np.array([r[0] for r in rows], np.float64).reshape(-1, NUM_JOINTS),
+        velocities=np.array([r[1] for r in rows], np.float64).reshape(-1, NUM_JOINTS),
         gripper_width=np.array([r[2] for r in rows], np.float64),
     )
 

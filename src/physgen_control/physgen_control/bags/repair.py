@@ -48,13 +48,18 @@ _END = (Opcode.DATA_END, Opcode.FOOTER)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepairReport:
-    """What was recovered: messages kept, what had to be dropped (sentences), outcome as far as known."""
+    """What was recovered."""
 
     path: Path
+    """The bag that was written."""
     messages: int
+    """Messages that were kept."""
     counts: dict[str, int]
+    """Those messages by topic."""
     notes: tuple[str, ...]
+    """What had to be dropped, one sentence each."""
     outcome: str
+    """Name of the EpisodePhase, as far as it is known."""
 
 
 @dataclass(slots=True)
@@ -169,7 +174,7 @@ def _messages(file: Path, data: memoryview, scan: _Scan) -> Iterator[tuple[str, 
 
 
 def _chunk_bytes(body: memoryview, position: int, truncated: bool, file: Path, scan: _Scan) -> memoryview:
-    """Return the uncompressed records of a chunk, as many as its bytes give."""
+    """Return the uncompressed records of a chunk, as many as its bytes give."""  # noqa: DOC501  # caught here
     try:
         if truncated:
             *_, name_length = _CHUNK_HEAD.unpack_from(body, 0)
@@ -227,7 +232,10 @@ def _records(data: memoryview, scan: _Scan) -> Iterator[tuple[str, str, Message]
 
 
 def _last_episode_info(data: bytes, counts: dict[str, int], scan: _Scan) -> tuple[str, int, str]:
-    """Return phase name, steps and detail of the last EpisodeInfo; steps seen as applied actions if it is not final."""
+    """Return phase name, steps and detail of the last EpisodeInfo.
+
+    One that is not final counts no steps: those that were applied are counted instead.
+    """
     steps = counts.get(topics.APPLIED_ACTION, 0)
     if not data:
         return "", steps, ""

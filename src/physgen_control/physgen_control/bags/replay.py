@@ -19,11 +19,12 @@ REPLAYED_SOURCES = (Source.POLICY, Source.TELEOP)
 
 @dataclass(frozen=True, slots=True)
 class BagIndex:
-    """The bags of a folder, from their metadata only. left_out: one sentence per bag that cannot be read."""
+    """The bags of a folder, from their metadata only."""
 
     folder: Path
     bags: tuple[BagSummary, ...]
     left_out: tuple[str, ...] = ()
+    """One sentence per bag that cannot be read."""
 
     @classmethod
     def of(cls, folder: Path | str) -> BagIndex:
@@ -75,7 +76,14 @@ def replayed_actions(recording: EpisodeRecording) -> Float32Array:
 
 
 class ReplayPlayer:
-    """Hands out the actions of one episode as chunks of up to 8, in order."""
+    """Hands out the actions of one episode as chunks of up to 8, in order.
+
+    Args:
+        episode: The episode that runs now.
+        actions: The recorded actions, float32 [n, 7].
+        session_id: Session of the chunks.
+        policy_id: What the chunks name as their policy.
+    """
 
     def __init__(self, episode: Episode, actions: Float32Array, session_id: str, policy_id: str) -> None:
         if actions.ndim != 2 or actions.shape[1] != ACTION_DIM:
@@ -89,12 +97,16 @@ class ReplayPlayer:
 
     @classmethod
     def of_bag(cls, episode: Episode, path: Path, session_id: str) -> ReplayPlayer:
-        """Return a player of the bag at `path` for the running episode."""
+        """Return a player of the bag at `path` for the running episode.
+
+        Raises:
+            BagError: The bag cannot be read, or has no action to apply again.
+        """
         return cls(episode, replayed_actions(read_episode(path)), session_id, f"replay:{path.name}")
 
     @property
     def finished(self) -> bool:
-        """Every action was handed out; further chunks hold still."""
+        """Whether every action was handed out; further chunks hold still."""
         return self._next >= len(self.actions)
 
     def next_chunk(
@@ -114,19 +126,15 @@ class ReplayPlayer:
         if self.finished:
             part = np.zeros((HORIZON, ACTION_DIM), np.float32)
             part[:, -1] = self.actions[-1, -1]  # the gripper keeps its state
-        chunk = ActionChunk(
+        chunk = ActionChunk.of(
+            part,
             session_id=self._session_id,
             episode_id=self.episode.episode_id,
             chunk_seq=self._seq,
             base_step=base_step,
             stamp_ns=now_ns,
-            observation_stamp_ns=observation_ns,
-            inference_start_ns=now_ns,
-            inference_end_ns=now_ns,
-            valid_until_ns=0,
+            observation_ns=observation_ns,
             step_period_ns=step_period_ns,
-            data=part[None],
-            execute_steps=len(part),
             instruction=self.episode.instruction,
             policy_id=self._policy_id,
         )

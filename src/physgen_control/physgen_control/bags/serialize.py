@@ -69,10 +69,12 @@ def build_compressed_image(rgb: UInt8Image, stamp_ns: int, frame_id: str, qualit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CameraSpec:
-    """A camera of the bag: optical frame and K [pixels], 3 x 3; zero means uncalibrated, as in CameraInfo."""
+    """A camera as its CameraInfo describes it."""
 
     frame_id: str
+    """Its optical frame."""
     intrinsics: Float64Array = field(default_factory=lambda: np.zeros((3, 3)))
+    """K, [3, 3] in pixels; zero means uncalibrated."""
 
 
 def episode_custom_data(episode: Episode) -> dict[str, str]:
@@ -122,6 +124,9 @@ class EpisodeBag:
             images: "raw" (lossless, default) or "jpeg" (quality 95).
             compression: Chunk compression, see BagWriter.
             extra: More texts for the metadata (collector settings, versions).
+
+        Raises:
+            BagError: A camera is missing or unknown, `images` is neither, or the bag cannot be created.
         """
         if set(cameras) != set(topics.CAMERAS):
             raise BagError(f"An episode bag needs the cameras {list(topics.CAMERAS)}, got {sorted(cameras)}.")
@@ -141,13 +146,6 @@ class EpisodeBag:
         for topic in topics.recorded_topics(self._jpeg):
             self._writer.add_topic(topic.name, topic.type, latched=topic.latched)
         self._write(topics.EPISODE_INFO, build.build_episode(BUILDER, self._episode, ""), episode.start_ns)
-
-    @classmethod
-    def open(
-        cls, path: Path | str, episode: Episode, cameras: Mapping[str, CameraSpec], **options: Any
-    ) -> EpisodeBag:
-        """Return a new bag; the same as the constructor."""
-        return cls(path, episode, cameras, **options)
 
     def __enter__(self) -> EpisodeBag:
         return self
@@ -169,17 +167,20 @@ class EpisodeBag:
         robot_state: RobotState,
         sim_state: SimState | None = None,
     ) -> None:
-        """Add one observation in the publish order of the bridge; every part must carry `stamp_ns`.
+        """Add one observation in the publish order of the bridge.
 
         Args:
-            stamp_ns: When it was taken [ns].
-            rgb_fixed: uint8 [y, x, 3]; None, with rgb_wrist, where no picture was drawn.
+            stamp_ns: When it was taken [ns of ROS time]; every part must carry it.
+            rgb_fixed: uint8 [height, width, 3]; None, with rgb_wrist, where no picture was drawn.
             rgb_wrist: As rgb_fixed.
             robot_state: Measured state of the arm.
             sim_state: What only the simulator knows.
+
+        Raises:
+            BagError: The image of one camera alone, a part with another stamp, or a disk that cannot be written.
         """
         if (rgb_fixed is None) != (rgb_wrist is None):
-            raise BagError("An observation has the pictures of both cameras or of none.")
+            raise BagError("An observation has the images of both cameras or of none.")
         for what, value in (("robot state", robot_state), ("simulator state", sim_state)):
             if value is not None and value.stamp_ns != stamp_ns:
                 raise BagError(
@@ -231,6 +232,9 @@ class EpisodeBag:
             step: Control steps executed.
             detail: A sentence for people.
             extra: More texts for the metadata.
+
+        Raises:
+            BagError: The outcome is none that an episode ends with, or the bag cannot be completed.
         """
         if outcome in (EpisodePhase.IDLE, EpisodePhase.RUNNING):
             raise BagError(f"An episode ends as SUCCESS, FAILURE, DISCARDED or CRASHED, not {outcome.name}.")

@@ -57,10 +57,12 @@ DAMAGE = (
 
 @dataclass(frozen=True, slots=True)
 class BagMetadata:
-    """What is known of a bag before a message is read. counts: messages by topic."""
+    """What is known of a bag before a message is read."""
 
     custom_data: dict[str, str]
+    """The recorder's texts."""
     counts: dict[str, int]
+    """Messages by topic."""
     duration_ns: int
 
 
@@ -139,7 +141,7 @@ def _metadata_of_file(path: Path) -> BagMetadata:
 
 
 def _custom_data_of_file(path: Path) -> dict[str, str]:
-    """What our recorder wrote into the storage file itself, the last word of it."""
+    """Return what our recorder wrote into the storage file itself; the last record of a key counts."""
     custom: dict[str, str] = {}
     if path.suffix == ".mcap":
         with BoundedPath(path).open("rb") as file:

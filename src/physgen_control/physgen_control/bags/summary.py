@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bag is of, without reading it: task, robot, instruction and outcome."""
+"""What an episode bag is about, from its metadata alone: task, robot, instruction and outcome."""
 
 from __future__ import annotations
 
@@ -14,18 +14,22 @@ from physgen_control.messages import read, topics
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BagSummary:
-    """One bag. `outcome` is the name of an EpisodePhase; fields that nobody recorded are "", 0 or, for seed, -1."""
+    """One bag, without its messages. A text that nobody recorded is empty."""
 
     path: Path
     task: str
     robot: str
     seed: int
+    """-1 where none was recorded."""
     episode_id: str
     instruction: str
     outcome: str
+    """Name of an EpisodePhase."""
     steps: int
+    """Control steps; 0 where they were not recorded."""
     custom_data: dict[str, str]
     counts: dict[str, int]
+    """Messages by topic."""
     duration_ns: int
 
 
@@ -60,7 +64,11 @@ def read_summary(path: Path | str) -> BagSummary:
 
 
 def _with_episode(summary: BagSummary) -> BagSummary:
-    """The summary with what the last EpisodeInfo says."""
+    """Return the summary with what the last EpisodeInfo says.
+
+    Raises:
+        BagError: The bag cannot be read.
+    """
     path = summary.path
     try:
         with open_bag(path) as reader:

@@ -39,7 +39,10 @@ class BagWriter:
         path: The folder to create; must not exist.
         custom_data: Texts for metadata.yaml (custom_data) and the MCAP file, known at the start.
         compression: "zstd" (the default, smallest), "lz4" (fastest) or "none"; all are lossless.
-        chunk_bytes: See CHUNK_BYTES.
+        chunk_bytes: Uncompressed size at which a chunk is written (see CHUNK_BYTES).
+
+    Raises:
+        BagError: The folder exists or cannot be created, or the compression is none of these.
     """
 
     def __init__(
@@ -95,6 +98,9 @@ class BagWriter:
             message_type: Such as sensor_msgs/msg/Image.
             latched: Stored as the offered QoS, so that `ros2 bag play` latches it.
             definition_text: Full definition where it differs from the installed one (an older bag).
+
+        Raises:
+            BagError: The topic was added before, or the type is unknown.
         """
         if topic in self._channels:
             raise BagError(f"The topic {topic} was added to the bag twice.")
@@ -121,6 +127,9 @@ class BagWriter:
             data: CDR bytes with their encapsulation header.
             log_time_ns: When it was received [ns of ROS time].
             publish_time_ns: When it was published; log time if unknown.
+
+        Raises:
+            BagError: The topic was not added, or the disk cannot be written.
         """
         if topic not in self._channels:
             raise BagError(f"The topic {topic} was not added to the bag; added are {sorted(self._channels)}.")
@@ -140,7 +149,11 @@ class BagWriter:
         self._last_ns = max(self._last_ns, log_time_ns)
 
     def finish(self, custom_data: Mapping[str, str] | None = None) -> Path:
-        """Complete the file, write metadata.yaml, rename the folder and return its final path."""
+        """Complete the file, write metadata.yaml, rename the folder and return its final path.
+
+        Raises:
+            BagError: The bag was finished before, or the disk cannot be written; then the `.partial` folder stays.
+        """
         if not self._open:
             raise BagError(f"The bag {self.path} was finished before.")
         self.custom_data.update(custom_data or {})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plays the executable chunk of a prediction one action per control step. Pure; knows neither limits nor time.
+"""Plays the executed chunk of a prediction one action per control step. Pure; knows neither limits nor time.
 
 base_step            current step
     v                     v
@@ -17,15 +17,18 @@ from physgen_control.types import ActionChunk, Float32Array
 
 @dataclass(frozen=True, slots=True)
 class PlayedAction:
-    """One action of a chunk: float32[action_dim], its index in its chunk and that chunk's index in the message."""
+    """One action of a prediction and its place there."""
 
     raw: Float32Array
+    """float32 [action_dim], as the policy wrote it."""
     step_index: int
+    """Index in its chunk."""
     chunk_index: int
+    """Index of its chunk in the message; above 0 only in the lookahead."""
 
 
 def first_index(chunk: ActionChunk, step: int, execution: Execution) -> int:
-    """Return the index of the action to play at control step `step`."""
+    """Return the index in the executed chunk of the action to play at control step `step`."""
     return max(step - chunk.base_step, 0) if execution is Execution.PIPELINED else 0
 
 
@@ -33,7 +36,7 @@ def last_index(chunk: ActionChunk, bridge_steps: int) -> int:
     """Return one past the last action that may be played, counted through all chunks of the message."""
     num_chunks, horizon, _ = chunk.data.shape
     lookahead = min(bridge_steps, (num_chunks - 1) * horizon)
-    # A bridge continues where the executable part ends, also when that is before the end of chunk 0.
+    # A bridge continues where the executed part ends, also when that is before the end of chunk 0.
     return min(chunk.execute_steps + lookahead, num_chunks * horizon)
 
 
@@ -59,7 +62,7 @@ class ChunkPlayer:
 
     @property
     def active(self) -> bool:
-        """An action is left."""
+        """Whether an action is left."""
         return self._index < self._end
 
     def load(self, chunk: ActionChunk, step: int) -> None:
@@ -69,7 +72,7 @@ class ChunkPlayer:
         self._end = last_index(chunk, self._bridge_steps)
 
     def clear(self) -> None:
-        """Drop everything."""
+        """Drop the chunk that is being played."""
         self._chunk, self._index, self._end = None, 0, 0
 
     def next(self) -> PlayedAction | None:

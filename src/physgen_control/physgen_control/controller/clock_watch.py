@@ -16,10 +16,12 @@ JUMP_PERIODS = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """When something arrived, in both times [ns]; steady_ns is None without a steady clock."""
+    """When something arrived, by both clocks."""
 
     ros_ns: int
+    """ROS time [ns]."""
     steady_ns: int | None
+    """Steady time [ns]; None without a steady clock."""
 
     def shifted(self, jump_ns: int) -> Mark:
         """Return the same moment by a ROS clock that has jumped."""
@@ -41,7 +43,7 @@ class ClockWatch:
         self._last: tuple[int, int] | None = None
 
     def jump(self, ros_ns: int) -> int:
-        """Return by how much ROS time jumped since the last call, 0 if it ran as steady time did."""
+        """Return by how much [ns] ROS time jumped since the last call, 0 if it ran as steady time did."""
         steady_ns = 0 if self._steady is None else self._steady()
         last, self._last = self._last, (ros_ns, steady_ns)
         if last is None:

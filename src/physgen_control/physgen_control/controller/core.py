@@ -18,10 +18,11 @@ from physgen_control.controller.fault_kinds import STOPPING
 from physgen_control.controller.state import guarded
 from physgen_control.controller.state_belief import impossible_sentence
 from physgen_control.controller.steps import ControllerSteps
-from physgen_control.controller_config import NS_PER_S, Mode, Pacing, seconds_to_ns
+from physgen_control.controller_config import Mode, Pacing, seconds_to_ns
 from physgen_control.geometry import normalized
 from physgen_control.motion.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
 from physgen_control.types import (
+    NS_PER_S,
     AckResult,
     ActionChunk,
     ChunkAck,
@@ -123,7 +124,7 @@ class ControllerCore(ControllerSteps):
         self._resend = self._used_stamp_ns is not None and state.stamp_ns == self._used_stamp_ns
 
     def _distrust(self, sentence: str) -> None:
-        """A state that cannot be true: an arm that is armed stops until it is armed again."""
+        """Stop an armed arm until it is armed again: a state cannot be true."""
         self._detail = sentence
         if self._planner is not None and self._armed and not self._faults & Fault.STATE_STALE:
             self._halt()
@@ -209,7 +210,7 @@ class ControllerCore(ControllerSteps):
         return None
 
     def _plan(self, chunk: ActionChunk) -> gate.Refusal | None:
-        """Last check, because it changes what the arm will do: the chunk as a joint trajectory."""
+        """Plan the chunk as a joint trajectory; the last check, because it changes what the arm will do."""
         if self._planner is None or self._robot is None:
             return None
         first = first_index(chunk, self._step, self.config.execution)

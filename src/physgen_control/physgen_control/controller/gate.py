@@ -14,17 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen_control.controller.chunk_player import first_index
-from physgen_control.controller_config import (
-    NS_PER_S,
-    ArmInterface,
-    ControllerConfig,
-    Pacing,
-    seconds_to_ns,
-)
+from physgen_control.controller_config import ArmInterface, ControllerConfig, Pacing, seconds_to_ns
 from physgen_control.messages.graph_identity import is_foreign
 from physgen_control.motion.limits import ROUNDING, box_excess, step_excess
 from physgen_control.types import (
     ACTION_DIM,
+    NS_PER_S,
     AckResult,
     ActionChunk,
     ActionSpace,
@@ -42,10 +37,12 @@ _PERIOD_TOLERANCE = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a chunk is not played: the code for programs, the sentence for people."""
+    """Why a chunk is not played."""
 
     result: AckResult
+    """The code for programs."""
     sentence: str
+    """The reason for people."""
 
 
 class SessionLog:
@@ -101,7 +98,7 @@ def first_refusal(checks: Iterable[Refusal | None]) -> Refusal | None:
 
 
 def check_shape(chunk: ActionChunk, config: ControllerConfig) -> Refusal | None:
-    """Array shape, enums, frame and control period."""
+    """Refuse an array shape, enum, frame or control period that is not this controller's."""
     sentence = _shape_sentence(chunk, config)
     return Refusal(AckResult.BAD_SHAPE, sentence) if sentence else None
 
@@ -148,7 +145,7 @@ def _shape_sentence(chunk: ActionChunk, config: ControllerConfig) -> str:
 
 
 def check_finite(chunk: ActionChunk) -> Refusal | None:
-    """NaN or infinity anywhere, lookahead included, condemns the whole prediction."""
+    """Refuse the whole prediction for NaN or infinity anywhere in it, lookahead included."""
     bad = int(np.count_nonzero(~np.isfinite(chunk.data)))
     if not bad:
         return None
@@ -158,7 +155,7 @@ def check_finite(chunk: ActionChunk) -> Refusal | None:
 
 
 def check_episode(chunk: ActionChunk, episode_id: str) -> Refusal | None:
-    """The observation must belong to the running episode (both empty outside episodes)."""
+    """Refuse an observation that does not belong to the running episode (both ids are empty outside episodes)."""
     if chunk.episode_id == episode_id:
         return None
     running = f"episode {episode_id!r} is running" if episode_id else "no episode is running"
@@ -167,7 +164,7 @@ def check_episode(chunk: ActionChunk, episode_id: str) -> Refusal | None:
 
 
 def check_steps(chunk: ActionChunk, step: int, config: ControllerConfig) -> Refusal | None:
-    """A pipelined chunk must still have an action for the current control step."""
+    """Refuse a pipelined chunk that has no action left for the current control step."""
     first = first_index(chunk, step, config.execution)
     if first < chunk.execute_steps:
         return None
@@ -179,7 +176,7 @@ def check_steps(chunk: ActionChunk, step: int, config: ControllerConfig) -> Refu
 
 
 def check_ages(chunk: ActionChunk, now_ns: int, config: ControllerConfig) -> Refusal | None:
-    """Observation age and expiry date at the time of the decision."""
+    """Refuse an observation that is too old at the time of the decision, and a chunk whose date has expired."""
     age = (now_ns - chunk.observation_stamp_ns) / NS_PER_S
     if age > config.max_observation_age:
         return Refusal(
@@ -198,7 +195,7 @@ def check_ages(chunk: ActionChunk, now_ns: int, config: ControllerConfig) -> Ref
 
 
 def check_state(state: RobotState | None, now_ns: int, config: ControllerConfig) -> Refusal | None:
-    """The robot state must be fresh. A world that waits is asked for its state at every step instead."""
+    """Refuse a robot state that is not fresh. A world that waits is asked for its state at every step instead."""
     if config.pacing is Pacing.STATE:
         return None
     sentence = stale_sentence(state, now_ns, config)

@@ -20,10 +20,12 @@ MAX_TRIES = 5
 
 @dataclass(frozen=True, slots=True)
 class GripperDecision:
-    """The command now in force (+1 open, -1 closed), and whether a wanted change was held back."""
+    """What a number for the gripper led to."""
 
     command: float
+    """The command now in force: +1 open, -1 closed."""
     delayed: bool
+    """A wanted change was held back."""
 
 
 class GripperSwitch:
@@ -40,18 +42,24 @@ class GripperSwitch:
 
     @property
     def commanded(self) -> bool:
-        """Somebody asked for the command in force; without that it is only what the fingers look like."""
+        """Whether somebody asked for the command in force; without that it is only what the fingers look like."""
         return self._command is not None
 
     def current(self, measured_width: float) -> float:
-        """Return the command in force; without one, what the fingers look like."""
+        """Return the command in force (+1 open, -1 closed); without one, what the measured opening [m] looks like."""
         if self._command is None:
             middle = (self._config.gripper_open_width + self._config.gripper_closed_width) / 2
             return OPEN if measured_width >= middle else CLOSED
         return self._command
 
     def decide(self, value: float, measured_width: float, now_ns: int) -> GripperDecision:
-        """Take the next number of a policy or a human; NaN keeps the command."""
+        """Take the next number of a policy or a human.
+
+        Args:
+            value: Above the dead band: open, below it: close; NaN keeps the command.
+            measured_width: Opening [m] from which the first command follows.
+            now_ns: ROS time [ns].
+        """
         current = self.current(measured_width)
         if math.isnan(value):
             return GripperDecision(current, False)
@@ -76,14 +84,14 @@ class GripperSwitch:
 
 @dataclass(frozen=True, slots=True)
 class GripperGoal:
-    """One goal for a gripper driver: close by grasping with a force cap, open by moving.
-
-    width: target opening [m]. speed: [m/s]. force: [N], 0 for a motion.
-    """
+    """One goal for a gripper driver: close by grasping with a force cap, open by moving."""
 
     width: float
+    """Target opening [m]."""
     speed: float
+    """[m/s]."""
     force: float
+    """[N], 0 for a motion."""
 
 
 class GripperAdapter:
@@ -100,12 +108,12 @@ class GripperAdapter:
 
     @property
     def gave_up(self) -> bool:
-        """The command in force failed so often that it is not sent again until it changes."""
+        """Whether the command in force failed so often that it is not sent again until it changes."""
         return self._failures >= MAX_TRIES
 
     @property
     def running(self) -> bool:
-        """A goal was sent and its end not reported yet."""
+        """Whether a goal was sent and its end not reported yet."""
         return self._running
 
     def goal(self, command: float, now_ns: int) -> GripperGoal | None:

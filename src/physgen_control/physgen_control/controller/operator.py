@@ -71,7 +71,7 @@ class ControllerOperator(ControllerState):
         return self._auto_armed
 
     def _only_gap(self) -> bool:
-        """Nothing but a gap in the robot states, now over, keeps an arm from moving."""
+        """Return whether nothing but a gap in the robot states, now over, keeps an arm from moving."""
         gap = self._faults & STOPPING == Fault.STATE_STALE
         return gap and not self._stop and not self._latched and not self._arming_obstacles()
 

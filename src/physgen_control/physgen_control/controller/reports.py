@@ -39,7 +39,11 @@ class ControllerReports(ControllerOperator):
 
     @guarded
     def on_wall(self, now_steady_ns: int) -> None:
-        """Watch on a clock that always runs: a silent policy or robot shows although simulated time stands still."""
+        """Notice a silent policy or robot by a clock that always runs, also while simulated time stands still.
+
+        Args:
+            now_steady_ns: Steady time [ns].
+        """
         timeout_ns = seconds_to_ns(self.config.policy_timeout)
         expecting = (
             self._armed and self._chunk_expected() and not self._player.active and not self._teleop_active()
@@ -98,7 +102,7 @@ class ControllerReports(ControllerOperator):
 
     @guarded
     def on_late_trajectory(self, late: float, now_ns: int) -> Any:
-        """Report that a trajectory was ready `late` seconds after its start; returns what to send instead, if anything.
+        """Report that a trajectory was ready `late` seconds after its start; return what to send instead, or None.
 
         From rest it may simply start later. In motion it would not join the one before: that one comes to rest.
         """

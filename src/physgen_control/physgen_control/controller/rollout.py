@@ -21,10 +21,12 @@ class Termination(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """max_steps: control steps, 0 for none; max_duration_s: steady time [s], 0 for none."""
+    """When a rollout is over at the latest."""
 
     max_steps: int
+    """Control steps, 0 for no limit."""
     max_duration_s: float
+    """Steady time [s], 0 for no limit."""
 
 
 class Rollout:
@@ -72,7 +74,7 @@ class Rollout:
             self._replaced = True
 
     def on_early_episode(self, episode: Episode) -> None:
-        """As `on_episode`, for what was heard while the episode began: others than it may have come before it."""
+        """Take what was heard while the episode began: unlike in `on_episode`, another may have come before it."""
         if self._announced or episode.episode_id == self.episode_id:
             self.on_episode(episode)
 

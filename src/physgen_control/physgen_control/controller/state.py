@@ -20,10 +20,11 @@ from physgen_control.controller.fault_kinds import STOPPING
 from physgen_control.controller.gripper import GripperSwitch
 from physgen_control.controller.snapshot import SafetySnapshot
 from physgen_control.controller.state_belief import StateBelief
-from physgen_control.controller_config import NS_PER_S, ControllerConfig, Mode, Pacing, seconds_to_ns
+from physgen_control.controller_config import ControllerConfig, Mode, Pacing, seconds_to_ns
 from physgen_control.errors import UserError
 from physgen_control.motion.motion_planner import MotionPlanner, PlannedStep, PlanRefusedError
 from physgen_control.types import (
+    NS_PER_S,
     ActionChunk,
     AppliedAction,
     ChunkAck,
@@ -43,7 +44,7 @@ _KNOWN_EPISODES = 64
 
 
 def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """An unexpected exception latches FAULT_INTERNAL, so that nothing moves whatever the caller does next."""
+    """Latch FAULT_INTERNAL at an unexpected exception, so that nothing moves whatever the caller does next."""
 
     @wraps(method)
     def wrapper(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -57,7 +58,17 @@ def guarded(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P
 
 
 class ControllerState:
-    """The safety state and everything that it follows from."""
+    """The safety state and everything that it follows from.
+
+    Args:
+        config: Limits, checks and modes.
+        planner: Makes trajectories for an arm that is commanded in joint space; None: a world takes applied actions.
+        steady: Returns steady time [ns]; left out where ROS time is simulated.
+        graph: Sessions of another graph are refused; empty: none is.
+
+    Raises:
+        UserError: bridge_steps is set although there is an arm.
+    """
 
     def __init__(
         self,
@@ -66,7 +77,6 @@ class ControllerState:
         steady: Callable[[], int] | None = None,
         graph: str = "",
     ) -> None:
-        """`steady` returns steady time [ns]; leave it out where ROS time is simulated. `graph`: see SessionLog."""
         self.config = config
         self._clock = ClockWatch(config.control_period_ns, steady)
         if planner is not None and config.bridge_steps:
@@ -135,7 +145,7 @@ class ControllerState:
 
     @property
     def status(self) -> SafetySnapshot:
-        """Everything SafetyStatus publishes."""
+        """Return everything that SafetyStatus publishes."""
         robot = self._robot
         return SafetySnapshot(
             state=self.state,
@@ -150,17 +160,17 @@ class ControllerState:
 
     @property
     def deadman_pressed(self) -> bool:
-        """A human holds the deadman, as far as was heard."""
+        """Whether a human holds the deadman, as far as was heard."""
         return self._deadman_pressed()
 
     @property
     def gripper_commanded(self) -> bool:
-        """A policy or a human asked for the gripper command in force; otherwise nothing may move the fingers."""
+        """Whether a policy or a human asked for the gripper command in force; else nothing may move the fingers."""
         return self._gripper.commanded
 
     @property
     def chunk_loaded(self) -> bool:
-        """A chunk is being played, or waits for its episode to be announced."""
+        """Whether a chunk is being played, or waits for its episode to be announced."""
         return self._player.active or self._stash is not None
 
     def internal_fault(self, sentence: str) -> None:
@@ -181,7 +191,7 @@ class ControllerState:
     # --- bookkeeping ------------------------------------------------------------------------------------------
 
     def _advance(self, now_ns: int) -> None:
-        """The clock and the states travel on different topics: whichever is ahead is the time."""
+        """Take the newest time: clock and states travel on different topics, and whichever is ahead is the time."""
         if self.config.pacing is Pacing.TIMER:
             jump_ns = self._clock.jump(now_ns)
             if jump_ns:
@@ -245,7 +255,7 @@ class ControllerState:
             )
 
     def _fingers_were_opened(self) -> bool:
-        """Somebody else opened the fingers wider than anything that they could hold."""
+        """Return whether somebody else opened the fingers wider than anything that they could hold."""
         robot = self._robot
         if robot is None or self._gripper.current(robot.gripper_width) > 0:
             return False
@@ -283,7 +293,7 @@ class ControllerState:
         self._detail = self._causes[fault] = sentence
 
     def _end(self, fault: Fault) -> None:
-        """A cause of a hold is over by itself."""
+        """End a hold whose cause is over by itself."""
         if self._faults & fault:
             self._faults &= ~fault
             if self._may_move():
@@ -318,7 +328,7 @@ class ControllerState:
             )
 
     def _end_teleop(self) -> None:
-        """The human let go: come to rest now, not where the last twist would have led."""
+        """Come to rest now that the human let go, not where the last twist would have led."""
         self._twisted, self._released = None, self._clock.mark(self._now_ns)
         if self._planner is not None:
             self._planner.stop(self._robot, self._now_ns)
@@ -334,5 +344,5 @@ class ControllerState:
         return self._clock.within(self._released, self._now_ns, release_ns - 1)
 
     def _recent(self, mark: Mark | None, timeout: float) -> bool:
-        """Something was heard within `timeout` seconds, by both clocks."""
+        """Return whether something was heard within `timeout` seconds, by both clocks."""
         return self._clock.within(mark, self._now_ns, seconds_to_ns(timeout))

@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from physgen_control.controller_config import NS_PER_S, ControllerConfig, seconds_to_ns
+from physgen_control.controller_config import ControllerConfig, seconds_to_ns
 from physgen_control.motion import kinematics
-from physgen_control.types import RobotState
+from physgen_control.types import NS_PER_S, RobotState
 
 CONFIRMATIONS = 3
 """States in a row that must agree before a jump, or the first state after a gap, is believed."""
@@ -35,13 +35,13 @@ class StateBelief:
         self._agreeing = 0
 
     def clock_jumped(self, jump_ns: int) -> None:
-        """What was measured was stamped `jump_ns` later by the new clock; the arm did not jump."""
+        """Move the stamps of what was measured by `jump_ns`: the clock jumped, the arm did not."""
         if self._believed is not None:
             self._believed = replace(self._believed, stamp_ns=self._believed.stamp_ns + jump_ns)
         self._candidate, self._agreeing = None, 0
 
     def doubt(self, state: RobotState) -> str:
-        """Return why a state is not believed, or an empty text; finite numbers are the caller's business."""
+        """Return why a state is not believed, or an empty text; its numbers must be finite."""
         outside = (state.positions < self._lower - _RANGE_SLACK) | (
             state.positions > self._upper + _RANGE_SLACK
         )

@@ -17,12 +17,13 @@ from physgen_control.controller.reports import ControllerReports
 from physgen_control.controller.state import (
     guarded,
 )
-from physgen_control.controller_config import NS_PER_S, Mode, Pacing, seconds_to_ns
+from physgen_control.controller_config import Mode, Pacing, seconds_to_ns
 from physgen_control.geometry import moved
 from physgen_control.motion.limits import limit_motion
 from physgen_control.motion.motion_planner import PlannedStep, PlanRefusedError
 from physgen_control.types import (
     ACTION_DIM,
+    NS_PER_S,
     AckResult,
     AppliedAction,
     ChunkAck,
@@ -71,7 +72,7 @@ class ControllerSteps(ControllerReports):
         return acks
 
     def take_trajectory(self) -> Any:
-        """Return the joint trajectory to send now, once, or None; none in SHADOW."""
+        """Return the joint trajectory to send now, once; None when there is none, and always in SHADOW."""
         if self._planner is not None and self._clock_doubted:
             self._planner.start_on_arrival()
         trajectory = self._planner.take() if self._planner else None
@@ -95,7 +96,7 @@ class ControllerSteps(ControllerReports):
         return None if played is None else self._emit_policy(robot, played)
 
     def _step_due(self, robot: RobotState) -> bool:
-        """The state is the one before step `_step`: its stamp says so, whatever arrived in which order."""
+        """Return whether the state is the one before step `_step`: by its stamp, in whatever order they arrived."""
         if self._used_stamp_ns is not None and robot.stamp_ns <= self._used_stamp_ns:
             return False
         if self._episode is None:
@@ -125,7 +126,7 @@ class ControllerSteps(ControllerReports):
         return self._emit_hold(robot)
 
     def _watch_states(self, robot: RobotState) -> None:
-        """An arm whose states are old, or do not come any more, stops."""
+        """Stop an arm whose states are old, or do not come any more."""
         sentence = gate.stale_sentence(robot, self._now_ns, self.config)
         if not sentence and not self._recent(self._heard, self.config.max_state_age):
             sentence = f"No robot state came for {self.config.max_state_age:g} s (max_state_age)."
@@ -217,7 +218,11 @@ class ControllerSteps(ControllerReports):
         asks_gripper: bool = True,
         **origin: Any,
     ) -> AppliedAction:
-        """Make the step's action; without `asks_gripper` the gripper number only repeats what is in force."""
+        """Make the step's action; without `asks_gripper` the gripper number only repeats what is in force.
+
+        Raises:
+            RuntimeError: The action moves an arm, but no joint positions were sent for it.
+        """
         keeps = source is Source.HOLD or not asks_gripper
         wanted = float("nan") if keeps else float(raw[6])
         gripper = self._gripper.decide(wanted, robot.gripper_width, self._now_ns)

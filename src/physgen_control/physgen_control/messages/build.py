@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from physgen_control.messages.read import CHUNK_SCHEMA_VERSION, NS_PER_S, NUM_JOINTS, ConversionError
+from physgen_control.messages.read import CHUNK_SCHEMA_VERSION, ConversionError
 from physgen_control.types import (
+    NS_PER_S,
+    NUM_JOINTS,
     ActionChunk,
     AppliedAction,
     ChunkAck,
@@ -36,7 +38,11 @@ class MessageBuilder(Protocol):
 
 
 def time_fields(ns: int) -> dict[str, int]:
-    """Return the fields of a Time; it holds 0 .. 2^31 s."""
+    """Return the fields of a Time.
+
+    Raises:
+        ConversionError: The time [ns] lies outside 0 .. 2^31 s, all that a Time holds.
+    """
     seconds, rest = divmod(int(ns), NS_PER_S)
     if not 0 <= seconds < 2**31:
         raise ConversionError(f"A ROS time must lie in 0 .. 2^31 seconds, got {ns} ns.")
@@ -44,7 +50,11 @@ def time_fields(ns: int) -> dict[str, int]:
 
 
 def duration_fields(ns: int) -> dict[str, int]:
-    """Return the fields of a Duration; it holds +-2^31 s."""
+    """Return the fields of a Duration.
+
+    Raises:
+        ConversionError: The duration [ns] lies outside +-2^31 s, all that a Duration holds.
+    """
     seconds, rest = divmod(int(ns), NS_PER_S)
     if not -(2**31) <= seconds < 2**31:
         raise ConversionError(f"A ROS duration must lie in +-2^31 seconds, got {ns} ns.")
@@ -111,7 +121,11 @@ def build_sim_state(build: MessageBuilder, state: SimState) -> Any:
 
 
 def build_action_chunk(build: MessageBuilder, chunk: ActionChunk) -> Any:
-    """Return a chunk in SI units (`normalized` false)."""
+    """Return a chunk in SI units (`normalized` false).
+
+    Raises:
+        ConversionError: Its data is not float32 [num_chunks, horizon, action_dim].
+    """
     data = np.ascontiguousarray(chunk.data)
     if data.dtype != np.float32 or data.ndim != 3:
         raise ConversionError(
@@ -149,7 +163,11 @@ def build_action_chunk(build: MessageBuilder, chunk: ActionChunk) -> Any:
 
 
 def build_applied_action(build: MessageBuilder, action: AppliedAction) -> Any:
-    """Return an applied action; `raw` and `applied` are float32, `gripper_width` and `latency` become it."""
+    """Return an applied action; `gripper_width` and `latency` become float32.
+
+    Raises:
+        ConversionError: `raw` and `applied` are not float32 of one length.
+    """
     if (
         action.raw.dtype != np.float32
         or action.applied.dtype != np.float32
@@ -217,7 +235,11 @@ def build_episode(build: MessageBuilder, episode: Episode, operator_name: str) -
 
 
 def check_rgb(rgb: UInt8Image) -> None:
-    """Raise ConversionError unless `rgb` is uint8 [height, width, 3]."""
+    """Check that an image is uint8 [height, width, 3] and not empty.
+
+    Raises:
+        ConversionError: It is not.
+    """
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
         raise ConversionError(
             f"An image must be uint8 of shape (height, width, 3), got {rgb.dtype} {rgb.shape}."
@@ -225,7 +247,11 @@ def check_rgb(rgb: UInt8Image) -> None:
 
 
 def build_image(build: MessageBuilder, rgb: UInt8Image, stamp_ns: int, frame_id: str) -> Any:
-    """Return an rgb8 Image; the pixels are copied."""
+    """Return an rgb8 Image; the pixels are copied.
+
+    Raises:
+        ConversionError: The image is not uint8 [height, width, 3].
+    """
     check_rgb(rgb)
     height, width, _ = rgb.shape
     return build.make(
@@ -243,7 +269,19 @@ def build_image(build: MessageBuilder, rgb: UInt8Image, stamp_ns: int, frame_id:
 def build_camera_info(
     build: MessageBuilder, width: int, height: int, intrinsics: Float64Array, stamp_ns: int, frame_id: str
 ) -> Any:
-    """Return the calibration of an undistorted pinhole camera; K is 3 x 3 in pixels, zero = uncalibrated."""
+    """Return the calibration of an undistorted pinhole camera.
+
+    Args:
+        build: Makes the messages.
+        width: Of the image [pixels].
+        height: Of the image [pixels].
+        intrinsics: K, [3, 3] in pixels; zero means uncalibrated.
+        stamp_ns: That of the image [ns].
+        frame_id: Optical frame of the camera.
+
+    Raises:
+        ConversionError: K is not 3 x 3.
+    """
     k = np.asarray(intrinsics, np.float64)
     if k.shape != (3, 3):
         raise ConversionError(f"Intrinsics must be a 3 x 3 matrix, got shape {k.shape}.")

@@ -13,6 +13,8 @@ import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_control.types import (
+    NS_PER_S,
+    NUM_JOINTS,
     AckResult,
     ActionChunk,
     ActionSpace,
@@ -33,8 +35,6 @@ from physgen_control.types import (
     Source,
 )
 
-NUM_JOINTS = 7
-NS_PER_S = 1_000_000_000
 CHUNK_SCHEMA_VERSION = 1
 """ActionChunk.SCHEMA_VERSION."""
 
@@ -68,9 +68,12 @@ def pose_from_msg(message: Any, what: str = "pose") -> Pose:
 
 
 def joints_from_msg(joints: Any) -> tuple[Float64Array, Float64Array, float]:
-    """Return arm positions [rad], velocities [rad/s] and opening [m] (sum of the fingers) of a JointState.
+    """Return arm positions [7] in rad, velocities [7] in rad/s and opening [m] (sum of the fingers) of a JointState.
 
     Joints are found by name (joint1..7, finger_joint1/2), in any order.
+
+    Raises:
+        ConversionError: A joint is missing or named twice, or there are not as many values as names.
     """
     arm = _joint_indices(joints.name, r"(?<!finger_)joint([1-7])$", NUM_JOINTS, "arm joints ...joint1..7")
     fingers = _joint_indices(joints.name, r"finger_joint([12])$", 2, "finger joints ...finger_joint1 and 2")
@@ -87,6 +90,9 @@ def robot_state_from_msgs(joints: Any, pose: Any) -> RobotState:
     """Return the robot state of a JointState and a PoseStamped.
 
     The stamp is that of the joints; the caller decides which pose belongs to them.
+
+    Raises:
+        ConversionError: The joints or the pose do not fit (see joints_from_msg, pose_from_msg).
     """
     positions, velocities, gripper_width = joints_from_msg(joints)
     return RobotState(
@@ -99,7 +105,11 @@ def robot_state_from_msgs(joints: Any, pose: Any) -> RobotState:
 
 
 def sim_state_from_msg(message: Any) -> SimState:
-    """Return the privileged simulator state of a message."""
+    """Return the privileged simulator state of a message.
+
+    Raises:
+        ConversionError: There is not one pose for each of its distinct names, or a pose is impossible.
+    """
     names = list(message.names)
     if len(names) != len(message.poses) or len(set(names)) != len(names):
         raise ConversionError(
@@ -172,7 +182,11 @@ def action_chunk_from_msg(message: Any) -> ActionChunk:
 
 
 def applied_action_from_msg(message: Any) -> AppliedAction:
-    """Return the applied action of a message; raises ConversionError when lengths or enums do not fit."""
+    """Return the applied action of a message.
+
+    Raises:
+        ConversionError: Lengths or enum values do not fit.
+    """
     raw, applied = _float32_values(message.raw), _float32_values(message.applied)
     if raw.size != applied.size or applied.size == 0:
         raise ConversionError(
@@ -233,7 +247,15 @@ def episode_from_msg(message: Any) -> Episode:
 
 
 def json_object_from_msg(message: Any, what: str) -> dict[str, Any]:
-    """Return the JSON object in a String message; `what` names the message in the ConversionError."""
+    """Return the JSON object in a String message.
+
+    Args:
+        message: The message.
+        what: Names it in the error, such as "policy status".
+
+    Raises:
+        ConversionError: Its text is no JSON object.
+    """
     try:
         value = json.loads(message.data)
     except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and a deep nesting
@@ -244,7 +266,11 @@ def json_object_from_msg(message: Any, what: str) -> dict[str, Any]:
 
 
 def image_from_msg(message: Any) -> CameraFrame:
-    """Return the frame of an rgb8 or bgr8 Image as an own RGB copy, honouring its row step."""
+    """Return an rgb8 or bgr8 Image as RGB, uint8 [height, width, 3], in memory of its own; its row step is honoured.
+
+    Raises:
+        ConversionError: The message is none that `check_image` passes.
+    """
     check_image(message)
     rows = np.frombuffer(message.data, np.uint8, count=message.height * message.step)
     rows = rows.reshape(message.height, message.step)
@@ -256,7 +282,11 @@ def image_from_msg(message: Any) -> CameraFrame:
 
 
 def check_image(message: Any) -> None:
-    """Raise ConversionError unless an Image is rgb8 or bgr8 with a possible row step and enough bytes."""
+    """Check that an Image is rgb8 or bgr8, with a possible row step and enough bytes.
+
+    Raises:
+        ConversionError: It is not.
+    """
     frame = message.header.frame_id
     if message.encoding not in ("rgb8", "bgr8"):
         raise ConversionError(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The names of the graph's topics, and which of them belong into the bag of an episode.
+"""The names of the graph's topics, services and actions, and which topics belong into the bag of an episode.
 
 Bags are the same whether the recorder of a graph or `physgen collect`, which simulates in one process, wrote them.
 """
@@ -28,6 +28,24 @@ EXTERNAL_WRENCH = "/franka_robot_state_broadcaster/external_wrench_in_base_frame
 TF_STATIC = "/tf_static"
 ROBOT_DESCRIPTION = "/robot_description"
 DIAGNOSTICS = "/diagnostics"
+CLOCK = "/clock"
+HEARTBEAT = "/physgen/heartbeat"
+RECORDER_STATUS = "/physgen/recorder_status"
+JOY = "/joy"
+
+# Services and actions.
+SET_ARMED = "/physgen/set_armed"
+HOLD = "/physgen/hold"
+CLEAR_FAULT = "/physgen/clear_fault"
+RECOVER = "/physgen/recover"
+HOME = "/physgen/home"
+RESET_ENV = "/physgen/reset_env"
+START_EPISODE = "/physgen/start_episode"
+STOP_EPISODE = "/physgen/stop_episode"
+SET_INSTRUCTION = "/physgen/set_instruction"
+RUN_POLICY = "/physgen/run_policy"
+GRIPPER = "/franka_gripper"
+"""Namespace of the gripper's actions and its stop."""
 
 
 def image_topic(camera: str, compressed: bool = False) -> str:
@@ -42,24 +60,22 @@ def camera_info_topic(camera: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedTopic:
-    """A topic of an episode bag.
-
-    latched: Its publisher keeps the last message for late readers (transient local).
-    best_effort: Some publisher of it, such as the arm's driver, offers best effort only.
-    required: An episode without it is incomplete.
-    observation: It is part of what is observed at each control step, and has one message per step in simulation.
-    stamped: The message begins with a header; otherwise its stamp is the time of arrival.
-    keep_all: Several nodes latch it, and all their messages belong into every bag.
-    """
+    """A topic of an episode bag."""
 
     name: str
     type: str
     latched: bool = False
+    """Its publisher keeps the last message for late readers (transient local)."""
     best_effort: bool = False
+    """Some publisher of it, such as the arm's driver, offers best effort only."""
     required: bool = False
+    """An episode without it is incomplete."""
     observation: bool = False
+    """It is part of what is observed at each control step, and has one message per step in simulation."""
     stamped: bool = True
+    """The message begins with a header; otherwise its stamp is the time of arrival."""
     keep_all: bool = False
+    """Several nodes latch it, and all their messages belong into every bag."""
 
 
 def recorded_topics(
@@ -70,7 +86,7 @@ def recorded_topics(
     Args:
         compressed: Images are recorded as JPEG.
         sim: The simulator's state is required.
-        predicted: The frames that the policy predicts are recorded too.
+        predicted: The frames that the policy imagines are recorded too.
     """
     image = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
     cameras = [

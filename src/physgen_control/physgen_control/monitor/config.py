@@ -11,11 +11,14 @@ from physgen_control.types import Float64Array
 
 @dataclass(frozen=True, slots=True)
 class ArmLimits:
-    """What the data sheet says of the arm: joint range [7] in rad, top speed [7] in rad/s."""
+    """What the data sheet says of the arm, each float64 [7]."""
 
     lower: Float64Array
+    """Lowest joint positions [rad]."""
     upper: Float64Array
+    """Highest joint positions [rad]."""
     speed: Float64Array
+    """Highest joint speeds [rad/s]."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

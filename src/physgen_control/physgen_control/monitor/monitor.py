@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen_control.monitor.config import ArmLimits, MotionMonitorConfig
-from physgen_control.monitor.segments import NUM_JOINTS, Knots, Motion, Segments
+from physgen_control.monitor.segments import Knots, Motion, Segments
 from physgen_control.monitor.trajectory_judge import SHORTEST_JOIN, TrajectoryJudge
-from physgen_control.types import Float64Array
+from physgen_control.types import NUM_JOINTS, Float64Array
 
 _STATES_IN_A_ROW = 3
 """A single state may be wrong by itself."""
@@ -42,14 +42,14 @@ _OUTSIDE, _JUMP = 0.1, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """What to do about a violation. sentence: what is wrong. begins: first of its episode, so act on it once.
-
-    stop: one knot at rest, to be started on arrival; None: where the arm is is unknown, or nobody commanded it.
-    """
+    """What to do about a violation."""
 
     sentence: str
+    """What is wrong."""
     begins: bool
+    """First reaction of its episode, so act on it once."""
     stop: Knots | None
+    """One knot at rest, to be started on arrival; None: where the arm is is unknown, or nobody commanded it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,12 @@ class _Command:
 
 
 class MotionMonitor:
-    """Watches one arm; every method takes `now` [s of a steady clock] and may answer with a Reaction."""
+    """Watches one arm; every method takes `now` [s of a steady clock] and may answer with a Reaction.
+
+    Args:
+        config: What is too much.
+        limits: Joint range and top speeds of the arm.
+    """
 
     def __init__(self, config: MotionMonitorConfig, limits: ArmLimits) -> None:
         self._config, self._limits = config, limits
@@ -94,7 +99,13 @@ class MotionMonitor:
     # --- what happens ------------------------------------------------------------------------------------------
 
     def on_trajectory(self, knots: Knots | str, lead: float, now: float) -> Reaction | None:
-        """Judge a trajectory that arrived at `now` and begins `lead` [s] later; a text: why it is unreadable."""
+        """Judge a trajectory.
+
+        Args:
+            knots: What was sent, or a text that says why it is unreadable.
+            lead: How long after `now` it begins [s].
+            now: When it arrived [s].
+        """
         here = self._here(now)
         measured = None if self._state is None else self._state.positions
         sentence = knots if isinstance(knots, str) else self._judge.judge(knots, lead, here, measured)
@@ -106,7 +117,14 @@ class MotionMonitor:
     def on_state(
         self, positions: Float64Array, velocities: Float64Array, age: float, now: float
     ) -> Reaction | None:
-        """Judge a measured state that is `age` [s] old when it arrives; numbers that are not finite are no state."""
+        """Judge a measured state; numbers that are not finite are no state.
+
+        Args:
+            positions: Joints [7] in rad.
+            velocities: Joints [7] in rad/s.
+            age: How old it is when it arrives [s].
+            now: When it arrived [s].
+        """
         if not (np.isfinite(positions).all() and np.isfinite(velocities).all()):
             return None
         state = _State(now, now - age, positions, velocities)
@@ -117,7 +135,7 @@ class MotionMonitor:
         return self._judge_speed(velocities, now) or self._judge_tracking(positions, age, now)
 
     def on_status(self, now: float) -> None:
-        """The controller said how it is."""
+        """Note that the controller said how it is."""
         self._status_at = now
 
     def watch(self, now: float) -> Reaction | None:
@@ -167,7 +185,7 @@ class MotionMonitor:
         return self._react(f"No joint state for {silent:.2f} s while the arm moves.", now)
 
     def _judge_controller(self, now: float) -> Reaction | None:
-        """An arm that was never commanded may be moved by a hand: nobody's silence matters then."""
+        """Judge the controller's silence; nobody's matters while an arm that was never commanded is moved by a hand."""
         if self._command is None or self._moves_since is None:
             return None
         heard = self._moves_since if self._status_at is None else max(self._status_at, self._moves_since)
@@ -178,7 +196,7 @@ class MotionMonitor:
         )
 
     def _believes(self, state: _State) -> bool:
-        """An arm does not jump: a state that lies elsewhere counts when several in a row agree with each other.
+        """Return whether a state counts: one that the arm cannot have reached needs others that agree with it.
 
         A stop begins at the measured joints, so that a state which cannot be true would move the arm.
         """
@@ -269,7 +287,11 @@ class MotionMonitor:
     def _stop_from(self, here: Motion | None, sentence: str, now: float, begins: bool) -> Reaction:
         """Answer with a way to rest from the measured joints, or from the command while nothing is measured.
 
-        here: what the arm's controller commands when the stop arrives; None: it was never told anything.
+        Args:
+            here: What the arm's controller commands when the stop arrives; None: it was never told anything.
+            sentence: What is wrong.
+            now: Steady time [s].
+            begins: The violation is the first of its episode.
         """
         if here is None:
             return Reaction(sentence, begins, None)

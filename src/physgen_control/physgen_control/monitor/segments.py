@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from physgen_control.types import Float64Array
+from physgen_control.types import NUM_JOINTS, Float64Array
 
-NUM_JOINTS = 7
 MOST_KNOTS = 500
 """More knots than this are not judged in time, so they are refused; a chunk has about a tenth."""
 
@@ -34,21 +33,29 @@ Motion = tuple[Float64Array, Float64Array, Float64Array]
 
 
 class UnreadableTrajectoryError(ValueError):
-    """A message is no trajectory for seven joints; the text is the end of a sentence."""
+    """A message is no trajectory for seven joints; the text goes on after "A joint trajectory"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Knots:
-    """A message in numbers, joints in the arm's order: times [n] after its start, [n, 7] rad, rad/s, rad/s^2."""
+    """A trajectory message in numbers, joints in the arm's order."""
 
     times: Float64Array
+    """[n], seconds after its start."""
     positions: Float64Array
+    """[n, 7] in rad."""
     velocities: Float64Array
+    """[n, 7] in rad/s."""
     accelerations: Float64Array | None
+    """[n, 7] in rad/s^2; None where the message has none."""
 
 
 def arm_joints(names: Sequence[str]) -> list[int]:
-    """Return where joints 1 to 7 of the arm are in `names`; fingers and strangers are left out."""
+    """Return where joints 1 to 7 of the arm are in `names`; other joints are left out.
+
+    Raises:
+        UnreadableTrajectoryError: A joint is missing or named twice.
+    """
     found: dict[int, int] = {}
     for place, name in enumerate(names):
         match = _JOINT.search(name)
@@ -64,7 +71,15 @@ def arm_joints(names: Sequence[str]) -> list[int]:
 
 
 def read_knots(names: Sequence[str], points: Sequence[Any]) -> Knots:
-    """Return the knots of trajectory_msgs/JointTrajectory; raises UnreadableTrajectoryError."""
+    """Return the knots of a trajectory_msgs/JointTrajectory.
+
+    Args:
+        names: Its joint_names.
+        points: Its points.
+
+    Raises:
+        UnreadableTrajectoryError: Other joints than the arm's, no point or too many, or a number that is not finite.
+    """
     order = arm_joints(names)
     if len(names) != NUM_JOINTS:
         raise UnreadableTrajectoryError(f"names {len(names)} joints, the arm has {NUM_JOINTS}")
@@ -94,10 +109,13 @@ def _table(rows: Sequence[Any], what: str) -> Float64Array:
 
 
 class Segments:
-    """One polynomial from each knot to the next: a quintic with accelerations, else a cubic."""
+    """One polynomial from each knot to the next: a quintic with accelerations, else a cubic.
+
+    Args:
+        knots: At least two, with times that increase.
+    """
 
     def __init__(self, knots: Knots) -> None:
-        """Take at least two knots with times that increase."""
         self.times = knots.times
         self._lengths = np.diff(knots.times)
         scale = self._lengths[:, None]
@@ -138,7 +156,7 @@ class Segments:
 
 
 def _basis(places: Float64Array, size: int) -> Float64Array:
-    """Return what turns coefficients into value, slope and bend at places 0 .. 1, [3, n, size]."""
+    """Return float64 [3, n, size]: what turns coefficients into value, slope and bend at places 0 .. 1."""
     return np.stack([np.polynomial.polynomial.polyval(places, powers).T for powers in _derivatives(size)])
 
 
@@ -158,7 +176,7 @@ def _even_basis(count: int, size: int) -> Float64Array:
 
 
 def _end_conditions(derivatives: int) -> Float64Array:
-    """Return what turns coefficients over [0, 1] into value and derivatives at 0 and then at 1."""
+    """Return the matrix that turns coefficients over [0, 1] into value and derivatives at 0 and then at 1."""
     at_ends = _basis(np.array([0.0, 1.0]), 2 * derivatives)[:derivatives]
     return np.concatenate([at_ends[:, 0], at_ends[:, 1]])
 

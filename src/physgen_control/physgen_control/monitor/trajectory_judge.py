@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from physgen_control.monitor.config import ArmLimits, MotionMonitorConfig
-from physgen_control.monitor.segments import NUM_JOINTS, Knots, Motion, Segments
-from physgen_control.types import Float64Array
+from physgen_control.monitor.segments import Knots, Motion, Segments
+from physgen_control.types import NUM_JOINTS, Float64Array
 
 _AT_REST = 1e-5
 """A last knot faster [rad/s] than this is not at rest; the arm's controller draws the line here too."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from physgen_control.controller_config import NS_PER_S
 from physgen_control.motion.joint_path import (
     SAMPLE_PERIOD,
     JointState,
@@ -21,7 +20,7 @@ from physgen_control.motion.joint_path import (
     with_start,
 )
 from physgen_control.motion.kinematics import JointLimits
-from physgen_control.types import Float64Array
+from physgen_control.types import NS_PER_S, Float64Array
 
 # Rounding of the limit checks.
 _SLACK = 1.0 + 1e-6
@@ -58,17 +57,21 @@ class CommandedMotion:
 
     @property
     def known(self) -> bool:
-        """Something was sent, so that it is known what the arm's controller commands."""
+        """Whether something was sent, so that it is known what the arm's controller commands."""
         return self._sent is not None
 
     def at(self, now_ns: int) -> JointState:
-        """Return position, velocity and acceleration, each [7], that are commanded at a time."""
+        """Return position, velocity and acceleration, each [7], that are commanded at a time.
+
+        Raises:
+            RuntimeError: Nothing was sent yet (see `known`).
+        """
         if self._sent is None:
             raise RuntimeError("No trajectory was planned yet.")
         return self._sent.at(now_ns)
 
     def active(self, now_ns: int) -> bool:
-        """The command has not come to rest yet."""
+        """Whether the command has not come to rest yet."""
         return self._sent is not None and now_ns < self._sent.end_ns
 
     def offer(
@@ -109,30 +112,37 @@ class CommandedMotion:
         return True
 
     def withdraw(self) -> None:
-        """The newest trajectory was not sent: the arm follows the one before."""
+        """Take back the newest trajectory, which was not sent: the arm follows the one before."""
         self._sent, self._pending = self._before, None
 
     def shift(self, jump_ns: int) -> None:
-        """The clock jumped: what was commanded began at another reading of it."""
+        """Move the starts of what was commanded by `jump_ns`: the clock jumped."""
         if self._sent is not None:
             self._sent = replace(self._sent, start_ns=self._sent.start_ns + jump_ns)
         if self._before is not None:
             self._before = replace(self._before, start_ns=self._before.start_ns + jump_ns)
 
     def on_arrival(self) -> None:
-        """The trajectory that waits starts when it arrives: nobody knows which clock the arm's controller reads."""
+        """Let the trajectory that waits start when it arrives: nobody knows which clock the arm's controller reads."""
         if self._pending is not None:
             self._pending = replace(self._pending, start_ns=0)
 
     def forget(self) -> None:
-        """Nobody follows what was commanded."""
+        """Forget what was commanded: nobody follows it."""
         self._sent = self._before = self._pending = None
 
 
 def excess(
     trajectory: JointTrajectory, start: JointState, limits: JointLimits, inside: Float64Array | None = None
 ) -> str:
-    """Return the worst violation of a joint limit in words, or an empty text; see CommandedMotion.offer."""
+    """Return the worst violation of a joint limit in words, or an empty text.
+
+    Args:
+        trajectory: What the arm shall do.
+        start: Position, velocity and acceleration [7] from which the arm's controller begins it.
+        limits: The limits.
+        inside: Joint positions [7] that count as within range, as where the arm was found.
+    """
     position, velocity, acceleration, jerk = sample_quintic(trajectory, start, SAMPLE_PERIOD)
     if not all(np.all(np.isfinite(values)) for values in (position, velocity, acceleration, jerk)):
         return "numbers that are not finite"

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physgen_control.controller_config import NS_PER_S
-from physgen_control.types import Float64Array
+from physgen_control.types import NS_PER_S, Float64Array
 
 SAMPLE_PERIOD = 0.001
 """Franka's control cycle [s]: limits are checked at this resolution."""
@@ -27,32 +26,44 @@ _MIN_SPACING = 0.002
 
 @dataclass(frozen=True, slots=True)
 class JointTrajectory:
-    """Knots of a trajectory: times [s] after start_ns, strictly increasing, and float64[n, 7] rad, rad/s, rad/s^2.
-
-    start_ns: ROS time at which the trajectory begins.
-    """
+    """Knots of a trajectory."""
 
     times: Float64Array
+    """[n], seconds after start_ns, strictly increasing."""
     positions: Float64Array
+    """[n, 7] in rad."""
     velocities: Float64Array
+    """[n, 7] in rad/s."""
     accelerations: Float64Array
+    """[n, 7] in rad/s^2."""
     start_ns: int = 0
+    """ROS time at which the trajectory begins; 0: on arrival."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawPath:
-    """A joint path, linear between knots and constant outside; times [s] are relative to anchor_ns (ROS time)."""
+    """A joint path, linear between knots and constant outside."""
 
     anchor_ns: int
+    """ROS time at which `times` is 0."""
     times: Float64Array
+    """[n], seconds after the anchor."""
     positions: Float64Array
+    """[n, 7] in rad."""
 
     def at(self, time: float) -> Float64Array:
         """Return the path's position [7] at a time [s]."""
         return np.array([np.interp(time, self.times, column) for column in self.positions.T])
 
     def continued(self, now_ns: int, keep: float, times: Float64Array, positions: Float64Array) -> RawPath:
-        """Return the path cut at `now_ns` and continued with knots `times` [s after now]; keeps `keep` s of history."""
+        """Return the path cut at `now_ns` and continued with new knots.
+
+        Args:
+            now_ns: Where it is cut [ns of ROS time]; the anchor of the result.
+            keep: How much of what lies before it is kept [s].
+            times: Of the new knots, [n] seconds after the cut.
+            positions: Of the new knots, [n, 7] in rad.
+        """
         now = (now_ns - self.anchor_ns) / NS_PER_S
         start = max(now - keep, float(self.times[0]))
         past = (self.times > start) & (self.times < now)
@@ -64,7 +75,14 @@ class RawPath:
 
 
 def smoothed(path: RawPath, times: Float64Array, long: float, short: float) -> JointState:
-    """Return position, velocity and acceleration [n, 7] of the path averaged over two windows, at `times` [s]."""
+    """Return position, velocity and acceleration [n, 7] of the path averaged over two windows.
+
+    Args:
+        path: The path.
+        times: Where, [n] seconds after its anchor.
+        long: Length of one window [s].
+        short: Length of the other window [s].
+    """
     origin = path.positions[0]
     values = path.positions - origin
     steps = np.diff(path.times)[:, None]
@@ -95,8 +113,8 @@ def smoothed(path: RawPath, times: Float64Array, long: float, short: float) -> J
 def knot_times(path: RawPath, long: float, short: float, lead: float) -> Float64Array:
     """Return the instants [s] after `lead` at which the smoothed path changes from one cubic to the next.
 
-    The last one is where it has come to rest. Before `lead` there is no knot, so that a message which arrives late by
-    less than that still joins without a step.
+    The last one is where it has come to rest. Before `lead` [s] there is no knot, so that a message which arrives late
+    by less than that still joins without a step.
     """
     edges = np.concatenate([path.times + lag for lag in (0.0, short, long, long + short)])
     times = np.unique(edges[edges >= lead])

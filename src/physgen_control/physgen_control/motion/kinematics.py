@@ -16,17 +16,15 @@ from physgen_control.controller_config import RobotType
 from physgen_control.geometry import (
     matrix_from_quaternion,
     quaternion_from_matrix,
-    rotation_vector_from_quaternion,
+    rotation_vector_from_matrix,
 )
-from physgen_control.types import Float64Array, Pose
-
-NUM_JOINTS = 7
+from physgen_control.types import NUM_JOINTS, Float64Array, Pose
 
 HOME = np.array([0.0, -np.pi / 4, 0.0, -3 * np.pi / 4, 0.0, np.pi / 2, np.pi / 4])
 """Franka's usual start configuration."""
 
 # a [m], d [m], alpha [rad] of each joint: https://frankarobotics.github.io/docs/robot_specifications.html
-_DH = (
+DH = (
     (0.0, 0.333, 0.0),
     (0.0, 0.0, -np.pi / 2),
     (0.0, 0.316, np.pi / 2),
@@ -35,15 +33,15 @@ _DH = (
     (0.0, 0.0, np.pi / 2),
     (0.088, 0.0, np.pi / 2),
 )
-_FLANGE = 0.107  # [m] along z of link 7
-_HAND_YAW = -np.pi / 4  # [rad] of the hand on the flange, about z
-_TCP = 0.1034  # [m] along z of the hand: franka_description, hand_tcp
+FLANGE = 0.107  # [m] along z of link 7
+HAND_YAW = -np.pi / 4  # [rad] of the hand on the flange, about z
+TCP = 0.1034  # [m] along z of the hand: franka_description, hand_tcp
 
 
 def _link_terms() -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return the parts [7, 4, 4] of each link's transform that are constant, times cosine and times sine."""
     constant, cosine, sine = np.zeros((3, NUM_JOINTS, 4, 4))
-    for index, (a, d, alpha) in enumerate(_DH):
+    for index, (a, d, alpha) in enumerate(DH):
         ca, sa = np.cos(alpha), np.sin(alpha)
         constant[index] = [[0, 0, 0, a], [0, 0, -sa, -d * sa], [0, 0, ca, d * ca], [0, 0, 0, 1]]
         cosine[index, :3, :2] = [[1, 0], [0, ca], [0, sa]]
@@ -52,8 +50,8 @@ def _link_terms() -> tuple[Float64Array, Float64Array, Float64Array]:
 
 
 def _hand() -> Float64Array:
-    c, s = np.cos(_HAND_YAW), np.sin(_HAND_YAW)
-    return np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, _FLANGE + _TCP], [0, 0, 0, 1]], np.float64)
+    c, s = np.cos(HAND_YAW), np.sin(HAND_YAW)
+    return np.array([[c, -s, 0, 0], [s, c, 0, 0], [0, 0, 1, FLANGE + TCP], [0, 0, 0, 1]], np.float64)
 
 
 _LINK_CONSTANT, _LINK_COSINE, _LINK_SINE = _link_terms()
@@ -62,13 +60,18 @@ _HAND = _hand()
 
 @dataclass(frozen=True, slots=True)
 class JointLimits:
-    """Limits per joint, float64[7]: rad, rad/s, rad/s^2, rad/s^3."""
+    """Limits per joint, each float64 [7]."""
 
     lower: Float64Array
+    """[rad]"""
     upper: Float64Array
+    """[rad]"""
     velocity: Float64Array
+    """[rad/s]"""
     acceleration: Float64Array
+    """[rad/s^2]"""
     jerk: Float64Array
+    """[rad/s^3]"""
 
 
 _MOVEIT_ACCELERATION = (3.75, 1.875, 2.5, 3.125, 3.75, 5.0, 5.0)
@@ -111,22 +114,27 @@ _LEAN, _MAX_LEAN = 0.05, 0.004
 
 
 def joint_limits(robot: RobotType) -> JointLimits:
-    """Return the datasheet limits of an arm (FR3 positions: Franka's suggested rectangle)."""
+    """Return the limits of an arm by its data sheet (FR3 positions: Franka's suggested rectangle)."""
     return _LIMITS[robot]
 
 
 def joint_range(robot: RobotType) -> tuple[Float64Array, Float64Array]:
-    """Return the lowest and highest position [7] of each joint that the arm's mechanics allow [rad]."""
+    """Return the lowest and highest position of each joint that the arm's mechanics allow, each [7] in rad."""
     return _RANGES[robot]
 
 
 def joint_top_speed(robot: RobotType) -> Float64Array:
-    """Return the highest speed [7] of each joint in the datasheet [rad/s]."""
+    """Return the highest speed of each joint in the data sheet, [7] in rad/s."""
     return _FASTEST[robot]
 
 
 class IKError(ValueError):
-    """No joint positions for a TCP target; the message is a sentence. `at_limit`: joint limits are the reason."""
+    """No joint positions for a TCP target; the message is a sentence.
+
+    Args:
+        sentence: The message.
+        at_limit: Joint limits are the reason.
+    """
 
     def __init__(self, sentence: str, *, at_limit: bool = False) -> None:
         super().__init__(sentence)
@@ -242,20 +250,24 @@ def _checked(
 
 
 def _pose_error(frame: Float64Array, position: Float64Array, rotation: Float64Array) -> Float64Array:
-    """Return translation [m] and rotation vector [rad] from a frame to a target, base frame."""
+    """Return translation [m] and rotation vector [rad], as one [6], from a frame [4, 4] to a target, base frame."""
     m = rotation @ frame[:3, :3].T
     vector = 0.5 * np.array([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1]])
     sine = math.sqrt(vector @ vector)
     cosine = 0.5 * (m[0, 0] + m[1, 1] + m[2, 2] - 1.0)
     if cosine < -0.9:  # near half a turn the sine says too little
-        vector = rotation_vector_from_quaternion(quaternion_from_matrix(m))
+        vector = rotation_vector_from_matrix(m)
     elif sine > 1e-12:
         vector *= math.atan2(sine, cosine) / sine
     return np.concatenate([position - frame[:3, 3], vector])
 
 
 def _frames(positions: Float64Array) -> list[Float64Array]:
-    """Return base-from-link transforms [4, 4] of links 1..7 and of hand_tcp."""
+    """Return base-from-link transforms [4, 4] of links 1..7 and of hand_tcp.
+
+    Raises:
+        ValueError: There are not seven positions.
+    """
     values = np.asarray(positions, np.float64)
     if values.shape != (NUM_JOINTS,):
         raise ValueError(f"Expected {NUM_JOINTS} joint positions, got shape {values.shape}.")

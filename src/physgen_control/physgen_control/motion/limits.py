@@ -26,17 +26,19 @@ _TILT_INSIDE = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class LimitedMotion:
-    """A limited motion: float32[6] translation [m] and rotation vector [rad], and which limits changed it."""
+    """A limited motion."""
 
     motion: Float32Array
+    """float32 [6]: translation [m] and rotation vector [rad], base frame."""
     limits: Limit
+    """Which limits changed it."""
 
 
 def limit_motion(motion: Float32Array, pose: Pose, config: ControllerConfig) -> LimitedMotion:
     """Return the motion shortened to every limit.
 
     Args:
-        motion: float32[6] translation [m] and rotation vector [rad] in the base frame, finite.
+        motion: float32 [6], translation [m] and rotation vector [rad] in the base frame, finite.
         pose: The pose that the motion is added to (measured or commanded).
         config: The limits.
     """
@@ -70,14 +72,14 @@ def step_excess(motion: Float32Array, config: ControllerConfig) -> tuple[float, 
 
 
 def box_excess(target: Float64Array, position: Float64Array, config: ControllerConfig) -> float:
-    """Return how far [m] a target lies outside the box; a start outside does not count, moving away does."""
+    """Return how far [m] a target [3] lies outside the box; a start outside does not count, moving away does."""
     low = np.minimum(config.workspace_min, position)
     high = np.maximum(config.workspace_max, position)
     return float(np.max(np.maximum(np.maximum(low - target, target - high), 0.0)))
 
 
 def into_box(translation: Float32Array, position: Float64Array, config: ControllerConfig) -> Float32Array:
-    """Return the translation cut at the box; from outside the box only motion towards it remains."""
+    """Return the translation [3] in m cut at the box; from outside the box only motion towards it remains."""
     upper = np.maximum(np.asarray(config.workspace_max) - position, 0.0)
     lower = np.minimum(np.asarray(config.workspace_min) - position, 0.0)
     wanted = translation.astype(np.float64)

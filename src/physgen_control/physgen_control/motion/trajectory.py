@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from physgen_control.controller_config import NS_PER_S, ControllerConfig
+from physgen_control.controller_config import ControllerConfig
 from physgen_control.geometry import moved
 from physgen_control.motion import kinematics
 from physgen_control.motion.commanded_motion import CommandedMotion, excess
@@ -32,7 +32,7 @@ from physgen_control.motion.joint_path import (
 from physgen_control.motion.kinematics import IKError, JointLimits
 from physgen_control.motion.limits import box_excess, limit_motion
 from physgen_control.motion.motion_planner import PlannedStep, PlanRefusedError
-from physgen_control.types import AckResult, Float32Array, Float64Array, Limit, RobotState
+from physgen_control.types import NS_PER_S, AckResult, Float32Array, Float64Array, Limit, RobotState
 
 __all__ = ["SAMPLE_PERIOD", "JointTrajectory", "TrajectoryPlanner", "sample_quintic"]
 
@@ -54,7 +54,7 @@ _BRAKES = (0.25, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5)
 
 
 class TrajectoryPlanner:
-    """Keeps the commanded path of one arm; see controller_state.MotionPlanner."""
+    """Keeps the commanded path of one arm: the MotionPlanner of joint trajectories."""
 
     def __init__(self, config: ControllerConfig) -> None:
         self._config = config
@@ -76,16 +76,19 @@ class TrajectoryPlanner:
         self._other_start: Float64Array | None = None
 
     def set_shadow(self, shadow: bool) -> None:
-        """In shadow nobody follows the commands: each motion from rest starts at the measured joints."""
+        """Choose whether commands are only computed; then each motion from rest starts at the measured joints."""
         self._shadow = shadow
         self._path = None
         self._motion.forget()
 
     def restart(self, state: RobotState, now_ns: int) -> None:
-        """An operator armed or an episode began: continue from the command if the arm is there, else settle.
+        """Continue from the command if the arm is there, else settle: an operator armed, or an episode began.
 
         The arm's controller holds its last command; when that is away from the measured joints (pushed, hand-guided,
         controller just activated), one slow trajectory to the measured joints brings both together first.
+
+        Raises:
+            PlanRefusedError: That trajectory would break a limit.
         """
         if self._shadow or self.active(now_ns):
             return
@@ -117,7 +120,11 @@ class TrajectoryPlanner:
         self._settled_ns = now_ns + round(duration * NS_PER_S)
 
     def plan(self, motions: Float32Array, state: RobotState, now_ns: int) -> list[PlannedStep]:
-        """Plan float32[n, 6] motions, each relative to the commanded pose before it; see MotionPlanner.plan."""
+        """Plan float32 [n, 6] motions, each relative to the pose commanded before it; smaller ones if a limit breaks.
+
+        Raises:
+            PlanRefusedError: A motion has no joint positions, or even the shortest form breaks a limit.
+        """
         path = self._current_path(state, now_ns)
         start = self.command(now_ns) if self._motion.known else (path.positions[-1], np.zeros(7), np.zeros(7))
         violation = ""
@@ -153,7 +160,7 @@ class TrajectoryPlanner:
         self._brake(start, now_ns)
 
     def _brake(self, start: JointState, now_ns: int) -> None:
-        """Come to rest from a command that no path describes (settling): the shortest quintic within the limits.
+        """Come to rest, by the shortest quintic within the limits, from a command that no path describes (settling).
 
         If none is within them, the running trajectory ends at rest by itself.
         """
@@ -175,14 +182,17 @@ class TrajectoryPlanner:
                 return
 
     def _breaks_from_elsewhere(self, trajectory: JointTrajectory, end: Float64Array) -> bool:
-        """An arm's controller that was activated anew began to settle where the arm was: a stop must suit it, too."""
+        """Return whether a stop breaks a limit for an arm's controller that was activated anew.
+
+        Such a controller began to settle where the arm was.
+        """
         if self._other_start is None:
             return False
         start = (self._other_start, np.zeros(7), np.zeros(7))
         return bool(excess(trajectory, start, self.limits, inside=end))
 
     def active(self, now_ns: int) -> bool:
-        """The command has not come to rest yet."""
+        """Return whether the command has not come to rest yet."""
         return self._motion.active(now_ns)
 
     def tracking_error(self, state: RobotState) -> float:
@@ -204,7 +214,7 @@ class TrajectoryPlanner:
         return self._motion.take()
 
     def command(self, now_ns: int) -> JointState:
-        """Return what the arm's controller commands at a time: position, velocity, acceleration, each [7]."""
+        """Return what the arm's controller commands at a time [ns]: position, velocity, acceleration, each [7]."""
         return self._motion.at(now_ns)
 
     def postpone(self, now_ns: int) -> JointTrajectory | None:
@@ -218,13 +228,13 @@ class TrajectoryPlanner:
         return self._motion.take()
 
     def withdraw(self, state: RobotState | None, now_ns: int) -> None:
-        """The newest trajectory was not sent: the arm still follows the one before; bring that one to rest."""
+        """Come to rest from the trajectory before, which the arm still follows: the newest one was not sent."""
         self._path = self._path_before
         self._motion.withdraw()
         self.stop(state, now_ns)
 
     def clock_jumped(self, jump_ns: int) -> None:
-        """The clock jumped: everything that is known began at another reading of it."""
+        """Move the starts of all that is known by `jump_ns`: the clock jumped."""
         self._motion.shift(jump_ns)
         self._path = _shifted(self._path, jump_ns)
         self._path_before = _shifted(self._path_before, jump_ns)
@@ -235,7 +245,7 @@ class TrajectoryPlanner:
         self._motion.on_arrival()
 
     def _follow(self, path: RawPath) -> None:
-        """The trajectory of this path was sent."""
+        """Remember that the trajectory of this path was sent."""
         self._path_before, self._path = self._path, path
 
     def _current_path(self, state: RobotState, now_ns: int) -> RawPath:
@@ -275,7 +285,11 @@ class TrajectoryPlanner:
         return steps
 
     def _resolve_one(self, motion: Float32Array, positions: Float64Array, index: int) -> PlannedStep:
-        """Limit one motion and solve it; a motion that is too fast for a joint is shortened."""
+        """Limit one motion and solve it; a motion that is too fast for a joint is shortened.
+
+        Raises:
+            PlanRefusedError: It leads far outside the workspace box, or no joint positions within the limits reach it.
+        """
         config = self._config
         pose = kinematics.forward(positions)
         outside = box_excess(pose.position + motion[:3].astype(np.float64), pose.position, config)

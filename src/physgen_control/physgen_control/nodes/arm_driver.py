@@ -24,7 +24,6 @@ from physgen_control.messages import topics
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.heartbeat import Heartbeat
 
-GRIPPER = "/franka_gripper"
 HARDWARE = "FrankaHardwareInterface"
 CONTROLLERS = ("joint_state_broadcaster", "franka_robot_state_broadcaster", "physgen_arm_controller")
 _STEP_TIMEOUT_S = 10.0
@@ -81,13 +80,16 @@ class ArmDriver:
             self._recovery.watch()
 
     def _listeners(self) -> int:
-        """How many would move an arm by a trajectory: nodes that only watch do not count."""
+        """Return how many would move an arm by a trajectory: nodes that only watch do not count."""
         listed = self._node.get_subscriptions_info_by_topic(topics.JOINT_TRAJECTORY)
         return sum(entry.node_name not in WATCHERS for entry in listed)
 
 
 class GripperClient:
-    """Sends GripperAdapter's goals to one kind of action and reports how they end."""
+    """Sends GripperAdapter's goals to one kind of action and reports how they end.
+
+    `pick` turns a goal into client, message, and whether an abort still counts as done.
+    """
 
     def __init__(
         self,
@@ -96,7 +98,6 @@ class GripperClient:
         config: ControllerConfig,
         pick: Callable[[GripperGoal], tuple[ActionClient, Any, bool]],
     ) -> None:
-        """`pick` turns a goal into client, message, and whether an abort still counts as done."""
         self._node, self._core, self._pick = node, core, pick
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._adapter = GripperAdapter(config)
@@ -175,11 +176,11 @@ def _make_gripper(node: GuardedNode, core: ControllerCore, config: ControllerCon
 
 
 def _franka_goals(node: GuardedNode) -> Callable[[GripperGoal], tuple[ActionClient, Any, bool]]:
-    """Opening is a Move; closing a Grasp of whatever is there: any width is a success, so an abort is a failure."""
+    """Make a Move of opening and a Grasp of closing: any width is a success there, so an abort is a failure."""
     from franka_msgs.action import Grasp, Move
 
-    move = ActionClient(node, Move, f"{GRIPPER}/move")
-    grasp = ActionClient(node, Grasp, f"{GRIPPER}/grasp")
+    move = ActionClient(node, Move, f"{topics.GRIPPER}/move")
+    grasp = ActionClient(node, Grasp, f"{topics.GRIPPER}/grasp")
 
     def pick(goal: GripperGoal) -> tuple[ActionClient, Any, bool]:
         if goal.force <= 0.0:
@@ -192,10 +193,10 @@ def _franka_goals(node: GuardedNode) -> Callable[[GripperGoal], tuple[ActionClie
 
 
 def _gripper_command_goals(node: GuardedNode) -> Callable[[GripperGoal], tuple[ActionClient, Any, bool]]:
-    """franka_gripper's GripperCommand: the position is HALF the opening, and closing on an object ends as aborted."""
+    """Make franka_gripper's GripperCommand: its position is HALF the opening; closing on an object ends as aborted."""
     from control_msgs.action import GripperCommand
 
-    client = ActionClient(node, GripperCommand, f"{GRIPPER}/gripper_action")
+    client = ActionClient(node, GripperCommand, f"{topics.GRIPPER}/gripper_action")
 
     def pick(goal: GripperGoal) -> tuple[ActionClient, Any, bool]:
         message = GripperCommand.Goal()

@@ -63,7 +63,7 @@ POSE_SLACK_NS = 50_000_000
 
 
 def guarded(method: Callable[..., None]) -> Callable[..., None]:
-    """A callback that raises ends in FAULT and in the log, never in the executor."""
+    """Let a callback that raises end in FAULT and in the log, never in the executor."""
 
     @wraps(method)
     def wrapper(self: ControllerNode, *arguments: Any) -> None:
@@ -114,13 +114,13 @@ class ControllerNode(GuardedNode):
         self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
         self.create_subscription(TwistStamped, topics.TELEOP_TWIST, self._on_twist, qos.COMMAND)
         self.create_subscription(Joy, topics.TELEOP_JOY, self._on_joy, qos.COMMAND)
-        self.create_service(SetBool, "/physgen/set_armed", self._set_armed)
-        self.create_service(Trigger, "/physgen/clear_fault", self._clear_fault)
-        self.create_service(Trigger, "/physgen/hold", self._hold)
+        self.create_service(SetBool, topics.SET_ARMED, self._set_armed)
+        self.create_service(Trigger, topics.CLEAR_FAULT, self._clear_fault)
+        self.create_service(Trigger, topics.HOLD, self._hold)
         self._heartbeat = Heartbeat(self, Role.CONTROLLER)
         self._driver = ArmDriver(self, self._heartbeat, self.core, self.config) if joints else None
         if self._driver is not None:
-            self.create_service(Trigger, "/physgen/recover", self._recover)
+            self.create_service(Trigger, topics.RECOVER, self._recover)
             self.create_subscription(WrenchStamped, topics.EXTERNAL_WRENCH, self._on_wrench, qos.STATE_READER)
         # Watchdogs run on a clock that cannot stop; simulated time stands still while a world waits.
         self.create_timer(WATCH_PERIOD_S, self._watch, clock=self._steady)

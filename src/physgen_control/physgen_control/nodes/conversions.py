@@ -15,8 +15,6 @@ from std_msgs.msg import Header
 
 from physgen_control.messages import build
 from physgen_control.messages.read import (
-    NS_PER_S,
-    NUM_JOINTS,
     ConversionError,
     action_chunk_from_msg,
     applied_action_from_msg,
@@ -28,6 +26,8 @@ from physgen_control.messages.read import (
     stamp_to_ns,
 )
 from physgen_control.types import (
+    NS_PER_S,
+    NUM_JOINTS,
     ActionChunk,
     AppliedAction,
     ChunkAck,
@@ -110,7 +110,11 @@ BUILDER = RosBuilder()
 
 
 def ns_to_stamp(ns: int) -> Time:
-    """Return integer nanoseconds of ROS time as a message; Time holds 0 .. 2^31 s."""
+    """Return integer nanoseconds of ROS time as a message; Time holds 0 .. 2^31 s.
+
+    Raises:
+        ConversionError: The time lies outside what a Time holds.
+    """
     return build.build_time(BUILDER, ns)
 
 
@@ -150,7 +154,11 @@ def sim_state_to_msg(state: SimState) -> SimStateMsg:
 
 
 def action_chunk_to_msg(chunk: ActionChunk) -> ActionChunkMsg:
-    """Return a chunk as a message, in SI units (`normalized` false)."""
+    """Return a chunk as a message, in SI units (`normalized` false).
+
+    Raises:
+        ConversionError: Its data is not float32 [num_chunks, horizon, action_dim].
+    """
     return build.build_action_chunk(BUILDER, chunk)
 
 

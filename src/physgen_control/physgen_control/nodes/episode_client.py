@@ -25,7 +25,7 @@ from physgen_msgs.srv import ResetEnv, StartEpisode, StopEpisode
 # bases with slots.
 @dataclass(frozen=True, kw_only=True)
 class EpisodeConfig:
-    """Whether a person starts episodes, and what those are: names, first seed, length."""
+    """Whether a person starts episodes, and what those are."""
 
     episode_buttons: bool = parameter(True, description="Start and end episodes; false where a program does")
     instruction: str = parameter("", description="Instruction of the episodes that are started (real arm)")
@@ -47,9 +47,9 @@ class EpisodeClient:
     def __init__(self, node: GuardedNode, config: EpisodeConfig, say: Callable[[str], None]) -> None:
         self._node, self._config, self._say = node, config, say
         self._buttons = EpisodeButtons()
-        self._reset = node.create_client(ResetEnv, "/physgen/reset_env")
-        self._start = node.create_client(StartEpisode, "/physgen/start_episode")
-        self._stop = node.create_client(StopEpisode, "/physgen/stop_episode")
+        self._reset = node.create_client(ResetEnv, topics.RESET_ENV)
+        self._start = node.create_client(StartEpisode, topics.START_EPISODE)
+        self._stop = node.create_client(StopEpisode, topics.STOP_EPISODE)
         self._busy = False
         self._next_seed = config.seed
         self._running = ""
@@ -57,7 +57,7 @@ class EpisodeClient:
 
     @property
     def simulated(self) -> bool:
-        """A simulation is there and starts episodes."""
+        """Whether a simulation is there and starts episodes."""
         return bool(self._reset.service_is_ready())
 
     def update(self, buttons: Set[Button]) -> None:

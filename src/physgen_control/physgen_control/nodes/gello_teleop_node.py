@@ -21,12 +21,11 @@ from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode
 from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.command import EPISODE_BUTTONS, RELEASED, TeleopCommand
 from physgen_control.teleop.gamepad import Gamepad, GamepadConfig
-from physgen_control.teleop.leader import NUM_JOINTS, Leader, LeaderConfig
-from physgen_control.types import Pose, Source
+from physgen_control.teleop.leader import Leader, LeaderConfig
+from physgen_control.types import NUM_JOINTS, Pose, Source
 from physgen_msgs.msg import AppliedAction
 
 NAME = "gello_teleop_node"
-JOY = "/joy"
 ENGAGE = "/teleop/engage"
 
 
@@ -49,7 +48,7 @@ class GelloConfig(TeleopConfig, LeaderConfig):
     )
 
     def __post_init__(self) -> None:
-        """Check the joints."""
+        """Check the joints; see LeaderConfig."""
         LeaderConfig.__post_init__(self)
 
 
@@ -75,7 +74,7 @@ class GelloTeleopNode(TeleopNode[GelloConfig]):
             self.create_subscription(Float32, self.config.gripper_topic, self._on_gripper, qos.STATE_READER)
         self.create_subscription(PoseStamped, topics.CURRENT_POSE, self._on_pose, qos.STATE_READER)
         self.create_subscription(AppliedAction, topics.APPLIED_ACTION, self._on_applied, qos.COMMAND)
-        self.create_subscription(Joy, JOY, self._on_joy, qos.COMMAND)
+        self.create_subscription(Joy, topics.JOY, self._on_joy, qos.COMMAND)
         self.create_service(SetBool, ENGAGE, self._on_engage)
         self.start()
 
@@ -137,7 +136,7 @@ def leader_joints(names: list[str], positions: list[float]) -> list[float]:
     """Return the seven joints in their order: by the number that ends a name, or as they come without names.
 
     Raises:
-        UserError: not seven joints.
+        UserError: Not seven joints.
     """
     if not names and len(positions) == NUM_JOINTS:
         return positions

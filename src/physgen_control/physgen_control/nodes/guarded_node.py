@@ -17,9 +17,9 @@ from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from physgen_control.errors import UserError
+from physgen_control.messages import topics
 from physgen_control.messages.read import ConversionError
 
-CLOCK_TOPIC = "/clock"
 LATEST_S = 2**31 - 86_400
 """A node adds to the time it is: what a day's horizon past it would give must still be a time."""
 
@@ -28,17 +28,17 @@ class Guarded:
     """Mixed in before rclpy's Node or LifecycleNode."""
 
     def create_subscription(self, msg_type: Any, topic: str, callback: Any, *args: Any, **kwargs: Any) -> Any:
-        """As rclpy's; the callback is guarded, and a time that no message of ours could carry is not believed."""
-        if topic == CLOCK_TOPIC:
+        """Make rclpy's subscription with a guarded callback; a time that no message of ours could carry is ignored."""
+        if topic == topics.CLOCK:
             callback = _of_possible_times(callback)
         return super().create_subscription(msg_type, topic, self._guarded(callback), *args, **kwargs)  # type: ignore[misc]
 
     def create_timer(self, timer_period_sec: float, callback: Any, *args: Any, **kwargs: Any) -> Any:
-        """As rclpy's; the callback is guarded, but a UserError of its own ends the node (a device that is gone)."""
+        """Make rclpy's timer with a guarded callback; a UserError of it still ends the node (a device that is gone)."""
         return super().create_timer(timer_period_sec, self._guarded(callback, ends=True), *args, **kwargs)  # type: ignore[misc]
 
     def create_service(self, srv_type: Any, srv_name: str, callback: Any, *args: Any, **kwargs: Any) -> Any:
-        """As rclpy's; a handler that raises answers with `success` false and the reason, where it has such fields."""
+        """Make rclpy's service; a handler that raises answers with `success` false and why, if it has such fields."""
 
         @wraps(callback)
         def handler(request: Any, response: Any) -> Any:
@@ -56,7 +56,7 @@ class Guarded:
         future.add_done_callback(self._guarded(callback))
 
     def on_unexpected(self, error: Exception) -> None:
-        """What the node does about an exception that nobody expected; the traceback is logged already."""
+        """Do what the node does about an exception that nobody expected; the traceback is logged already."""
 
     def _guarded(self, callback: Callable[..., object], *, ends: bool = False) -> Callable[..., object]:
         # rclpy asks the signature whether a callback takes the message's info too; wraps keeps it.
@@ -100,7 +100,7 @@ def _of_possible_times(callback: Callable[[Any], object]) -> Callable[[Any], obj
     def wrapper(message: Any) -> object:
         if not 0 <= message.clock.sec < LATEST_S:
             raise ConversionError(
-                f"The time {message.clock.sec} s on {CLOCK_TOPIC} must lie in 0 .. {LATEST_S}."
+                f"The time {message.clock.sec} s on {topics.CLOCK} must lie in 0 .. {LATEST_S}."
             )
         return callback(message)
 

@@ -19,7 +19,8 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from std_msgs.msg import String
 
-TOPIC = "/physgen/heartbeat"
+from physgen_control.messages import topics
+
 PERIOD_S = 0.25
 TIMEOUT_S = 1.0
 _MOST_PARTICIPANTS = 64
@@ -32,7 +33,7 @@ BEATS = QoSProfile(
 
 
 class Role(StrEnum):
-    """Who beats."""
+    """What a process that beats is in the graph."""
 
     POLICY = "policy"
     CONTROLLER = "controller"
@@ -48,8 +49,8 @@ class Heartbeat:
         self._participant = participant_of(node)
         self._heard_s: dict[str, float] = {}
         self._beats_s: dict[str, float] = {}
-        self._publisher = node.create_publisher(String, TOPIC, BEATS)
-        node.create_subscription(String, TOPIC, self._on_beat, BEATS)
+        self._publisher = node.create_publisher(String, topics.HEARTBEAT, BEATS)
+        node.create_subscription(String, topics.HEARTBEAT, self._on_beat, BEATS)
         # Steady, because a silent node shows although simulated time stands still.
         node.create_timer(PERIOD_S, self._beat, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
@@ -62,17 +63,17 @@ class Heartbeat:
         return silence if silence > TIMEOUT_S else 0.0
 
     def forget(self, role: Role) -> None:
-        """The role left in order: it is not missed."""
+        """Miss a role no more: it left in order."""
         self._heard_s.pop(role, None)
 
     @property
     def participants(self) -> frozenset[str]:
-        """The participants that beat, this one included."""
+        """The participants of DDS that beat, this one included."""
         now_s = time.monotonic()
         return frozenset(one for one, heard_s in self._beats_s.items() if now_s - heard_s <= TIMEOUT_S)
 
     def living_publishers(self, topic: str) -> int:
-        """How many publishers of a topic live: those of processes that beat once and do so no more are not counted."""
+        """Return how many publishers of a topic live: those of processes whose beats have stopped are not counted."""
         listed = [_participant(entry) for entry in self._node.get_publishers_info_by_topic(topic)]
         dead = self._beats_s.keys() - self.participants
         return sum(one not in dead for one in listed)
@@ -92,8 +93,8 @@ class Heartbeat:
 
 
 def participant_of(node: Node) -> str:
-    """The participant of this process, read off a publisher whose name nobody else has."""
-    topic = f"{TOPIC}/participant_{uuid.uuid4().hex}"
+    """Return the participant of this process, read off a publisher whose name nobody else has."""
+    topic = f"{topics.HEARTBEAT}/participant_{uuid.uuid4().hex}"
     publisher = node.create_publisher(String, topic, BEATS)
     try:
         listed = node.get_publishers_info_by_topic(topic)
@@ -103,5 +104,5 @@ def participant_of(node: Node) -> str:
 
 
 def _participant(endpoint: TopicEndpointInfo) -> str:
-    """The first twelve bytes of an endpoint's id: the participant in DDS, nothing of meaning elsewhere."""
+    """Return the first twelve bytes of an endpoint's id: the participant in DDS, nothing of meaning elsewhere."""
     return bytes(endpoint.endpoint_gid[:12]).hex()

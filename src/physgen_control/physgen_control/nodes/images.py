@@ -19,32 +19,36 @@ HAVE_CV_BRIDGE = CvBridge is not None
 
 
 def image_to_msg(rgb: UInt8Image, stamp_ns: int, frame_id: str) -> Image:
-    """Return an rgb8 message of a uint8 image [height, width, 3] acquired at `stamp_ns`; copies pixels."""
+    """Return an rgb8 message of an image, uint8 [height, width, 3], acquired at `stamp_ns`; copies pixels.
+
+    Raises:
+        ConversionError: The array is no such image.
+    """
     encode = image_to_msg_cv_bridge if HAVE_CV_BRIDGE else image_to_msg_plain
     return encode(rgb, stamp_ns, frame_id)
 
 
 def image_from_msg(message: Image) -> CameraFrame:
-    """Return the frame of an rgb8 or bgr8 message as an own RGB copy.
+    """Return an rgb8 or bgr8 message as RGB, uint8 [height, width, 3], in memory of its own.
 
     Raises:
-        ConversionError: Another encoding, an impossible row step or too few bytes, in one sentence.
+        ConversionError: Another encoding, an impossible row step or too few bytes.
     """
     return image_from_msg_cv_bridge(message) if HAVE_CV_BRIDGE else image_from_msg_plain(message)
 
 
 def image_to_msg_plain(rgb: UInt8Image, stamp_ns: int, frame_id: str) -> Image:
-    """Do `image_to_msg` without cv_bridge."""
+    """Return what `image_to_msg` returns, without cv_bridge."""
     return build.build_image(BUILDER, rgb, stamp_ns, frame_id)
 
 
 def image_from_msg_plain(message: Image) -> CameraFrame:
-    """Do `image_from_msg` without cv_bridge."""
+    """Return what `image_from_msg` returns, without cv_bridge."""
     return read.image_from_msg(message)
 
 
 def image_to_msg_cv_bridge(rgb: UInt8Image, stamp_ns: int, frame_id: str) -> Image:
-    """Do `image_to_msg` with cv_bridge."""
+    """Return what `image_to_msg` returns, by cv_bridge."""
     build.check_rgb(rgb)
     message = CvBridge().cv2_to_imgmsg(np.ascontiguousarray(rgb), encoding="rgb8")
     message.header = make_header(stamp_ns, frame_id)
@@ -52,7 +56,7 @@ def image_to_msg_cv_bridge(rgb: UInt8Image, stamp_ns: int, frame_id: str) -> Ima
 
 
 def image_from_msg_cv_bridge(message: Image) -> CameraFrame:
-    """Do `image_from_msg` with cv_bridge."""
+    """Return what `image_from_msg` returns, by cv_bridge."""
     read.check_image(message)
     pixels = CvBridge().imgmsg_to_cv2(message, desired_encoding="rgb8")
     rgb = np.array(pixels, np.uint8, order="C", copy=True)

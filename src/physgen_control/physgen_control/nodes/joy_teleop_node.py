@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from sensor_msgs.msg import Joy
 
 from physgen_control.errors import UserError
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.teleop_node import TeleopConfig, TeleopNode
@@ -19,7 +20,6 @@ from physgen_control.teleop.gamepad import Gamepad, GamepadConfig
 from physgen_control.teleop.joystick import JoystickState
 
 NAME = "joy_teleop_node"
-JOY = "/joy"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class JoyConfig(TeleopConfig, GamepadConfig):
 
 
 class JoyTeleopNode(TeleopNode[JoyConfig]):
-    """Maps the newest reading."""
+    """Turns the newest reading of a gamepad into commands."""
 
     def __init__(self) -> None:
         super().__init__(NAME, JoyConfig)
@@ -49,7 +49,7 @@ class JoyTeleopNode(TeleopNode[JoyConfig]):
             self._fd = _open(self.config.device)
             self.say(f"Reading {self.config.device}.")
         else:
-            self.create_subscription(Joy, JOY, self._on_joy, qos.COMMAND)
+            self.create_subscription(Joy, topics.JOY, self._on_joy, qos.COMMAND)
         self.start()
 
     def read(self, now_ns: int) -> TeleopCommand:
@@ -61,7 +61,7 @@ class JoyTeleopNode(TeleopNode[JoyConfig]):
         return self._core.read(self._state.axes, self._state.buttons)
 
     def destroy_node(self) -> None:
-        """Close the device too."""
+        """Close the device, then the node."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

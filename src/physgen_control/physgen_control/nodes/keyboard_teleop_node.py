@@ -43,7 +43,11 @@ class KeyboardTeleopNode(TeleopNode[KeyboardNodeConfig]):
         self.start()
 
     def read(self, now_ns: int) -> TeleopCommand:
-        """Take what was typed since the last time."""
+        """Take what was typed since the last time; `now_ns` is steady time.
+
+        Raises:
+            ExternalShutdownException: The terminal was closed.
+        """
         typed = self._terminal.read(0.0)
         if typed is None:
             raise ExternalShutdownException  # the terminal window was closed

@@ -31,10 +31,15 @@ def run_node(
 ) -> int:
     """Make a node, spin it until it is asked to stop, close it; return the process's exit status.
 
-    spin: runs the node until the signals ask it to stop; by default `StopSignals.spin`.
-    close: called with the context alive, so that a node may publish what it says last.
-    refusals: exceptions whose message says all there is to say; they become one line on stderr and status 2.
     A node ends itself with ExternalShutdownException.
+
+    Args:
+        name: What the sentence of a refusal starts with.
+        make: Makes the node.
+        spin: Runs the node until the signals ask it to stop; by default `StopSignals.spin`.
+        close: Called with the context alive, so that a node may publish what it says last.
+        refusals: Exceptions whose message says all there is to say; they become one line on stderr and status 2.
+        args: ROS arguments; None: those of the command line.
     """
     with StopSignals() as signals:
         return _run(name, make, spin, close, refusals, args, signals)

@@ -35,6 +35,7 @@ from physgen_control.nodes.dds_profile import without_shared_memory
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
+from physgen_control.types import NS_PER_S
 from physgen_msgs.msg import SafetyStatus
 
 ARM_CONTROLLER = "physgen_arm_controller"
@@ -42,7 +43,6 @@ NAME = "motion_monitor_node: motion"
 WATCH_PERIOD_S = 0.05
 DIAGNOSTICS_PERIOD_S = 1.0
 _AFTER_THE_STOP_S = 0.1
-_NS_PER_S = 1_000_000_000
 _OLDEST_STATE_S = 0.5
 """A state stamped earlier than this before it arrived has a stamp of another clock."""
 
@@ -65,7 +65,7 @@ class MotionMonitorNode(GuardedNode):
         self._deactivate_at: float | None = None
         self._commands = self.create_publisher(JointTrajectory, topics.JOINT_TRAJECTORY, qos.COMMAND)
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, qos.COMMAND)
-        self._hold = self.create_client(Trigger, "/physgen/hold")
+        self._hold = self.create_client(Trigger, topics.HOLD)
         self._switch = _make_switch(self)
         # Last, because from here on somebody may be stopped.
         self.create_subscription(JointTrajectory, topics.JOINT_TRAJECTORY, self._on_trajectory, qos.COMMAND)
@@ -75,7 +75,11 @@ class MotionMonitorNode(GuardedNode):
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._diagnose, clock=self._steady)
 
     def on_unexpected(self, error: Exception) -> None:
-        """A monitor with a bug sees nothing, so it ends, and with it the graph."""
+        """End the node, and with it the graph: a monitor with a bug sees nothing.
+
+        Raises:
+            ExternalShutdownException: Always.
+        """
         self._call_hold()
         raise ExternalShutdownException from error
 
@@ -88,9 +92,9 @@ class MotionMonitorNode(GuardedNode):
         now_ns = self._now_ns()
         # However busy this process was, the arm's controller began when the message arrived.
         arrival_ns = min(int(info.get("received_timestamp") or now_ns), now_ns)
-        waited = (now_ns - arrival_ns) / _NS_PER_S
-        start_ns = message.header.stamp.sec * _NS_PER_S + message.header.stamp.nanosec
-        lead = (start_ns - arrival_ns) / _NS_PER_S if start_ns else 0.0
+        waited = (now_ns - arrival_ns) / NS_PER_S
+        start_ns = message.header.stamp.sec * NS_PER_S + message.header.stamp.nanosec
+        lead = (start_ns - arrival_ns) / NS_PER_S if start_ns else 0.0
         knots: Knots | str
         try:
             knots = read_knots(message.joint_names, message.points)
@@ -109,8 +113,8 @@ class MotionMonitorNode(GuardedNode):
         velocities = np.asarray(message.velocity, np.float64)
         if len(positions) != len(message.name) or len(velocities) != len(message.name):
             return
-        stamp_ns = message.header.stamp.sec * _NS_PER_S + message.header.stamp.nanosec
-        age = (self._now_ns() - stamp_ns) / _NS_PER_S
+        stamp_ns = message.header.stamp.sec * NS_PER_S + message.header.stamp.nanosec
+        age = (self._now_ns() - stamp_ns) / NS_PER_S
         if not 0.0 <= age <= _OLDEST_STATE_S:
             age = 0.0
         self._react(self.monitor.on_state(positions[order], velocities[order], age, self._seconds()), began)
@@ -149,11 +153,11 @@ class MotionMonitorNode(GuardedNode):
 
     def _send(self, stop: Knots) -> None:
         """Publish a stop with stamp 0: it begins when it arrives, whatever the clocks say."""
-        nanoseconds = round(float(stop.times[0]) * _NS_PER_S)
+        nanoseconds = round(float(stop.times[0]) * NS_PER_S)
         point = JointTrajectoryPoint(
             positions=stop.positions[0].tolist(),
             velocities=stop.velocities[0].tolist(),
-            time_from_start=Duration(sec=nanoseconds // _NS_PER_S, nanosec=nanoseconds % _NS_PER_S),
+            time_from_start=Duration(sec=nanoseconds // NS_PER_S, nanosec=nanoseconds % NS_PER_S),
         )
         if stop.accelerations is not None:
             point.accelerations = stop.accelerations[0].tolist()
@@ -211,7 +215,7 @@ class MotionMonitorNode(GuardedNode):
         return int(self.get_clock().now().nanoseconds)
 
     def _seconds(self) -> float:
-        return float(self._steady.now().nanoseconds) / _NS_PER_S
+        return float(self._steady.now().nanoseconds) / NS_PER_S
 
 
 def _make_switch(node: GuardedNode) -> tuple[Any, Any] | None:

@@ -26,7 +26,7 @@ class OwnEpisode:
 
     @property
     def running(self) -> bool:
-        """An episode was begun here and not ended yet."""
+        """Whether an episode was begun here and not ended yet."""
         return self._running is not None
 
     def begin(self, episode: Episode) -> None:

@@ -10,7 +10,12 @@ from physgen_control.recording.status_board import RecorderStatus
 
 
 def recorder_diagnostics(status: RecorderStatus, health: Health | None) -> DiagnosticArray:
-    """Return the message, without its stamp; health: of the open bag, None when none is open."""
+    """Return the message, without its stamp.
+
+    Args:
+        status: What /physgen/recorder_status says.
+        health: Of the open bag; None when none is open.
+    """
     bad = status.state == "error" or (health is not None and bool(health.problems))
     values = {"state": status.state, "episode_id": status.episode_id, "bag_path": status.bag_path}
     if health is not None:

@@ -48,7 +48,6 @@ from physgen_control.types import Episode, EpisodePhase
 from physgen_msgs.msg import EpisodeInfo
 from physgen_msgs.srv import StartEpisode, StopEpisode
 
-STATUS_TOPIC = "/physgen/recorder_status"
 RAW_IMAGE = "sensor_msgs/msg/Image"
 TICK_S = 0.05
 HEALTH_PERIOD_S = 1.0
@@ -81,7 +80,7 @@ class RecorderNode(GuardedNode):
         self.config = declare_from(self, RecorderNodeConfig)
         simulated = bool(self.get_parameter("use_sim_time").value)
         self.simulated = simulated if self.config.source == "auto" else self.config.source == "sim"
-        self._status = self.create_publisher(String, STATUS_TOPIC, qos.LATCHED)
+        self._status = self.create_publisher(String, topics.RECORDER_STATUS, qos.LATCHED)
         self._episodes: Publisher | None = None
         self._running: Episode | None = None
         self._operator = ""
@@ -119,8 +118,8 @@ class RecorderNode(GuardedNode):
         for topic in recorded:
             self._subscribe(topic, source_of.get(topic.name, topic.name))
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, qos.COMMAND)
-        self.create_service(StartEpisode, "/physgen/start_episode", self._on_start)
-        self.create_service(StopEpisode, "/physgen/stop_episode", self._on_stop)
+        self.create_service(StartEpisode, topics.START_EPISODE, self._on_start)
+        self.create_service(StopEpisode, topics.STOP_EPISODE, self._on_stop)
         # A wall timer: simulated time stands still between episodes.
         self.create_timer(TICK_S, self._on_tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._ready = RecorderStatus(state="ready", detail=f"Subscribed to {len(recorded)} topics.")

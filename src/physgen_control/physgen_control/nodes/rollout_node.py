@@ -39,7 +39,6 @@ from physgen_msgs.msg import AppliedAction, ChunkAck, EpisodeInfo, PolicyStatus,
 from physgen_msgs.srv import ResetEnv, SetInstruction, StartEpisode, StopEpisode
 
 NAME = "rollout_node"
-ACTION = "/physgen/run_policy"
 TICK_S = 0.1
 ANSWER_S = 30.0
 """A simulation that is started anew takes seconds."""
@@ -82,11 +81,11 @@ class RolloutNode(GuardedNode):
         self._own_episode = OwnEpisode(self)
         self._waiting: list[tuple[Future, float]] = []
         self._gathering: tuple[Any, Future, float] | None = None
-        self._reset = self.create_client(ResetEnv, "/physgen/reset_env")
-        self._start = self.create_client(StartEpisode, "/physgen/start_episode")
-        self._stop = self.create_client(StopEpisode, "/physgen/stop_episode")
-        self._hold = self.create_client(Trigger, "/physgen/hold")
-        self._instruct = self.create_client(SetInstruction, "/physgen/set_instruction")
+        self._reset = self.create_client(ResetEnv, topics.RESET_ENV)
+        self._start = self.create_client(StartEpisode, topics.START_EPISODE)
+        self._stop = self.create_client(StopEpisode, topics.STOP_EPISODE)
+        self._hold = self.create_client(Trigger, topics.HOLD)
+        self._instruct = self.create_client(SetInstruction, topics.SET_INSTRUCTION)
         self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
         self.create_subscription(SafetyStatus, topics.SAFETY_STATUS, self._on_safety, qos.LATCHED)
         self.create_subscription(PolicyStatus, topics.POLICY_STATUS, self._on_policy, qos.LATCHED)
@@ -96,7 +95,7 @@ class RolloutNode(GuardedNode):
         self._server = ActionServer(
             self,
             RunPolicy,
-            ACTION,
+            topics.RUN_POLICY,
             execute_callback=self._execute,
             goal_callback=self._on_goal,
             cancel_callback=lambda _handle: CancelResponse.ACCEPT,
@@ -237,7 +236,7 @@ class RolloutNode(GuardedNode):
         return result
 
     async def _begin(self, goal: Any) -> tuple[str, str, str]:
-        """Start an episode: (its id, its bag as far as known, why there is none)."""
+        """Start an episode; return its id, its bag as far as it is known, and why there is none, or an empty text."""
         recorder = self._start.service_is_ready()
         if goal.instruction and self._instruct.service_is_ready():
             answer = await self._asked(self._instruct, SetInstruction.Request(instruction=goal.instruction))
@@ -260,7 +259,7 @@ class RolloutNode(GuardedNode):
         return self._announce(goal), "", ""
 
     def _missing(self, goal: Any) -> str:
-        """Who is not there, in a sentence; empty if everybody is."""
+        """Return who is not there, in a sentence; empty if everybody is."""
         if not self._hold.service_is_ready():
             return "There is no controller, so nobody could hold the arm."
         if self._policy:

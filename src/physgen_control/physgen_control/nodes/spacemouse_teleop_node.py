@@ -44,7 +44,7 @@ class SpaceMouseConfig(TeleopConfig, SixAxisConfig):
 
 
 class SpaceMouseTeleopNode(TeleopNode[SpaceMouseConfig]):
-    """Shapes the newest reading."""
+    """Turns the newest reading of a SpaceMouse into commands."""
 
     def __init__(self) -> None:
         super().__init__(NAME, SpaceMouseConfig)

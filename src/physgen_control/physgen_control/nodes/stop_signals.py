@@ -32,12 +32,13 @@ class StopSignals:
 
     def __init__(self) -> None:
         self._future = Future()
+        self._finishing = threading.RLock()
         self._requested = False
         self._deferred = False
 
     @property
     def requested(self) -> bool:
-        """True after the first signal."""
+        """Whether a signal came."""
         return self._requested
 
     def __enter__(self) -> Self:
@@ -81,6 +82,8 @@ class StopSignals:
             if not self._requested:
                 executor.spin_until_future_complete(self._future)
         finally:
+            with self._finishing:  # the future wakes the executor, which must be there until it has
+                pass
             executor.remove_node(node)
             executor.shutdown()
 
@@ -107,5 +110,6 @@ class StopSignals:
                 return
 
     def _finish(self) -> None:
-        if not self._future.done():
-            self._future.set_result(None)
+        with self._finishing:
+            if not self._future.done():
+                self._future.set_result(None)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from types import FrameType
 
 from physgen_control.errors import UserError
+from physgen_control.program.verbosity import is_verbose
 
 USAGE_STATUS = 2
 INTERRUPT_STATUS, TERMINATE_STATUS = 130, 143
@@ -25,16 +26,19 @@ def run_command(name: str, main: Callable[[list[str]], int], arguments: Sequence
     """Run a command's `main` and return its exit status.
 
     Args:
-        name: what the sentence of a `UserError` starts with, for example `physgen demo`.
-        main: takes the arguments after the command's name, returns the exit status.
-        arguments: the arguments after the command's name.
+        name: What the sentence of a `UserError` starts with, for example `physgen demo`.
+        main: Takes the arguments after the command's name, returns the exit status.
+        arguments: The arguments after the command's name.
+
+    Raises:
+        UserError: Only with PHYSGEN_DEBUG=1, so that its traceback is seen.
     """
     try:
         with suppress(ValueError):  # not the main thread: a test
             signal.signal(signal.SIGTERM, _terminate)
         return main(list(arguments))
     except UserError as error:
-        if os.environ.get("PHYSGEN_DEBUG") == "1":
+        if os.environ.get("PHYSGEN_DEBUG") == "1" or is_verbose():
             raise
         sentence = " ".join(str(error).split())
         sys.stderr.write(f"{name}: {sentence}\n")

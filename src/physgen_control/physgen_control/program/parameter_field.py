@@ -50,7 +50,11 @@ def parameter(
 
 
 def default_of(entry: Field[Any]) -> Any:
-    """Return a field's default; a field without one is a programming error of its dataclass."""
+    """Return a field's default.
+
+    Raises:
+        TypeError: It has none, which is a mistake of its dataclass.
+    """
     if entry.default is not MISSING:
         return entry.default
     if entry.default_factory is not MISSING:

@@ -44,8 +44,12 @@ def shown(value: Any) -> str:
 def read_json(path: Path, error: type[UserError] = UserError) -> Any:
     """Return what a JSON file holds.
 
+    Args:
+        path: The file.
+        error: The kind of UserError that is raised.
+
     Raises:
-        UserError: of the type `error`: it cannot be read, or is no JSON.
+        UserError: It cannot be read, or is no JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -55,7 +59,11 @@ def read_json(path: Path, error: type[UserError] = UserError) -> Any:
 
 
 def read_json_object(path: Path, error: type[UserError] = UserError) -> dict[str, Any]:
-    """Return the JSON object that a file holds; raises as read_json."""
+    """Return the JSON object that a file holds.
+
+    Raises:
+        UserError: Of the type `error`: it cannot be read, or holds no JSON object.
+    """
     values = read_json(path, error)
     if not isinstance(values, dict):
         raise error(f"{path} must hold a JSON object, got {shown(values)}")
@@ -63,7 +71,11 @@ def read_json_object(path: Path, error: type[UserError] = UserError) -> dict[str
 
 
 def read_yaml(path: Path, error: type[UserError] = UserError) -> Any:
-    """Return what a YAML file holds; see `parse_yaml`."""
+    """Return what a YAML file holds, by the rules of `parse_yaml`.
+
+    Raises:
+        UserError: Of the type `error`: it cannot be read, or `parse_yaml` refuses it.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as cause:
@@ -74,8 +86,13 @@ def read_yaml(path: Path, error: type[UserError] = UserError) -> Any:
 def parse_yaml(text: str, where: str, error: type[UserError] = UserError) -> Any:
     """Return what a YAML text holds, by the rules of YAML 1.2: 1e-4 is a number, yes and no are texts.
 
+    Args:
+        text: The text.
+        where: What the error names, such as the file.
+        error: The kind of UserError that is raised.
+
     Raises:
-        UserError: of the type `error`: it is no YAML, gives a key twice, or stands for more than a configuration can.
+        UserError: It is no YAML, gives a key twice, or stands for more than a configuration can.
     """
     try:
         values = _yaml().load(text)
@@ -111,7 +128,11 @@ def _yaml() -> YAML:
 
 
 def read_yaml_mapping(path: Path, error: type[UserError] = UserError) -> dict[str, Any]:
-    """Return the mapping that a YAML file holds; raises as read_yaml."""
+    """Return the mapping that a YAML file holds.
+
+    Raises:
+        UserError: Of the type `error`: it cannot be read, or holds no mapping.
+    """
     values = read_yaml(path, error)
     if not isinstance(values, dict):
         raise error(f"{path} must hold a mapping of keys to values, got {shown(values)}")
@@ -121,8 +142,14 @@ def read_yaml_mapping(path: Path, error: type[UserError] = UserError) -> dict[st
 def build(cls: type[T], values: Any, where: str, error: type[UserError] = UserError) -> T:
     """Return a dataclass from nested plain values, every one checked against its type; absent keys keep their default.
 
+    Args:
+        cls: The dataclass.
+        values: A mapping of its fields.
+        where: What the error names, such as the file and the key.
+        error: The kind of UserError that is raised.
+
     Raises:
-        UserError: of the type `error`: an unknown or missing key, or a value of another type, named.
+        UserError: An unknown or missing key, or a value of another type, named.
     """
     if not isinstance(values, dict):
         raise error(f"{where} must be a mapping of keys to values, got {shown(values)}")
@@ -140,8 +167,15 @@ def build(cls: type[T], values: Any, where: str, error: type[UserError] = UserEr
 def convert(hint: Any, value: Any, where: str, error: type[UserError] = UserError) -> Any:
     """Return a plain value as the type of an annotation; an integer is accepted where a float is expected.
 
+    Args:
+        hint: The annotation.
+        value: The value.
+        where: What the error names, such as the file and the key.
+        error: The kind of UserError that is raised.
+
     Raises:
-        UserError: of the type `error`: it does not fit, or is a number that is not finite.
+        UserError: The value does not fit, or is a number that is not finite.
+        TypeError: The annotation is of a kind that is not supported here.
     """
     if is_dataclass(hint) and isinstance(hint, type):
         return build(hint, value, where, error)

@@ -13,7 +13,7 @@ def user_folder(name: str) -> Path:
     """Return `$XDG_CACHE_HOME/physgen/NAME` (default ~/.cache), made if needed with access for its owner only.
 
     Raises:
-        UserError: it cannot be made, or it belongs to somebody else.
+        UserError: It cannot be made, or it belongs to somebody else.
     """
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "physgen"
     folder = base / name

@@ -17,15 +17,18 @@ GAP_FACTOR = 1.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """The end-of-episode check. counts: messages by topic; gaps: largest stamp difference [s] by topic."""
+    """The check of a recording at the end of its episode."""
 
     counts: dict[str, int]
+    """Messages by topic."""
     gaps: dict[str, float]
+    """Largest stamp difference [s] by topic."""
     warnings: tuple[str, ...]
+    """What is wrong, one sentence each."""
 
     @property
     def complete(self) -> bool:
-        """Nothing is missing."""
+        """Whether nothing is missing."""
         return not self.warnings
 
     def to_json(self) -> str:

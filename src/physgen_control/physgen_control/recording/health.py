@@ -10,8 +10,8 @@ from typing import Any
 
 from physgen_control.messages import topics
 from physgen_control.messages.topics import RecordedTopic
+from physgen_control.types import NS_PER_S
 
-NS_PER_S = 1_000_000_000
 WINDOW_NS = 2 * NS_PER_S
 """Rates are means over this time."""
 RATE_SHARE = 0.9
@@ -33,33 +33,40 @@ def promised_rates(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicHealth:
-    """One topic since the recording began.
-
-    rate_hz: mean over the last two seconds; promised_hz: 0 if nothing is promised; missing: messages that the stamps
-    say were never received; lost: messages that the middleware reports as lost on the way to this process;
-    dropped: messages that found no room in the recorder.
-    """
+    """One topic since the recording began."""
 
     count: int
+    """Messages that arrived."""
     rate_hz: float
+    """Mean over the last two seconds."""
     promised_hz: float
+    """0 if nothing is promised."""
     missing: int
+    """Messages that the stamps say were never received."""
     lost: int
+    """Messages that the middleware reports as lost on the way to this process."""
     dropped: int
+    """Messages that found no room in the recorder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """One look at a recording: seconds, megabytes (uncompressed), megabytes per second, problems as sentences."""
+    """One look at a recording."""
 
     seconds: float
+    """Since its begin."""
     bag_mb: float
+    """Uncompressed megabytes in the bag."""
     mb_per_s: float
+    """Uncompressed megabytes per second."""
     waiting_mb: float
+    """Megabytes that wait for the disk."""
     disk_free_mb: float
     minutes_left: float
+    """Until the disk is full at this speed."""
     topics: dict[str, TopicHealth]
     problems: tuple[str, ...]
+    """One sentence each."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, rounded to what a reader needs."""
@@ -106,14 +113,22 @@ class HealthMonitor:
         self._begin_ns = 0
 
     def begin(self, mono_ns: int) -> None:
-        """Start counting anew: a recording begins."""
+        """Count anew from a monotonic time [ns]: a recording begins."""
         self._begin_ns = mono_ns
         self._counters = {name: _Counter() for name in self._promised}
 
     def on_message(
         self, topic: str, stamp_ns: int, size: int, mono_ns: int, *, dropped: bool = False
     ) -> None:
-        """Count a message that arrived; `dropped`: there was no room for it."""
+        """Count a message that arrived.
+
+        Args:
+            topic: Its topic.
+            stamp_ns: Its own stamp [ns].
+            size: Its bytes.
+            mono_ns: Monotonic time of arrival [ns].
+            dropped: There was no room for it.
+        """
         counter = self._counters.setdefault(topic, _Counter())
         counter.count += 1
         counter.dropped += dropped

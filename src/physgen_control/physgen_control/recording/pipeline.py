@@ -116,7 +116,7 @@ class RecordingPipeline:
         self._recorder.on_time(time.monotonic_ns())
 
     def _guarded(self, step: Callable[..., None], *arguments: object) -> None:
-        """Nothing ends this thread: without it the next episode would be lost without a word."""
+        """Run a step and report what it raises: without this thread the next episode would be lost without a word."""
         try:
             step(*arguments)
         except BagError as error:

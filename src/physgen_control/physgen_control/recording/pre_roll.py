@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from physgen_control.messages.read import NS_PER_S
 from physgen_control.messages.topics import RecordedTopic
 from physgen_control.recording.config import RecorderConfig
+from physgen_control.types import NS_PER_S
 
 LATCHED_WRITERS = 64
 """Messages kept of a topic that several nodes latch."""
@@ -17,13 +17,17 @@ LATCHED_WRITERS = 64
 
 @dataclass(frozen=True, slots=True)
 class RawMessage:
-    """A message as it came: CDR bytes, its own stamp and its arrival by ROS time and by monotonic time, all [ns]."""
+    """A message as it came."""
 
     topic: str
     data: bytes
+    """CDR bytes."""
     stamp_ns: int
+    """Its own stamp [ns]."""
     log_ns: int
+    """ROS time of its arrival [ns]."""
     mono_ns: int
+    """Monotonic time of its arrival [ns]."""
 
 
 class PreRoll:

@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 from physgen_control.bags.cdr import header_stamp_ns
@@ -21,13 +22,13 @@ from physgen_control.bags.serialize import episode_custom_data
 from physgen_control.bags.typestore import typestore
 from physgen_control.bags.writer import PARTIAL_SUFFIX, BagWriter
 from physgen_control.messages import topics
-from physgen_control.messages.read import NS_PER_S, applied_action_from_msg, episode_from_msg
+from physgen_control.messages.read import applied_action_from_msg, episode_from_msg
 from physgen_control.messages.topics import RecordedTopic
 from physgen_control.recording.audit import Audit, audit_episode
 from physgen_control.recording.config import RecorderConfig
 from physgen_control.recording.pre_roll import PreRoll, RawMessage
 from physgen_control.recording.status_board import RecorderStatus
-from physgen_control.types import Episode, EpisodePhase
+from physgen_control.types import NS_PER_S, Episode, EpisodePhase
 
 DISK_CHECK_NS = NS_PER_S
 EPISODE_GAP_NS = NS_PER_S // 2
@@ -67,6 +68,7 @@ class EpisodeRecorder:
         self._writer: BagWriter | None = None
         self._episode: Episode | None = None
         self._seen: set[str] = {""}
+        self._named: tuple[str, Path] | None = None  # newest episode with its bag
         self._held: list[RawMessage] = []
         self._drain_end_ns: int | None = None  # monotonic
         self._stamps: dict[str, set[int]] = {}
@@ -75,7 +77,7 @@ class EpisodeRecorder:
 
     @property
     def recording(self) -> bool:
-        """A bag is open."""
+        """Whether a bag is open."""
         return self._writer is not None
 
     @property
@@ -85,13 +87,21 @@ class EpisodeRecorder:
         return 0 if writer is None else writer.num_bytes
 
     def bag_path(self, episode: Episode) -> Path:
-        """Return where the bag of an episode goes: its id, numbered when taken."""
-        name = re.sub(r"[^A-Za-z0-9._-]+", "_", episode.episode_id).strip("._") or "episode"
+        """Return where the bag of an episode goes: TIME_TASK_SEED by the wall clock, numbered when taken.
+
+        The time is that of the first call for an episode, so that what was announced is what gets written.
+        """
+        if self._named is not None and self._named[0] == episode.episode_id:
+            return self._named[1]
+        stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        task = re.sub(r"[^A-Za-z0-9._-]+", "_", episode.task).strip("._") or "episode"
+        name = f"{stamp}_{task}" + (f"_{episode.seed:06d}" if episode.seed >= 0 else "")  # no seed on an arm
         folder = Path(self.config.bag_dir).expanduser()
         path, number = folder / name, 1
         while path.exists() or path.with_name(path.name + PARTIAL_SUFFIX).exists():
             number += 1
             path = folder / f"{name}-{number}"
+        self._named = (episode.episode_id, path)
         return path
 
     def on_message(self, topic: str, data: bytes, now_ns: int, mono_ns: int) -> None:
@@ -214,7 +224,7 @@ class EpisodeRecorder:
         self._say("recording", f"Recording {episode.episode_id}.")
 
     def _end_ns(self) -> int:
-        """Newest stamp that belongs to the episode: its observations follow each other without a gap.
+        """Return the newest stamp that belongs to the episode: its observations follow each other without a gap.
 
         The end is announced on another topic and may overtake any number of observations.
         """
@@ -230,7 +240,7 @@ class EpisodeRecorder:
         return end_ns + EPISODE_GAP_NS
 
     def _is_complete(self) -> bool:
-        """All actions and observations of an episode that counts its steps have arrived."""
+        """Return whether all actions and observations of an episode that counts its steps have arrived."""
         episode = self._episode
         if episode is None or not episode.step:
             return False

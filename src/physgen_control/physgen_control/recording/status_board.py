@@ -11,12 +11,15 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecorderStatus:
-    """What /physgen/recorder_status says. state: ready, recording or error; detail: one sentence."""
+    """What /physgen/recorder_status says."""
 
     state: str
+    """"ready", "recording" or "error"."""
     detail: str
+    """One sentence."""
     episode_id: str = ""
     bag_path: str = ""
+    """Empty when no bag is open."""
 
 
 class StatusBoard:
@@ -24,6 +27,10 @@ class StatusBoard:
 
     Readers of a latched topic keep the last message and wait for a state in it: a status that another thread looked at
     before it was replaced must not follow its successor.
+
+    Args:
+        first: The status to begin with, not published.
+        publish: Publishes a status as plain values.
     """
 
     def __init__(self, first: RecorderStatus, publish: Callable[[dict[str, Any]], None]) -> None:

@@ -17,17 +17,19 @@ VELOCITIES = ("vx", "vy", "vz", "wx", "wy", "wz")
 
 @dataclass(frozen=True, slots=True)
 class AxisMap:
-    """For each of the six velocities the index of its axis and a sign; sign 0: nothing drives it."""
+    """Which axis of a device drives each of the six velocities."""
 
     indices: tuple[int, ...]
+    """[6], index of the axis."""
     signs: tuple[int, ...]
+    """[6], 1 or -1; 0: nothing drives this velocity."""
 
     @classmethod
     def of(cls, entries: Sequence[str]) -> AxisMap:
-        """Read six texts such as `+1`, `-0`, or an empty one or `.` for a velocity that nothing drives.
+        """Read six texts such as `+1` or `-0`; an empty one or `.` stands for a velocity that nothing drives.
 
         Raises:
-            UserError: not six, or not a sign with an index.
+            UserError: Not six texts, or one that is not a sign with an index.
         """
         if len(entries) != 6:
             raise UserError(
@@ -74,7 +76,13 @@ def without_dead_zone(values: Float64Array, dead_zone: float) -> Float64Array:
 
 
 def twist_of(deflections: Float64Array, speed: float, turn_rate: float) -> Float64Array:
-    """Return the twist [m/s, rad/s] of six deflections -1 .. 1; a diagonal is not faster than an axis."""
+    """Return the twist float64 [6] of six deflections -1 .. 1; a diagonal is not faster than an axis.
+
+    Args:
+        deflections: float64 [6], translation and rotation.
+        speed: At full deflection [m/s].
+        turn_rate: At full deflection [rad/s].
+    """
     return np.concatenate([speed * _at_most_one(deflections[:3]), turn_rate * _at_most_one(deflections[3:])])
 
 

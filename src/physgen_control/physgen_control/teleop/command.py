@@ -28,23 +28,21 @@ EPISODE_BUTTONS = (Button.START, Button.SUCCESS, Button.FAILURE, Button.DISCARD)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TeleopCommand:
-    """One reading of a device.
-
-    twist: float64[6], TCP velocity [m/s] and turn rate [rad/s] in the base frame. buttons: what is down now. The twist
-    counts only while the deadman is among them.
-    """
+    """One reading of a device; its twist counts only while the deadman is among its buttons."""
 
     twist: Float64Array = field(default_factory=lambda: np.zeros(6))
+    """float64 [6], TCP velocity [m/s] and turn rate [rad/s] in the base frame."""
     buttons: frozenset[Button] = frozenset()
+    """What is down now."""
 
     @property
     def deadman(self) -> bool:
-        """The human wants to be in command."""
+        """Whether the human wants to be in command."""
         return Button.DEADMAN in self.buttons
 
     @property
     def acts(self) -> bool:
-        """The human moves the arm or the fingers."""
+        """Whether the human moves the arm or the fingers."""
         return self.deadman and (
             bool(np.any(self.twist)) or Button.OPEN in self.buttons or Button.CLOSE in self.buttons
         )

@@ -44,7 +44,11 @@ class GamepadConfig:
     discard_index: int = parameter(6, description="button that discards an episode (back)", ge=NONE, le=63)
 
     def __post_init__(self) -> None:
-        """Refuse an axis map that cannot be read, and one button for two purposes."""
+        """Check axes and buttons together.
+
+        Raises:
+            UserError: The axis map cannot be read, or one button has two purposes.
+        """
         AxisMap.of(self.axis_map)
         used = [index for index in self.indices().values() if index != NONE]
         twice = sorted({index for index in used if used.count(index) > 1})

@@ -14,9 +14,8 @@ import numpy as np
 from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.command import EPISODE_BUTTONS, Button, TeleopCommand
 from physgen_control.teleop.keys import KEYS, Motion, Special
-from physgen_control.types import Float64Array
+from physgen_control.types import NS_PER_S, Float64Array
 
-NS_PER_S = 1_000_000_000
 _FACTORS = (0.25, 0.5, 1.0, 1.5, 2.0)
 
 

@@ -59,7 +59,7 @@ def _first_key(data: bytes) -> tuple[int, str]:
 
 
 class Special(Enum):
-    """Keys that neither move nor press a button."""
+    """What keys ask for that neither move nor press a button."""
 
     STOP = "stop"
     HOLD = "hold"
@@ -71,10 +71,12 @@ class Special(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """A motion along one axis of the base frame: index 0..2 translation x, y, z, 3..5 rotation about them."""
+    """A motion along one axis of the base frame."""
 
     axis: int
+    """0 .. 2: translation along x, y, z; 3 .. 5: rotation about them."""
     sign: int
+    """1 or -1."""
 
 
 Meaning = Motion | Button | Special

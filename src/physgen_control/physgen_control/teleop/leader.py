@@ -22,9 +22,7 @@ from physgen_control.geometry import delta_between, moved, normalized
 from physgen_control.motion import kinematics
 from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.command import Button, TeleopCommand
-from physgen_control.types import Float64Array, Pose
-
-NUM_JOINTS = kinematics.NUM_JOINTS
+from physgen_control.types import NUM_JOINTS, Float64Array, Pose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +63,11 @@ class LeaderConfig:
     )
 
     def __post_init__(self) -> None:
-        """Refuse signs and offsets that do not belong to seven joints."""
+        """Check the lists of joints.
+
+        Raises:
+            UserError: Signs or offsets do not belong to seven joints, or a sign is neither 1 nor -1.
+        """
         if len(self.joint_signs) != NUM_JOINTS or len(self.joint_offsets) != NUM_JOINTS:
             raise UserError(
                 f"joint_signs and joint_offsets need {NUM_JOINTS} numbers each, got {len(self.joint_signs)} and "
@@ -87,11 +89,6 @@ class Leader:
         self._gripper_then: Button | None = None
         self._gripper_used = False
 
-    @property
-    def engaged(self) -> bool:
-        """The clutch is closed."""
-        return self._anchor is not None
-
     def release(self) -> None:
         """Open the clutch; the next `follow` anchors again."""
         self._anchor, self._gripper, self._gripper_used = None, None, False
@@ -102,12 +99,12 @@ class Leader:
         """Return the command while the clutch is closed; the first call closes it.
 
         Args:
-            joints: the leader's seven joints [rad], in its own signs.
-            commanded: pose that the arm is commanded to (base frame).
-            opening: the leader's gripper trigger, 0 closed .. 1 open; None: it has none.
+            joints: The leader's seven joints [rad], in its own signs.
+            commanded: Pose that the arm is commanded to (base frame).
+            opening: The leader's gripper trigger, 0 closed .. 1 open; None: it has none.
 
         Raises:
-            UserError: not seven finite joints.
+            UserError: Not seven finite joints.
         """
         leader = self.leader_pose(joints)
         if self._anchor is None:
@@ -124,7 +121,14 @@ class Leader:
         return TeleopCommand(twist=self._twist(left), buttons=frozenset(buttons))
 
     def leader_pose(self, joints: Sequence[float] | Float64Array) -> Pose:
-        """Return where the leader's tool would be on the arm (base frame)."""
+        """Return where the leader's tool would be on the arm (base frame).
+
+        Args:
+            joints: The leader's seven joints [rad], in its own signs.
+
+        Raises:
+            UserError: Not seven finite joints.
+        """
         values = np.asarray(joints, np.float64)
         if values.shape != (NUM_JOINTS,) or not np.all(np.isfinite(values)):
             raise UserError(f"A leader must report {NUM_JOINTS} finite joints, got {values.tolist()}.")
@@ -146,7 +150,10 @@ class Leader:
         return twist
 
     def _gripper_button(self, opening: float | None) -> Button | None:
-        """The trigger counts once it changed since the clutch closed: closing it must not drop what the hand holds."""
+        """Return the button that the trigger presses, once it has changed since the clutch closed.
+
+        Closing the clutch must not drop what the hand holds.
+        """
         now = self._trigger(opening)
         self._gripper_used = self._gripper_used or now is not self._gripper_then
         return now if self._gripper_used else None

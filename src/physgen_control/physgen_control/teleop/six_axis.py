@@ -15,9 +15,7 @@ from physgen_control.errors import UserError
 from physgen_control.program.parameter_field import parameter
 from physgen_control.teleop.axes import AxisMap, twist_of, without_dead_zone
 from physgen_control.teleop.command import Button, TeleopCommand
-from physgen_control.types import Float64Array
-
-NS_PER_S = 1_000_000_000
+from physgen_control.types import NS_PER_S, Float64Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,11 @@ class SixAxisConfig:
     open_index: int = parameter(1, description="index of the button that opens the gripper", ge=0, le=63)
 
     def __post_init__(self) -> None:
-        """Refuse an axis map that cannot be read."""
+        """Check axes and buttons together.
+
+        Raises:
+            UserError: The axis map cannot be read, or one button has two purposes.
+        """
         AxisMap.of(self.axis_map)
         if self.close_index == self.open_index:
             raise UserError(f"open_index and close_index are both {self.open_index}; choose two buttons.")
@@ -69,7 +71,13 @@ class SixAxis:
     def read(
         self, axes: Sequence[float] | Float64Array, buttons: Sequence[int], now_ns: int
     ) -> TeleopCommand:
-        """Return the command of one reading: six axes and the buttons of the device."""
+        """Return the command of one reading.
+
+        Args:
+            axes: Deflections of the device, -1 .. 1.
+            buttons: 1 for each button that is down.
+            now_ns: Time of the reading [ns].
+        """
         config = self._config
         deflections = without_dead_zone(self._map.apply(axes) * config.axis_scale, config.dead_zone)
         pressed = set()
@@ -87,7 +95,7 @@ class SixAxis:
         )
 
     def lost(self) -> None:
-        """The device is gone: no lingering."""
+        """End the command at once, without lingering: the device is gone."""
         self._in_command_until_ns = 0
 
     def _stay_until(self, time_ns: int) -> None:

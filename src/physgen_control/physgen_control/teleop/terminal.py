@@ -31,7 +31,7 @@ class Terminal:
         """Open the terminal and switch it to single keys.
 
         Raises:
-            UserError: there is none.
+            UserError: There is none.
         """
         try:
             self._fd = os.open(self._path, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)

@@ -111,7 +111,7 @@ def test_jpeg_images_are_close_and_rgb(tmp_path: Path) -> None:
     episode = make_episode()
     cameras = {name: CameraSpec(frame_id=name) for name in topics.CAMERAS}
     red = np.full((32, 32, 3), (200, 30, 10), np.uint8)
-    with EpisodeBag.open(tmp_path / "bag", episode, cameras, joint_prefix="panda", images="jpeg") as bag:
+    with EpisodeBag(tmp_path / "bag", episode, cameras, joint_prefix="panda", images="jpeg") as bag:
         bag.add_observation(START_NS, red, red, make_state(START_NS))
         bag.finish(EpisodePhase.FAILURE, step=0)
     frame = read_episode(tmp_path / "bag").fixed.frame(0)
@@ -139,7 +139,7 @@ def test_repeated_messages_are_read_once(tmp_path: Path) -> None:
     """The lockstep world repeats an observation that was not answered; the controller repeats its action."""
     episode = make_episode()
     cameras = {name: CameraSpec(frame_id=name) for name in topics.CAMERAS}
-    with EpisodeBag.open(tmp_path / "bag", episode, cameras, joint_prefix="panda") as bag:
+    with EpisodeBag(tmp_path / "bag", episode, cameras, joint_prefix="panda") as bag:
         for _ in range(3):
             bag.add_observation(START_NS, make_image(0), make_image(1), make_state(START_NS))
             bag.add_applied(make_action(episode, 0))
@@ -249,7 +249,7 @@ def test_the_stamp_is_found_without_decoding() -> None:
 
 def open_bag(path: Path) -> EpisodeBag:
     cameras = {name: CameraSpec(frame_id=name) for name in topics.CAMERAS}
-    return EpisodeBag.open(path, make_episode(), cameras, joint_prefix="panda")
+    return EpisodeBag(path, make_episode(), cameras, joint_prefix="panda")
 
 
 def _size(bag: Path) -> int:

@@ -195,7 +195,7 @@ def test_a_killed_writer_leaves_its_finished_chunks(tmp_path: Path) -> None:
         from value_strategies import *
         episode = make_episode()
         cameras = {{name: CameraSpec(frame_id=name) for name in topics.CAMERAS}}
-        bag = EpisodeBag.open(Path({str(tmp_path)!r}) / "bag", episode, cameras, joint_prefix="panda")
+        bag = EpisodeBag(Path({str(tmp_path)!r}) / "bag", episode, cameras, joint_prefix="panda")
         for step in range(100):
             stamp = START_NS + step * PERIOD_NS
             bag.add_observation(stamp, make_image(step, 128), make_image(step, 128), make_state(stamp))

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from physgen_control.controller_config import NS_PER_S, ArmInterface, RobotType
+from physgen_control.controller_config import ArmInterface, RobotType
 from physgen_control.motion.joint_path import JointTrajectory, quintic, with_start
 from physgen_control.motion.kinematics import HOME, forward
 from physgen_control.motion.trajectory import TrajectoryPlanner
-from physgen_control.types import AckResult, AppliedAction, Float64Array, Limit, Source
+from physgen_control.types import NS_PER_S, AckResult, AppliedAction, Float64Array, Limit, Source
 
 MS_NS = 1_000_000
 twists = arrays(np.float64, 6, elements=st.floats(-0.3, 0.3))

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -159,17 +161,12 @@ def test_a_quaternion_must_have_unit_length() -> None:
 
 
 def _chunk(data: np.ndarray) -> ActionChunk:
-    return ActionChunk(
+    chunk = ActionChunk.of(
+        np.zeros((8, 7), np.float32),
         session_id="s",
-        episode_id="e",
         chunk_seq=0,
         base_step=0,
         stamp_ns=1,
-        observation_stamp_ns=1,
-        inference_start_ns=1,
-        inference_end_ns=1,
-        valid_until_ns=0,
         step_period_ns=50_000_000,
-        data=data,
-        execute_steps=8,
     )
+    return replace(chunk, data=data)

@@ -14,14 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from monitor_rig import CONFIG, LIMITS, PERIOD, monitor_at, swing
 
-from physgen_control.controller_config import NS_PER_S, ArmInterface, ControllerConfig, RobotType
+from physgen_control.controller_config import ArmInterface, ControllerConfig, RobotType
 from physgen_control.monitor.monitor import MotionMonitor, Reaction
 from physgen_control.monitor.segments import Knots, UnreadableTrajectoryError, read_knots
 from physgen_control.motion.joint_path import JointTrajectory
 from physgen_control.motion.kinematics import HOME, forward
 from physgen_control.motion.motion_planner import PlanRefusedError
 from physgen_control.motion.trajectory import TrajectoryPlanner
-from physgen_control.types import RobotState
+from physgen_control.types import NS_PER_S, RobotState
 
 NAMES = [f"fr3_joint{index}" for index in range(1, 8)]
 

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,7 +17,7 @@ pytest.importorskip("rclpy", reason="rclpy is not installed")
 import rclpy
 from controller_rig import make_actions, make_chunk, make_episode, make_state
 from geometry_msgs.msg import PoseStamped
-from rclpy.executors import SingleThreadedExecutor
+from node_rig import NodeProbe, node_starter
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool
@@ -55,15 +53,11 @@ PARAMETERS: dict[str, object] = {
 }
 
 
-class Graph:
+class Graph(NodeProbe):
     """Robot and policy on one node: publishes the state whenever it waits, collects what the controller says."""
 
     def __init__(self) -> None:
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
-        self.node = rclpy.create_node("robot_and_policy", context=self.context, enable_rosout=False)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
+        super().__init__("robot_and_policy", DOMAIN, WAIT_S)
         create = self.node.create_publisher
         self.joints = create(JointState, topics.JOINT_STATES, qos.SENSOR_WRITER)
         self.pose = create(PoseStamped, topics.CURRENT_POSE, qos.SENSOR_WRITER)
@@ -107,12 +101,8 @@ class Graph:
         self.joints.publish(joints)
         self.pose.publish(pose)
 
-    def wait(self, condition: Callable[[], Any], what: str) -> None:
-        end = time.monotonic() + WAIT_S
-        while not condition():
-            self.executor.spin_once(timeout_sec=0.05)
-            seen = self.statuses[-1] if self.statuses else None
-            assert time.monotonic() < end, f"waited {WAIT_S:.0f} s for {what}; the last status is {seen}"
+    def seen(self) -> str:
+        return f"; the last status is {self.statuses[-1] if self.statuses else None}"
 
     def send(self, **changes: Any) -> ChunkAck:
         """Send a chunk and return its answer."""
@@ -124,39 +114,21 @@ class Graph:
     def played(self, session_id: str) -> list[AppliedAction]:
         return [action for action in self.actions if action.session_id == session_id]
 
-    def close(self) -> None:
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
-
 
 @pytest.fixture
 def graph() -> Iterator[Graph]:
-    graph = Graph()
-    yield graph
-    graph.close()
+    with Graph() as graph:
+        yield graph
 
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    processes: list[subprocess.Popen[str]] = []
+    with node_starter(DOMAIN) as start_module:
 
-    def run(**changes: object) -> subprocess.Popen[str]:
-        words = [word for key, value in (PARAMETERS | changes).items() for word in ("-p", f"{key}:={value}")]
-        process = subprocess.Popen(
-            [sys.executable, "-m", "physgen_control.nodes.controller_node", "--ros-args", *words],
-            env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        return process
+        def run(**changes: object) -> subprocess.Popen[str]:
+            return start_module("physgen_control.nodes.controller_node", **(PARAMETERS | changes))
 
-    yield run
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        yield run
 
 
 def begin(graph: Graph) -> None:
@@ -211,7 +183,7 @@ def test_a_policy_whose_heartbeat_stops_is_noticed_and_a_stopped_controller_says
     """A process that hangs keeps its publisher: nothing but the missing beat tells."""
     process = start(policy_timeout=30.0)
     begin(graph)
-    beats = graph.node.create_publisher(String, heartbeat.TOPIC, qos.SENSOR_WRITER)
+    beats = graph.node.create_publisher(String, topics.HEARTBEAT, qos.SENSOR_WRITER)
     beat = String(data=f"{heartbeat.Role.POLICY} {heartbeat.participant_of(graph.node)}")
     next_beat = 0.0
 

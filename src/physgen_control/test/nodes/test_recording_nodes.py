@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +16,10 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
-import rclpy
+from bag_names import bag_of
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
-from rclpy.executors import SingleThreadedExecutor
+from node_rig import NodeProbe, node_starter
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 from value_strategies import (
@@ -51,15 +49,11 @@ DOMAIN = 42
 WAIT_S = 30.0
 
 
-class World:
+class World(NodeProbe):
     """The topics of bridge and controller, driven by hand."""
 
     def __init__(self) -> None:
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
-        self.node = rclpy.create_node("world", context=self.context, enable_rosout=False)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
+        super().__init__("world", DOMAIN, WAIT_S)
         kinds: dict[str, Any] = {
             topics.JOINT_STATES: JointState,
             topics.CURRENT_POSE: PoseStamped,
@@ -99,13 +93,6 @@ class World:
             qos.COMMAND,
         )
 
-    def wait(self, condition: Callable[[], Any], what: str) -> None:
-        """Spin until the condition holds."""
-        deadline = self.node.get_clock().now().nanoseconds + int(WAIT_S * 1e9)
-        while not condition():
-            self.executor.spin_once(timeout_sec=0.05)
-            assert self.node.get_clock().now().nanoseconds < deadline, f"waited {WAIT_S:.0f} s for {what}"
-
     def wait_for_recorder(self) -> None:
         self.wait(lambda: any(s["state"] == "ready" for s in self.statuses), "the recorder")
         publishers = [*self.publishers.values(), self.episodes]
@@ -138,39 +125,21 @@ class World:
     def announce(self, episode: Episode, phase: EpisodePhase = EpisodePhase.RUNNING, step: int = 0) -> None:
         self.episodes.publish(conversions.episode_to_msg(replace(episode, phase=phase, step=step)))
 
-    def close(self) -> None:
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
-
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
+    with World() as world:
+        yield world
 
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    processes: list[subprocess.Popen[str]] = []
+    with node_starter(DOMAIN) as start_module:
 
-    def run(name: str, **parameters: object) -> subprocess.Popen[str]:
-        words = [word for key, value in parameters.items() for word in ("-p", f"{key}:={value}")]
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"physgen_control.nodes.{name}", "--ros-args", *words],
-            env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "OMP_NUM_THREADS": "1"},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        processes.append(process)
-        return process
+        def run(name: str, **parameters: object) -> subprocess.Popen[str]:
+            return start_module(f"physgen_control.nodes.{name}", **parameters)
 
-    yield run
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        yield run
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
@@ -188,13 +157,13 @@ def test_the_recorder_records_whole_episodes_and_stops_cleanly(
             world.observe(episode, step + 1)
             world.executor.spin_once(timeout_sec=0.02)
         world.announce(episode, EpisodePhase.SUCCESS, 6)
-        path = str(tmp_path / f"e{seed}")
 
-        def is_written(path: str = path) -> bool:
+        def is_written(episode: Episode = episode) -> bool:
+            path = str(bag_of(tmp_path, episode))
             return any(s["state"] == "ready" and s["bag_path"] == path for s in world.statuses)
 
         world.wait(is_written, "the bag")
-        recording = read_episode(path)
+        recording = read_episode(bag_of(tmp_path, episode))
         assert json.loads(recording.custom_data["audit"])["complete"], recording.custom_data["audit"]
         assert len(recording.fixed) == len(recording.wrist) == 7
         np.testing.assert_array_equal(recording.fixed.rgb(6), make_image(6))
@@ -206,7 +175,7 @@ def test_the_recorder_records_whole_episodes_and_stops_cleanly(
     world.wait(lambda: world.statuses[-1]["state"] == "recording", "the third episode")
     recorder.send_signal(number)
     assert recorder.wait(WAIT_S) == 0
-    assert read_episode(tmp_path / "e2").outcome == EpisodePhase.CRASHED
+    assert read_episode(bag_of(tmp_path, third)).outcome == EpisodePhase.CRASHED
 
 
 def test_a_killed_recorder_leaves_a_bag_that_repair_recovers(
@@ -216,7 +185,6 @@ def test_a_killed_recorder_leaves_a_bag_that_repair_recovers(
     recorder = start("recorder_node", bag_dir=tmp_path, source="sim", min_free_mb=0.0)
     world.wait_for_recorder()
     episode = make_episode()
-    partial = tmp_path / f"{episode.episode_id}.partial"
     world.announce(episode)
     world.wait(lambda: world.statuses[-1]["state"] == "recording", "the recording")
     step = 0
@@ -226,11 +194,13 @@ def test_a_killed_recorder_leaves_a_bag_that_repair_recovers(
         world.observe(episode, step, size=128)
         world.apply(episode, step)
         step += 1
+        partial = bag_of(tmp_path, episode, ".partial")
         return sum(file.stat().st_size for file in partial.glob("*.mcap")) > 1_500_000
 
     world.wait(enough, "two chunks on the disk")
     recorder.kill()
     recorder.wait()
+    partial = bag_of(tmp_path, episode, ".partial")
     on_disk = sum(file.stat().st_size for file in partial.glob("*.mcap"))
     recording = read_episode(repair_bag(partial).path)
     assert recording.outcome == EpisodePhase.CRASHED
@@ -291,8 +261,8 @@ def test_jpeg_recording_and_its_health_over_dds(
     step_of_silence = step
     world.wait(lambda: has_health() and step > step_of_silence + 3, "the images after the silence")
     world.announce(episode, EpisodePhase.SUCCESS, step - 1)
-    world.wait(lambda: (tmp_path / episode.episode_id).exists(), "the bag")
-    recording = read_episode(tmp_path / episode.episode_id)
+    world.wait(lambda: bag_of(tmp_path, episode).exists(), "the bag")
+    recording = read_episode(bag_of(tmp_path, episode))
     assert recording.counts[compressed] >= 3
     assert topics.image_topic("fixed") not in recording.counts
     assert recording.fixed.rgb(0).shape == (16, 16, 3)

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,9 +15,9 @@ import pytest
 rclpy = pytest.importorskip("rclpy")
 pytest.importorskip("physgen_msgs")
 
+from node_rig import NodeProbe, node_starter  # noqa: E402
 from rclpy.action import ActionClient  # noqa: E402
 from rclpy.duration import Duration  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 from value_strategies import make_action, make_episode  # noqa: E402
 
@@ -35,15 +32,11 @@ pytestmark = pytest.mark.ros
 DOMAIN = 43
 
 
-class Arm:
+class Arm(NodeProbe):
     """What the node hears and asks: safety and policy status, control steps, /physgen/hold."""
 
     def __init__(self) -> None:
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
-        self.node = rclpy.create_node("arm", context=self.context, enable_rosout=False)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
+        super().__init__("arm", DOMAIN)
         self.safety = self.node.create_publisher(SafetyStatus, topics.SAFETY_STATUS, qos.LATCHED)
         self.policy = self.node.create_publisher(PolicyStatus, topics.POLICY_STATUS, qos.LATCHED)
         self.applied = self.node.create_publisher(AppliedAction, topics.APPLIED_ACTION, qos.COMMAND)
@@ -70,12 +63,6 @@ class Arm:
 
     def say(self, state: SafetyState) -> None:
         self.safety.publish(SafetyStatus(state=int(state)))
-
-    def wait(self, condition: Callable[[], Any], what: str) -> None:
-        end_s = time.monotonic() + 60.0
-        while not condition():
-            self.executor.spin_once(timeout_sec=0.05)
-            assert time.monotonic() < end_s, f"waited for {what}"
 
     def ask(self, **goal: Any) -> Any:
         self.wait(self.client.server_is_ready, "the server")
@@ -111,32 +98,17 @@ class Arm:
         for number in range(count):
             self.applied.publish(conversions.applied_action_to_msg(make_action(episode, number)))
 
-    def close(self) -> None:
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
-
 
 @pytest.fixture
 def arm() -> Iterator[Arm]:
-    arm = Arm()
-    yield arm
-    arm.close()
+    with Arm() as arm:
+        yield arm
 
 
 @contextmanager
 def started(*parameters: str) -> Iterator[subprocess.Popen[str]]:
-    words = [word for parameter in parameters for word in ("-p", parameter)]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "physgen_control.nodes.rollout_node", "--ros-args", *words],
-        env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN), "OMP_NUM_THREADS": "1"},
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    with node_starter(DOMAIN) as start:
+        yield start("physgen_control.nodes.rollout_node", *parameters, options={"stderr": None})
 
 
 @pytest.fixture

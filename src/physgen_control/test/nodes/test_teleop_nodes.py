@@ -19,9 +19,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
-import rclpy
 from geometry_msgs.msg import TwistStamped
-from rclpy.executors import SingleThreadedExecutor
+from node_rig import NodeProbe, node_starter
 from sensor_msgs.msg import Joy
 
 from physgen_control.bags.reader import read_episode
@@ -38,15 +37,11 @@ WAIT_S = 150.0
 START, SUCCESS, DISCARD = 7, 3, 6
 
 
-class Listener:
+class Listener(NodeProbe):
     """The controller's side of the topics, and a gamepad."""
 
     def __init__(self) -> None:
-        self.context = rclpy.Context()
-        rclpy.init(context=self.context, domain_id=DOMAIN)
-        self.node = rclpy.create_node("listener", context=self.context, enable_rosout=False)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
+        super().__init__("listener", DOMAIN, WAIT_S)
         self.joys: list[Joy] = []
         self.twists: list[TwistStamped] = []
         self.episodes: list[Episode] = []
@@ -63,46 +58,23 @@ class Listener:
     def press(self, *indices: int) -> None:
         self.buttons = [int(index in indices) for index in range(12)]
 
-    def wait(self, condition: Callable[[], Any], what: str) -> None:
-        end = time.monotonic() + WAIT_S
-        while not condition():
-            self.executor.spin_once(timeout_sec=0.05)
-            assert time.monotonic() < end, f"waited {WAIT_S:.0f} s for {what}"
-
-    def close(self) -> None:
-        self.executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self.context)
-
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
-    listener = Listener()
-    yield listener
-    listener.close()
+    with Listener() as listener:
+        yield listener
 
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    processes: list[subprocess.Popen[str]] = []
+    with node_starter(DOMAIN) as start_module:
 
-    def run(node: str, *words: str, **options: Any) -> subprocess.Popen[str]:
-        arguments = [sys.executable, "-m", f"physgen_control.nodes.{node}"]
-        if words:
-            arguments += ["--ros-args", *(part for word in words for part in ("-p", word))]
-        process = subprocess.Popen(
-            arguments,
-            env={**os.environ, "ROS_DOMAIN_ID": str(DOMAIN)},
-            **{"stderr": subprocess.PIPE, "text": True, "start_new_session": True} | options,
-        )
-        processes.append(process)
-        return process
+        def run(node: str, *words: str, **options: Any) -> subprocess.Popen[str]:
+            return start_module(
+                f"physgen_control.nodes.{node}", *words, options={"start_new_session": True} | options
+            )
 
-    yield run
-    for process in processes:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        yield run
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bag_names import bag_of
 from value_strategies import PERIOD_NS, POSE, START_NS, make_action, make_episode, make_image, make_state
 
 from physgen_control.bags.reader import read_episode
@@ -95,7 +96,7 @@ class Bench:
 
 
 def check(folder: Path, episode: Episode) -> None:
-    recording = read_episode(folder / episode.episode_id)
+    recording = read_episode(bag_of(folder, episode))
     assert [a.step for a in recording.applied] == list(range(STEPS))
     assert len(recording.fixed) == len(recording.wrist) == len(recording.sim_states) == STEPS + 1
     np.testing.assert_array_equal(recording.fixed.rgb(0), make_image(0))
@@ -134,7 +135,7 @@ def test_late_messages_wait_for_the_drain(tmp_path: Path) -> None:
     end = messages.pop()
     late = messages[-3:]
     bench.send(*messages[:-3], end)
-    assert not (tmp_path / episode.episode_id).exists()
+    assert not bag_of(tmp_path, episode).exists()
     bench.send(*late)
     check(tmp_path, episode)
 
@@ -147,9 +148,9 @@ def test_missing_messages_are_named_in_the_audit(tmp_path: Path) -> None:
     }
     bench.send(*[m for m in whole_episode(episode) if (m.topic, m.stamp_ns) not in dropped])
     bench.wait(0.5)
-    assert not (tmp_path / episode.episode_id).exists()
+    assert not bag_of(tmp_path, episode).exists()
     bench.wait(1.0)
-    audit = json.loads(read_summary(tmp_path / episode.episode_id).custom_data["audit"])
+    audit = json.loads(read_summary(bag_of(tmp_path, episode)).custom_data["audit"])
     text = " ".join(audit["warnings"])
     assert "4 of 5 observations" in text
     assert "the first is step 1" in text
@@ -167,7 +168,7 @@ def test_the_next_episode_closes_a_draining_bag(tmp_path: Path) -> None:
     bench.send(*messages, *early)  # the new world speaks before its EpisodeInfo
     bench.send(*[m for m in rest if m not in early])
     check(tmp_path, second)
-    recording = read_episode(tmp_path / first.episode_id)
+    recording = read_episode(bag_of(tmp_path, first))
     assert max(recording.joints.stamps_ns) < second.start_ns
     assert lost.topic == topics.image_topic("fixed")
     assert len(recording.fixed) == STEPS
@@ -179,15 +180,15 @@ def test_a_world_that_dies_gives_a_crashed_bag(tmp_path: Path) -> None:
     bench.send(*list(whole_episode(first))[:12])
     bench.send(*whole_episode(second))
     check(tmp_path, second)
-    assert read_summary(tmp_path / first.episode_id).outcome == "CRASHED"
-    assert read_episode(tmp_path / first.episode_id).outcome == EpisodePhase.CRASHED
+    assert read_summary(bag_of(tmp_path, first)).outcome == "CRASHED"
+    assert read_episode(bag_of(tmp_path, first)).outcome == EpisodePhase.CRASHED
 
 
 def test_shutdown_completes_the_bag(tmp_path: Path) -> None:
     bench, episode = Bench(tmp_path), make_episode()
     bench.send(*list(whole_episode(episode))[:12])
     bench.recorder.close()
-    assert read_episode(tmp_path / episode.episode_id).outcome == EpisodePhase.CRASHED
+    assert read_episode(bag_of(tmp_path, episode)).outcome == EpisodePhase.CRASHED
 
 
 def test_latched_states_from_before_are_in_the_bag(tmp_path: Path) -> None:
@@ -208,7 +209,7 @@ def test_latched_states_from_before_are_in_the_bag(tmp_path: Path) -> None:
     bench.send(Sent(topics.SAFETY_STATUS, serialize(status), 1))
     bench.wait(3600)
     bench.send(*whole_episode(episode))
-    summary = read_summary(tmp_path / episode.episode_id)
+    summary = read_summary(bag_of(tmp_path, episode))
     assert summary.counts[topics.SAFETY_STATUS] == 1
     assert summary.duration_ns < 10**9
 
@@ -251,7 +252,7 @@ def test_a_failing_write_is_a_sentence(tmp_path: Path) -> None:
     bench.send(*messages[3:])
     assert bench.statuses[-1].state == "error"
     assert "No space left" in bench.statuses[-1].detail
-    shutil.rmtree(tmp_path / f"{episode.episode_id}.partial")
+    shutil.rmtree(bag_of(tmp_path, episode, ".partial"))
 
 
 def test_a_message_without_header_is_reported(tmp_path: Path) -> None:

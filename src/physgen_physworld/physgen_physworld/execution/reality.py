@@ -63,7 +63,7 @@ class ManiSkillReality:
 
     def __init__(self, task: str, world: ManiSkillWorld) -> None:
         self._world = world
-        self.camera = maniskill_camera(task, world.spec.image_size[0])
+        self.camera = maniskill_camera(task, world.spec.fixed_camera.image_size[0])
         self.instruction = world.spec.instruction
         self.max_steps = world.spec.default_max_steps
         self._last: Observation | None = None

@@ -36,6 +36,10 @@ def act(
     """Act once and return what happened; the result of an earlier run is returned as it is.
 
     Args:
+        root: the run's folder.
+        how: the way to act.
+        seed: of the scene that the video begins in.
+        clicks: column and row in the first picture by name of a thing.
         reality: opens the world; called only if there is something to do.
 
     Raises:

@@ -31,7 +31,7 @@ class StepFolder:
 
     @property
     def path(self) -> Path:
-        """The folder."""
+        """The folder of this step."""
         return self.root / self.name
 
     def file(self, name: str) -> Path:

@@ -27,6 +27,8 @@ class InHand:
 
         Args:
             thing: where the object is thought to be.
+            hand: the tool centre point.
+            gripper_width: opening between the fingers [m].
             closing: the gripper was told to close.
         """
         if self._held is None:

@@ -78,6 +78,10 @@ def find_first(
     """Find every thing in one picture, in the order of `things`.
 
     Args:
+        picture: uint8 [height, width, 3].
+        camera: the camera that took it.
+        things: what to look for.
+        depth: how far away things are.
         clicks: column and row, by name of a thing, for those that a person has pointed at.
 
     Raises:
@@ -184,6 +188,9 @@ def follow(camera: Camera, start: Start, last: BoxFit, mask: Mask, doubt: Float6
     """Find a thing again in a picture, near where it was last.
 
     Args:
+        camera: the camera that took the picture.
+        start: the thing, and where it was in the first picture.
+        last: where it was last.
         mask: which pixels of the picture have its colour.
         doubt: see `doubts`.
     """

@@ -23,6 +23,7 @@ def things_named(instruction: str, sizes: dict[str, tuple[float, float, float]] 
     gives red_cube and green_cube.
 
     Args:
+        instruction: the sentence.
         sizes: edges [m] by noun, in place of SIZES.
 
     Raises:

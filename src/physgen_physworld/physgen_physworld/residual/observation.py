@@ -34,6 +34,9 @@ def observe(
     Args:
         follower: the base policy, after it has decided.
         thing: the estimated object.
+        confidence: of the estimate, 0 to 1.
+        tcp_pose: the tool centre point.
+        gripper_width: opening between the fingers [m].
         base_action: what the base has decided.
     """
     goals = follower.goals

@@ -65,6 +65,8 @@ def train_residual(
 
     Args:
         situations: one for a residual of one scene; many for one of a task.
+        config: the PPO run.
+        randomization: what differs from episode to episode.
         report: called after each update with the control steps so far and the mean reward of the newest episodes.
     """
     import torch

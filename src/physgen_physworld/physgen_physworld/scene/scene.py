@@ -52,6 +52,8 @@ def build_scene(tracks: Tracks, normal: Float64Array | None = None, table_height
     """Return the scene at the tracks' first poses, free of overlaps.
 
     Args:
+        tracks: poses of the things.
+        table_height: of the table top [m].
         normal: unit normal of the table [3], up; None: the base frame's z axis.
 
     Raises:

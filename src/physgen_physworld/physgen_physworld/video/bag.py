@@ -26,7 +26,8 @@ class BagSource:
         """Read every N-th picture.
 
         Raises:
-            UserError: the bag cannot be read, has no pictures, or its camera is not described.
+            VideoError: the bag has no pictures.
+            UserError: the bag cannot be read, or its camera is not described.
         """
         camera = read_camera(self.camera_path)
         images = read_episode(self.path).fixed

@@ -38,7 +38,7 @@ def test_an_open_loop_grasp_ends_near_the_same_place_in_both_engines() -> None:
         scene = Scene(boxes=(box,), moved="cube", gravity=np.array([0.0, 0.0, -GRAVITY]))
         twin = Twin(scene)
         twin.reset(replace(Properties.middle(scene), follow=1.0), first.tcp_pose)
-        expert = make_expert("PickCube-v1")
+        expert = make_expert("maniskill", "PickCube-v1")
         expert.reset()
         for _ in range(45):
             action = expert.act(seen.objects, seen.tcp_pose, seen.gripper_width)

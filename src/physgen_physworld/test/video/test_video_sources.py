@@ -74,7 +74,7 @@ def test_a_recorded_bag_is_a_video(pushed: Video, camera_path: Path, tmp_path: P
     """Its pictures alone are read; every second one, with the time between them."""
     episode = make_episode()
     cameras = {name: CameraSpec(frame_id=name) for name in ("fixed", "wrist")}
-    with EpisodeBag.open(tmp_path / "bag", episode, cameras, joint_prefix="panda") as bag:
+    with EpisodeBag(tmp_path / "bag", episode, cameras, joint_prefix="panda") as bag:
         for step, frame in enumerate(pushed.frames):
             stamp_ns = episode.start_ns + step * 50_000_000
             bag.add_observation(stamp_ns, frame, frame, make_state(stamp_ns))

@@ -24,23 +24,31 @@ from physgen_policy.model.nova import VideoEncoder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderCase:
-    """Result for one number of new tokens; times in seconds, rate in FLOP/s."""
+    """Result for one number of new tokens."""
 
     case: str
+    """What was run, in words."""
     dtype: str
     new: int
+    """Tokens that go through the blocks."""
     cached: int
+    """Tokens whose keys and values are there already."""
     dense_mask: bool
+    """Every token sees all others, instead of what the window mask allows."""
     seconds: float
+    """Median of all calls."""
     fastest: float
+    """Of all calls [s]."""
     matmul_rate: float
+    """F.linear with as many rows, beside it [FLOP/s]."""
     efficiency: float
+    """Share of that rate, the arithmetic counted as under a dense mask."""
 
 
 def measure(
     encoder: VideoEncoder, config: ModelConfig, device: torch.device, repeats: int
 ) -> list[EncoderCase]:
-    """All cases; the full window also under a dense mask, for comparison."""
+    """Return all cases in float32 and bfloat16; the full window also under a dense mask, for comparison."""
     pack, text, packs = config.pack_tokens, config.nova.text_len, config.context_packs
     shapes = [
         ("full window, dense mask", 0, text + packs * pack, True),

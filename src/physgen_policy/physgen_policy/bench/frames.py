@@ -17,20 +17,28 @@ from physgen_policy.sampling.frame import generate_set, tokens_per_step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameTime:
-    """Seconds of one frame; measured: all its steps were run, otherwise it is an estimate."""
+    """Seconds of one imagined frame."""
 
     mode: str
+    """What the frame is for, in words."""
     ar_steps: int
+    """Autoregressive steps."""
     denoise_steps: int
+    """Per autoregressive step."""
     seconds: float
     measured: bool
+    """All its steps were run; otherwise it is an estimate."""
 
 
 def frame_time(nova: Nova, *, mode: str, ar_steps: int, denoise_steps: int, budget: float) -> FrameTime:
     """Time one frame without guidance, batch 1.
 
     Args:
-        budget: seconds; a frame that a first estimate puts above it is not run as a whole.
+        nova: The video backbone.
+        mode: Name of the row.
+        ar_steps: Autoregressive steps; at most as many as the frame has tokens.
+        denoise_steps: Per autoregressive step.
+        budget: A frame that a first estimate puts above so many seconds is not run as a whole.
     """
     ar_steps = min(ar_steps, nova.config.image_tokens)
     counts = tokens_per_step(nova.config.image_tokens, ar_steps)

@@ -28,23 +28,26 @@ DEFAULT_FRAME = (64, 25)  # autoregressive and denoise steps of the published sa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchSpec:
-    """What to measure.
-
-    iterations: episodes of context_packs + 1 chunks per variant. naive: also 100 DDPM steps with everything off.
-    frame_budget: seconds above which an imagined frame is estimated; 0 leaves frames out. encoder_repeats: 0 leaves the
-    encoder rows out. calibration_repeats: of matrix products and copies. threads: 0 leaves torch's number.
-    """
+    """What to measure."""
 
     dtype: str = "float32"
     iterations: int = 10
+    """Episodes of context_packs + 1 chunks per variant."""
     sampler: SolverKind = "ddim"
     denoise_steps: int = 10
+    """Of the optimised variant."""
     action_samples: int = 8
+    """Drawn per chunk."""
     threads: int = 0
+    """0 leaves torch's number."""
     naive: bool = False
+    """Also measure 100 DDPM steps with everything off."""
     encoder_repeats: int = 3
+    """0 leaves the encoder rows out."""
     calibration_repeats: int = 7
+    """Of matrix products and copies."""
     frame_budget: float = 20.0
+    """Seconds above which an imagined frame is estimated; 0 leaves frames out."""
 
 
 def run(checkpoint: Checkpoint, spec: BenchSpec, say: Callable[[str], None]) -> dict[str, Any]:
@@ -96,7 +99,7 @@ def run(checkpoint: Checkpoint, spec: BenchSpec, say: Callable[[str], None]) -> 
 
 
 def incremental_over_full(cases: list[encoder.EncoderCase]) -> dict[str, float]:
-    """Time of a new pack with the cache over that of a full window, per dtype (both without a dense mask)."""
+    """Return the time of a new pack with the cache over that of a full window, by dtype (both without a dense mask)."""
     ratios = {}
     for dtype in sorted({case.dtype for case in cases}):
         of = {case.case: case.seconds for case in cases if case.dtype == dtype}
@@ -170,7 +173,7 @@ def _variant(
 
 
 def stage_costs(config: ModelConfig, evaluations: int, item: int, *, samples: int = 1) -> dict[str, Cost]:
-    """Unavoidable work per row: optimised arithmetic, weights of `item` bytes per number."""
+    """Return the work by row that no program can avoid: optimised arithmetic, weights of `item` bytes per number."""
     pack, text, packs = config.pack_tokens, config.nova.text_len, config.context_packs
     memory = config.action.horizon + (config.nova.frame_tokens if config.action.memory_frames else 0)
     vae = cost.frame_encoder(config, item)

@@ -33,33 +33,37 @@ _SEED = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplerQuality:
-    """One sampler over all frames; distances of the executed chunk's translations, metres.
-
-    from_reference: mean distance to what 100 DDIM steps make of the same noise; None where the noise is not the same.
-    mean_from_published: mean distance between the average prediction per frame and that of 100 DDPM steps, with noise
-    of its own; what an equally good sampler has left is the row of 100 DDPM steps, which were drawn twice for it.
-    from_demonstration: mean distance of single predictions to the labelled actions; median_from_demonstration likewise.
-    """
+    """One sampler over all frames; distances are those of the executed chunk's translations [m]."""
 
     sampler: str
     steps: int
+    """Denoise steps."""
     samples: int
+    """Drawn per prediction, which is their mean."""
     from_reference: float | None
+    """Mean distance to what 100 DDIM steps make of the same noise; None where the noise is not the same."""
     mean_from_published: float
+    """Mean distance between the average prediction per frame and that of 100 DDPM steps, with noise of its own. What an
+    equally good sampler has left is the row of 100 DDPM steps, which were drawn twice for it."""
     from_demonstration: float
+    """Mean distance of single predictions to the labelled actions."""
     median_from_demonstration: float
+    """Median of the same distances."""
 
 
 def measure(
     checkpoint: Checkpoint, dataset: Dataset, *, episodes: int = 24, draws: int = 8
 ) -> list[SamplerQuality]:
-    """Compare all samplers on the first windows of `episodes` episodes, spread over the dataset.
+    """Compare all samplers on the first windows of some episodes.
 
     Args:
-        draws: predictions per frame; fewer where each is already the mean of several samples.
+        checkpoint: A trained policy.
+        dataset: Where the frames come from.
+        episodes: How many, spread over the dataset.
+        draws: Predictions per frame; fewer where each is already the mean of several samples.
 
     Raises:
-        DatasetError: the dataset's images or actions do not fit the checkpoint.
+        DatasetError: The dataset's images or actions do not fit the checkpoint.
     """
     with torch.inference_mode():
         windows = list(_windows(checkpoint, dataset, episodes))
@@ -94,7 +98,7 @@ def measure(
 def _sample(
     checkpoint: Checkpoint, memory: Tensor, sampler: SamplerConfig, draws: int, seed: int
 ) -> np.ndarray:
-    """The executed chunks in SI units, [draws, rows, 8, a]."""
+    """Return the executed chunks in SI units, [draws, rows, 8, a]."""
     denoiser = ActionDenoiser(checkpoint.model.action_head, sampler)
     generator = torch.Generator(memory.device).manual_seed(seed)
     sampled = denoiser.sample(memory.repeat(draws, 1, 1), generator)[:, 0].float().cpu().numpy()
@@ -103,7 +107,7 @@ def _sample(
 
 
 def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Distance of translations per action, [..., rows, 8]."""
+    """Return the distance of translations per action [m], [..., rows, 8]."""
     distances: np.ndarray = np.linalg.norm(a[..., :3] - b[..., :3], axis=-1)
     return distances
 
@@ -111,7 +115,11 @@ def _distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _windows(
     checkpoint: Checkpoint, dataset: Dataset, episodes: int
 ) -> Iterator[tuple[Tensor, np.ndarray, np.ndarray]]:
-    """Memory rows [p, m, d], the actions that followed [p, 8, a] and which of them are labels [p, 8]."""
+    """Yield memory rows [p, m, d], the actions that followed [p, 8, a] and which of them are labels [p, 8].
+
+    Raises:
+        DatasetError: The dataset's images or pictures do not fit the checkpoint.
+    """
     model, action = checkpoint.model, checkpoint.model.config.action
     device, horizon = next(model.parameters()).device, action.horizon
     if dataset.num_frames and dataset.images(0).shape[1:3] != model.config.nova.image_size:

@@ -25,10 +25,10 @@ BYTE_TOKENS = 259
 
 
 def random_checkpoint(preset: str, device: torch.device | str = "cpu") -> Checkpoint:
-    """Networks of a preset in float32; the same ones at every call. No graph accepts them, every fine-tune does.
+    """Return networks of a preset in float32; the same ones at every call. No graph accepts them, every fine-tune does.
 
     Raises:
-        ConfigError: there is no such preset.
+        ConfigError: There is no such preset.
     """
     config = with_small_text_encoder(load_preset(preset))
     torch.manual_seed(0)
@@ -62,7 +62,11 @@ def random_checkpoint(preset: str, device: torch.device | str = "cpu") -> Checkp
 
 
 def write_random_checkpoint(preset: str, folder: Path) -> Path:
-    """Write random_checkpoint(preset) as a checkpoint folder, in bfloat16."""
+    """Write random_checkpoint(preset) as a checkpoint folder, in bfloat16; return its path.
+
+    Raises:
+        ConfigError: There is no such preset.
+    """
     made = random_checkpoint(preset)
     return save_checkpoint(
         folder,
@@ -78,7 +82,7 @@ def write_random_checkpoint(preset: str, folder: Path) -> Path:
 
 
 def with_small_text_encoder(config: ModelConfig) -> ModelConfig:
-    """The configuration with a byte-level text encoder of one layer in place of its own."""
+    """Return the configuration with a byte-level text encoder of one layer in place of its own."""
     full = config.text_encoder
     small = TextEncoderConfig(
         hidden_size=full.hidden_size,

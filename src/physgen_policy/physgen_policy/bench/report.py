@@ -104,6 +104,29 @@ def _frame_table(result: dict[str, Any]) -> Table:
     return table
 
 
+def verdict(result: dict[str, Any], chunk_s: float) -> str:
+    """What the tables mean, in one sentence: is a chunk there before the one before it has been executed?
+
+    Args:
+        result: The benchmark's values, as written to JSON.
+        chunk_s: how long the arm executes a chunk [s].
+    """
+    totals = {phase: result["variants"]["optimised"]["rows"][f"total {phase}"] for phase in PHASES}
+    eager = result["variants"]["eager"]["rows"]
+    slowest = max(PHASES, key=lambda phase: totals[phase]["p95_ms"])
+    late_ms, chunk_ms = totals[slowest]["p95_ms"], 1e3 * chunk_s
+    speed_up = eager[f"total {slowest}"]["p50_ms"] / totals[slowest]["p50_ms"]
+    fits = (
+        f"{late_ms / chunk_ms:.0%} of the {chunk_ms:.0f} ms that its chunk is executed: fast enough"
+        if late_ms <= chunk_ms
+        else f"longer than the {chunk_ms:.0f} ms that a chunk is executed: the arm would wait in real time"
+    )
+    return (
+        f"{result['subject']} answers an observation in {_number(totals[slowest]['p50_ms'])} ms (95 % of the time "
+        f"within {_number(late_ms)} ms, {PHASE_NAMES[slowest]}; {speed_up:.1f} times as fast as eager), {fits}."
+    )
+
+
 def print_quality(rows: list[dict[str, Any]], console: Console) -> None:
     """Samplers against 100 steps and against the demonstrations."""
     table = Table(

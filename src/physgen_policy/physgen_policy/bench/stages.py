@@ -27,7 +27,7 @@ PHASES = ("first", "incremental", "full")
 
 
 class StageClock:
-    """Collects seconds per stage; on_stage of a policy. The device's queue is emptied at every mark."""
+    """Collects seconds per stage: the `on_stage` of a policy. The device's queue is emptied at every mark."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -35,13 +35,13 @@ class StageClock:
         self._marks: dict[str, float] = {}
 
     def start(self) -> None:
-        """An observation arrives."""
+        """Begin with an observation that arrives."""
         synchronize(self._device)
         self._last = self._begin = time.perf_counter()
         self._marks = {}
 
     def mark(self, stage: str) -> None:
-        """A stage is done."""
+        """Note that a stage is done."""
         synchronize(self._device)
         now = time.perf_counter()
         self._marks[stage] = now - self._last
@@ -55,9 +55,10 @@ class StageClock:
 
 @dataclass(slots=True)
 class StageTimes:
-    """Seconds of all measured chunks by row: the stages, with transformer and total per phase, and "instruction"."""
+    """Seconds of all measured chunks."""
 
     rows: dict[str, list[float]] = field(default_factory=dict)
+    """By row: the stages, transformer and total per phase, and "instruction"."""
 
     def add(self, row: str, seconds: float) -> None:
         """Add one value."""
@@ -70,7 +71,12 @@ class StageTimes:
 
 
 def measure(policies: dict[str, tuple[PhysGenPolicy, StageClock]], iterations: int) -> dict[str, StageTimes]:
-    """One episode per iteration and variant, each a window's length and one chunk more, after a warm-up of all."""
+    """Run one episode per iteration and variant, each a window's length and one chunk more, after a warm-up of all.
+
+    Args:
+        policies: By variant, each with the clock that it reports to.
+        iterations: Episodes per variant.
+    """
     times = {name: StageTimes() for name in policies}
     for policy, _ in policies.values():
         policy.warm_up()

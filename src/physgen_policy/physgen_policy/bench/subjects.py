@@ -12,16 +12,16 @@ from physgen_policy.checkpoint import Checkpoint, load_checkpoint, resolve_check
 
 
 def from_checkpoint(name_or_folder: str, device: torch.device) -> Checkpoint:
-    """A checkpoint in float32.
+    """Return a checkpoint in float32.
 
     Raises:
-        CheckpointError: see resolve_checkpoint and load_checkpoint.
+        CheckpointError: There is no such checkpoint, or it cannot be loaded.
     """
     return load_checkpoint(resolve_checkpoint(name_or_folder, ""), device)
 
 
 def stored_in(checkpoint: Checkpoint, dtype: torch.dtype) -> Checkpoint:
-    """The same checkpoint with copies of model and codec in another type."""
+    """Return the same checkpoint with copies of model and codec in another type."""
     if dtype == torch.float32:
         return checkpoint
     return replace(

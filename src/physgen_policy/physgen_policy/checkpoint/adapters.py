@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from physgen_control.errors import UserError
 from physgen_control.program.plain_values import convert, read_json_object
+from physgen_policy.contract.tensor_file import save_file
 from physgen_policy.model.config import LoraConfig
 
 if TYPE_CHECKING:
@@ -35,16 +36,18 @@ class AdapterError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """Low-rank factors by layer: `down` [r, in] and `up` [out, r]; the change of its weight is scale x up @ down."""
+    """Low-rank factors of some layers."""
 
     factors: dict[str, tuple[Tensor, Tensor]]
+    """By layer: `down` [r, in] and `up` [out, r]."""
     scale: float
+    """The change of a layer's weight is scale x up @ down."""
 
     def fold_into(self, tensors: dict[str, Tensor], prefix: str) -> None:
         """Replace the plain weights `PREFIX.LAYER.weight` by fp32 ones that contain the change.
 
         Raises:
-            AdapterError: a layer is absent or of another size.
+            AdapterError: A layer is absent or of another size.
         """
         for layer, (down, up) in self.factors.items():
             key = f"{prefix}.{layer}.weight"
@@ -56,10 +59,10 @@ class Adapter:
 
 
 def target_layers(nova: nn.Module, config: LoraConfig) -> list[str]:
-    """Names of the linear layers that the configuration adapts.
+    """Return the names of the linear layers that the configuration adapts.
 
     Raises:
-        AdapterError: the rank is 0, or no linear layer has such a name.
+        AdapterError: The rank is 0, or no linear layer has such a name.
     """
     if config.rank < 1:
         raise AdapterError("adapters need a rank of at least 1; set lora_rank")
@@ -73,9 +76,12 @@ def target_layers(nova: nn.Module, config: LoraConfig) -> list[str]:
 
 
 def add_adapters(nova: nn.Module, config: LoraConfig) -> list[str]:
-    """Wrap the target layers in place; every other parameter of `nova` is frozen. Draws from torch's global generator.
+    """Wrap the target layers in place and freeze every other parameter of `nova`; return the names of the layers.
 
-    The change is zero at first. Returns the names of the adapted layers.
+    The change is zero at first. Draws from torch's global generator.
+
+    Raises:
+        AdapterError: The rank is 0, no layer fits, or PEFT would adapt others than meant.
     """
     import peft
 
@@ -88,7 +94,7 @@ def add_adapters(nova: nn.Module, config: LoraConfig) -> list[str]:
 
 
 def current_adapter(nova: nn.Module, config: LoraConfig) -> Adapter:
-    """The adapters in a backbone as values (copies, on the CPU)."""
+    """Return the adapters in a backbone as values (copies, on the CPU)."""
 
     def copied(factor: nn.Module) -> Tensor:
         (weight,) = factor.parameters()
@@ -118,8 +124,8 @@ def read_adapter(folder: Path) -> Adapter:
     """Read what write_adapter, or PEFT for a plain LoRA of the backbone, wrote.
 
     Raises:
-        AdapterError: a file is absent or damaged, or it holds something else than plain LoRA factors.
-    """
+        AdapterError: A file is absent or damaged, or it holds something else than plain LoRA factors.
+    """  # noqa: DOC501  # the UserError is caught here
     try:
         values = read_json_object(folder / CONFIG_FILE)
         tensors = load_file(folder / WEIGHT_FILE)

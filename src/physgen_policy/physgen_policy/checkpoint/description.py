@@ -22,19 +22,23 @@ from physgen_policy.model.config import ModelConfig
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What a checkpoint says about itself: architecture, action statistics, the contract with the robot."""
+    """What a checkpoint says about itself."""
 
     config: ModelConfig
+    """Its architecture."""
     norm: NormStats
+    """Its action statistics."""
     embodiment: Embodiment
+    """The contract with the robot."""
     training: dict[str, Any]
+    """How it was trained, as plain values."""
 
 
 def read_description(path: Path) -> Description:
     """Read a checkpoint's description without its weights.
 
     Raises:
-        CheckpointError: missing files, unknown format or unusable values.
+        CheckpointError: Missing files, unknown format or unusable values.
     """
     require_complete(path)
     # A damaged one is quoted below, and not more of it than a version has.
@@ -62,7 +66,11 @@ def read_description(path: Path) -> Description:
 
 
 def located_config(path: Path, values: dict[str, Any]) -> ModelConfig:
-    """The architecture in a checkpoint's config.json; a tokenizer beside it is given with its whole path."""
+    """Return the architecture in a checkpoint's config.json; a tokenizer beside it is given with its whole path.
+
+    Raises:
+        ConfigError: The values are no architecture.
+    """
     config = ModelConfig.from_dict(values)
     if config.text_encoder.tokenizer == TOKENIZER:
         text = replace(config.text_encoder, tokenizer=str((path / TOKENIZER).resolve()))

@@ -6,23 +6,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from physgen_control.program.share import share_folders
 from physgen_policy.checkpoint.folder import PICKLE_SUFFIXES, CheckpointError, read_json, require_complete
 
 
 def checkpoint_roots() -> list[Path]:
-    """Folders with named checkpoints, in search order: $PHYSGEN_CHECKPOINT_PATH, source tree, installed shares."""
+    """Return folders with named checkpoints, in search order.
+
+    They are those of $PHYSGEN_CHECKPOINT_PATH, of the source tree and of installed shares.
+    """
     roots = [Path(p) for p in os.environ.get("PHYSGEN_CHECKPOINT_PATH", "").split(os.pathsep) if p]
     roots.append(Path(__file__).resolve().parents[2] / "checkpoints")
-    roots += [
-        Path(p) / "share" / "physgen_policy" / "checkpoints"
-        for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
-        if p
-    ]
+    roots += [folder / "checkpoints" for folder in share_folders("physgen_policy")]
     return [root for root in roots if root.is_dir()]
 
 
 def shipped_checkpoints() -> dict[str, Path]:
-    """Name -> folder of every named checkpoint that can be found."""
+    """Return the folder of every named checkpoint that can be found, by name."""
     found: dict[str, Path] = {}
     for root in checkpoint_roots():
         for folder in sorted(root.iterdir()):
@@ -35,7 +35,7 @@ def resolve_checkpoint(name_or_folder: str, task: str) -> Path:
     """Find a checkpoint folder by path or name; an empty string means the one shipped for `task`.
 
     Raises:
-        CheckpointError: nothing fits, the folder is incomplete, or a pickle was given.
+        CheckpointError: Nothing fits, the folder is incomplete, or a pickle was given.
     """
     shipped = shipped_checkpoints()
     if not name_or_folder:

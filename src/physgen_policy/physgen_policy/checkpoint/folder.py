@@ -24,7 +24,11 @@ class CheckpointError(UserError):
 
 
 def require_complete(path: Path) -> None:
-    """Raise CheckpointError unless every file of a checkpoint is there."""
+    """Check that every file of a checkpoint is there.
+
+    Raises:
+        CheckpointError: There is no such folder, or a file is missing.
+    """
     if not path.is_dir():
         raise CheckpointError(f"there is no checkpoint folder {path}")
     weights = ADAPTER_FILES if (path / BASE_FILE).is_file() else (WEIGHT_FILE,)
@@ -36,10 +40,14 @@ def require_complete(path: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; CheckpointError if there is none."""
+    """Return the JSON object in a file.
+
+    Raises:
+        CheckpointError: It cannot be read, or holds none.
+    """
     return read_json_object(path, CheckpointError)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write what read_json reads."""
+    """Write plain values as `read_json` reads them."""
     path.write_text(json.dumps(values, indent=2) + "\n")

@@ -29,16 +29,20 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Everything needed to act: networks, action statistics and the contract with the robot."""
+    """Everything needed to act, in evaluation mode."""
 
     model: PhysGen
     codec: FrameCodec
     text_encoder: TextEncoder
     norm: NormStats
+    """Its action statistics."""
     embodiment: Embodiment
+    """The contract with the robot."""
     name: str
     sha256: str
+    """Of the weights."""
     path: Path
+    """Its folder."""
 
     @property
     def policy_id(self) -> str:
@@ -52,10 +56,12 @@ def load_checkpoint(
     """Load a checkpoint folder in evaluation mode.
 
     Args:
-        dtype: of the model and the frame codec; the text encoder, which runs once per instruction, stays float32.
+        path: The folder.
+        device: Where the networks go.
+        dtype: Of the model and the frame codec; the text encoder, which runs once per instruction, stays float32.
 
     Raises:
-        CheckpointError: missing files, unknown format, or tensors that do not fit the configuration (names the key).
+        CheckpointError: Missing files, unknown format, or tensors that do not fit the configuration (names the key).
     """
     path = Path(path)
     described, tensors = read_description(path), checkpoint_tensors(path)
@@ -78,7 +84,11 @@ def load_model(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> PhysGen:
-    """The policy network of a checkpoint's tensors in `dtype`, frozen, evaluation mode."""
+    """Return the policy network of a checkpoint in `dtype`, frozen, in evaluation mode.
+
+    Raises:
+        CheckpointError: The tensors do not fit the configuration.
+    """
     return _filled(_without_values(PhysGen, config), "model", tensors, path, dtype).to(device)
 
 
@@ -89,7 +99,11 @@ def load_codec(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> FrameCodec:
-    """The frame codec, likewise."""
+    """Return the frame codec of a checkpoint in `dtype`, frozen, in evaluation mode.
+
+    Raises:
+        CheckpointError: The tensors do not fit the configuration.
+    """
     return _filled(_without_values(build_frame_codec, config), "codec", tensors, path, dtype).to(device)
 
 
@@ -100,17 +114,21 @@ def load_text_encoder(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> TextEncoder:
-    """The text encoder, likewise."""
+    """Return the text encoder of a checkpoint in `dtype`, frozen, in evaluation mode.
+
+    Raises:
+        CheckpointError: The tensors do not fit the configuration.
+    """
     encoder = _filled(_without_values(build_text_encoder, config), "text_encoder", tensors, path, dtype)
     encoder.restore_tables()
     return encoder.eval().to(device)
 
 
 def _without_values(build: Callable[[ModelConfig], Network], config: ModelConfig) -> Network:
-    """Random initial values of a large network take longer than reading it.
+    """Return a network on the meta device: random initial values of a large one take longer than reading it.
 
     Raises:
-        CheckpointError: the sizes of the configuration do not fit together.
+        CheckpointError: The sizes of the configuration do not fit together.
     """
     try:
         with torch.device("meta"):
@@ -122,7 +140,11 @@ def _without_values(build: Callable[[ModelConfig], Network], config: ModelConfig
 def _filled(
     module: Network, prefix: str, tensors: dict[str, torch.Tensor], path: Path, dtype: torch.dtype
 ) -> Network:
-    """The module with the tensors under a prefix, in `dtype`, frozen, evaluation mode. All must fit."""
+    """Return the module with the tensors under a prefix, in `dtype`, frozen, in evaluation mode.
+
+    Raises:
+        CheckpointError: A tensor is missing, unknown or of another shape.
+    """
     own = module.state_dict()
     given = {
         key.removeprefix(prefix + "."): value

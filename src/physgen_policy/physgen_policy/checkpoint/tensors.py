@@ -23,12 +23,12 @@ from physgen_policy.checkpoint.folder import (
 
 
 def checkpoint_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """All tensors of a checkpoint under their prefixed keys, as stored; files are mapped, not read.
+    """Return all tensors of a checkpoint under their prefixed keys, as stored; files are mapped, not read.
 
     Of an adapter checkpoint: the base's, with the trained parts in place and the adapters folded in (fp32).
 
     Raises:
-        CheckpointError: a file is unreadable, or the base is absent or not the one the adapter was trained on.
+        CheckpointError: A file is unreadable, or the base is absent or not the one the adapter was trained on.
     """
     require_complete(path)
     if (path / WEIGHT_FILE).is_file():
@@ -46,7 +46,7 @@ def checkpoint_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def checkpoint_sha256(path: Path) -> str:
-    """SHA-256 of the weights: of model.safetensors, or of the base's and all files of an adapter checkpoint."""
+    """Return the SHA-256 of the weights: of model.safetensors, or of the base's and all files of an adapter."""
     if (path / WEIGHT_FILE).is_file():
         return file_sha256(path / WEIGHT_FILE)
     digest = hashlib.sha256(str(read_json(path / BASE_FILE).get("sha256")).encode())
@@ -56,13 +56,17 @@ def checkpoint_sha256(path: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
+    """Return the hexadecimal SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _base_of(path: Path) -> Path:
-    """The base of an adapter checkpoint, found and verified."""
+    """Return the base of an adapter checkpoint, found and verified.
+
+    Raises:
+        CheckpointError: It is absent, or another version than the adapter was trained on.
+    """
     values = read_json(path / BASE_FILE)
     name, sha256 = str(values.get("checkpoint")), values.get("sha256")
     remedy = "bring it back, or use the self-contained `checkpoint` folder of the fine-tune"

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
 from physgen_policy.checkpoint import adapters
+from physgen_policy.checkpoint.card import keep_or_write_card
 from physgen_policy.checkpoint.description import Description, read_description
 from physgen_policy.checkpoint.find import shipped_checkpoints
 from physgen_policy.checkpoint.folder import (
@@ -26,6 +26,7 @@ from physgen_policy.checkpoint.folder import (
 from physgen_policy.checkpoint.tensors import checkpoint_tensors
 from physgen_policy.contract.embodiment import Embodiment
 from physgen_policy.contract.normalize import NormStats
+from physgen_policy.contract.tensor_file import save_file
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import FrameCodec
 from physgen_policy.model.physgen import PhysGen
@@ -76,8 +77,13 @@ def save_adapter_checkpoint(
     """Write what a fine-tune changed beside a reference to the checkpoint it began with.
 
     Args:
-        trained: whole tensors that replace the base's, keys prefixed as in model.safetensors.
-        description: its config.lora says how the adapter was made.
+        folder: The folder to write, as save_checkpoint does.
+        base: The checkpoint it began with.
+        base_sha256: Hash of that one's weights.
+        trained: Whole tensors that replace the base's, keys prefixed as in model.safetensors.
+        adapter: The low-rank factors of all other changes.
+        description: Its config.lora says how the adapter was made.
+        dtype: What floats are stored as.
     """
     partial = _begin(folder)
     shipped = shipped_checkpoints().get(base.name)
@@ -120,6 +126,7 @@ def _finish(partial: Path, folder: Path, description: Description) -> Path:
     write_json(partial / "norm_stats.json", description.norm.to_json())
     write_json(partial / "embodiment.json", description.embodiment.to_json())
     (partial / "format_version").write_text(FORMAT_VERSION + "\n")
+    keep_or_write_card(partial, folder, description)
     if folder.exists():
         old = folder.with_name(folder.name + ".old")
         shutil.rmtree(old, ignore_errors=True)

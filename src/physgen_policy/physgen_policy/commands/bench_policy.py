@@ -3,19 +3,28 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from physgen_control.program.command_parser import CommandParser
+
 OUTPUT = Path("runs") / "bench"
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line; standard library only."""
-    parser = argparse.ArgumentParser(prog="physgen bench policy", description=__doc__)
+    parser = CommandParser(
+        prog="physgen bench policy",
+        description="Latency of every stage from an observation to its chunk, eager and optimised side by side, and "
+        "the machine's own limits. The last line says what it means.",
+        examples=(
+            "physgen bench policy --checkpoint pushcube-tiny",
+            "physgen bench policy --preset physgen-732m",
+        ),
+    )
     subject = parser.add_mutually_exclusive_group()
     subject.add_argument("--preset", default="", help="a model preset with random weights (default: tiny)")
     subject.add_argument("--checkpoint", default="", help="a checkpoint's name or folder instead")
@@ -54,18 +63,25 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="with --checkpoint: also compare samplers on its frames",
     )
-    parser.add_argument("--json", default="", metavar="FILE", help=f"default: {OUTPUT}/policy-SUBJECT.json")
+    parser.add_argument(
+        "--json", default="", metavar="FILE", help=f"the numbers (default: {OUTPUT}/policy-SUBJECT.json)"
+    )
     parser.add_argument("--plot", default="", metavar="FILE", help="default: beside the JSON file")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, write. Raises UserError for unusable arguments."""
+    """Measure, print, write; return the exit status.
+
+    Raises:
+        UserError: An argument cannot be used.
+    """
     options = build_parser().parse_args(arguments)
     import torch
     from rich.console import Console
 
     from physgen_control.errors import UserError
+    from physgen_control.program.progress import Progress
     from physgen_policy.bench import quality, report, subjects
     from physgen_policy.bench.policy import BenchSpec, run
     from physgen_policy.bench.random_checkpoint import random_checkpoint
@@ -86,7 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if dtype == "auto":
         dtype = "bfloat16" if device.type == "cuda" or preset == "physgen-732m" else "float32"
     console = Console(width=None if sys.stdout.isatty() else 160)
-    with console.status("building the networks") as status:
+    progress = Progress()
+    name = preset or options.checkpoint
+    progress.say(f"Measuring {name} on {device} in {dtype}; this takes a minute or more")
+    with progress.stage(f"bench policy {name}") as stage:
+        stage.update(info="building the networks")
         checkpoint = (
             random_checkpoint(preset, device)
             if preset
@@ -103,10 +123,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             encoder_repeats=options.encoder_repeats,
             frame_budget=options.frame_budget,
         )
-        result = run(checkpoint, spec, status.update)
+        result = run(checkpoint, spec, lambda what: stage.update(info=what))
         result["samplers"] = []
         if options.dataset:
-            status.update("comparing samplers")
+            stage.update(info="comparing samplers")
             compared = quality.measure(checkpoint, Dataset(Path(options.dataset)))
             result["samplers"] = [asdict(row) for row in compared]
     report.print_tables(result, console)
@@ -117,7 +137,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     report.draw(result, picture)
-    console.print(f"numbers: {path}, picture: {picture}")
+    print(f"numbers: {path}, picture: {picture}")
+    chunk_s = checkpoint.model.config.action.horizon / checkpoint.embodiment.control_rate_hz
+    print(report.verdict(result, chunk_s))
     return 0
 
 

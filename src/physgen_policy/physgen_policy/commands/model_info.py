@@ -1,137 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`physgen model-info PRESET-OR-CHECKPOINT`: how many parameters each part of a model has.
-
-Networks are built on the meta device, so no weights are read or allocated.
-"""
+"""`physgen model-info PRESET-OR-CHECKPOINT`: how many parameters each part of a model has."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import nn
-
-from physgen_control.errors import UserError
-from physgen_control.program.plain_values import read_json_object
-from physgen_policy.model.config import ModelConfig, load_preset, preset_names
-from physgen_policy.model.frame_codec import build_frame_codec
-from physgen_policy.model.physgen import PhysGen
-from physgen_policy.model.text_encoder import build_text_encoder
-
-EMBEDDINGS = ("mask_embed", "text_embed", "video_pos_embed", "motion_embed")
+from physgen_control.program.command_parser import CommandParser
 
 
-def model_info(config: ModelConfig) -> dict[str, Any]:
-    """Parameter counts of a configuration.
-
-    Returns:
-        total_parameters (the sum of parts), backbone_parameters and backbone_keys (the published checkpoint's tensors,
-        the text table included as a key but not as parameters), parts, and outside: networks that are not counted in
-        the total because they are not part of the policy network.
-    """
-    try:
-        with torch.device("meta"):
-            model = PhysGen(config)
-            outside = {"frame_codec": build_frame_codec(config), "text_encoder": build_text_encoder(config)}
-    # RuntimeError and ArithmeticError: sizes beyond 64 bits.
-    except (ValueError, RuntimeError, ArithmeticError, AssertionError) as error:
-        raise UserError(f"no network can be built from this configuration: {error}") from error
-    nova = model.nova
-    parts = {
-        "video_encoder": count_parameters(nova.video_encoder),
-        "image_encoder": count_parameters(nova.image_encoder),
-        "image_decoder": count_parameters(nova.image_decoder),
-        "embeddings": sum(count_parameters(getattr(nova, name)) for name in EMBEDDINGS),
-        "action_tokenizer": count_parameters(model.action_tokenizer),
-        "action_head": count_parameters(model.action_head),
-    }
-    if config.lora.rank:
-        parts["lora"] = lora_parameters(nova, config)
-    return {
-        "total_parameters": sum(parts.values()),
-        "backbone_parameters": count_parameters(nova),
-        "backbone_keys": len(nova.state_dict()),
-        "parts": parts,
-        "outside": {name: count_parameters(module) for name, module in outside.items()},
-        "window_tokens": config.window_tokens,
-        "frame_tokens": config.nova.frame_tokens,
-    }
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Numbers in all parameters (buffers are not counted)."""
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def lora_parameters(nova: nn.Module, config: ModelConfig) -> int:
-    """Parameters of the low-rank adapters that the configuration asks for."""
-    try:
-        targets = re.compile(config.lora.targets)
-    except re.error as error:
-        raise UserError(f"lora.targets {config.lora.targets!r} is no regular expression: {error}") from error
-    return sum(
-        config.lora.rank * (module.in_features + module.out_features)
-        for name, module in nova.named_modules()
-        if isinstance(module, nn.Linear) and targets.search(name)
+def build_parser() -> CommandParser:
+    """The command line; standard library only."""
+    parser = CommandParser(
+        prog="physgen model-info",
+        description="Count the parameters of each part of a model. No weights are read or allocated.",
+        examples=(
+            "physgen model-info physgen-732m",
+            "physgen model-info pushcube-tiny --json runs/tiny.json",
+        ),
     )
-
-
-def read_config(preset_or_checkpoint: str) -> ModelConfig:
-    """Configuration of a preset name or of a checkpoint folder.
-
-    Raises:
-        UserError: neither exists, or the folder's config.json is not usable.
-    """
-    if preset_or_checkpoint in preset_names():
-        return load_preset(preset_or_checkpoint)
-    folder = Path(preset_or_checkpoint).expanduser()
-    if not folder.is_dir():
-        # Imported here: this pulls in everything a checkpoint can hold, which a preset does not need.
-        from physgen_policy.checkpoint import shipped_checkpoints
-
-        shipped = shipped_checkpoints()
-        if preset_or_checkpoint not in shipped:
-            raise UserError(
-                f"{preset_or_checkpoint!r} is neither a preset ({', '.join(preset_names())}), a shipped checkpoint "
-                f"({', '.join(shipped) or 'none'}) nor a checkpoint folder"
-            )
-        folder = shipped[preset_or_checkpoint]
-    path = folder / "config.json"
-    values = read_json_object(path)
-    if "model" not in values:
-        raise UserError(f'{path} has no "model" entry; give a PhysGen checkpoint folder')
-    from physgen_policy.checkpoint import located_config
-
-    return located_config(folder, values["model"])
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Command line. Returns 0, or 2 when the input is unusable."""
-    parser = argparse.ArgumentParser(prog="physgen model-info", description=__doc__)
     parser.add_argument(
-        "model", metavar="PRESET-OR-CHECKPOINT", help=f"one of {', '.join(preset_names())}, or a folder"
+        "model",
+        metavar="PRESET-OR-CHECKPOINT",
+        help="name of a preset or of a shipped checkpoint, or a folder",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    args = parser.parse_args(argv)
-    try:
-        info = model_info(read_config(args.model))
-    except UserError as error:
-        print(f"physgen model-info: {error}", file=sys.stderr)
-        return 2
-    if args.json:
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE", help="the numbers as JSON, printed or into a file"
+    )
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; raises UserError for a model that cannot be built."""
+    options = build_parser().parse_args(arguments)
+    from physgen_policy.cost.parameters import model_info, read_config
+
+    info = model_info(read_config(options.model))
+    if options.json == "-":
         print(json.dumps(info, indent=2))
         return 0
+    if options.json:
+        Path(options.json).write_text(json.dumps(info, indent=2) + "\n", encoding="utf-8")
     for name, count in info["parts"].items():
         print(f"{name:32s} {count:>15,}")
     print(f"{'total':32s} {info['total_parameters']:>15,}")
-    print(
-        f"\n{'of these the video backbone':32s} {info['backbone_parameters']:>15,}  ({info['backbone_keys']} tensors)"
-    )
+    video = "of these the video backbone"
+    print(f"\n{video:32s} {info['backbone_parameters']:>15,}  ({info['backbone_keys']} tensors)")
     for name, count in info["outside"].items():
         print(f"{'not counted: ' + name:32s} {count:>15,}")
     print(f"window: {info['window_tokens']} tokens, {info['frame_tokens']} per frame")

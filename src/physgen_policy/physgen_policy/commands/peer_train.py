@@ -6,25 +6,28 @@ DATASET was written by `physgen convert --format lerobot`. What follows `--` goe
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from physgen_control.errors import UserError
+from physgen_control.program.command_parser import CommandParser, add_out
+from physgen_control.program.progress import Progress
 
 if TYPE_CHECKING:
     from physgen_policy.peer.training import PeerTraining
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser() -> CommandParser:
     """The command line; standard library only."""
-    parser = argparse.ArgumentParser(
-        prog="physgen peer-train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = CommandParser(
+        prog="physgen peer-train",
+        description=__doc__ or "",
+        examples=("physgen peer-train datasets/pushcube-lerobot --type act --out runs/act",),
     )
     parser.add_argument("dataset", type=Path, help="LeRobot dataset folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="RUN", help="run folder")
+    add_out(parser, "run folder", type=Path, required=True, metavar="RUN")
     parser.add_argument("--type", default="act", help="act (default) or diffusion")
     parser.add_argument("--steps", type=int, default=20000, help="optimizer steps (default 20000)")
     parser.add_argument(
@@ -51,7 +54,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str]) -> int:
-    """Train; print how to evaluate what came out."""
+    """Train, print how to evaluate what came out; return the exit status.
+
+    Raises:
+        UserError: An argument cannot be used, or lerobot's training failed.
+    """
     split = argv.index("--") if "--" in argv else len(argv)
     options, passed_on = build_parser().parse_args(argv[:split]), argv[split + 1 :]
     from physgen_policy.peer.environment import lerobot_command, lerobot_environment
@@ -81,11 +88,15 @@ def main(argv: list[str]) -> int:
     if options.processes > 1:
         launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={options.processes}"]
         command[2:2] = launcher
-    status = subprocess.run(command, env=environment, check=False).returncode
+    progress = Progress(bars=False)
+    progress.say(f"lerobot trains {options.type} on {options.dataset}; its run folder is {training.out}")
+    with progress.stage("lerobot trains"):
+        status = subprocess.run(command, env=environment, check=False).returncode
     if status:
         raise UserError(f"lerobot's training ended with status {status}; what it printed says why")
     print(f"checkpoint: {training.out}")
-    print(f"try it:     ./physgen eval --policy lerobot --checkpoint {training.out} --task TASK --out DIR")
+    told = ("--policy", "lerobot", "--checkpoint", training.out, "--out", f"{training.out}-eval")
+    progress.next("./physgen", "eval", *told)
     return 0
 
 
@@ -98,7 +109,11 @@ def _device(name: str) -> str:
 
 
 def _make_room(training: PeerTraining) -> None:
-    """Refuse a folder in use; lerobot wants to make it itself."""
+    """Remove an empty output folder, because lerobot wants to make it itself.
+
+    Raises:
+        UserError: The folder is in use.
+    """
     out = training.out
     if training.resumable:
         raise UserError(f"{out} already holds a run; pass --resume to continue it or choose another --out")

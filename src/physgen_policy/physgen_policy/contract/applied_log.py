@@ -36,7 +36,7 @@ class AppliedLog:
         return self._next - 1
 
     def expect(self, step: int) -> None:
-        """Without any history, start counting at `step` (a restart in the middle of an episode)."""
+        """Start counting at `step`, if there is no history yet (a restart in the middle of an episode)."""
         if self.empty:
             self._next = max(self._next, step)
             self._release()
@@ -52,7 +52,7 @@ class AppliedLog:
             self._release()
 
     def since(self, step: int) -> list[AppliedAction]:
-        """The known actions from a step on."""
+        """Return the known actions from a step on."""
         return [action for action in self.actions if action.step >= step]
 
     def _release(self) -> None:

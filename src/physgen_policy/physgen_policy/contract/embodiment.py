@@ -15,34 +15,40 @@ MAX_SIZE = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embodiment:
-    """The contract between a checkpoint and a running graph.
-
-    image_height, image_width: size in pixels of ONE view after resizing; views are spliced in the order of cameras.
-    control_rate_hz: actions per second. base_frame: frame in which actions are expressed. dt is 1 / control_rate_hz.
-    tasks: environment ids or suite/index strings of the training data.
-    """
+    """The contract between a checkpoint and a running graph."""
 
     robot: str
     cameras: tuple[str, ...] = ("fixed", "wrist")
+    """Views in the order in which they are spliced."""
     image_height: int = 128
+    """Of ONE view after resizing [pixels]."""
     image_width: int = 128
+    """Of ONE view after resizing [pixels]."""
     action_space: str = "EE_DELTA"
     rotation: str = "AXIS_ANGLE"
     delta_reference: str = "MEASURED"
     gripper_mode: str = "SIGNED_PM1"
     control_rate_hz: float = 20.0
+    """Actions per second."""
     horizon: int = 8
+    """Actions per chunk."""
     num_chunks: int = 3
     base_frame: str = "base"
+    """Frame in which actions are expressed."""
     tasks: tuple[str, ...] = ()
+    """Environment ids or suite/index strings of the training data."""
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for embodiment.json."""
+        """Return plain values for embodiment.json."""
         return asdict(self)
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> Embodiment:
-        """Rebuild from to_json's values; a key or value that cannot be is a UserError that names it."""
+        """Rebuild from to_json's values.
+
+        Raises:
+            UserError: A key or value cannot be; the message names it.
+        """
         embodiment = build(Embodiment, values, "embodiment")
         sizes = (embodiment.image_height, embodiment.image_width, embodiment.horizon, embodiment.num_chunks)
         if (

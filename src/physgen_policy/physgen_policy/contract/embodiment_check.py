@@ -24,18 +24,20 @@ UNTRAINED_ROBOT = "none"
 class GraphDescription:
     """The running graph as the policy sees it.
 
-    Empty strings and a zero image size mean "not known": they are not compared. Every launched graph names its
-    robot, and a checkpoint that names none is refused everywhere. control_period: seconds per action.
-    image_height, image_width: size in pixels of ONE camera image as it is published.
+    Empty strings and a zero image size mean "not known": they are not compared. Every launched graph names its robot,
+    and a checkpoint that names none is refused everywhere.
     """
 
     control_period: float
+    """Seconds per action."""
     cameras: tuple[str, ...] = ("fixed", "wrist")
     task: str = ""
     robot: str = ""
     base_frame: str = "base"
     image_height: int = 0
+    """Of ONE camera image as it is published [pixels]."""
     image_width: int = 0
+    """Of ONE camera image as it is published [pixels]."""
     action_dim: int = ACTION_DIM
     action_space: ActionSpace = ActionSpace.EE_DELTA
     rotation: Rotation = Rotation.AXIS_ANGLE
@@ -46,12 +48,12 @@ class GraphDescription:
 def find_mismatches(
     embodiment: Embodiment, graph: GraphDescription, action_dim: int = ACTION_DIM
 ) -> list[str]:
-    """Everything that forbids using the checkpoint here, as sentences; empty = it fits.
+    """Return everything that forbids using the checkpoint here, as sentences; empty: it fits.
 
     Args:
-        embodiment: what the checkpoint was trained for.
-        graph: where it is about to run.
-        action_dim: numbers per action in the checkpoint's action statistics.
+        embodiment: What the checkpoint was trained for.
+        graph: Where it is about to run.
+        action_dim: Numbers per action in the checkpoint's action statistics.
     """
     found: list[str] = []
     missing = [camera for camera in embodiment.cameras if camera not in graph.cameras]

@@ -8,14 +8,13 @@ OpenVLA). The gripper is left at +1 / -1. Everything is float32, so a value is t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from physgen_control.errors import UserError
-from physgen_control.program.plain_values import convert, read_json
+from physgen_control.program.plain_values import convert
 
 Float32Array = NDArray[np.float32]
 
@@ -26,15 +25,14 @@ sampling noise into motion."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NormStats:
-    """Affine map between SI actions and the model's units.
-
-    center, half_range: float32 [action_dim]; normalised = (action - center) / half_range, clipped to [-1, 1].
-    count: how many actions the statistics saw.
-    """
+    """Affine map between SI actions and the model's units: (action - center) / half_range, clipped to [-1, 1]."""
 
     center: Float32Array
+    """float32 [action_dim], SI units."""
     half_range: Float32Array
+    """float32 [action_dim], SI units."""
     count: int
+    """How many actions the statistics saw."""
 
     def __post_init__(self) -> None:
         if self.center.shape != self.half_range.shape or self.center.ndim != 1:
@@ -77,7 +75,7 @@ class NormStats:
         return lines
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values for norm_stats.json."""
+        """Return plain values for norm_stats.json."""
         return {
             "method": "q01_q99",
             "center": self.center.tolist(),
@@ -87,7 +85,11 @@ class NormStats:
 
     @staticmethod
     def from_json(values: dict[str, Any]) -> NormStats:
-        """Rebuild from to_json's values; a key or value that cannot be is a UserError that names it."""
+        """Rebuild from to_json's values.
+
+        Raises:
+            UserError: A key or value cannot be; the message names it.
+        """
         for key in ("center", "half_range", "count"):
             if not isinstance(values, dict) or key not in values:
                 raise UserError(f"norm_stats.json has no {key!r}; recompute it with `convert`")
@@ -98,18 +100,13 @@ class NormStats:
         return NormStats(center, half_range, convert(int, values["count"], "norm_stats.count"))
 
     @staticmethod
-    def load(path: Path) -> NormStats:
-        """Read norm_stats.json."""
-        return NormStats.from_json(read_json(path))
-
-    @staticmethod
     def fit(actions: ArrayLike, gripper_index: int | None = 6) -> NormStats:
-        """Quantile statistics of SI actions [n, action_dim]; the gripper dimension stays as it is.
+        """Return the quantile statistics of SI actions [n, action_dim]; the gripper dimension stays as it is.
 
-        The actions are those that show what to do (labels): a deliberate disturbance must not set the policy's scale.
+        The actions are those that show what to do (labels): a push must not set the policy's scale.
 
         Raises:
-            UserError: there is no action.
+            UserError: There is no action.
         """
         values = np.asarray(actions, dtype=np.float32)
         if values.ndim != 2 or len(values) == 0:

@@ -26,24 +26,26 @@ _STASH = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateConfig:
-    """How observations are chosen.
-
-    step_period_ns: control period. execute_steps: actions of a chunk that run before the next observation.
-    lead_steps: pipelined execution asks this many steps early; 0 = sync. lockstep: the world waits for every
-    answer. any_session: take the actions of every session as ours (bag conversion). interrupt_steps: a chunk
-    whose actions stopped is over after this many other actions. abandon_steps: a chunk that never started is
-    asked again after this many other actions. slop_ns, queue_size: see Synchronizer.
-    """
+    """How observations are chosen."""
 
     step_period_ns: int
+    """Control period."""
     execute_steps: int = HORIZON
+    """Actions of a chunk that run before the next observation."""
     lead_steps: int = 0
+    """Pipelined execution asks this many steps early; 0 = sync."""
     lockstep: bool = True
+    """The world waits for every answer."""
     any_session: bool = False
+    """Take the actions of every session as ours (bag conversion)."""
     interrupt_steps: int = 2
+    """A chunk whose actions stopped is over after this many other actions."""
     abandon_steps: int = 2 * HORIZON
+    """A chunk that never started is asked for again after this many other actions."""
     slop_ns: int = 20_000_000
+    """Largest difference of the stamps of an image pair."""
     queue_size: int = 8
+    """Images that are kept per camera."""
 
     def __post_init__(self) -> None:
         if self.step_period_ns <= 0:
@@ -58,27 +60,27 @@ class GateConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyObservation:
-    """What the next chunk is conditioned on.
-
-    base_step: control steps executed before the images were taken. past_actions: float32 [8, 7], applied
-    actions since the previous observation, oldest first, SI units. first: no history, Begin-of-Action instead
-    of actions. executed: how many actions of the previous prediction were applied; None when a human acted in
-    between or it is not known, and then what remains of that prediction is no plan any more.
-    """
+    """What the next chunk is conditioned on."""
 
     episode_id: str
     frames: SyncedFrames
     base_step: int
+    """Control steps executed before the images were taken."""
     past_actions: Float32Array
+    """float32 [8, 7], applied actions since the previous observation, oldest first, SI units."""
     first: bool
+    """No history, Begin-of-Action instead of actions."""
     executed: int | None = None
+    """How many actions of the previous prediction were applied; None when a human acted in between or it is not known,
+    and then what remains of that prediction is no plan any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """No observation is due, and why (a sentence for people)."""
+    """No observation is due."""
 
     reason: str
+    """Why, a sentence for people."""
 
 
 class ObservationGate:
@@ -127,7 +129,7 @@ class ObservationGate:
         self._stash.clear()
 
     def stop_episode(self) -> None:
-        """No more observations until the next episode."""
+        """Yield no more observations until the next episode."""
         self._episode = None
 
     @property
@@ -136,7 +138,11 @@ class ObservationGate:
         return self._episode is not None and not isinstance(self._due(), Waiting)
 
     def put_frame(self, stream: str, frame: CameraFrame) -> Put:
-        """Add an image; see Synchronizer.put."""
+        """Add an image of a camera; return what became of it.
+
+        Raises:
+            ValueError: Unknown camera.
+        """
         return self._sync.put(stream, frame)
 
     def put_action(self, action: AppliedAction) -> None:
@@ -147,7 +153,7 @@ class ObservationGate:
             self._stash.append(action)
 
     def chunk_sent(self, now_ns: int = 0) -> None:
-        """The chunk for the last observation is out: from now on its absence at the arm can be noticed.
+        """Note that the chunk for the last observation is out: from now on its absence at the arm can be noticed.
 
         Args:
             now_ns: ROS time; actions applied before it say nothing, however late they are heard of.
@@ -156,12 +162,12 @@ class ObservationGate:
         self._sent_after, self._sent_ns = self._log.last_step, now_ns
 
     def chunk_failed(self) -> None:
-        """No chunk came of the last observation: ask again with the next images and the same actions."""
+        """Ask again with the next images and the same actions: no chunk came of the last observation."""
         self._in_flight = False
         self._retry = True
 
     def take(self, now_ns: int) -> PolicyObservation | Waiting:
-        """The next observation if one is due and its images are there; `now_ns` is ROS time."""
+        """Return the next observation if one is due and its images are there; `now_ns` is ROS time."""
         if self._episode is None:
             return Waiting("no episode is running")
         due = self._due()
@@ -177,7 +183,7 @@ class ObservationGate:
         return self._observe(frames)
 
     def _due(self) -> tuple[int, Pick] | Waiting:
-        """Smallest acceptable stamp and which pair, or what is still missing."""
+        """Return the smallest acceptable stamp and which pair, or what is still missing."""
         config = self._config
         assert self._episode is not None
         fresh = Pick.FIRST if config.lockstep or config.any_session else Pick.NEWEST
@@ -208,7 +214,7 @@ class ObservationGate:
         return Waiting(f"{len(own)} of {config.execute_steps} actions of the chunk applied")
 
     def _blocked_start(self, now_ns: int) -> Waiting | None:
-        """After a restart within a realtime episode: wait a little to learn the controller's step count."""
+        """Wait a little after a restart within a realtime episode, to learn the controller's step count."""
         config, episode = self._config, self._episode
         assert episode is not None
         if self._base is not None or config.lockstep or not self._log.empty:
@@ -246,7 +252,7 @@ class ObservationGate:
         )
 
     def _executed(self, base: int) -> int | None:
-        """Actions of the previous prediction that ran before `base`."""
+        """Return how many actions of the previous prediction ran before `base`."""
         start = self._context_from
         if start is None:
             return None
@@ -258,7 +264,7 @@ class ObservationGate:
         return sum(action.source is Source.POLICY and action.base_step == start for action in ran)
 
     def _base_step(self, frames: SyncedFrames) -> int:
-        """Control steps whose effect the images show."""
+        """Return the control steps whose effect the images show."""
         assert self._episode is not None
         shown = [action.step for action in self._log.actions if self._shows(action) <= frames.stamp_ns]
         if shown:
@@ -282,14 +288,14 @@ class ObservationGate:
         return action.session_id == self._session_id and action.base_step == self._base
 
     def _shows_step(self, step: int) -> int:
-        """Stamp from which on an image shows the first action of this step or later.
+        """Return the stamp from which on an image shows the first action of this step or later.
 
         Not of the newest action: where images come later than the next action, that stamp would run away from them.
         """
         return self._shows(self._log.since(step)[0])
 
     def _shows(self, action: AppliedAction) -> int:
-        """Stamp from which on an image shows the effect of `action`.
+        """Return the stamp from which on an image shows the effect of `action`.
 
         The later of both stamps counts: in lockstep a controller may apply an action before it heard of the
         new time.
@@ -298,5 +304,5 @@ class ObservationGate:
 
 
 def shown_from_ns(action: AppliedAction, period_ns: int) -> int:
-    """Stamp from which on an image counts as showing the effect of `action`, 3/4 of a control period later."""
+    """Return the stamp from which on an image shows the effect of `action`: 3/4 of a control period later."""
     return max(action.stamp_ns, action.state_stamp_ns) + period_ns - period_ns // 4

@@ -9,14 +9,14 @@ from physgen_control.types import ACTION_DIM, HORIZON, AppliedAction, Float32Arr
 
 
 def idle_actions(gripper: np.float32) -> Float32Array:
-    """Eight actions without motion that keep the gripper command."""
+    """Return eight actions without motion that keep the gripper command, float32 [8, 7]."""
     actions = np.zeros((HORIZON, ACTION_DIM), np.float32)
     actions[:, -1] = gripper
     return actions
 
 
 def pack_actions(actions: list[AppliedAction]) -> Float32Array:
-    """The last eight applied actions, float32 [8, 7]; fewer are followed by rest with the last gripper."""
+    """Return the last eight applied actions, float32 [8, 7]; fewer are followed by rest with the last gripper."""
     recent = actions[-HORIZON:]
     packed = idle_actions(np.float32(recent[-1].applied[-1]) if recent else np.float32(1.0))
     for row, action in enumerate(recent):

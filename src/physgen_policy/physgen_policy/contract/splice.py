@@ -19,17 +19,24 @@ def splice_views(fixed: UInt8Image, wrist: UInt8Image, height: int, width: int) 
     Args:
         fixed: uint8 [y, x, 3] RGB of the fixed camera.
         wrist: uint8 [y, x, 3] RGB of the wrist camera.
-        height: rows of the result.
-        width: columns of ONE view; the result has twice as many.
+        height: Rows of the result.
+        width: Columns of ONE view; the result has twice as many.
 
     Returns:
         uint8 [height, 2 * width, 3], a new array.
+
+    Raises:
+        ValueError: A view is no such image.
     """
     return np.concatenate([resize_view(fixed, height, width), resize_view(wrist, height, width)], axis=1)
 
 
 def resize_view(image: UInt8Image, height: int, width: int) -> UInt8Image:
-    """Return an RGB image uint8 [y, x, 3] as [height, width, 3]; the image itself if it has that size."""
+    """Return an RGB image uint8 [y, x, 3] as [height, width, 3]; the image itself if it has that size.
+
+    Raises:
+        ValueError: It is no such image.
+    """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"a camera image must be uint8 [y, x, 3] RGB, got {image.dtype} {image.shape}")
     if image.shape[:2] == (height, width):

@@ -40,35 +40,38 @@ class Put(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SyncedFrames:
-    """One frame per stream, in the order of Synchronizer.streams; the frames are borrowed, never copied."""
+    """One image per camera; they are borrowed, never copied."""
 
     streams: tuple[str, ...]
+    """The cameras, in the order of Synchronizer.streams."""
     frames: tuple[CameraFrame, ...]
+    """Their images."""
 
     def __getitem__(self, stream: str) -> CameraFrame:
         return self.frames[self.streams.index(stream)]
 
     @property
     def stamp_ns(self) -> int:
-        """Stamp of the newest frame of the set."""
+        """Stamp of the newest image of the set."""
         return max(frame.stamp_ns for frame in self.frames)
 
     @property
     def oldest_ns(self) -> int:
-        """Stamp of the oldest frame of the set."""
+        """Stamp of the oldest image of the set."""
         return min(frame.stamp_ns for frame in self.frames)
 
     @property
     def skew_ns(self) -> int:
-        """How far apart the frames were acquired."""
+        """How far apart the images were acquired [ns]."""
         return self.stamp_ns - self.oldest_ns
 
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """No usable set of frames yet, and why (a sentence for people)."""
+    """No usable set of images yet."""
 
     reason: str
+    """Why, a sentence for people."""
 
 
 class Synchronizer:
@@ -112,10 +115,10 @@ class Synchronizer:
         self.clear()
 
     def put(self, stream: str, frame: CameraFrame) -> Put:
-        """Add a frame (borrowed). Duplicates and late frames are ignored and reported.
+        """Add an image (borrowed). Duplicates and late ones are ignored and reported.
 
         Raises:
-            ValueError: unknown stream.
+            ValueError: Unknown stream.
         """
         if stream not in self._queues:
             raise ValueError(

@@ -21,23 +21,27 @@ class Cost:
     """Work of one stage."""
 
     flops: float
+    """Two per multiply-add."""
     bytes: float
+    """Weights, and cached keys and values, once each."""
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.flops + other.flops, self.bytes + other.bytes)
 
     def floor(self, flops_per_s: float, bytes_per_s: float) -> float:
-        """Seconds: the slower of computing and moving, as if both overlapped perfectly."""
+        """Return the seconds of the slower of computing and moving, as if both overlapped perfectly."""
         return max(self.flops / flops_per_s, self.bytes / bytes_per_s)
 
 
 def video_encoder(config: ModelConfig, new: int, cached: int, item: int, *, dense: bool = False) -> Cost:
-    """New tokens on cached ones.
+    """Return the cost of new tokens on cached ones.
 
     Args:
-        new: tokens that go through the blocks; they are text (when nothing is cached) and packs.
-        item: bytes of a stored number.
-        dense: count every new token as seeing all tokens, as under a dense mask, instead of what it may see.
+        config: The model.
+        new: Tokens that go through the blocks; they are text (when nothing is cached) and packs.
+        cached: Tokens whose keys and values are kept.
+        item: Bytes of a stored number.
+        dense: Count every new token as seeing all tokens, as under a dense mask, instead of what it may see.
     """
     nova = config.nova
     parameters = (4 + 2 * nova.mlp_ratio) * nova.width**2  # qkv 3, projection 1, MLP twice the ratio
@@ -48,7 +52,10 @@ def video_encoder(config: ModelConfig, new: int, cached: int, item: int, *, dens
 
 
 def visible_pairs(config: ModelConfig, new: int, cached: int) -> float:
-    """Pairs (query, key) that the window mask allows for the last `new` tokens, which are text only if cached is 0."""
+    """Return how many pairs (query, key) the window mask allows for the last `new` tokens.
+
+    They are text only if `cached` is 0.
+    """
     frame, action, text = config.nova.frame_tokens, config.action.horizon, config.nova.text_len
     pairs, position = 0.0, cached
     if cached == 0:
@@ -63,7 +70,18 @@ def visible_pairs(config: ModelConfig, new: int, cached: int) -> float:
 def action_head(
     config: ActionConfig, width: int, memory: int, evaluations: int, item: int, *, samples: int = 1
 ) -> Cost:
-    """Denoising one chunk: keys and values of `memory` tokens once, modulations not at all (they are kept)."""
+    """Return the cost of denoising one chunk.
+
+    Keys and values of `memory` tokens count once, modulations not at all (they are kept).
+
+    Args:
+        config: The head.
+        width: Of a memory token.
+        memory: Memory tokens.
+        evaluations: Of the head per sample.
+        item: Bytes of a stored number.
+        samples: Drawn together.
+    """
     w, tokens = config.dit_width, config.num_actions
     per_layer = (
         6 + 2 * config.dit_mlp_ratio
@@ -79,7 +97,7 @@ def action_head(
 
 
 def frame_encoder(config: ModelConfig, item: int, *, collapse: bool = True) -> Cost:
-    """One spliced image through the encoder half of the frame codec."""
+    """Return the cost of one frame through the encoder half of the frame codec."""
     with torch.device("meta"):
         codec = build_frame_codec(config)
         module = codec.image_encoder(collapse=collapse)
@@ -88,7 +106,7 @@ def frame_encoder(config: ModelConfig, item: int, *, collapse: bool = True) -> C
 
 
 def weights_bytes(model: nn.Module, codec: FrameCodec) -> int:
-    """Bytes of all parameters of a policy, text encoder aside."""
+    """Return the bytes of all parameters of a policy, text encoder aside."""
     return sum(p.numel() * p.element_size() for module in (model, codec) for p in module.parameters())
 
 
@@ -97,7 +115,7 @@ def _numbers(module: nn.Module) -> int:
 
 
 def _module_flops(module: nn.Module, pixels: Tensor) -> float:
-    """FLOPs of convolutions and linear layers as they really run, and of attention over all pixels of an image."""
+    """Return FLOPs of convolutions and linear layers as they really run, and of attention over a frame's pixels."""
     total = 0.0
 
     def count(layer: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:

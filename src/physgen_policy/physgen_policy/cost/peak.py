@@ -26,24 +26,25 @@ ROWS, REPEATS = 512, 3  # of the product that is measured: a fraction of a secon
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """FLOP/s, and where the number comes from."""
+    """A device's arithmetic rate."""
 
     flops_per_s: float
     source: str
+    """Where the number comes from."""
 
 
 def published_peak(name: str) -> float | None:
-    """FLOP/s in bfloat16 of the GPU with this name, None if it is not in the table."""
+    """Return FLOP/s in bfloat16 of the GPU with this name; None if it is not in the table."""
     padded = f" {name} "
     found = [part for part in PUBLISHED_BFLOAT16 if f" {part} " in padded.replace("-", " ")]
     return PUBLISHED_BFLOAT16[max(found, key=len)] if found else None
 
 
 def device_peak(device: torch.device, dtype: torch.dtype) -> Peak:
-    """What the device multiplies at best in a type.
+    """Return what the device multiplies at best in a type.
 
-    A GPU's published rate holds for bfloat16 only. Measured is the median rate of F.linear, with the threads that
-    torch has now and whatever else the machine is doing.
+    A GPU's published rate holds for bfloat16 only. Measured is the median rate of F.linear, with the threads that torch
+    has now and whatever else the machine is doing.
     """
     if device.type == "cuda" and dtype == torch.bfloat16:
         name = torch.cuda.get_device_name(device)

@@ -15,11 +15,14 @@ from physgen_policy.data.dataset import DatasetError
 
 @dataclass(frozen=True, slots=True)
 class BagChoice:
-    """bags: finished bags, each once; left_out: one sentence per bag that cannot be read; robot: of all bags."""
+    """The bags to convert."""
 
     bags: tuple[Path, ...]
+    """Finished bags, each once."""
     left_out: tuple[str, ...]
+    """One sentence per bag that cannot be read."""
     robot: str
+    """Of all bags."""
 
 
 def choose_bags(folders: Sequence[Path]) -> BagChoice:
@@ -58,7 +61,11 @@ def choose_bags(folders: Sequence[Path]) -> BagChoice:
 
 
 def _each_once(folders: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Finished and unfinished bags in the order given, one path for each."""
+    """Return finished and unfinished bags in the order given, one path for each.
+
+    Raises:
+        DatasetError: There is nothing at a path, or a file of another kind.
+    """
     finished: dict[Path, Path] = {}
     unfinished: dict[Path, Path] = {}
     for folder in folders:

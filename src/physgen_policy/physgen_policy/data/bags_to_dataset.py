@@ -22,11 +22,13 @@ Track = Callable[[Sequence[Path]], Iterable[Path]]
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What a dataset holds after the conversion (norm: None for nothing), and what became of each bag."""
+    """What a dataset holds after the conversion, and what became of each bag."""
 
     episodes: int
     steps: int
+    """Control steps of all episodes."""
     norm: NormStats | None
+    """None for an empty dataset."""
     report: ConversionReport
 
     def lines(self, out: Path) -> list[str]:
@@ -43,14 +45,15 @@ def convert_bags(
     What was converted before an interruption is in the dataset, and the same call goes on behind it.
 
     Args:
-        folders: bags, or folders that contain bags.
-        view: rows and columns of one camera's image in the dataset [pixels].
-        rate_hz: control rate of the recordings.
-        track: wraps the list of bags, for a progress bar.
+        folders: Bags, or folders that contain bags.
+        out: The dataset folder; it is made where there is none.
+        view: Rows and columns of one camera's image in the dataset [pixels].
+        rate_hz: Control rate of the recordings.
+        track: Wraps the list of bags, for a progress bar.
 
     Raises:
-        DatasetError: there is no bag, they are of several robots, or the dataset was made for something else.
-        UserError: another command writes into the folder.
+        DatasetError: There is no bag, they are of several robots, or the dataset was made for something else.
+        UserError: Another command writes into the folder.
     """
     choice = choose_bags(folders)
     report = ConversionReport(left_out=list(choice.left_out))

@@ -24,6 +24,7 @@ class LerobotConversion:
 
     episodes: int
     frames: int
+    """One per control step."""
     report: ConversionReport
 
     def lines(self, out: Path) -> list[str]:
@@ -37,15 +38,15 @@ def convert_bags_to_lerobot(
     """Write a new dataset of every usable bag.
 
     Args:
-        folders: bags, or folders that contain bags.
-        out: the folder to create; it appears when the dataset is complete, and not at all without a usable bag.
-        rate_hz: control rate of the recordings, a whole number.
+        folders: Bags, or folders that contain bags.
+        out: The folder to create; it appears when the dataset is complete, and not at all without a usable bag.
+        rate_hz: Control rate of the recordings, a whole number.
         images: "video" or "png".
-        image_size: side of the images in pixels; 0 keeps the recorded size.
-        track: wraps the list of bags, for a progress bar.
+        image_size: Side of the images in pixels; 0 keeps the recorded size.
+        track: Wraps the list of bags, for a progress bar.
 
     Raises:
-        DatasetError: there is no bag, they are of several robots, or the folder exists.
+        DatasetError: There is no bag, they are of several robots, or the folder exists.
     """
     choice = choose_bags(folders)
     report = ConversionReport(left_out=list(choice.left_out))

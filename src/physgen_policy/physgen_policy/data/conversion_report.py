@@ -16,12 +16,16 @@ MIN_GB = 0.05
 
 @dataclass(slots=True)
 class ConversionReport:
-    """converted, present: bags that became an episode now or had before; left_out: one sentence per other bag."""
+    """What became of every bag."""
 
     converted: int = 0
+    """Bags that became an episode now."""
     present: int = 0
+    """Bags that had become one before."""
     left_out: list[str] = field(default_factory=list)
+    """One sentence per other bag."""
     read_bytes: int = 0
+    """Of the bags that were read."""
     _start_s: float = field(default_factory=time.monotonic)
 
     def read(self, bag: Path) -> None:
@@ -30,11 +34,15 @@ class ConversionReport:
 
     @property
     def bags(self) -> int:
-        """All bags."""
+        """Number of all bags."""
         return self.converted + self.present + len(self.left_out)
 
     def check(self) -> None:
-        """Raise DatasetError unless a bag is in the dataset."""
+        """Check that a bag is in the dataset.
+
+        Raises:
+            DatasetError: All were left out.
+        """
         if self.bags == len(self.left_out):
             raise DatasetError(f"none of the {self.bags} bags can be used, for the reasons above")
 
@@ -42,7 +50,7 @@ class ConversionReport:
         """Return the report: one line per bag left out, the rate of reading, and last the counts.
 
         Args:
-            what: the dataset and what it holds, such as "datasets/push: 3 episodes, 250 control steps".
+            what: The dataset and what it holds, such as "datasets/push: 3 episodes, 250 control steps".
         """
         lines = [f"left out: {reason}" for reason in self.left_out]
         gigabytes, minutes = self.read_bytes / 1e9, (time.monotonic() - self._start_s) / 60

@@ -19,12 +19,13 @@ def episode_from_bag(path: Path, embodiment: Embodiment, slop_s: float = 0.02) -
     """Read one bag.
 
     Args:
-        path: bag folder.
-        embodiment: image size and control rate wanted.
-        slop_s: largest stamp difference of an image pair [s].
+        path: Bag folder.
+        embodiment: Image size and control rate wanted.
+        slop_s: Largest stamp difference of an image pair [s].
 
     Raises:
-        EpisodeRejectedError: not a success, too short, no images for a step, or another control rate.
+        EpisodeRejectedError: Not a success, too short, no images for a step, or another control rate.
+        BagError: The bag is damaged.
     """
     shown = read_demonstration(
         path, control_rate_hz=embodiment.control_rate_hz, cameras=embodiment.cameras, slop_s=slop_s

@@ -47,24 +47,24 @@ class DatasetError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRecord:
-    """One episode as the training sees it.
-
-    picture_every: N, control steps from one image to the next, one of PICTURE_INTERVALS; images: uint8
-    [T // N + 1, height, 2 * width, 3]; actions: float32 [T, action_dim], SI units, as applied; labels: bool [T], False
-    where the action shows not what to do (a deliberate disturbance); intervention: bool [T], True where a human was in
-    command.
-    """
+    """One episode as the training sees it, T control steps long."""
 
     images: NDArray[np.uint8]
+    """uint8 [T // N + 1, height, 2 * width, 3] with N = picture_every."""
     actions: NDArray[np.float32]
+    """float32 [T, action_dim], SI units, as applied."""
     labels: NDArray[np.bool_]
+    """bool [T], False where the action shows not what to do (a pushed or led step)."""
     intervention: NDArray[np.bool_]
+    """bool [T], True where a human was in command."""
     task: str
     seed: int
     instruction: str
     success: bool
     source: str
+    """Name of the recording."""
     picture_every: int = 1
+    """Control steps from one image to the next, one of PICTURE_INTERVALS."""
 
     def __post_init__(self) -> None:
         if self.picture_every not in PICTURE_INTERVALS:
@@ -82,12 +82,19 @@ class EpisodeRecord:
 
 
 def count_images(steps: int, picture_every: int) -> int:
-    """Images of an episode of that many control steps."""
+    """Return how many images an episode of that many control steps has."""
     return steps // picture_every + 1
 
 
 class Dataset:
-    """Read access to a dataset folder; images stay on disk until they are asked for."""
+    """Read access to a dataset folder; images stay on disk until they are asked for.
+
+    Args:
+        folder: Made by DatasetWriter.
+
+    Raises:
+        DatasetError: The folder is no dataset, or of another format.
+    """
 
     def __init__(self, folder: Path) -> None:
         index = _read_index(folder)
@@ -104,34 +111,42 @@ class Dataset:
         return sum(count_images(entry["steps"], entry["picture_every"]) for entry in self.entries)
 
     def episode_sha256(self, episode: int) -> str:
-        """Hash of one episode: its pictures, actions and flags."""
+        """Return the hash of one episode: its pictures, actions and flags.
+
+        Raises:
+            DatasetError: Its file cannot be read.
+        """
         entry = self.entries[episode]
         if "sha256" in entry:
             return str(entry["sha256"])
         return hashlib.sha256((self.folder / entry["file"]).read_bytes()).hexdigest()
 
     def picture_every(self, episode: int) -> int:
-        """Control steps from one image of an episode to the next: image k shows step k * N."""
+        """Return the control steps N from one image of an episode to the next: image k shows step k * N."""
         every: int = self.entries[episode]["picture_every"]
         return every
 
     def images(self, episode: int) -> NDArray[np.uint8]:
-        """uint8 [T // picture_every + 1, height, 2 * width, 3] of one episode."""
+        """Return uint8 [T // picture_every + 1, height, 2 * width, 3] of one episode.
+
+        Raises:
+            DatasetError: Its file cannot be read or does not belong to its entry; so for all tensors.
+        """
         entry = self.entries[episode]
         count = count_images(entry["steps"], entry["picture_every"])
         size = (self.embodiment.image_height, len(self.embodiment.cameras) * self.embodiment.image_width, 3)
         return _read_tensor(self.folder / entry["file"], "images", np.uint8, (count, *size))
 
     def actions(self, episode: int) -> NDArray[np.float32]:
-        """float32 [T, action_dim] of one episode, SI units."""
+        """Return float32 [T, action_dim] of one episode, SI units."""
         return _read_actions(self.folder, self.entries[episode])
 
     def labels(self, episode: int) -> NDArray[np.bool_]:
-        """bool [T] of one episode: which actions show what to do."""
+        """Return bool [T] of one episode: which actions show what to do."""
         return _read_flags(self.folder, self.entries[episode], "labels")
 
     def intervention(self, episode: int) -> NDArray[np.bool_]:
-        """bool [T] of one episode: in which steps a human was in command."""
+        """Return bool [T] of one episode: in which steps a human was in command."""
         return _read_flags(self.folder, self.entries[episode], "intervention")
 
     def iter_images(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
@@ -142,11 +157,13 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    """What dataset.json says; `norm` is of as many numbers per action as the episodes hold."""
+    """What dataset.json says."""
 
     embodiment: Embodiment
     norm: NormStats
+    """Of as many numbers per action as the episodes hold."""
     episodes: list[dict[str, Any]]
+    """Checked entries."""
 
 
 def _read_index(folder: Path) -> _Index:
@@ -173,7 +190,11 @@ def _read_index(folder: Path) -> _Index:
 
 
 def _check_entry(entry: Any, where: str) -> None:
-    """Raise DatasetError unless the entry says where an episode is and what it is of."""
+    """Check that an entry says where an episode is and what it is of.
+
+    Raises:
+        DatasetError: It does not.
+    """
     if not isinstance(entry, dict):
         raise DatasetError(f"{where} has no entries, it is {shown(entry)}")
     if (every := entry.setdefault("picture_every", 1)) not in PICTURE_INTERVALS or type(every) is not int:
@@ -203,7 +224,11 @@ def _read_flags(folder: Path, entry: dict[str, Any], name: str) -> NDArray[np.bo
 
 
 def _read_tensor(path: Path, name: str, dtype: type[Any], shape: tuple[int | None, ...]) -> NDArray[Any]:
-    """Return a tensor of a file after checking its type and shape (None: any length)."""
+    """Return a tensor of a file after checking its type and shape (None: any length).
+
+    Raises:
+        DatasetError: The file cannot be read, or holds something else.
+    """
     try:
         with safe_open(path, framework="np") as handle:
             tensor: NDArray[Any] = handle.get_tensor(name)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from physgen_control.program.plain_values import shown
 from physgen_policy.contract.embodiment import Embodiment
 from physgen_policy.contract.normalize import NormStats
+from physgen_policy.contract.tensor_file import save_arrays
 from physgen_policy.data.dataset import DATASET_FORMAT, Dataset, DatasetError, EpisodeRecord
 
 SAVE_EVERY_S = 2.0
@@ -25,7 +25,15 @@ SAVE_EVERY_S = 2.0
 
 
 class DatasetWriter:
-    """Appends episodes to a dataset folder, which is complete after every `SAVE_EVERY_S` and after `finish`."""
+    """Appends episodes to a dataset folder, which is complete after every `SAVE_EVERY_S` and after `finish`.
+
+    Args:
+        folder: The dataset; it is made where there is none.
+        embodiment: What its episodes are recorded with.
+
+    Raises:
+        DatasetError: The folder was made for something else, or cannot be read.
+    """
 
     def __init__(self, folder: Path, embodiment: Embodiment) -> None:
         self.folder = folder
@@ -44,11 +52,11 @@ class DatasetWriter:
             self._shown = [existing.actions(k)[existing.labels(k)] for k in range(len(existing))]
 
     def holds(self, bag_sha256: str, name: str) -> bool:
-        """Whether the dataset has the episode of a bag.
+        """Return whether the dataset has the episode of a bag.
 
         Args:
-            bag_sha256: hash of the bag's content.
-            name: the bag's folder, which is all that a dataset of format 3 knows.
+            bag_sha256: Hash of the bag's content.
+            name: The bag's folder, which is all that a dataset of format 3 knows.
         """
         return any(
             entry["bag_sha256"] == bag_sha256 if "bag_sha256" in entry else entry["source"] == name
@@ -59,7 +67,7 @@ class DatasetWriter:
         """Write one episode; the index follows within `SAVE_EVERY_S`, at the next call or at `finish`.
 
         Raises:
-            DatasetError: an action is not finite or has another width, or the disk takes no more.
+            DatasetError: An action is not finite or has another width, or the disk takes no more.
         """
         _check_actions(record, self._shown)
         tensors: dict[str, NDArray[Any]] = {
@@ -71,7 +79,7 @@ class DatasetWriter:
         }
         file = f"episodes/{len(self.entries):06d}.safetensors"
         try:
-            save_file(tensors, self.folder / file)
+            save_arrays(tensors, self.folder / file)
         except (SafetensorError, OSError) as error:
             raise DatasetError(f"{self.folder / file} cannot be written: {error}") from error
         self.entries.append(
@@ -96,7 +104,7 @@ class DatasetWriter:
         """Write dataset.json with the statistics of all labelled actions; call it as often as you like.
 
         Raises:
-            DatasetError: there is no episode, none shows what to do, or the disk takes no more.
+            DatasetError: There is no episode, none shows what to do, or the disk takes no more.
         """
         if not self.entries:
             raise DatasetError("no usable episode was found, so no dataset was written")
@@ -119,7 +127,11 @@ class DatasetWriter:
 
 
 def _check_same(folder: Path, existing: Embodiment, wanted: Embodiment) -> None:
-    """Raise DatasetError unless episodes of both may stand in one dataset; tasks may differ."""
+    """Check that episodes of both embodiments may stand in one dataset; tasks may differ.
+
+    Raises:
+        DatasetError: They may not.
+    """
     there, here = existing.to_json(), wanted.to_json()
     other = [
         f"{key} {shown(there[key])}, not {shown(here[key])}"

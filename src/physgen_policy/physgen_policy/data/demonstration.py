@@ -29,28 +29,26 @@ class EpisodeRejectedError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demonstration:
-    """One episode of T control steps.
-
-    actions: the T applied actions that somebody meant, by step. labels: bool [T], False where the action shows not
-    what to do (a deliberate disturbance). observations: T // N + 1 indices into `recording.images[camera]` by camera,
-    the images at control steps 0, N, 2 N, ... <= T with N = picture_every: for N = 1 the image before every action and
-    the one after the last.
-    """
+    """One episode of T control steps."""
 
     recording: EpisodeRecording
     actions: tuple[AppliedAction, ...]
+    """The T applied actions that somebody meant, by step."""
     labels: NDArray[np.bool_]
+    """bool [T], False where the action shows not what to do (a pushed or led step)."""
     observations: dict[str, list[int]]
+    """By camera T // N + 1 indices into `recording.images[camera]`: the images at control steps 0, N, 2 N, ... <= T
+    with N = picture_every. For N = 1 these are the image before every action and the one after the last."""
     picture_every: int = 1
 
     @property
     def values(self) -> NDArray[np.float32]:
-        """float32 [T, action_dim]: the applied actions, SI units."""
+        """The applied actions, float32 [T, action_dim] in SI units."""
         return np.stack([action.applied for action in self.actions]).astype(np.float32)
 
     @property
     def intervention(self) -> NDArray[np.bool_]:
-        """bool [T], True where a human was in command."""
+        """In which steps a human was in command, bool [T]."""
         return np.array([action.source is Source.TELEOP for action in self.actions])
 
 
@@ -60,15 +58,15 @@ def read_demonstration(
     """Read one bag; no pixel is decoded.
 
     Args:
-        path: bag folder.
-        control_rate_hz: actions per second wanted.
-        cameras: names of the views wanted.
-        slop_s: largest stamp difference of an image pair [s].
+        path: Bag folder.
+        control_rate_hz: Actions per second wanted.
+        cameras: Names of the views wanted.
+        slop_s: Largest stamp difference of an image pair [s].
 
     Raises:
-        EpisodeRejectedError: not a success, too short, lost steps, no images for a step, another control rate, actions
+        EpisodeRejectedError: Not a success, too short, lost steps, no images for a step, another control rate, actions
             of another kind, or a number that is not finite.
-        BagError: the bag is damaged.
+        BagError: The bag is damaged.
     """
     recording = read_episode(path)
     every = recording.picture_every
@@ -89,7 +87,7 @@ def read_demonstration(
     labels = np.array([Limit.DISTURBANCE not in a.limits for a in actions])
     if not labels.any():
         raise EpisodeRejectedError(
-            f"{path.name} has no step that shows what to do: all are disturbances or led by another policy"
+            f"{path.name} has no step that shows what to do: all are pushed or led by another policy"
         )
     if not labels[::every].any():
         raise EpisodeRejectedError(
@@ -114,7 +112,11 @@ def read_demonstration(
 
 
 def _check_actions(recording: EpisodeRecording, actions: list[AppliedAction]) -> None:
-    """Raise EpisodeRejectedError unless all actions are finite EE_DELTA actions in the robot's base frame."""
+    """Check that all actions are finite EE_DELTA actions in the robot's base frame.
+
+    Raises:
+        EpisodeRejectedError: One is not.
+    """
     name, frames = recording.path.name, ("base", f"{recording.episode.robot}_link0")
     for action in actions:
         where = f"{name} has, in control step {action.step}, an action"
@@ -131,7 +133,11 @@ def _check_actions(recording: EpisodeRecording, actions: list[AppliedAction]) ->
 
 
 def _check_measured(recording: EpisodeRecording) -> None:
-    """Raise EpisodeRejectedError where the robot measured what is no number."""
+    """Check that everything the robot measured is a number.
+
+    Raises:
+        EpisodeRejectedError: Something is not.
+    """
     joints, poses = recording.joints, recording.poses
     tables = {
         "joint state": np.column_stack([joints.positions, joints.velocities, joints.gripper_width]),

@@ -38,14 +38,14 @@ def choose_images(
     the recording was made with so few, and none of them may be missing or late.
 
     Args:
-        episode: when it started.
-        applied: all applied actions in the order of their steps, those of nobody too.
-        actions: the T >= 1 of them that count; between the first and the last no step of `applied` is missing.
+        episode: When it started.
+        applied: All applied actions in the order of their steps, those of nobody too.
+        actions: The T >= 1 of them that count; between the first and the last no step of `applied` is missing.
         stamps_ns: int64 [n], ascending, the images of each camera.
-        config: as many actions per chunk as there are from one image to the next.
+        config: As many actions per chunk as there are from one image to the next.
 
     Raises:
-        NoImagesError: see LATEST_STEPS.
+        NoImagesError: A step has no images, or they are later than LATEST_STEPS.
     """
     period_ns, every = config.step_period_ns, config.execute_steps
     latest_steps = LATEST_STEPS if every == 1 else 1
@@ -89,7 +89,7 @@ def choose_images(
 def _without_first_pause(
     episode: Episode, applied: Sequence[AppliedAction], first: AppliedAction, period_ns: int
 ) -> Episode:
-    """The episode from where somebody began to act."""
+    """Return the episode from where somebody began to act."""
     idle = [action for action in applied if action.step < first.step]
     return replace(
         episode, start_ns=max([episode.start_ns, *(shown_from_ns(action, period_ns) for action in idle)])
@@ -97,7 +97,7 @@ def _without_first_pause(
 
 
 def _with_pauses(applied: Sequence[AppliedAction], actions: Sequence[AppliedAction]) -> list[AppliedAction]:
-    """The actions numbered 1, 2, ... without gaps, each lasting until the pause after it ended."""
+    """Return the actions numbered 1, 2, ... without gaps, each lasting until the pause after it ended."""
     by_step = {action.step: action for action in applied}
     lasting = []
     for number, (action, following) in enumerate(zip(actions, [*actions[1:], None], strict=True), start=1):
@@ -127,7 +127,7 @@ _NO_PIXELS = np.zeros((1, 1, 3), np.uint8)
 
 
 def _next_observation(gate: ObservationGate, feeds: Mapping[str, _Feed]) -> PolicyObservation | None:
-    """Put images into the gate, oldest first, until it yields; None if there are none left."""
+    """Put images into the gate, oldest first, until it yields; return None if there are none left."""
     while True:
         observation = gate.take(2**62)
         if isinstance(observation, PolicyObservation):

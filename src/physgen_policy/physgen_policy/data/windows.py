@@ -24,58 +24,72 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One window of an episode: first control step, number of packs, and whether the first pack starts with BOA."""
+    """One window of an episode."""
 
     start: int
+    """Its first control step."""
     num_packs: int
     boa: bool
+    """Whether the first pack starts with Begin-of-Action."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowArrays:
-    """The actions of a window in model units and the masks that say which of them exist.
-
-    past: float32 [P, 8, A]; boa: bool [P]; target: float32 [P, 24, A]; target_mask: bool [P, 24];
-    plan: float32 [P, 16, A] (what a perfect previous prediction would have left over); plan_mask: bool [P];
-    frames: int64 [P + 1] control steps of the frames, all with a picture (the last one is the target of pack P - 1,
-    clipped to the episode's last picture);
-    frame_mask: bool [P], whether the next frame of each pack exists.
-    """
+    """The actions of a window of P packs, in model units, and the masks that say which of them exist."""
 
     past: NDArray[np.float32]
+    """float32 [P, 8, A], before each frame; ignored where boa."""
     boa: NDArray[np.bool_]
+    """bool [P]."""
     target: NDArray[np.float32]
+    """float32 [P, 24, A], after each frame."""
     target_mask: NDArray[np.bool_]
+    """bool [P, 24], the labels among them."""
     plan: NDArray[np.float32]
+    """float32 [P, 16, A], what a perfect previous prediction would have left over."""
     plan_mask: NDArray[np.bool_]
+    """bool [P]."""
     frames: NDArray[np.int64]
+    """int64 [P + 1], control steps of the frames, all with a picture. The last one is the target of pack P - 1, clipped
+    to the episode's last picture."""
     frame_mask: NDArray[np.bool_]
+    """bool [P], whether the next frame of each pack exists."""
 
 
 def max_packs(num_steps: int, start: int, context_packs: int, horizon: int) -> int:
-    """Packs that have at least one action to predict, at most context_packs."""
+    """Return how many packs have at least one action to predict, at most context_packs.
+
+    Raises:
+        ValueError: The window starts outside of the episode.
+    """
     if not 0 <= start < num_steps:
         raise ValueError(f"a window must start inside the episode: start {start}, steps {num_steps}")
     return min(context_packs, (num_steps - start - 1) // horizon + 1)
 
 
 def rollout_start(labels: NDArray[np.bool_], horizon: int, picture_every: int = 1) -> int:
-    """Control step at which a window starts that is aligned as a rollout is: whole chunks before the first label.
+    """Return the control step of a window that is aligned as a rollout is: whole chunks before the first label.
 
     An episode may begin with a push (the rollout starts after it) or with the chunks of a policy in need of correction
     (they are its context). Only labels at steps with a picture count.
 
     Args:
-        labels: bool [T], with a picture at every picture_every-th step.
+        labels: bool [T], which actions are labels.
+        horizon: Actions per chunk.
+        picture_every: Control steps from one picture to the next.
 
     Raises:
-        ValueError: there is no label at a step with a picture.
+        ValueError: There is no label at a step with a picture.
     """
     return _shown_steps(labels, picture_every)[0] % horizon
 
 
 def _shown_steps(labels: NDArray[np.bool_], picture_every: int) -> list[int]:
-    """Control steps that have a picture and a label."""
+    """Return the control steps that have a picture and a label.
+
+    Raises:
+        ValueError: There is none.
+    """
     shown = picture_every * np.flatnonzero(labels[::picture_every])
     if len(shown) == 0:
         raise ValueError("an episode without a label (at a picture) has no training windows")
@@ -97,6 +111,9 @@ def draw_window(
 
     BOA is always used where fewer than `horizon` actions precede the window, and in half of the other cases, because
     a rollout whose context was restarted begins with it too.
+
+    Raises:
+        ValueError: There is no label at a step with a picture.
     """
     _check_pictures(horizon, picture_every)
     num_steps = len(labels)
@@ -115,11 +132,22 @@ def cut_window(
     idle: NDArray[np.float32],
     picture_every: int = 1,
 ) -> WindowArrays:
-    """Cut one window out of an episode's actions [T, A] (model units).
+    """Cut one window out of an episode.
 
-    Steps beyond the episode's end are filled with `idle` (zero motion, the last gripper command) and masked. So is
-    every target from the first step on that is no label (labels: bool [T]): what follows a push answers the push,
-    which a prediction made before it cannot know.
+    Steps beyond the episode's end are filled with `idle` and masked. So is every target from the first step on that is
+    no label: what follows a push answers the push, which a prediction made before it cannot know.
+
+    Args:
+        actions: float32 [T, A], model units.
+        labels: bool [T].
+        window: Which window.
+        horizon: Actions per chunk.
+        num_chunks: Chunks per prediction.
+        idle: float32 [A], zero motion in model units; its gripper becomes the last command.
+        picture_every: Control steps from one picture to the next.
+
+    Raises:
+        ValueError: The window starts at no picture.
     """
     _check_pictures(horizon, picture_every)
     if window.start % picture_every:

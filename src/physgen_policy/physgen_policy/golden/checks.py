@@ -28,7 +28,7 @@ DEFAULT_FLOW, DEFAULT_FPS = 5.0, 12.0  # motion values of the published pipeline
 
 
 def compute_all(recording: Recording, nova: Nova, vae: OpenSoraVae | None) -> tuple[Tensors, dict[str, str]]:
-    """Our tensors by recorded name, and a sentence for each family that could not be computed."""
+    """Return our tensors by recorded name, and a sentence for each family that could not be computed."""
     families: dict[str, Callable[[], Tensors]] = {
         "text.": lambda: _text(recording, nova),
         "motion.": lambda: _motion(recording, nova),

@@ -13,18 +13,18 @@ from physgen_policy.model.nova import Nova
 
 
 def clean_clip(r: Recording) -> Tensor:
-    """Clean latents as [b, t, c, h, w]."""
+    """Return the clean latents as [b, t, c, h, w]."""
     return r.real("video_encoder.in.latents").transpose(1, 2)
 
 
 def condition_text(r: Recording, nova: Nova, batch: int) -> Tensor:
-    """Text tokens of the first prompts [b, l, d]."""
+    """Return text tokens of the first prompts [b, l, d]."""
     out: Tensor = nova.text_embed(r.real("text.in.states")[:batch], r.ids("text.in.lengths")[:batch])
     return out
 
 
 def run_clip(nova: Nova, condition: Tensor, latents: Tensor) -> tuple[Tensor, Tensor]:
-    """Teacher forcing over all slots of latents [b, t, c, h, w]: hidden and mixed conditions [b, t, n, d]."""
+    """Return hidden and mixed conditions [b, t, n, d] of latents [b, t, c, h, w], all slots at once."""
     batch, slots = latents.shape[:2]
     tokens = nova.clip_tokens(latents[:, :-1], nova.clip_coordinates(slots))
     mask = slot_mask(condition.shape[1], slots, nova.config.frame_tokens)
@@ -36,7 +36,7 @@ def run_clip(nova: Nova, condition: Tensor, latents: Tensor) -> tuple[Tensor, Te
 
 
 def video_encoder_tensors(r: Recording, nova: Nova) -> Tensors:
-    """Tokens, mask, every block and the conditions of a clip; slot by slot on the cache; with motion tokens."""
+    """Return tokens, mask, every block and the conditions of a clip; slot by slot on the cache; with motion tokens."""
     latents = clean_clip(r)
     batch, slots = latents.shape[:2]
     text = condition_text(r, nova, batch)
@@ -67,7 +67,7 @@ def video_encoder_tensors(r: Recording, nova: Nova) -> Tensors:
 
 
 def _incremental(nova: Nova, text: Tensor, tokens: Tensor, hidden: Tensor, cond: Tensor) -> Tensors:
-    """Text and slot 0 first, then slot by slot on the cache."""
+    """Return the same conditions from text and slot 0 first, then slot by slot on the cache."""
     config = nova.config
     batch, slots, frame_tokens, _ = tokens.shape
     num_text = text.shape[1]

@@ -22,7 +22,7 @@ from physgen_policy.sampling.solver import ddim, ddpm
 
 
 def schedule_tensors(r: Recording) -> Tensors:
-    """The noise schedule and the timesteps of its solvers."""
+    """Return the noise schedule and the timesteps of its solvers."""
     schedule = cosine_schedule()
     ours = {"schedule.out.alphas_cumprod": schedule.alphas_cumprod}
     for kind in ("ddpm", "ddim"):
@@ -32,7 +32,7 @@ def schedule_tensors(r: Recording) -> Tensors:
 
 
 def denoise_tensors(r: Recording, nova: Nova) -> Tensors:
-    """One frame from recorded noise, after every step of DDPM and by DDIM."""
+    """Return one frame from recorded noise, after every step of DDPM and by DDIM."""
     grid, patch = nova.config.image_grid, nova.config.image_patch
     start, z = patchify(r.real("denoise.in.init_noise"), patch), r.real("head.in.z")[:1]
     noises = r.real("denoise.in.step_noise")
@@ -54,7 +54,7 @@ def denoise_tensors(r: Recording, nova: Nova) -> Tensors:
 
 
 def generate_tensors(r: Recording, nova: Nova) -> Tensors:
-    """Two whole clips: one without guidance and, where guidance was recorded, one with it."""
+    """Return two whole clips: one without guidance and, where guidance was recorded, one with it."""
     ours = {"generate.out.latents_nocfg": _generate_clip(r, nova, None)}
     if r.guidance is not None:
         ours["generate.out.latents_cfg"] = _generate_clip(r, nova, r.guidance)
@@ -62,7 +62,7 @@ def generate_tensors(r: Recording, nova: Nova) -> Tensors:
 
 
 def _generate_clip(r: Recording, nova: Nova, guidance: float | None) -> Tensor:
-    """Whole clip for prompt 0 with every generated frame fed back; [1, c, t, h, w]."""
+    """Return a whole clip [1, c, t, h, w] for prompt 0 with every generated frame fed back."""
     order, counts = r.ids("generate.in.order"), r.ids("generate.in.num_preds").tolist()
     start, noises = r.real("generate.in.init_noise"), r.real("generate.in.step_noise")
     slots = start.shape[0] // len(counts)

@@ -17,21 +17,25 @@ class Recording:
 
     tensors: Tensors
     base_time: int
+    """Slots of a clip on which the time coordinates are based."""
     guidance: float | None
+    """Weight of classifier-free guidance; None where none was recorded."""
     denoise_steps: int | None
+    """Per autoregressive step; None where no frame was generated."""
     ddim_steps: int
     scaling_factor: float
+    """Of the latents."""
 
     def real(self, name: str) -> Tensor:
-        """A recorded input as fp32."""
+        """Return a recorded input as fp32."""
         return self.tensors[name].float()
 
     def ids(self, name: str) -> Tensor:
-        """A recorded integer input."""
+        """Return a recorded integer input."""
         return self.tensors[name].long()
 
     def numbers(self, prefix: str) -> list[int]:
-        """The numbers that follow a prefix in recorded names, e.g. 1, 5, 17 of vae.out.mean_T."""
+        """Return the numbers that follow a prefix in recorded names, e.g. 1, 5, 17 of vae.out.mean_T."""
         found = {
             int(match[1]) for name in self.tensors if (match := re.match(re.escape(prefix) + r"(\d+)$", name))
         }

@@ -57,8 +57,8 @@ class ActionBlock(nn.Module):
 
         Args:
             x: [b, r, k, w].
-            vectors: this layer's modulation [b, r, 1, 6 w].
-            kv: result of memory_kv.
+            vectors: This layer's modulation [b, r, 1, 6 w].
+            kv: Result of memory_kv.
             self_mask: bool [k, k] or None.
             memory_mask: bool [b, 1, 1, m] or None.
         """
@@ -127,8 +127,8 @@ class ActionDiT(nn.Module):
 
         Args:
             noisy: fp32 [b, r, k, action_dim].
-            timesteps: integers [b, r].
-            kv: result of memory_kv.
+            timesteps: Integers [b, r].
+            kv: Result of memory_kv.
             memory_mask: bool [b, m], True where the memory token exists; None when all do.
 
         Returns:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values that go in and out of the model: training windows, losses, outputs of a pack.
 
-Legend: b batch, p packs, n frame tokens, d width, c h w latent, a action_dim; 8 stands for the horizon.
+Legend: b batch, p packs, n frame tokens, d width, c h w latent, k actions of a chunk, a action_dim.
 """
 
 from __future__ import annotations
@@ -9,36 +9,39 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 
 import torch
+from jaxtyping import Bool, Float, Int, Num
 from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowBatch:
-    """Training windows. Pack n holds frame n and the actions executed just before it; it predicts what comes next.
+    """Training windows. Pack n holds frame n and the actions executed just before it; it predicts what comes next."""
 
-    text_states: fp32 [b, l, text_dim] of the text encoder; text_lengths: int64 [b].
-    latents: scaled latents of frames 0 .. p, fp32 [b, p + 1, c, h, w].
-    past_actions: actions between frame n - 1 and n, normalised, [b, p, 8, a]; ignored where boa.
-    boa: bool [b, p], the pack carries the learned begin-of-action tokens.
-    target_actions: the 24 actions after frame n, [b, p, 24, a]; target_mask: bool [b, p, 24], False beyond the episode.
-    pack_mask: bool [b, p], valid packs, always a prefix; frame_mask: bool [b, p], frame n + 1 exists.
-    plan_actions: the true actions that the previous step's lookahead covers, [b, p, 16, a]; plan_mask: bool [b, p].
-    """
-
-    text_states: Tensor
-    text_lengths: Tensor
-    latents: Tensor
-    past_actions: Tensor
-    boa: Tensor
-    target_actions: Tensor
-    target_mask: Tensor
-    pack_mask: Tensor
-    frame_mask: Tensor
-    plan_actions: Tensor
-    plan_mask: Tensor
+    text_states: Float[Tensor, "b l text_dim"]
+    """Of the text encoder."""
+    text_lengths: Int[Tensor, " b"]
+    """Its tokens that belong to the text."""
+    boa: Bool[Tensor, "b p"]
+    """The pack carries the learned begin-of-action tokens."""
+    latents: Float[Tensor, "b p+1 c h w"]
+    """Scaled latents of frames 0 .. p, fp32."""
+    past_actions: Float[Tensor, "b p k a"]
+    """Actions between frame n - 1 and n, normalised; ignored where boa."""
+    target_actions: Float[Tensor, "b p targets a"]
+    """The 24 actions after frame n, normalised."""
+    target_mask: Bool[Tensor, "b p targets"]
+    """False beyond the episode and from the first step on that is no label."""
+    pack_mask: Bool[Tensor, "b p"]
+    """Valid packs, always a prefix."""
+    frame_mask: Bool[Tensor, "b p"]
+    """Frame n + 1 exists."""
+    plan_actions: Float[Tensor, "b p lookahead a"]
+    """The true actions that the previous step's lookahead covers, normalised."""
+    plan_mask: Bool[Tensor, "b p"]
+    """The pack has a plan."""
 
     def to(self, device: torch.device | str) -> WindowBatch:
-        """The same windows on another device."""
+        """Return the same windows on another device."""
         return replace(
             self, **{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
         )
@@ -46,24 +49,27 @@ class WindowBatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """Mean squared errors of the predicted noise. action_per_chunk [3] is detached and for reporting only.
+    """Mean squared errors of the predicted noise, scalars but for the last."""
 
-    num_actions, num_frames: how many actions and frames `action` and `observation` are the means of.
-    action_hidden: outputs at the action slots [b, p, 8, d], for auxiliary losses of the training.
-    """
-
-    total: Tensor
-    observation: Tensor
-    action: Tensor
-    action_per_chunk: Tensor
-    num_actions: Tensor
-    num_frames: Tensor
-    action_hidden: Tensor
+    total: Float[Tensor, ""]
+    """What is minimised."""
+    observation: Float[Tensor, ""]
+    """Of the next frames."""
+    action: Float[Tensor, ""]
+    """Of the next actions."""
+    action_per_chunk: Float[Tensor, " chunks"]
+    """Detached, for reporting only."""
+    num_actions: Num[Tensor, ""]
+    """How many actions `action` is the mean of."""
+    num_frames: Num[Tensor, ""]
+    """How many frames `observation` is the mean of."""
+    action_hidden: Float[Tensor, "b p k d"]
+    """Outputs at the action slots, for auxiliary losses of the training."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackOutput:
-    """Outputs at the slots of one pack: frame_hidden [b, n, d], action_hidden [b, 8, d] (or with a p axis after b)."""
+    """Outputs at the slots of one pack, or of p packs with an axis p after b."""
 
-    frame_hidden: Tensor
-    action_hidden: Tensor
+    frame_hidden: Float[Tensor, "b *p n d"]
+    action_hidden: Float[Tensor, "b *p k d"]

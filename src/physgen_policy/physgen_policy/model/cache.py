@@ -31,7 +31,7 @@ class KVCache:
 
     @property
     def capacity(self) -> int:
-        """Rows that fit."""
+        """Number of rows that fit."""
         return self.keys.shape[3]
 
     def write(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,7 +40,7 @@ class KVCache:
         The rows become valid with advance(), once every layer has written.
 
         Raises:
-            CacheOverflowError: they do not fit.
+            CacheOverflowError: They do not fit.
         """
         end = self.length + keys.shape[2]
         if end > self.capacity:
@@ -60,7 +60,7 @@ class KVCache:
         self.length = min(self.length, length)
 
     def copy_without(self, start: int, rows: int) -> KVCache:
-        """A new cache of the same capacity without the rows start .. start + rows - 1; later ones move up."""
+        """Return a new cache of the same capacity without the rows start .. start + rows - 1; later ones move up."""
         copy = self.truncated_copy(start)
         end = self.length - rows
         copy.keys[:, :, :, start:end] = self.keys[:, :, :, start + rows : self.length]
@@ -69,7 +69,7 @@ class KVCache:
         return copy
 
     def truncated_copy(self, length: int) -> KVCache:
-        """A new cache of the same capacity holding only the first `length` rows."""
+        """Return a new cache of the same capacity holding only the first `length` rows."""
         layers, batch, heads, capacity, head_dim = self.keys.shape
         copy = KVCache(
             layers=layers,

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from physgen_control.errors import UserError
 from physgen_control.program.plain_values import build, parse_yaml
+from physgen_policy.model.frame_config import FrameConfig
 
 MAX_SIZE = 1 << 20
 """Largest size of a configuration, twenty times the largest vocabulary in use: a file may name any number."""
@@ -26,11 +27,7 @@ class ConfigError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NovaConfig:
-    """The video backbone: video encoder, image encoder and the per-token diffusion MLP.
-
-    image_size: pixels (rows, columns) of the spliced image. text_dim: width of the text encoder's states.
-    base_time: slots of a clip on which the time coordinates are based. mixer_rank: 0 leaves the mixer out.
-    """
+    """The video backbone: video encoder, image encoder and the per-token diffusion MLP."""
 
     width: int = 1024
     heads: int = 16
@@ -41,14 +38,19 @@ class NovaConfig:
     mlp_ratio: int = 4
     latent_channels: int = 4
     image_size: tuple[int, int] = (480, 768)
+    """Rows and columns of a frame [pixels]."""
     vae_stride: int = 8
     video_patch: int = 4
     image_patch: int = 2
     text_dim: int = 2560
+    """Width of the text encoder's states."""
     text_len: int = 256
+    """Tokens per instruction."""
     text_table_rows: int = 512
     base_time: int = 16
+    """Slots of a clip on which the time coordinates are based."""
     mixer_rank: int = 24
+    """0 leaves the mixer out."""
 
     def __post_init__(self) -> None:
         _require_sizes(self, depths=("video_depth", "image_depth", "head_depth"), zero=("mixer_rank",))
@@ -108,20 +110,10 @@ class NovaConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionConfig:
-    """Action tokens and the Action-DiT that denoises `num_chunks` chunks of `horizon` actions at once.
-
-    attention: how noisy actions see each other. plan_*: the unexecuted lookahead of the previous step as extra
-    memory (noise standard deviation in normalised units and drop probability apply in training only).
-    memory_frames: cross-attention also reads the frame slots of the current pack.
-    past_actions: whether packs carry the executed actions. False: every pack carries Begin-of-Action, and frames alone
-    tell what happened; a small model without pretraining otherwise continues a motion instead of looking (de Haan et
-    al. 2019, arXiv 1905.11979).
-    prediction: what the head predicts: the noise (as published), or v = sqrt(a) noise - sqrt(1 - a) clean (Salimans
-    and Ho 2022), which weighs the clean action at high noise and so learns what the images mean much sooner; or
-    "bins": nothing is denoised, every number is classified into one of `bins` equal bins (model/action_bins.py).
-    """
+    """Action tokens and the Action-DiT that denoises `num_chunks` chunks of `horizon` actions at once."""
 
     action_dim: int = 7
+    """Numbers per action."""
     horizon: int = 8
     num_chunks: int = 3
     dit_width: int = 768
@@ -130,12 +122,22 @@ class ActionConfig:
     dit_mlp_ratio: int = 4
     train_timesteps: int = 1000
     attention: Literal["bidirectional", "causal_by_chunk"] = "bidirectional"
+    """How noisy actions see each other."""
     plan_conditioning: bool = True
+    """The head also reads the plan."""
     plan_noise: float = 0.2
+    """Standard deviation of noise on the plan in training [normalised units]."""
     plan_dropout: float = 0.5
+    """Chance that a plan is left out in training."""
     memory_frames: bool = False
+    """Cross-attention also reads the frame slots of the current pack."""
     past_actions: bool = True
+    """Packs carry the executed actions. False: every pack carries Begin-of-Action, and frames alone tell what happened;
+    a small model without pretraining otherwise continues a motion instead of looking (arXiv 1905.11979)."""
     prediction: Literal["epsilon", "v", "bins"] = "epsilon"
+    """What the head predicts: the noise (as published); or v = sqrt(a) noise - sqrt(1 - a) clean (Salimans and Ho
+    2022), which weighs the clean action at high noise and so learns what the images mean much sooner; or "bins":
+    nothing is denoised, every number is classified into one of `bins` equal bins (model/action_bins.py)."""
     bins: int = 256
 
     def __post_init__(self) -> None:
@@ -170,7 +172,7 @@ class ActionConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextEncoderConfig:
-    """A causal Phi language model. tokenizer is "bytes" (built in) or a tokenizer folder."""
+    """A causal Phi language model."""
 
     kind: Literal["phi"] = "phi"
     hidden_size: int = 2560
@@ -181,6 +183,7 @@ class TextEncoderConfig:
     max_positions: int = 2048
     partial_rotary_factor: float = 0.4
     tokenizer: str = "bytes"
+    """"bytes" (built in) or a tokenizer folder."""
 
     def __post_init__(self) -> None:
         _require_sizes(self, depths=("num_layers",))
@@ -220,30 +223,32 @@ class VaeConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraConfig:
-    """Low-rank adapters of the video encoder; rank 0 means none. The regular expression names the adapted Linears."""
+    """Low-rank adapters of the video encoder."""
 
     rank: int = 0
+    """0 means none."""
     alpha: int = 32
     targets: str = r"^video_encoder\.blocks\.\d+\.(attn\.(qkv|proj)|mlp\.(fc1|fc2))$"
+    """Regular expression of the names of the adapted Linears."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """A whole PhysGen model.
-
-    context_packs: physical tokens in the window. time_scale: time coordinate of pack n is (n + 1) x time_scale.
-    bov: only "anchor_only" exists (the begin-of-video slot feeds the mixer and is not part of the window).
-    """
+    """A whole PhysGen model."""
 
     nova: NovaConfig = field(default_factory=NovaConfig)
     action: ActionConfig = field(default_factory=ActionConfig)
     text_encoder: TextEncoderConfig = field(default_factory=TextEncoderConfig)
     vae: VaeConfig = field(default_factory=VaeConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
+    frames: FrameConfig = field(default_factory=FrameConfig)
     context_packs: int = 5
+    """Packs in a full window."""
     time_scale: float = 16 / 9
+    """Time coordinate of pack n is (n + 1) x time_scale."""
     rope: Literal["none", "rope_t"] = "none"
     bov: Literal["anchor_only", "prefix", "slot0"] = "anchor_only"
+    """Only "anchor_only" exists: the begin-of-video slot feeds the mixer and is not part of the window."""
 
     def __post_init__(self) -> None:
         _require(
@@ -262,7 +267,7 @@ class ModelConfig:
 
     @property
     def pack_tokens(self) -> int:
-        """Tokens of one physical token: frame tokens, then action tokens."""
+        """Tokens of one pack: frame tokens, then action tokens."""
         return self.nova.frame_tokens + self.action.horizon
 
     @property
@@ -271,7 +276,7 @@ class ModelConfig:
         return self.nova.text_len + self.context_packs * self.pack_tokens
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested values (lists instead of tuples), the inverse of from_dict."""
+        """Return plain nested values (lists instead of tuples), the inverse of from_dict."""
         plain = _plain(asdict(self))
         assert isinstance(plain, dict)
         return plain
@@ -281,13 +286,13 @@ class ModelConfig:
         """Build from nested plain values.
 
         Raises:
-            ConfigError: an unknown key, a wrong type or sizes that do not fit together.
+            ConfigError: An unknown key, a wrong type or sizes that do not fit together.
         """
         return build(ModelConfig, values, "model", ConfigError)
 
 
 def preset_names() -> list[str]:
-    """Names accepted by load_preset."""
+    """Return the names accepted by load_preset."""
     folder = resources.files("physgen_policy").joinpath("config/model")
     return sorted(
         entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
@@ -298,7 +303,7 @@ def load_preset(name: str, changes: Mapping[str, Any] | None = None) -> ModelCon
     """Read a shipped preset by name; `changes` are nested keys that replace the preset's.
 
     Raises:
-        ConfigError: there is no such preset, or a change names no key of a model.
+        ConfigError: There is no such preset, or a change names no key of a model.
     """
     if name not in preset_names():
         raise ConfigError(f"there is no model preset {name!r}; presets are {', '.join(preset_names())}")
@@ -307,7 +312,7 @@ def load_preset(name: str, changes: Mapping[str, Any] | None = None) -> ModelCon
 
 
 def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested values with some replaced."""
+    """Return nested values with some replaced."""
     merged = dict(values)
     for key, value in changes.items():
         inner = merged.get(key)
@@ -316,7 +321,11 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 
 
 def _require_sizes(config: Any, *, depths: tuple[str, ...] = (), zero: tuple[str, ...] = ()) -> None:
-    """All integers of a part must be sizes that can be built; `zero` may be absent, `depths` are counts of layers."""
+    """Check that all integers of a part are sizes that can be built; `zero` may be absent, `depths` count layers.
+
+    Raises:
+        ConfigError: One is not.
+    """
     for entry in fields(config):
         value = getattr(config, entry.name)
         low, high = int(entry.name not in zero), MAX_DEPTH if entry.name in depths else MAX_SIZE

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from physgen_policy.model.cache import KVCache
@@ -16,31 +17,33 @@ class WindowFullError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class StoredPack:
-    """What a pack was made of: latent [b, c, h, w], past_actions [b, 8, a], boa bool [b]."""
+    """What a pack was made of."""
 
-    latent: Tensor
-    past_actions: Tensor
-    boa: Tensor
+    latent: Float[Tensor, "b c h w"]
+    past_actions: Float[Tensor, "b k a"]
+    """Normalised."""
+    boa: Bool[Tensor, " b"]
+    """Rows that carry Begin-of-Action instead."""
 
 
 @dataclass(slots=True)
 class Context:
-    """One window. PhysGen.append adds to it; PhysGen.rebuild makes a new one from the last packs.
-
-    cache: holds the text, then the packs. anchor: output of the begin-of-video slot [b, n, d], None when frames are not
-    generated. num_text: text tokens in the cache. split_attention: see window_segments; otherwise a dense mask.
-    """
+    """One window. PhysGen.append adds to it; PhysGen.rebuild makes a new one from the last packs."""
 
     cache: KVCache
-    anchor: Tensor | None
+    """Holds the text, then the packs."""
+    anchor: Float[Tensor, "b n d"] | None
+    """Output of the begin-of-video slot; None when frames are not generated."""
     num_text: int
+    """Text tokens in the cache."""
     max_packs: int
     split_attention: bool = False
+    """Attend by window_segments; otherwise under a dense mask."""
     packs: list[StoredPack] = field(default_factory=list)
 
     @property
     def num_packs(self) -> int:
-        """Packs in the window."""
+        """Number of packs in the window."""
         return len(self.packs)
 
     def drop_last(self) -> None:
@@ -51,5 +54,5 @@ class Context:
 
     @property
     def is_full(self) -> bool:
-        """True when another pack does not fit."""
+        """Whether another pack does not fit."""
         return len(self.packs) >= self.max_packs

@@ -90,9 +90,9 @@ class DiffusionMlp(nn.Module):
         """Predict the noise.
 
         Args:
-            noisy: patch vectors [b, n, 16], ordered (row, column, channel).
-            timesteps: integers [b, n], or [b, 1] for one per image.
-            z: condition [b, n, d].
+            noisy: Patch vectors [b, n, 16], ordered (row, column, channel).
+            timesteps: Integers [b, n], or [b, 1] for one per image.
+            z: Condition [b, n, d].
 
         Returns:
             fp32 [b, n, 16].

@@ -18,17 +18,25 @@ from physgen_policy.model.embeddings import random_normal, random_timesteps
 
 @dataclass(frozen=True, slots=True)
 class WindowRandom:
-    """Generators on the CPU: one per window of this batch, and one that every part of the whole batch has alike."""
+    """Generators on the CPU."""
 
     windows: list[torch.Generator]
+    """One per window of this batch."""
     shared: torch.Generator
+    """One that every part of the whole batch has alike."""
 
 
 Randomness = torch.Generator | WindowRandom
 
 
 class RowDraws:
-    """Draws for rows that belong to windows; every result is on `device` with one row each."""
+    """Draws for rows that belong to windows; every result is on `device` with one row each.
+
+    Args:
+        random: One generator for all, or one per window.
+        window: int64 [rows], the window of each row.
+        device: Where the results are.
+    """
 
     def __init__(self, random: Randomness, window: Tensor, device: torch.device) -> None:
         self.random, self.device = random, device

@@ -15,23 +15,23 @@ from physgen_policy.model.open_sora_vae import OpenSoraVae
 
 
 class FrameCodec(nn.Module, ABC):
-    """Every frame is coded on its own (image mode), so that training and rollout see the same latents."""
+    """Frames to scaled latents and back; every frame on its own, so that training and rollout see the same latents."""
 
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
         self.config = config
 
     def encode(self, images: Tensor) -> Tensor:
-        """uint8 [b, H, W, 3] RGB -> scaled posterior means [b, c, H / 8, W / 8].
+        """Encode uint8 [b, H, W, 3] RGB to scaled posterior means [b, c, H / 8, W / 8].
 
         Raises:
-            ValueError: not a batch of uint8 RGB images with sides that are multiples of 8.
+            ValueError: Not a batch of uint8 RGB images with sides that are multiples of 8.
         """
         pixels = pixels_from_images(images).to(next(self.parameters()).dtype)
         return self.encode_pixels(pixels) * self.config.scaling_factor
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Scaled latents [b, c, h, w] -> uint8 [b, 8 h, 8 w, 3] RGB."""
+        """Decode scaled latents [b, c, h, w] to uint8 [b, 8 h, 8 w, 3] RGB."""
         weight = next(self.parameters())
         pixels = self.decode_latents(latents.to(weight.dtype) / self.config.scaling_factor)
         return (
@@ -45,19 +45,19 @@ class FrameCodec(nn.Module, ABC):
 
     @abstractmethod
     def image_encoder(self, *, collapse: bool = True) -> nn.Module:
-        """encode_pixels as a module of its own that shares no weights, so that it may change type and layout.
+        """Return encode_pixels as a module of its own that shares no weights, so that it may change type and layout.
 
         Args:
-            collapse: store what a video autoencoder needs for single frames only; otherwise run them as clips of one.
+            collapse: Store what a video autoencoder needs for single frames only; otherwise run them as clips of one.
         """
 
     @abstractmethod
     def encode_pixels(self, pixels: Tensor) -> Tensor:
-        """Pixels in [-1, 1], [b, 3, H, W] -> unscaled posterior mean [b, c, h, w]."""
+        """Return the unscaled posterior mean [b, c, h, w] of pixels in [-1, 1], [b, 3, H, W]."""
 
     @abstractmethod
     def decode_latents(self, latents: Tensor) -> Tensor:
-        """Unscaled latents [b, c, h, w] -> pixels around [-1, 1], [b, 3, H, W]."""
+        """Return pixels around [-1, 1], [b, 3, H, W], of unscaled latents [b, c, h, w]."""
 
 
 class AutoencoderKlCodec(FrameCodec):
@@ -80,16 +80,16 @@ class AutoencoderKlCodec(FrameCodec):
         )
 
     def image_encoder(self, *, collapse: bool = True) -> nn.Module:
-        """See FrameCodec; this autoencoder is 2-D already."""
+        """Return encode_pixels as a module of its own; this autoencoder is 2-D already, whatever `collapse` says."""
         return _KlImageEncoder(copy.deepcopy(self.vae.encoder), copy.deepcopy(self.vae.quant_conv))
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
-        """See FrameCodec."""
+        """Return the unscaled posterior mean [b, c, h, w] of pixels in [-1, 1], [b, 3, H, W]."""
         mean: Tensor = self.vae.encode(pixels).latent_dist.mean
         return mean
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        """See FrameCodec."""
+        """Return pixels around [-1, 1], [b, 3, H, W], of unscaled latents [b, c, h, w]."""
         pixels: Tensor = self.vae.decode(latents).sample
         return pixels
 
@@ -102,17 +102,17 @@ class OpenSoraCodec(FrameCodec):
         self.vae = OpenSoraVae(config)
 
     def image_encoder(self, *, collapse: bool = True) -> nn.Module:
-        """See FrameCodec."""
+        """Return encode_pixels as a module of its own, with 2-D kernels or as clips of one frame."""
         if collapse:
             return ImageVaeEncoder(self.vae)
         return _ClipOfOneEncoder(copy.deepcopy(self.vae.encoder), copy.deepcopy(self.vae.quant_conv))
 
     def encode_pixels(self, pixels: Tensor) -> Tensor:
-        """See FrameCodec."""
+        """Return the unscaled posterior mean [b, c, h, w] of pixels in [-1, 1], [b, 3, H, W]."""
         return self.vae.encode(pixels)[0]
 
     def decode_latents(self, latents: Tensor) -> Tensor:
-        """See FrameCodec."""
+        """Return pixels around [-1, 1], [b, 3, H, W], of unscaled latents [b, c, h, w]."""
         return self.vae.decode(latents)
 
 
@@ -134,10 +134,10 @@ class _ClipOfOneEncoder(_KlImageEncoder):
 
 
 def pixels_from_images(images: Tensor) -> Tensor:
-    """uint8 [b, H, W, 3] RGB -> fp32 [-1, 1], [b, 3, H, W].
+    """Return uint8 [b, H, W, 3] RGB as fp32 in [-1, 1], [b, 3, H, W].
 
     Raises:
-        ValueError: not a batch of uint8 RGB images with sides that are multiples of 8.
+        ValueError: Not a batch of uint8 RGB images with sides that are multiples of 8.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(f"images must be uint8 [b, H, W, 3], got {images.dtype} {list(images.shape)}")
@@ -152,7 +152,11 @@ def pixels_from_uint8(images: Tensor) -> Tensor:
 
 
 def build_frame_codec(config: ModelConfig) -> FrameCodec:
-    """The codec a model configuration asks for, with fresh weights."""
+    """Return the codec a model configuration asks for, with fresh weights.
+
+    Raises:
+        ConfigError: There is no such kind.
+    """
     match config.vae.kind:
         case "autoencoder_kl":
             return AutoencoderKlCodec(config.vae)

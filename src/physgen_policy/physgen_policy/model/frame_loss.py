@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The frame loss of the backbone: masked image encoder, then noise prediction for the masked patches.
+"""The frame loss of the backbone: masked image encoder, then noise (or v) prediction for the masked patches.
 
 Random choices are made by the caller or by the draw_* functions with an explicit generator.
 """
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from physgen_policy.model.draws import RowDraws
 from physgen_policy.model.embeddings import gather_rows, patchify
+from physgen_policy.model.frame_config import FramePrediction
+from physgen_policy.model.frame_inputs import FrameCondition
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.schedule import NoiseSchedule
 
@@ -22,14 +24,14 @@ NORMALISER_EPS = 1e-5
 
 
 def draw_visible_ids(rows: int, tokens: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """One mask ratio for the batch, one random order per row: indices of the visible tokens [rows, v]."""
+    """Return indices of the visible tokens [rows, v]: one mask ratio for the batch, one random order per row."""
     visible = draw_visible_count(tokens, generator)
     order = torch.rand(rows, tokens, generator=generator, device=generator.device).argsort(dim=1)
     return order[:, :visible].to(device)
 
 
 def draw_visible_count(tokens: int, generator: torch.Generator) -> int:
-    """How many tokens of every frame stay visible."""
+    """Return how many tokens of every frame stay visible."""
     low = 0.5 * (1 + math.erf((MASK_RATIO_MIN - MASK_RATIO_MEAN) / MASK_RATIO_STD / math.sqrt(2)))
     uniform = low + (0.5 - low) * torch.rand((), generator=generator, device=generator.device).cpu()
     ratio = MASK_RATIO_MEAN + MASK_RATIO_STD * math.sqrt(2) * float(torch.erfinv(2 * uniform - 1))
@@ -37,60 +39,83 @@ def draw_visible_count(tokens: int, generator: torch.Generator) -> int:
 
 
 def mean_visible_share() -> float:
-    """Mean over the draws of draw_visible_count of the share of tokens that stay visible (rounding aside)."""
+    """Return the mean share of tokens that stay visible over the draws of draw_visible_count (rounding aside)."""
     lowest = (MASK_RATIO_MEAN - MASK_RATIO_MIN) / MASK_RATIO_STD
     density = (1 - math.exp(-(lowest**2) / 2)) / math.sqrt(2 * math.pi)
     return MASK_RATIO_STD * density / (0.5 * math.erf(lowest / math.sqrt(2)))
 
 
 def masked_ids(visible_ids: Tensor, tokens: int) -> Tensor:
-    """All other indices in ascending order: [r, v] -> [r, tokens - v]."""
+    """Return all other indices in ascending order: [r, v] -> [r, tokens - v]."""
     hidden = torch.ones(visible_ids.shape[0], tokens, dtype=torch.bool, device=visible_ids.device)
     hidden.scatter_(1, visible_ids, False)
     return hidden.nonzero()[:, 1].view(visible_ids.shape[0], -1)
 
 
 def noise_errors(
-    nova: Nova, z: Tensor, patches: Tensor, noise: Tensor, timesteps: Tensor, schedule: NoiseSchedule
+    nova: Nova,
+    z: Tensor,
+    patches: Tensor,
+    noise: Tensor,
+    timesteps: Tensor,
+    schedule: NoiseSchedule,
+    prediction: FramePrediction = "epsilon",
 ) -> Tensor:
-    """Squared error per token (mean over the patch) of the predicted noise.
+    """Return the squared error per token (mean over the patch) of the predicted noise, or of v.
 
     Args:
-        z: condition [r, n, d]. patches: clean patch vectors [r, n, 16].
-        noise: [k x r, n, 16], the repeats are the OUTER part of the first axis. timesteps: [k x r, n].
+        nova: The video backbone.
+        z: Condition [r, n, d].
+        patches: Clean patch vectors [r, n, 16].
+        noise: [k x r, n, 16], the repeats are the OUTER part of the first axis.
+        timesteps: [k x r, n].
+        schedule: The noise schedule.
+        prediction: What the head predicts.
 
     Returns:
         fp32 [k x r, n].
     """
     repeats = noise.shape[0] // z.shape[0]
-    noisy = schedule.add_noise(patches.repeat(repeats, 1, 1), noise, timesteps)
+    clean = patches.repeat(repeats, 1, 1)
+    noisy = schedule.add_noise(clean, noise, timesteps)
     predicted = nova.image_decoder(noisy.to(z.dtype), timesteps, z.repeat(repeats, 1, 1))
-    return (predicted - noise).square().mean(dim=-1)
+    wanted = schedule.velocity(clean, noise, timesteps) if prediction == "v" else noise
+    return (predicted - wanted).square().mean(dim=-1)
 
 
 def frame_loss(
     nova: Nova,
-    condition: Tensor,
+    condition: FrameCondition,
     latents: Tensor,
     *,
     draws: int,
     schedule: NoiseSchedule,
     rows: RowDraws,
+    prediction: FramePrediction = "epsilon",
 ) -> Tensor:
-    """Mean squared noise error over the masked tokens of all rows; visible tokens are not even evaluated.
+    """Return the mean squared error of the noise (or v) over the masked tokens of all rows.
+
+    Visible tokens are not even evaluated.
 
     Args:
-        condition: [r, m, d] per frame. latents: target frames, fp32 [r, c, h, w]. rows: random numbers per frame.
+        nova: The video backbone.
+        condition: Of every frame.
+        latents: Target frames, fp32 [r, c, h, w].
+        draws: Of the diffusion time per frame.
+        schedule: The noise schedule.
+        rows: Random numbers per frame.
+        prediction: What the head predicts.
     """
     tokens = nova.config.image_tokens
     count = draw_visible_count(tokens, rows.shared)
     visible = rows.uniform(tokens).argsort(dim=1)[:, :count]
-    z = nova.image_features(condition, latents, visible)
+    z = nova.image_features(condition.tokens, latents, visible, condition.added)
     hidden = masked_ids(visible, tokens)
     patches = gather_rows(patchify(latents, nova.config.image_patch), hidden)
     noise = rows.repeated_normal(draws, *patches.shape[1:])
     timesteps = rows.repeated_timesteps(draws, schedule.num_steps, hidden.shape[1])
-    return noise_errors(nova, gather_rows(z, hidden), patches, noise, timesteps, schedule).mean()
+    errors = noise_errors(nova, gather_rows(z, hidden), patches, noise, timesteps, schedule, prediction)
+    return errors.mean()
 
 
 def clip_loss(
@@ -103,11 +128,16 @@ def clip_loss(
     timesteps: Tensor,
     schedule: NoiseSchedule,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The video model's own loss on whole clips, with its re-weighting of the first frame.
+    """Return the video model's own loss on whole clips, with its re-weighting of the first frame.
 
     Args:
-        condition: [b, t, m, d]. latents: [b, t, c, h, w]. visible_ids: [b x t, v].
-        noise, timesteps: [k x b x t, n, 16] and [k x b x t, n], repeats outermost.
+        nova: The video backbone.
+        condition: [b, t, m, d].
+        latents: [b, t, c, h, w].
+        visible_ids: [b x t, v].
+        noise: [k x b x t, n, 16], repeats outermost.
+        timesteps: [k x b x t, n], repeats outermost.
+        schedule: The noise schedule.
 
     Returns:
         (first-frame part, later-frames part, squared error per token [k x b x t, n]); the total is the sum of both

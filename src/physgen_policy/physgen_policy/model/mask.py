@@ -41,11 +41,16 @@ def window_mask(
     first_pack: int | None = None,
     device: torch.device | None = None,
 ) -> Tensor:
-    """Boolean mask, True where the query row may see the key column.
+    """Return the boolean mask, True where the query row may see the key column.
 
     Args:
+        num_text: Text tokens in front.
+        num_packs: Packs after them.
+        frame_tokens: Of a pack.
+        action_tokens: Of a pack, behind its frame tokens.
         first_pack: None gives all rows; an index gives only the rows of this pack and the later ones, which is what a
             cached pass needs.
+        device: Where the mask is.
 
     Returns:
         bool [rows, num_text + num_packs x (frame_tokens + action_tokens)].
@@ -59,12 +64,16 @@ def window_mask(
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Query rows start .. stop - 1 see the first `keys` keys: all, or where mask (bool [rows, keys]) is True."""
+    """Query rows that see the same keys."""
 
     start: int
+    """First row."""
     stop: int
+    """One past the last row."""
     keys: int
+    """They see the first `keys` keys: all, or where mask is True."""
     mask: Tensor | None = None
+    """bool [rows, keys], or None."""
 
 
 Segments = tuple[Segment, ...]
@@ -79,7 +88,7 @@ def window_segments(
     first_pack: int | None = None,
     device: torch.device | None = None,
 ) -> Segments:
-    """window_mask as runs of rows that need no mask but for the few rows of a chunk; same arguments.
+    """Return window_mask as runs of rows that need no mask but for the few rows of a chunk; same arguments.
 
     What nobody may see is never computed, and frames, which are nearly all rows, attend without a mask.
     """

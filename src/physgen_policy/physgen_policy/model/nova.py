@@ -71,9 +71,9 @@ class VideoEncoder(nn.Module):
         Args:
             tokens: [b, s, d].
             mask: bool [s, cached + s], the same as runs of rows, or None for full visibility.
-            rope: rotation table of these tokens or None.
-            cache: grows by s rows when given.
-            skip: leading tokens (the text) that are left out of the result.
+            rope: Rotation table of these tokens or None.
+            cache: Grows by s rows when given.
+            skip: Leading tokens (the text) that are left out of the result.
 
         Returns:
             [b, s - skip, d].
@@ -91,7 +91,7 @@ class VideoEncoder(nn.Module):
         return out
 
     def mix(self, anchor: Tensor, hidden: Tensor) -> Tensor:
-        """Condition of the image encoder for frames after the first; without a mixer the hidden state itself."""
+        """Return the condition of the image encoder for frames after the first; without a mixer the hidden state."""
         return hidden if self.mixer is None else self.mixer(anchor, hidden)
 
 
@@ -112,8 +112,8 @@ class ImageEncoder(nn.Module):
 
         Args:
             condition: [r, m, d].
-            tokens: all image tokens with the mask token at masked places and positions added, [r, n, d].
-            visible_ids: indices of the visible tokens [r, v]; v may be 0.
+            tokens: All image tokens with the mask token at masked places and positions added, [r, n, d].
+            visible_ids: Indices of the visible tokens [r, v]; v may be 0.
 
         Returns:
             z [r, n, d].
@@ -182,8 +182,8 @@ class Nova(nn.Module):
         """Teacher forcing: slot 0 is begin-of-video, slot t carries latent t - 1.
 
         Args:
-            latents: the frames before the last, [b, t - 1, c, h, w].
-            coordinates: time coordinates of the t slots.
+            latents: The frames before the last, [b, t - 1, c, h, w].
+            coordinates: Time coordinates of the t slots.
 
         Returns:
             [b, t, n, d].
@@ -202,19 +202,29 @@ class Nova(nn.Module):
         out: Tensor = self.video_encoder(tokens, skip=text_tokens.shape[1])
         return out
 
-    def masked_tokens(self, patches: Tensor, visible_ids: Tensor) -> Tensor:
-        """Image-encoder input: patch vectors [r, n, 16] with everything but visible_ids [r, v] masked -> [r, n, d]."""
+    def masked_tokens(self, patches: Tensor, visible_ids: Tensor, added: Tensor | None = None) -> Tensor:
+        """Return the image encoder's input [r, n, d].
+
+        Args:
+            patches: Patch vectors [r, n, 16].
+            visible_ids: The tokens that are not masked [r, v].
+            added: What the tokens get in their places, [r, n, d].
+        """
         space = self.image_space()
         masked = (self.mask_embed.mask_token + space).expand(patches.shape[0], -1, -1)
         seen = self.image_encoder.patch_embed.embed_patches(gather_rows(patches, visible_ids)).to(space.dtype)
         seen = seen + space[visible_ids]
         index = visible_ids[..., None].expand_as(seen)
-        return masked.scatter(1, index, seen)
+        tokens = masked.scatter(1, index, seen)
+        return tokens if added is None else tokens + added
 
-    def image_features(self, condition: Tensor, latents: Tensor, visible_ids: Tensor) -> Tensor:
+    def image_features(
+        self, condition: Tensor, latents: Tensor, visible_ids: Tensor, added: Tensor | None = None
+    ) -> Tensor:
         """z of one frame per row: condition [r, m, d], latents [r, c, h, w], visible_ids [r, v] -> [r, n, d]."""
         patches = patchify(latents, self.config.image_patch)
-        out: Tensor = self.image_encoder(condition, self.masked_tokens(patches, visible_ids), visible_ids)
+        tokens = self.masked_tokens(patches, visible_ids, added)
+        out: Tensor = self.image_encoder(condition, tokens, visible_ids)
         return out
 
     def video_space(self) -> Tensor:

@@ -251,7 +251,7 @@ class OpenSoraVae(nn.Module):
         self.post_quant_conv = CausalConv3d(channels, channels, (1, 1, 1))
 
     def encode(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Posterior mean and clipped log variance.
+        """Return posterior mean and clipped log variance, unscaled, each [b, c, (l,) H / 8, W / 8].
 
         Args:
             pixels: [-1, 1], [b, 3, H, W] for images or [b, 3, t, H, W].
@@ -271,10 +271,10 @@ class OpenSoraVae(nn.Module):
         return mean, logvar.clamp(*LOGVAR_RANGE)
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Pixels around [-1, 1]: [b, c, h, w] -> [b, 3, 8h, 8w] or [b, c, l, h, w] -> [b, 3, 4l - 3, 8h, 8w].
+        """Return pixels around [-1, 1]: [b, c, h, w] -> [b, 3, 8h, 8w] or [b, c, l, h, w] -> [b, 3, 4l - 3, 8h, 8w].
 
         Raises:
-            ValueError: a long clip does not fill whole tiles of 5 latents overlapping by one.
+            ValueError: A long clip does not fill whole tiles of 5 latents overlapping by one.
         """
         if latents.ndim == 4:
             image: Tensor = self.decoder(self.post_quant_conv(latents))

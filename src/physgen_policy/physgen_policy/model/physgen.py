@@ -3,6 +3,9 @@
 
 Pack n is [frame tokens of O_n; action tokens of the chunk executed before O_n]. Its frame slots condition the next
 frame (image encoder and diffusion MLP), its action slots the next actions (Action-DiT). See docs/model.md.
+
+Axes: b or r rows, l text tokens, d width, p packs, c h w of a latent, k actions of a chunk, a numbers of an action, n
+or m tokens of a frame. Tests check them at every call (conftest.py).
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from physgen_policy.model.action_head import ActionDiT
@@ -19,6 +23,7 @@ from physgen_policy.model.batch import PackOutput
 from physgen_policy.model.cache import KVCache
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.context import Context, StoredPack, WindowFullError
+from physgen_policy.model.frame_inputs import FrameCondition, FrameInputs
 from physgen_policy.model.mask import window_mask, window_segments
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.rotary import rotate, rotation, window_positions
@@ -34,9 +39,14 @@ class PhysGen(nn.Module):
         self.nova = Nova(config.nova)
         self.action_tokenizer = ActionTokenizer(action.action_dim, action.horizon, action.num_chunks, width)
         self.action_head = ActionDiT(action, width)
+        self.frame_inputs = FrameInputs(config) if config.frames.adds_inputs else None
 
-    def text_tokens(self, states: Tensor, lengths: Tensor) -> Tensor:
-        """Text-encoder states [b, l, text_dim] with lengths [b] -> [b, l, d]; rows beyond a prompt are the table's.
+    def text_tokens(
+        self, states: Float[Tensor, "b l text_dim"], lengths: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b l d"]:
+        """Return text-encoder states as tokens.
+
+        Rows beyond a prompt are the table's.
 
         Raises:
             ValueError: l is not the configured text_len.
@@ -50,7 +60,7 @@ class PhysGen(nn.Module):
         return out
 
     def _pack_tokens(self, latents: Tensor, past_actions: Tensor, boa: Tensor, first_pack: int) -> Tensor:
-        """Packs from first_pack on as tokens [b, p, n + 8, d]; arguments as in full()."""
+        """Return packs from first_pack on as tokens [b, p, n + 8, d]; arguments as in full()."""
         num_packs = latents.shape[1]
         index = torch.arange(first_pack, first_pack + num_packs, device=latents.device, dtype=torch.float32)
         time = self.nova.video_pos_embed((index + 1) * self.config.time_scale)
@@ -65,18 +75,21 @@ class PhysGen(nn.Module):
 
     def full(
         self,
-        text_tokens: Tensor,
-        latents: Tensor,
-        past_actions: Tensor,
-        boa: Tensor,
+        text_tokens: Float[Tensor, "b l d"],
+        latents: Float[Tensor, "b p c h w"],
+        past_actions: Float[Tensor, "b p k a"],
+        boa: Bool[Tensor, "b p"],
         *,
         split_attention: bool = False,
     ) -> PackOutput:
-        """All packs at once under the window mask, without a cache.
+        """Run all packs at once under the window mask, without a cache.
 
         Args:
-            text_tokens: [b, l, d]. latents: [b, p, c, h, w]. past_actions: [b, p, 8, a]. boa: bool [b, p].
-            split_attention: see window_segments.
+            text_tokens: Of the instructions.
+            latents: Scaled latents of the frames.
+            past_actions: Normalised.
+            boa: Packs that carry Begin-of-Action instead.
+            split_attention: Attend by window_segments instead of under a dense mask.
 
         Returns:
             Outputs of every pack with an axis p after b.
@@ -93,13 +106,14 @@ class PhysGen(nn.Module):
         return self._split(hidden.view(batch, num_packs, -1, width))
 
     def start(
-        self, text_tokens: Tensor, *, with_anchor: bool = True, split_attention: bool = False
+        self, text_tokens: Float[Tensor, "b l d"], *, with_anchor: bool = True, split_attention: bool = False
     ) -> Context:
-        """A context that holds only the text: [b, l, d].
+        """Return a context that holds only the text.
 
         Args:
-            with_anchor: also compute what generated frames need; actions do not need it.
-            split_attention: see window_segments.
+            text_tokens: Of the instructions.
+            with_anchor: Also compute what generated frames need; actions do not need it.
+            split_attention: Attend by window_segments instead of under a dense mask.
         """
         config, (batch, num_text, _) = self.config, text_tokens.shape
         device = text_tokens.device
@@ -123,25 +137,33 @@ class PhysGen(nn.Module):
         )
 
     def append(
-        self, context: Context, latent: Tensor, past_actions: Tensor | None, boa: Tensor | None = None
+        self,
+        context: Context,
+        latent: Float[Tensor, "b c h w"],
+        past_actions: Float[Tensor, "b k a"] | None,
+        boa: Bool[Tensor, " b"] | None = None,
     ) -> PackOutput:
         """Add one pack to the context (the one documented mutation) and return its outputs.
 
         Args:
-            latent: scaled latent of the newest frame [b, c, h, w].
-            past_actions: normalised actions executed since the previous frame [b, 8, a]; None for begin-of-action.
-            boa: bool [b], rows that begin although past_actions is given.
+            context: The window.
+            latent: Scaled latent of the newest frame.
+            past_actions: Normalised actions executed since the previous frame; None for Begin-of-Action.
+            boa: Rows that begin although past_actions is given.
 
         Raises:
-            WindowFullError: the window already holds context_packs packs; use rebuild.
+            WindowFullError: The window already holds context_packs packs; use rebuild.
         """
         output = self.extend(context, [self.stored_pack(latent, past_actions, boa)])
         return PackOutput(output.frame_hidden[:, -1], output.action_hidden[:, -1])
 
     def stored_pack(
-        self, latent: Tensor, past_actions: Tensor | None, boa: Tensor | None = None
+        self,
+        latent: Float[Tensor, "b c h w"],
+        past_actions: Float[Tensor, "b k a"] | None,
+        boa: Bool[Tensor, " b"] | None = None,
     ) -> StoredPack:
-        """A pack as extend takes it; arguments as in append."""
+        """Return a pack as extend takes it; arguments as in append."""
         rows = latent.shape[0]
         if past_actions is None:
             shape = (rows, self.config.action.horizon, self.config.action.action_dim)
@@ -152,7 +174,11 @@ class PhysGen(nn.Module):
         return StoredPack(latent, past_actions, boa)
 
     def rebuild(self, context: Context, keep: int) -> Context:
-        """A new context with the same text and only the last `keep` packs, recomputed at their new time indices."""
+        """Return a context with the same text and only the last `keep` packs, recomputed at their new time indices.
+
+        Raises:
+            ValueError: There are not as many packs.
+        """
         if not 0 <= keep <= min(context.num_packs, context.max_packs):
             raise ValueError(f"cannot keep {keep} packs of a context that holds {context.num_packs}")
         fresh = replace(context, cache=context.cache.truncated_copy(context.num_text), packs=[])
@@ -161,12 +187,12 @@ class PhysGen(nn.Module):
         return fresh
 
     def evict(self, context: Context, count: int = 1) -> Context:
-        """A new context without the oldest packs, nothing recomputed: the other keys are turned back in time.
+        """Return a context without the oldest packs, nothing recomputed: the other keys are turned back in time.
 
         Approximate: kept states were computed when they still saw the evicted packs, and later in absolute time.
 
         Raises:
-            ValueError: the model has no rotary positions, which alone can be turned; or fewer packs are held.
+            ValueError: The model has no rotary positions, which alone can be turned; or fewer packs are held.
         """
         if self.config.rope == "none":
             raise ValueError("packs can only be evicted from a model with rotary time positions (rope_t)")
@@ -179,7 +205,11 @@ class PhysGen(nn.Module):
         return replace(context, cache=cache, packs=context.packs[count:])
 
     def extend(self, context: Context, packs: list[StoredPack]) -> PackOutput:
-        """append for several packs in one pass; the outputs have an axis p after b."""
+        """Add several packs in one pass, as append adds one; the outputs have an axis p after b.
+
+        Raises:
+            WindowFullError: They do not fit into the window.
+        """
         first, last = context.num_packs, context.num_packs + len(packs)
         if last > context.max_packs:
             raise WindowFullError(
@@ -216,14 +246,53 @@ class PhysGen(nn.Module):
         sizes = (num_text, first_pack, num_packs, self.config.nova.frame_tokens, self.config.action.horizon)
         return rotation(window_positions(*sizes, device), self.config.nova.head_dim)
 
+    def frame_condition(
+        self,
+        anchor: Float[Tensor, "r m d"] | None,
+        frame_hidden: Float[Tensor, "r m d"],
+        present: Float[Tensor, "r c h w"] | None = None,
+        next_actions: Float[Tensor, "r k a"] | None = None,
+    ) -> FrameCondition:
+        """Return what the frame after a pack is made from.
+
+        Args:
+            anchor: Needed by a model with a mixer.
+            frame_hidden: Frame slots of the pack.
+            present: Latents of the newest frame; read by a model that was made to (FrameInputs).
+            next_actions: Normalised chunk until the next frame; read by a model that was made to.
+
+        Raises:
+            ValueError: Something that this model needs is missing.
+        """
+        if self.nova.video_encoder.mixer is None:
+            tokens = frame_hidden
+        elif anchor is None:
+            raise ValueError("this context was started without an anchor; start it with with_anchor=True")
+        else:
+            tokens = self.nova.video_encoder.mix(anchor, frame_hidden)
+        if self.frame_inputs is None:
+            return FrameCondition(tokens)
+        out: FrameCondition = self.frame_inputs(tokens, frame_hidden, present, next_actions)
+        return out
+
     def action_memory(
         self,
-        action_hidden: Tensor,
-        frame_hidden: Tensor | None,
-        plan: Tensor | None,
-        plan_mask: Tensor | None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Memory of the action head [b, m, d] and, when a row may lack its plan, which tokens exist (bool [b, m])."""
+        action_hidden: Float[Tensor, "b k d"],
+        frame_hidden: Float[Tensor, "b n d"] | None,
+        plan: Float[Tensor, "b lookahead a"] | None,
+        plan_mask: Bool[Tensor, " b"] | None,
+    ) -> tuple[Float[Tensor, "b m d"], Bool[Tensor, "b m"] | None]:
+        """Return the memory of the action head and which of its tokens exist; None: all do.
+
+        Args:
+            action_hidden: Action slots of the newest pack.
+            frame_hidden: Frame slots of the newest pack; needed when the configuration says memory_frames.
+            plan: Normalised; None: no row has one.
+            plan_mask: Rows that have a plan.
+
+        Raises:
+            ValueError: The frame slots are needed and missing.
+        """
         parts = [action_hidden]
         if self.config.action.memory_frames:
             if frame_hidden is None:

@@ -15,14 +15,16 @@ MAX_BETA = 0.999  # keeps the last step of the cosine schedule invertible
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NoiseSchedule:
-    """Variance-preserving diffusion over `alphas_cumprod` fp32 [steps]; the network predicts the noise."""
+    """Variance-preserving diffusion; the network predicts the noise."""
 
     betas: Tensor
+    """fp32 [steps]."""
     alphas_cumprod: Tensor
+    """fp32 [steps]."""
 
     @property
     def num_steps(self) -> int:
-        """Training timesteps."""
+        """Number of training timesteps."""
         return len(self.betas)
 
     def add_noise(self, clean: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -40,7 +42,7 @@ class NoiseSchedule:
         return noise_from_velocity(x, velocity, float(self.alphas_cumprod[timestep]))
 
     def sampling_timesteps(self, count: int) -> list[int]:
-        """Descending timesteps, "leading" spacing with offset 1: 25 of 1000 give 961, 921 .. 41, 1.
+        """Return descending timesteps, "leading" spacing with offset 1: 25 of 1000 give 961, 921 .. 41, 1.
 
         Raises:
             ValueError: count is not in 1 .. num_steps.

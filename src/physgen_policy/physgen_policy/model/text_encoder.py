@@ -91,7 +91,7 @@ class TextEncoder(nn.Module):
         self.phi.rotary_emb = type(self.phi.rotary_emb)(config=self.phi.config)
 
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """States [b, text_len, text_dim] and prompt lengths int64 [b]; longer prompts are cut, "" has length 0.
+        """Return states [b, text_len, text_dim] and prompt lengths int64 [b]; longer prompts are cut, "" has length 0.
 
         Rows beyond a prompt are meaningless and must be replaced (TextEmbed does).
         """

@@ -23,14 +23,18 @@ def window_loss(
     obs_loss_frames: int = 1,
     draws: int = 4,
     obs_weight: float = 1.0,
+    actions_known: bool = True,
 ) -> Losses:
-    """Joint noise-prediction loss on windows; safe under autocast, errors in fp32.
+    """Return the joint noise-prediction loss on windows; safe under autocast, errors in fp32.
 
     Args:
-        generator: one for the batch, or one per window (then neighbours do not change what a window draws).
-        obs_loss_frames: random target frames per window that get the frame loss; 0 leaves it out.
-        draws: draws of the diffusion time per frame and per action sequence.
-        obs_weight: weight of the frame loss in the total.
+        model: The policy network.
+        batch: The windows.
+        generator: One for the batch, or one per window (then neighbours do not change what a window draws).
+        obs_loss_frames: Random target frames per window that get the frame loss; 0 leaves it out.
+        draws: Of the diffusion time per frame and per action sequence.
+        obs_weight: Weight of the frame loss in the total.
+        actions_known: Whether the frame path may read the chunk that leads to its frame, where it is made to.
     """
     num_packs = int(batch.pack_mask.sum(dim=1).max())
     packs = slice(0, num_packs)  # trailing packs that are padding in every window are not computed
@@ -42,7 +46,9 @@ def window_loss(
 
     action, per_chunk, actions = _action_loss(model, batch, output, valid, draws, generator)
     if obs_loss_frames and obs_weight:
-        observation, frames = _observation_loss(model, batch, text, output, obs_loss_frames, draws, generator)
+        observation, frames = _observation_loss(
+            model, batch, text, output, obs_loss_frames, draws, generator, actions_known
+        )
     else:
         observation, frames = torch.zeros_like(action), 0
     return Losses(
@@ -59,7 +65,7 @@ def window_loss(
 def _action_loss(
     model: PhysGen, batch: WindowBatch, output: PackOutput, valid: Tensor, draws: int, generator: Randomness
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean error, its parts per chunk, and over how many actions it is the mean."""
+    """Return the mean error, its parts per chunk, and over how many actions it is the mean."""
     config, device = model.config.action, valid.device
     schedule = cosine_schedule(config.train_timesteps)
     window, pack = valid.nonzero(as_tuple=True)
@@ -105,8 +111,9 @@ def _observation_loss(
     frames: int,
     draws: int,
     generator: Randomness,
+    actions_known: bool,
 ) -> tuple[Tensor, int]:
-    """Mean error, and over how many frames it is the mean."""
+    """Return the mean error, and over how many frames it is the mean."""
     num_packs = output.frame_hidden.shape[1]
     exists = batch.frame_mask[:, :num_packs] & batch.pack_mask[:, :num_packs]
     every = torch.arange(exists.shape[0], device=exists.device)
@@ -119,8 +126,13 @@ def _observation_loss(
     window, pack = picked.nonzero(as_tuple=True)
     if len(window) == 0:
         return output.frame_hidden.sum() * 0.0, 0
-    condition = model.nova.video_encoder.mix(
-        anchors(model.nova, batch, text)[window], output.frame_hidden[window, pack]
+    mixes = model.nova.video_encoder.mixer is not None
+    horizon = model.config.action.horizon
+    condition = model.frame_condition(
+        anchors(model.nova, batch, text)[window] if mixes else None,
+        output.frame_hidden[window, pack],
+        batch.latents[window, pack].float(),
+        batch.target_actions[window, pack, :horizon].float() if actions_known else None,
     )
     loss = frame_loss(
         model.nova,
@@ -128,13 +140,14 @@ def _observation_loss(
         batch.latents[window, pack + 1].float(),
         draws=draws,
         schedule=cosine_schedule(),
-        rows=RowDraws(generator, window, condition.device),
+        rows=RowDraws(generator, window, condition.tokens.device),
+        prediction=model.config.frames.prediction,
     )
     return loss, len(window)
 
 
 def anchors(nova: Nova, batch: WindowBatch, text: Tensor) -> Tensor:
-    """Anchor of every window; computed once for windows with the same instruction."""
+    """Return the anchor of every window; computed once for windows with the same instruction."""
     states = batch.text_states.detach().flatten(1)
     key = torch.cat([states, batch.text_lengths[:, None].to(states.dtype)], dim=1)
     unique, inverse = torch.unique(key, dim=0, return_inverse=True)

@@ -14,12 +14,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
+from geometry_msgs.msg import PoseStamped
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.task import Future
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, JointState
 
 from physgen_control.errors import UserError
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import (
     ConversionError,
@@ -27,6 +29,8 @@ from physgen_control.nodes.conversions import (
     applied_action_from_msg,
     episode_from_msg,
     make_header,
+    robot_state_from_msgs,
+    stamp_to_ns,
 )
 from physgen_control.nodes.guarded_node import Guarded
 from physgen_control.nodes.heartbeat import Heartbeat, Role
@@ -38,16 +42,18 @@ from physgen_control.types import ActionChunk, CameraFrame, UInt8Image
 from physgen_msgs.msg import ActionChunk as ActionChunkMsg
 from physgen_msgs.msg import AppliedAction, EpisodeInfo, PolicyStatus
 from physgen_msgs.srv import SetInstruction
-from physgen_policy.contract.embodiment_check import GraphDescription, find_mismatches
+from physgen_policy.contract.embodiment_check import GraphDescription
 from physgen_policy.nodes.image_pairs import ImagePairs, uses_message_filters
 from physgen_policy.nodes.policy_parameters import PolicyNodeConfig
 from physgen_policy.nodes.policy_status import status_message
 from physgen_policy.runtime.loading import load_policy
-from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.own_policy import OwnPolicyRunner
+from physgen_policy.runtime.served_policy import ServedPolicy
 from physgen_policy.runtime.session import THREAD_DIED, PolicySession, SessionEvents
 
-CAMERAS = {"fixed": "/camera/fixed/color/image_raw", "wrist": "/camera/wrist/color/image_raw"}
+CAMERAS = {name: topics.image_topic(name) for name in topics.CAMERAS}
 ValueT = TypeVar("ValueT")
+_STATE_SLACK_NS = 50_000_000  # between joints and pose of one measured state
 _CONNECTION_PERIOD = 0.25  # s of wall time between looks at the graph
 
 
@@ -65,7 +71,10 @@ class PolicyNode(Guarded, LifecycleNode):
             task=self.config.task,
             robot=self.config.robot,
         )
-        self._policy: PhysGenPolicy | None = None
+        self._gate = self.config.gate()
+        self._policy: ServedPolicy | None = None
+        self._joints: JointState | None = None
+        self._pose: PoseStamped | None = None
         self._session: PolicySession | None = None
         self._pairs: ImagePairs | None = None
         self._episode_start_ns = 0
@@ -74,11 +83,9 @@ class PolicyNode(Guarded, LifecycleNode):
         self._checked: set[str] = set()
         self._connections: list[tuple[Any, Any]] = []  # (what, how to destroy it)
         self._heartbeat = Heartbeat(self, Role.POLICY)
-        self._status_publisher = self.create_publisher(PolicyStatus, "/physgen/policy_status", qos.LATCHED)
-        self._chunk_publisher = self.create_publisher(ActionChunkMsg, "/physgen/action_chunk", qos.COMMAND)
-        self._image_publisher = self.create_publisher(
-            Image, "/physgen/predicted/image_raw", qos.SENSOR_WRITER
-        )
+        self._status_publisher = self.create_publisher(PolicyStatus, topics.POLICY_STATUS, qos.LATCHED)
+        self._chunk_publisher = self.create_publisher(ActionChunkMsg, topics.ACTION_CHUNK, qos.COMMAND)
+        self._image_publisher = self.create_publisher(Image, topics.PREDICTED_IMAGE, qos.SENSOR_WRITER)
 
     # ---- lifecycle
 
@@ -88,7 +95,7 @@ class PolicyNode(Guarded, LifecycleNode):
         config = self.config
         try:
             self._pairs = self._image_pairs()
-            policy = load_policy(config.checkpoint, self._graph, config.policy(), config.device)
+            policy = self._load()
             policy.warm_up(imagine=config.predict_frames)
         except UserError as error:
             self.failure = str(error)
@@ -98,6 +105,14 @@ class PolicyNode(Guarded, LifecycleNode):
         self._policy = policy
         self.get_logger().info(f"{policy.policy_id} is loaded and warm")
         return TransitionCallbackReturn.SUCCESS
+
+    def _load(self) -> ServedPolicy:
+        config = self.config
+        if not config.policy:
+            return load_policy(config.checkpoint, self._graph, config.network(), config.device)
+        own = OwnPolicyRunner.load(config.policy, round(config.control_period * 1e9))
+        self._gate = replace(self._gate, execute_steps=own.execute_steps)
+        return own
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start the inference thread and connect to the graph."""
@@ -109,15 +124,18 @@ class PolicyNode(Guarded, LifecycleNode):
             changed=self._publish_status,
             wants_frame=self._wants_frame,
         )
-        self._session = PolicySession(self._policy, self.config.gate(), tuple(CAMERAS), events, self._now_ns)
+        self._session = PolicySession(self._policy, self._gate, tuple(CAMERAS), events, self._now_ns)
         self._alive = True
         reader = qos.LOCKSTEP_READER if self.config.lockstep else qos.SENSOR_READER
         on_image = self._on_image if self._pairs is None else self._pairs.put
         for name, topic in CAMERAS.items():
             self._subscribe(Image, topic, partial(on_image, name), reader)
-        self._subscribe(AppliedAction, "/physgen/applied_action", self._on_applied, qos.COMMAND)
-        self._subscribe(EpisodeInfo, "/physgen/episode_info", self._on_episode, qos.LATCHED)
-        service = self.create_service(SetInstruction, "/physgen/set_instruction", self._on_set_instruction)
+        if self._policy.needs_state:
+            self._subscribe(JointState, topics.JOINT_STATES, self._on_joints, reader)
+            self._subscribe(PoseStamped, topics.CURRENT_POSE, self._on_pose, reader)
+        self._subscribe(AppliedAction, topics.APPLIED_ACTION, self._on_applied, qos.COMMAND)
+        self._subscribe(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
+        service = self.create_service(SetInstruction, topics.SET_INSTRUCTION, self._on_set_instruction)
         self._connections.append((service, self.destroy_service))
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
         for period, callback in (
@@ -161,7 +179,7 @@ class PolicyNode(Guarded, LifecycleNode):
         self._session, self._missing = None, ["activation"]
 
     def _image_pairs(self) -> ImagePairs | None:
-        """The synchronizer of message_filters; None where images go to the session one by one."""
+        """Return the synchronizer of message_filters; None where images go to the session one by one."""
         config = self.config
         if not uses_message_filters(config.synchronizer):
             return None
@@ -178,6 +196,26 @@ class PolicyNode(Guarded, LifecycleNode):
         if stream in self._checked or self._fits(stream, frame):
             self._session.put_frame(stream, frame)
 
+    def _on_joints(self, message: JointState) -> None:
+        self._joints = message
+        self._on_state()
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        self._pose = message
+        self._on_state()
+
+    def _on_state(self) -> None:
+        """Hand over joints and pose that belong together: of one stamp where the world waits, else near ones."""
+        joints, pose = self._joints, self._pose
+        if joints is None or pose is None:
+            return
+        apart = abs(stamp_to_ns(joints.header.stamp) - stamp_to_ns(pose.header.stamp))
+        if apart > (0 if self.config.lockstep else _STATE_SLACK_NS):
+            return
+        state = self._read(lambda both: robot_state_from_msgs(*both), (joints, pose))
+        if state is not None and self._policy is not None:
+            self._policy.put_state(state)
+
     def _on_applied(self, message: AppliedAction) -> None:
         action = self._read(applied_action_from_msg, message)
         if action is not None and self._session is not None:
@@ -193,7 +231,7 @@ class PolicyNode(Guarded, LifecycleNode):
         self._session.put_episode(episode)
 
     def _read(self, convert: Callable[[Any], ValueT], message: Any, who: str = "") -> ValueT | None:
-        """The message's value, or None after a complaint."""
+        """Return the message's value, or None after a complaint."""
         try:
             return convert(message)
         except ConversionError as error:
@@ -219,7 +257,7 @@ class PolicyNode(Guarded, LifecycleNode):
         assert self._policy is not None
         height, width = frame.rgb.shape[:2]
         graph = replace(self._graph, image_height=height, image_width=width)
-        found = find_mismatches(self._policy.checkpoint.embodiment, graph)
+        found = self._policy.mismatches(graph)
         if found:
             self.failure = f"the checkpoint cannot be used with the {stream} camera: {'; '.join(found)}"
             if not self.stopped.done():

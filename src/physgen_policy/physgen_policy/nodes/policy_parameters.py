@@ -12,6 +12,7 @@ from physgen_policy.nodes.image_pairs import SYNCHRONIZERS
 from physgen_policy.runtime.engine_options import CAPTURES, EngineOptions
 from physgen_policy.runtime.pack_window import WindowPolicy
 from physgen_policy.runtime.policy import PolicyConfig
+from physgen_policy.sampling.frame import FRAME_CHOICES
 from physgen_policy.sampling.solver import SOLVERS
 
 
@@ -19,6 +20,10 @@ from physgen_policy.sampling.solver import SOLVERS
 class PolicyNodeConfig:
     """What the policy node can be told. Read once at start."""
 
+    policy: str = parameter(
+        "",
+        description="A policy of somebody's own: its name or module:Class; empty: that of a checkpoint.",
+    )
     checkpoint: str = parameter(
         "", description="Checkpoint name or folder; empty: the one shipped for the task."
     )
@@ -104,8 +109,17 @@ class PolicyNodeConfig:
     predict_frames: bool = parameter(
         False, description="Imagine the next frame after every chunk, not only when somebody subscribes."
     )
-    frame_ar_steps: int = parameter(8, description="Autoregressive steps of an imagined frame.", ge=1, le=256)
-    frame_denoise_steps: int = parameter(10, description="Denoise steps of an imagined frame.", ge=1, le=1000)
+    frame_sampler: str = parameter(
+        "auto",
+        description="Imagined frames: their mean (sharp where the future is certain), or a sample; auto: the mean "
+        "where the checkpoint has one.",
+        choices=FRAME_CHOICES,
+    )
+    frame_ar_steps: int = parameter(8, description="Autoregressive steps of a sampled frame.", ge=1, le=256)
+    frame_denoise_steps: int = parameter(10, description="Denoise steps of a sampled frame.", ge=1, le=1000)
+    frame_temperature: float = parameter(
+        1.0, description="Noise of a sampled frame; below 1 it comes closer to the mean.", ge=0.0, le=2.0
+    )
     autostart: bool = parameter(True, description="Configure and activate without a lifecycle manager.")
 
     def __post_init__(self) -> None:
@@ -120,7 +134,7 @@ class PolicyNodeConfig:
         return self.pace == "lockstep"
 
     def gate(self) -> GateConfig:
-        """How observations are chosen."""
+        """Return how observations are chosen."""
         return GateConfig(
             step_period_ns=round(self.control_period * 1e9),
             execute_steps=self.execute_steps,
@@ -130,7 +144,7 @@ class PolicyNodeConfig:
             queue_size=self.sync_queue,
         )
 
-    def policy(self) -> PolicyConfig:
+    def network(self) -> PolicyConfig:
         """How the checkpoint is run."""
         return PolicyConfig(
             sampler=next(kind for kind in SOLVERS if kind == self.sampler),
@@ -151,7 +165,9 @@ class PolicyNodeConfig:
             execute_steps=self.execute_steps,
             num_threads=self.num_threads,
             dtype="bfloat16" if self.dtype == "bfloat16" else "float32",
+            frame_sampler=next(kind for kind in FRAME_CHOICES if kind == self.frame_sampler),
             frame_ar_steps=self.frame_ar_steps,
             frame_denoise_steps=self.frame_denoise_steps,
+            frame_temperature=self.frame_temperature,
             seed=self.seed,
         )

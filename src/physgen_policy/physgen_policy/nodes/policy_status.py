@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from physgen_msgs.msg import PolicyStatus
-from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.served_policy import ServedPolicy
 from physgen_policy.runtime.session import PolicySession
 
 
 def status_message(
-    policy: PhysGenPolicy | None, session: PolicySession | None, missing: list[str]
+    policy: ServedPolicy | None, session: PolicySession | None, missing: list[str]
 ) -> PolicyStatus:
-    """The status without its header; it is ready when nothing is missing."""
+    """Return the status without its header; it is ready when nothing is missing."""
     message = PolicyStatus(ready=not missing)
     if policy is not None:
         message.policy_id, message.gpu_memory = policy.policy_id, policy.gpu_memory

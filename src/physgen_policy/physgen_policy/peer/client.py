@@ -24,7 +24,12 @@ END_TIMEOUT_S = 5.0
 
 
 class LerobotClient:
-    """Starts the process at the first reset, and again after it died. Not thread-safe; close it."""
+    """Starts the process at the first reset, and again after it died. Not thread-safe; close it.
+
+    Args:
+        description: The policy that it asks.
+        environment: Variables of the process; None: ours.
+    """
 
     def __init__(self, description: LerobotDescription, environment: Mapping[str, str] | None = None) -> None:
         self.description = description
@@ -52,21 +57,21 @@ class LerobotClient:
         """Start an episode with random numbers from `seed` (0 .. 2**63 - 1).
 
         Raises:
-            UserError: the process cannot be started or died; the folder cannot be loaded.
+            UserError: The process cannot be started or died; the folder cannot be loaded.
         """
         if self._process is None or self._process.poll() is not None:
             self._start()
         self._ask(Message("reset", {"seed": seed}), "done")
 
     def chunk(self, observations: Sequence[LerobotObservation], task: str) -> NDArray[np.float32]:
-        """Predict float32 [k, 7], k >= 1, canonical actions.
+        """Predict canonical actions, float32 [k, 7], k >= 1.
 
         Args:
-            observations: successive ones, the newest last, with images.
-            task: the instruction.
+            observations: Successive ones, the newest last, with images.
+            task: The instruction.
 
         Raises:
-            UserError: the process died or lerobot failed.
+            UserError: The process died or lerobot failed.
         """
         arrays: dict[str, NDArray[np.generic]] = {
             camera: np.stack([observation.images[camera] for observation in observations])
@@ -114,7 +119,7 @@ class LerobotClient:
         return answer
 
     def _death(self) -> str:
-        """How the process ended, with the last line that it wrote."""
+        """Return how the process ended, with the last line that it wrote."""
         assert self._process is not None
         assert self._log is not None
         try:

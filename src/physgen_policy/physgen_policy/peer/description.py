@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from physgen_control.errors import UserError
+from physgen_control.messages.topics import CAMERAS
 from physgen_control.program.plain_values import read_json_object, shown
 from physgen_control.types import ACTION_DIM, HORIZON
-from physgen_policy.data.lerobot.features import ACTION_KEY, CAMERAS, STATE_KEY, STATE_NAMES, image_key
+from physgen_policy.data.lerobot.features import ACTION_KEY, STATE_KEY, STATE_NAMES, image_key
 
 TYPES = ("act", "diffusion")
 LAST_CHECKPOINT = Path("checkpoints") / "last" / "pretrained_model"
@@ -22,27 +23,29 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LerobotDescription:
-    """A policy of lerobot.
-
-    views: height and width [px] of each camera it looks at. sees_state: whether it is given the robot's state.
-    num_observations: how many successive observations it looks at. execute_steps: actions to execute before the next
-    prediction. ensembles: it averages predictions of successive steps (ACT's temporal ensembling).
-    """
+    """A policy of lerobot."""
 
     folder: Path
+    """Where it was saved."""
     type: str
+    """Such as act or diffusion."""
     views: Mapping[str, tuple[int, int]]
+    """Height and width of each camera it looks at [pixels]."""
     sees_state: bool
+    """Whether it is given the robot's state."""
     num_observations: int
+    """How many successive observations it looks at."""
     execute_steps: int
+    """Actions to execute before the next prediction."""
     ensembles: bool
+    """It averages predictions of successive steps (ACT's temporal ensembling)."""
 
 
 def find_policy(path: Path) -> Path:
     """Return the folder of the saved policy: the path itself, or the newest one of the training run that it is.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: There is no such folder.
     """
     folder = path.expanduser().resolve()
     if not folder.is_dir():
@@ -55,7 +58,7 @@ def read_lerobot_description(path: Path) -> LerobotDescription:
     """Read and check `config.json` and the names of the files beside it.
 
     Raises:
-        UserError: it is no policy of lerobot, holds pickles, or does not fit our observations and actions.
+        UserError: It is no policy of lerobot, holds pickles, or does not fit our observations and actions.
     """
     folder = find_policy(path)
     config = _read_json(folder, "config.json")

@@ -24,7 +24,7 @@ def find_lerobot(environment: Mapping[str, str]) -> str:
     """Return the folder that holds the lerobot package, "" where this interpreter has it anyway.
 
     Raises:
-        UserError: there is none.
+        UserError: There is none.
     """
     chosen = environment.get(PATH_VARIABLE, "")
     home = environment.get("PHYSGEN_HOME", "")
@@ -46,7 +46,7 @@ def lerobot_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a process that imports lerobot, starting from ours; offline, nothing is uploaded.
 
     Raises:
-        UserError: the package is not installed.
+        UserError: The package is not installed.
     """
     folder = find_lerobot(environment)
     path = [folder, *environment.get("PYTHONPATH", "").split(os.pathsep)]

@@ -34,19 +34,20 @@ class FramingError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is said: kind, JSON fields, and arrays (uint8 or float32) by name."""
+    """What is said."""
 
     kind: str
     fields: Mapping[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """uint8 or float32, by name."""
 
 
 def write_message(stream: BinaryIO, message: Message) -> None:
     """Write and flush one message.
 
     Raises:
-        FramingError: an array of another type, or too large.
-        OSError: the other side is gone.
+        FramingError: An array of another type, or too large.
+        OSError: The other side is gone.
     """
     table, blobs = [], []
     for name, array in message.arrays.items():
@@ -67,7 +68,7 @@ def read_message(stream: BinaryIO) -> Message | None:
     """Return the next message, its arrays writable and owned by the caller; None where the stream ends before it.
 
     Raises:
-        FramingError: the stream ends within a message or holds something else.
+        FramingError: The stream ends within a message or holds something else.
     """
     prefix = _read(stream, _PREFIX.size, may_end=True)
     if not prefix:

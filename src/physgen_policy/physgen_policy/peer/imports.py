@@ -38,7 +38,7 @@ class _FinderWithout(PathFinder):
     def find_spec(
         cls, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The module's spec; see importlib.machinery.PathFinder."""
+        """Return the module's spec, as PathFinder does; None for a hidden package."""
         if fullname.partition(".")[0] in HIDDEN:
             return None
         return super().find_spec(fullname, path, target)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keeps deliberate disturbances out of lerobot's loss, as our own training does: they show not what to do.
+"""Keeps pushed and led steps out of lerobot's loss, as our own training does: they show not what to do.
 
-Our datasets flag them in the column `is_label`, which lerobot does not know; it leaves out actions beyond the end of
-an episode (`action_is_pad`), and disturbed ones and what follows them are counted with those.
+Our datasets flag labels in the column `is_label`, which lerobot does not know; it leaves out actions beyond the end of
+an episode (`action_is_pad`), and actions that are no labels, with what follows them, are counted with those.
 """
 
 from __future__ import annotations

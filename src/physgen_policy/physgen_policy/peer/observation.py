@@ -15,10 +15,12 @@ from physgen_policy.data.lerobot.features import STATE_NAMES
 
 @dataclass(frozen=True, slots=True)
 class LerobotObservation:
-    """images: uint8 [y, x, 3] RGB by camera, empty where nothing was drawn. state: float32 [15], see STATE_NAMES."""
+    """What a policy of lerobot is shown at one control step."""
 
     images: Mapping[str, UInt8Image]
+    """uint8 [y, x, 3] RGB by camera, empty where nothing was drawn."""
     state: NDArray[np.float32]
+    """float32 [15], see STATE_NAMES."""
 
 
 @dataclass(slots=True)

@@ -50,13 +50,19 @@ class LerobotPolicy:
         )
 
     def reset(self, seed: int) -> None:
-        """Start an episode."""
+        """Start an episode with random numbers from `seed`."""
         torch.manual_seed(seed)
         self._policy.reset()
 
     @torch.no_grad()
     def chunk(self, images: dict[str, NDArray[np.uint8]], state: NDArray[Any], task: str) -> NDArray[Any]:
-        """Predict, float32 [k, 7] in the units of the dataset; arguments as in the request `chunk`."""
+        """Predict, float32 [k, 7] in the units of the dataset.
+
+        Args:
+            images: By camera, n successive ones, uint8 [n, y, x, 3].
+            state: float32 [n, 15], of the same observations.
+            task: The instruction.
+        """
         batches = [
             self._before(self._item({camera: views[i] for camera, views in images.items()}, state[i], task))
             for i in range(len(state))
@@ -70,7 +76,7 @@ class LerobotPolicy:
         return self._after(actions[0]).float().numpy()
 
     def _item(self, images: dict[str, NDArray[np.uint8]], state: NDArray[Any], task: str) -> dict[str, Any]:
-        """One observation as a row of a LeRobot dataset: images float [3, y, x] in 0 .. 1."""
+        """Return one observation as a row of a LeRobot dataset: images float [3, y, x] in 0 .. 1."""
         item: dict[str, Any] = {"task": task}
         if self._description.sees_state:
             item[STATE_KEY] = torch.from_numpy(state)
@@ -120,13 +126,13 @@ def _answer(policy: LerobotPolicy, request: Message) -> Message:
 
 
 def sentence(error: Exception) -> str:
-    """An error in one line, with its type unless it is meant for users."""
+    """Return an error in one line, with its type unless it is meant for users."""
     text = " ".join(str(error).split())
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
 def main(words: list[str]) -> int:
-    """Serve the policy of a folder on the standard streams."""
+    """Serve the policy of a folder on the standard streams; return the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business; its end closes our input
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

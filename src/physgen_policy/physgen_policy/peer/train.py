@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs lerobot's own training script with the options of the command line; in a process that exists for it alone.
 
-Nothing of it is changed but the dataset, whose deliberate disturbances are left out of the loss (labels.py).
+Nothing of it is changed but the dataset, whose pushed and led steps are left out of the loss (labels.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from physgen_policy.peer.labels import with_labels
 
 
 def main() -> None:
-    """Train."""
+    """Train with the options of the command line."""
     prepare()
     from lerobot.datasets import factory
     from lerobot.scripts.lerobot_train import main as train

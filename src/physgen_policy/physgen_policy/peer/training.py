@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from physgen_control.errors import UserError
+from physgen_control.messages.topics import CAMERAS
 from physgen_control.program.plain_values import read_json_object
 from physgen_control.types import HORIZON, NUM_CHUNKS
-from physgen_policy.data.lerobot.features import CAMERAS, image_key
+from physgen_policy.data.lerobot.features import image_key
 from physgen_policy.peer.description import LAST_CHECKPOINT, TYPES
 
 TRAIN_CONFIG = LAST_CHECKPOINT / "train_config.json"
@@ -20,24 +21,28 @@ CROP = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerTraining:
-    """What is trained on what.
-
-    batch_size: of all processes together. save_every: steps between checkpoints. sees_state: the policy is given the
-    robot's state beside the images. learning_rate 0: ours for ACT (1e-4, see `options`), lerobot's for others.
-    """
+    """What is trained on what."""
 
     dataset: Path
+    """A LeRobot dataset."""
     out: Path
+    """Run folder."""
     type: str = "act"
+    """lerobot's name of the policy."""
     steps: int = 20000
     batch_size: int = 32
+    """Of all processes together."""
     processes: int = 1
     device: str = "cpu"
     seed: int = 1000
     save_every: int = 5000
+    """Steps between checkpoints."""
     loaders: int = 0
+    """Processes that read the dataset; 0: the training's own."""
     learning_rate: float = 0.0
+    """0: ours for ACT (1e-4, see `options`), lerobot's for others."""
     sees_state: bool = True
+    """The policy is given the robot's state beside the images."""
 
     def __post_init__(self) -> None:
         if self.type not in TYPES:
@@ -57,14 +62,14 @@ class PeerTraining:
         return (self.out / TRAIN_CONFIG).is_file()
 
     def options(self) -> list[str]:
-        """The command line of lerobot's script for a new run.
+        """Return the command line of lerobot's script for a new run.
 
         Differences from lerobot's defaults: chunks of the three times eight actions that PhysGen predicts, of which
         eight are executed; a backbone without pretraining, so nothing is downloaded, at the transformer's learning
         rate, tenfold lerobot's, which is meant for fine-tuning; image statistics of the dataset instead of ImageNet's.
 
         Raises:
-            UserError: the dataset is not one that `physgen convert --format lerobot` wrote.
+            UserError: The dataset is not one that `physgen convert --format lerobot` wrote.
         """
         sides = image_sides(self.dataset)
         words = {
@@ -106,7 +111,7 @@ class PeerTraining:
                 "policy.n_action_steps": str(HORIZON),
                 "policy.horizon": str(2 * HORIZON),
                 "policy.crop_shape": json.dumps([round(CROP * height), round(CROP * width)]),
-                # So that disturbances are left out of the loss; ACT's always leaves them out (labels.py).
+                # So that pushed and led steps are left out of the loss; ACT's always leaves them out (labels.py).
                 "policy.do_mask_loss_for_padding": "true",
                 # Ten denoising steps instead of a hundred when it acts, as on the authors' robot.
                 "policy.noise_scheduler_type": "DDIM",
@@ -115,10 +120,10 @@ class PeerTraining:
         return [f"--{name}={value}" for name, value in words.items()]
 
     def resume_options(self) -> list[str]:
-        """The command line that continues the run in `out` up to `steps`; everything else stays as it was.
+        """Return the command line that continues the run in `out` up to `steps`; everything else stays as it was.
 
         Raises:
-            UserError: there is no checkpoint.
+            UserError: There is no checkpoint.
         """
         if not self.resumable:
             raise UserError(f"{self.out} has no checkpoint to continue from; drop --resume")
@@ -132,10 +137,10 @@ class PeerTraining:
 
 
 def image_sides(dataset: Path) -> dict[str, tuple[int, int]]:
-    """Height and width [px] of each camera of a LeRobot dataset.
+    """Return height and width of each camera of a LeRobot dataset [pixels].
 
     Raises:
-        UserError: it is none of ours.
+        UserError: It is none of ours.
     """
     path = dataset / "meta" / "info.json"
     try:

@@ -46,13 +46,15 @@ def import_published(
     """Write a checkpoint whose backbone, autoencoder and text encoder are the folder's, bit for bit.
 
     Args:
-        preset: action head, window and adapters; its backbone is used only where the folder has no config.json.
+        folder: The published folder.
+        out: The checkpoint folder to write.
+        preset: Action head, window and adapters; its backbone is used only where the folder has no config.json.
         text_encoder: transformers' PhiModel or PhiForCausalLM folder, if it is not the folder's own; the tokenizer may
             lie in it or beside it.
-        origin: where the folder came from, kept in config.json.
+        origin: Where the folder came from, kept in config.json.
 
     Raises:
-        NovaFolderError: a file is absent, or a tensor is missing, unexpected or of wrong shape; it is named.
+        NovaFolderError: A file is absent, or a tensor is missing, unexpected or of wrong shape; it is named.
     """
     texts = text_encoder or folder / "text_encoder"
     config = replace(
@@ -88,11 +90,12 @@ def import_published(
 
 
 def nova_config(folder: Path, preset: NovaConfig) -> NovaConfig:
-    """Sizes of a published backbone.
+    """Return the sizes of a published backbone.
 
     Raises:
         NovaFolderError: transformer/config.json describes something this project has no code for.
-    """
+        ConfigError: Its sizes do not fit together.
+    """  # noqa: DOC501  # only the documented ones pass
     path = folder / "transformer" / "config.json"
     if not path.is_file():
         return preset
@@ -130,7 +133,7 @@ def nova_config(folder: Path, preset: NovaConfig) -> NovaConfig:
 
 
 def _sizes_of_tensors(folder: Path) -> dict[str, int]:
-    """What the published config may leave out: the mixer's rank and the rows of the text table."""
+    """Return what the published config may leave out: the mixer's rank and the rows of the text table."""
     tensors = read_weights(folder / "transformer", SINGLE)
     sizes = {"mixer_rank": 0}
     if (mixer := tensors.get("video_encoder.mixer.lora.weight")) is not None:
@@ -141,7 +144,11 @@ def _sizes_of_tensors(folder: Path) -> dict[str, int]:
 
 
 def _arch(name: str) -> tuple[int, int]:
-    """Depth and width of e.g. "vit_d16w1024"."""
+    """Return depth and width of e.g. "vit_d16w1024".
+
+    Raises:
+        ValueError: The name is none of that kind.
+    """
     found = re.fullmatch(r"[a-z]+_d(\d+)w(\d+)", name)
     if not found:
         raise ValueError(f"unknown architecture {name!r}")
@@ -201,7 +208,7 @@ def _load_vae(folder: Path, config: ModelConfig) -> dict[str, Tensor]:
 
 
 def _load_phi(folder: Path, config: ModelConfig) -> dict[str, Tensor]:
-    """Phi's own tensors; the language-model head is not used, and tables that are recomputed are not stored."""
+    """Return Phi's own tensors; the language-model head is not used, and tables that are recomputed are not stored."""
     with torch.device("meta"):
         own = build_text_encoder(config).state_dict()
     given = {

@@ -9,7 +9,6 @@ from pathlib import Path
 from physgen_policy.checkpoint import file_sha256
 from physgen_policy.published.nova_folder import NovaFolderError
 
-NOVA_REPOSITORY = "BAAI/nova-d48w1024-osp480"
 WANTED = (
     "model_index.json",
     "transformer/*.json",
@@ -25,22 +24,24 @@ WANTED = (
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A complete local folder and the commit it is a copy of."""
+    """A complete local folder and what it is a copy of."""
 
     folder: Path
     repository: str
     revision: str
+    """Hash of the commit."""
 
 
 def download(repository: str, revision: str = "main", *, endpoint: str | None = None) -> Download:
     """Fetch a model folder into the hub's cache (HF_HOME); what is there already is not fetched again.
 
     Args:
-        revision: branch, tag or commit; what it means now is looked up first and that commit is fetched.
-        endpoint: address of the hub, if not the public one (or HF_ENDPOINT).
+        repository: Its name on the hub, OWNER/NAME.
+        revision: Branch, tag or commit; what it means now is looked up first and that commit is fetched.
+        endpoint: Address of the hub, if not the public one (or HF_ENDPOINT).
 
     Raises:
-        NovaFolderError: the hub cannot be reached, has no such model, or a file does not have the published hash.
+        NovaFolderError: The hub cannot be reached, has no such model, or a file does not have the published hash.
     """
     # Slow to import, and only needed here.
     import httpx2

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reading and writing the backbone's weights in the published folder layout, every key and shape checked."""
+"""Reading the backbone's weights in the published folder layout, every key and shape checked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from physgen_control.errors import UserError
@@ -16,16 +16,15 @@ from physgen_policy.model.config import NovaConfig
 from physgen_policy.model.nova import Nova
 
 SINGLE = "diffusion_pytorch_model.safetensors"
-INDEX = SINGLE + ".index.json"
 FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 
 
 class NovaFolderError(UserError):
-    """A folder that does not hold the backbone the configuration describes."""
+    """A folder does not hold the backbone that the configuration describes; the message names what is wrong."""
 
 
 def expected_shapes(config: NovaConfig) -> dict[str, tuple[int, ...]]:
-    """Key -> shape of the backbone's state, computed without allocating it."""
+    """Return the shape of every key of the backbone's state, computed without allocating it."""
     with torch.device("meta"):
         return {key: tuple(value.shape) for key, value in Nova(config).state_dict().items()}
 
@@ -34,11 +33,11 @@ def load_nova_folder(folder: Path, config: NovaConfig) -> dict[str, Tensor]:
     """Read the backbone's tensors, in the type in which they are stored (fp16, bf16 or fp32), on the CPU.
 
     Args:
-        folder: the published folder (with model_index.json); the weights lie in its `transformer` folder.
-        config: sizes that every tensor must have.
+        folder: The published folder (with model_index.json); the weights lie in its `transformer` folder.
+        config: Sizes that every tensor must have.
 
     Raises:
-        NovaFolderError: a file is absent or unreadable, or a key is missing, unexpected or of wrong shape or type.
+        NovaFolderError: A file is absent or unreadable, or a key is missing, unexpected or of wrong shape or type.
     """
     if not (folder / "model_index.json").is_file():
         raise NovaFolderError(f"{folder} has no model_index.json; pass the folder that holds it")
@@ -48,10 +47,10 @@ def load_nova_folder(folder: Path, config: NovaConfig) -> dict[str, Tensor]:
 
 
 def read_weights(folder: Path, single: str) -> dict[str, Tensor]:
-    """All tensors of one network: the file `single`, or the shards that `single`.index.json names.
+    """Return all tensors of one network: the file `single`, or the shards that `single`.index.json names.
 
     Raises:
-        NovaFolderError: a file is absent or unreadable, or a tensor is in two files.
+        NovaFolderError: A file is absent or unreadable, or a tensor is in two files.
     """
     tensors: dict[str, Tensor] = {}
     for path in _weight_files(folder, single):
@@ -71,7 +70,7 @@ def validate_nova(tensors: dict[str, Tensor], config: NovaConfig, source: Path) 
     """Compare keys, shapes and types with the configuration.
 
     Raises:
-        NovaFolderError: names every key that is missing, unexpected or of wrong shape or type.
+        NovaFolderError: A key is missing, unexpected or of wrong shape or type; all of them are named.
     """
     check_tensors(tensors, expected_shapes(config), source)
 
@@ -80,7 +79,7 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...
     """Compare keys, shapes and types of any network with what they should be.
 
     Raises:
-        NovaFolderError: names every key that is missing, unexpected or of wrong shape or type.
+        NovaFolderError: A key is missing, unexpected or of wrong shape or type; all of them are named.
     """
     problems = [f"missing {key}" for key in sorted(expected.keys() - tensors.keys())]
     problems += [f"unexpected {key}" for key in sorted(tensors.keys() - expected.keys())]
@@ -91,19 +90,6 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, tuple[int, ...
             problems.append(f"{key} has type {tensors[key].dtype}, expected fp16, bf16 or fp32")
     if problems:
         raise NovaFolderError(f"{source} does not fit the configuration: " + "; ".join(problems))
-
-
-def save_nova_folder(folder: Path, tensors: dict[str, Tensor], config: NovaConfig) -> None:
-    """Write the tensors unchanged as a folder of the published layout, in one weight file.
-
-    Raises:
-        NovaFolderError: the tensors do not fit the configuration.
-    """
-    validate_nova(tensors, config, folder)
-    (folder / "transformer").mkdir(parents=True, exist_ok=True)
-    index = {"_class_name": "NOVAPipeline", "transformer": ["diffnext", "NOVATransformer3DModel"]}
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")
-    save_file({key: value.contiguous() for key, value in tensors.items()}, folder / "transformer" / SINGLE)
 
 
 def _weight_files(folder: Path, single: str) -> list[Path]:

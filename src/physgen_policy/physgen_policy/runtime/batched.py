@@ -33,6 +33,7 @@ class BatchItem:
 
     observation: PolicyObservation
     now_ns: int
+    """ROS time; ends up in the chunk's inference stamps only."""
 
 
 @dataclass(slots=True)
@@ -44,14 +45,18 @@ class _Row:
 
 
 class BatchedPolicy:
-    """Runs one checkpoint for many clients, each with an episode of its own. Not thread-safe."""
+    """Runs one checkpoint for many clients, each with an episode of its own. Not thread-safe.
+
+    Args:
+        checkpoint: Networks and statistics.
+        config: How they are run.
+        batch: Rows of every batch, at least 1; more clients than that take several batches.
+
+    Raises:
+        PolicyError: The window policy needs a cache.
+    """
 
     def __init__(self, checkpoint: Checkpoint, config: PolicyConfig, batch: int) -> None:
-        """Args: batch: rows of every batch, at least 1; more clients than that take several batches.
-
-        Raises:
-            PolicyError: the window policy needs a cache.
-        """
         if config.window_policy is WindowPolicy.ROPE_T:
             raise PolicyError(
                 "window_policy rope_t lives in the cache, which a batch does not have; use recompute"
@@ -68,11 +73,21 @@ class BatchedPolicy:
 
     @classmethod
     def load(cls, folder: Path, batch: int) -> BatchedPolicy:
-        """With the default configuration, on the GPU where there is one."""
+        """Load a checkpoint folder with the default configuration, on the GPU where there is one.
+
+        Raises:
+            CheckpointError: It cannot be loaded.
+        """
         return cls(load_checkpoint(folder, choose_device("auto")), PolicyConfig(), batch)
 
     def reset(self, client: int, episode: Episode, run: int = 0) -> None:
-        """Start a client's episode; nothing of its earlier ones remains. run: see PhysGenPolicy.seed."""
+        """Start a client's episode; nothing of its earlier ones remains.
+
+        Args:
+            client: Its number.
+            episode: The episode.
+            run: Chooses the random numbers; see PhysGenPolicy.seed.
+        """
         if client not in self._rows:
             self._rows[client] = _Row(self._config.episode_state(self._checkpoint))
         row = self._rows[client]
@@ -81,14 +96,18 @@ class BatchedPolicy:
         row.packs = []
 
     def check(self, client: int, item: BatchItem) -> None:
-        """Raise PolicyError unless `act` could begin with a client's request; changes nothing."""
+        """Check that `act` could begin with a client's request; changes nothing.
+
+        Raises:
+            PolicyError: The client has not announced its episode.
+        """
         self._row(client, item).state.image(item.observation)
 
     def act(self, items: Mapping[int, BatchItem]) -> dict[int, ActionChunk]:
-        """A chunk for every client; see PhysGenPolicy.act.
+        """Return a chunk for every client, as PhysGenPolicy.act would.
 
         Raises:
-            PolicyError: a client has not announced its episode, or the networks returned something that is no number.
+            PolicyError: A client has not announced its episode, or the networks returned something that is no number.
         """
         clients = list(items)
         chunks: dict[int, ActionChunk] = {}
@@ -154,7 +173,7 @@ class BatchedPolicy:
         ]
 
     def _extended(self, row: _Row, latent: Tensor, observation: PolicyObservation) -> list[Pack]:
-        """A row's window with a new pack, latent [1, c, h, w]; PackWindow's rule at a full window."""
+        """Return a row's window with a new pack, latent [1, c, h, w]; PackWindow's rule at a full window."""
         past = None if observation.first else row.state.normalized(observation.past_actions)
         packs = [*row.packs, Pack(latent, past)]
         if len(packs) <= self._checkpoint.model.config.context_packs:
@@ -164,7 +183,7 @@ class BatchedPolicy:
         return packs[1:]
 
     def _text_tokens(self, rows: list[_Row]) -> Tensor:
-        """Tokens [b, l, d] of the instructions."""
+        """Return the tokens [b, l, d] of the instructions."""
         tokens = [self._prompts.tokens(row.state.instruction) for row in rows]
         return torch.cat(tokens + tokens[:1] * (self._batch - len(rows)))
 
@@ -173,7 +192,7 @@ class BatchedPolicy:
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=half, cache_enabled=False)
 
     def _stack(self, windows: list[list[Pack]], latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Latents [b, p, c, h, w], past actions [b, p, 8, a] and bool [b, p] "begins", filled up with empty packs."""
+        """Return latents [b, p, c, h, w], past actions [b, p, 8, a] and bool [b, p] "begins"; the rest is empty."""
         config = self._checkpoint.model.config
         packs = config.context_packs
         frames = latents.new_zeros(self._batch, packs, *latents.shape[1:])

@@ -19,26 +19,25 @@ CAPTURES: tuple[CaptureChoice, ...] = get_args(CaptureChoice)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineOptions:
-    """How a policy computes.
-
-    use_cache: keep keys and values of the window in preallocated buffers while it grows.
-    split_attention: attend pack by pack to the visible keys alone, instead of to all under a dense mask.
-    reuse_conditioning: modulation vectors and memory keys and values of the action head once, not per denoise step.
-    capture: the denoise loop (on CUDA also the frame encoder) as CUDA graphs, or a compiled action head; "auto" means
-        graphs on CUDA and off on a CPU.
-    collapse_vae: the frame encoder without 3-D convolutions. channels_last: its memory layout.
-    cast_weights: with dtype bfloat16, store weights in it; otherwise every use converts them (autocast).
-    unload_text_encoder: free the text encoder once an instruction is encoded; another one reads it from disk again.
-    """
+    """How a policy computes."""
 
     use_cache: bool = True
+    """Keep keys and values of the window in preallocated buffers while it grows."""
     split_attention: bool = True
+    """Attend pack by pack to the visible keys alone, instead of to all under a dense mask."""
     reuse_conditioning: bool = True
+    """Modulation vectors and memory keys and values of the action head once, not per denoise step."""
     capture: CaptureChoice = "auto"
+    """The denoise loop (on CUDA also the frame encoder) as CUDA graphs, or a compiled action head; "auto" means graphs
+    on CUDA and off on a CPU."""
     collapse_vae: bool = True
+    """The frame encoder without 3-D convolutions."""
     channels_last: bool = True
+    """Memory layout of the frame encoder."""
     cast_weights: bool = True
+    """With dtype bfloat16, store weights in it; otherwise every use converts them (autocast)."""
     unload_text_encoder: bool = True
+    """Free the text encoder once an instruction is encoded; another one reads it from disk again."""
 
     def __post_init__(self) -> None:
         if self.capture not in CAPTURES:
@@ -46,7 +45,7 @@ class EngineOptions:
 
     @staticmethod
     def all_off() -> EngineOptions:
-        """Plain eager execution, the reference of every comparison."""
+        """Return plain eager execution, the reference of every comparison."""
         return EngineOptions(
             use_cache=False,
             split_attention=False,
@@ -59,10 +58,10 @@ class EngineOptions:
         )
 
     def capture_on(self, device: torch.device) -> Capture:
-        """The kind of capture on a device.
+        """Return the kind of capture on a device.
 
         Raises:
-            ValueError: graphs were asked for on a device that has none.
+            ValueError: Graphs were asked for on a device that has none.
         """
         if self.capture == "auto":
             return "graph" if device.type == "cuda" else "off"

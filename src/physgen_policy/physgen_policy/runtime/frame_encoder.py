@@ -15,7 +15,9 @@ class FrameEncoder:
     """A copy of a codec's encoder under EngineOptions.
 
     Args:
-        dtype: of its weights; None keeps the codec's (and leaves a conversion to autocast).
+        codec: The codec.
+        options: How it computes.
+        dtype: Of its weights; None keeps the codec's (and leaves a conversion to autocast).
     """
 
     def __init__(self, codec: FrameCodec, options: EngineOptions, dtype: torch.dtype | None) -> None:
@@ -33,10 +35,10 @@ class FrameEncoder:
         self._function = GraphedFunction(self._encoder) if graphed else self._encoder
 
     def __call__(self, images: Tensor) -> Tensor:
-        """uint8 [b, H, W, 3] RGB on the codec's device -> scaled latents fp32 [b, c, H / 8, W / 8].
+        """Return scaled latents fp32 [b, c, H / 8, W / 8] of uint8 [b, H, W, 3] RGB on the codec's device.
 
         Raises:
-            ValueError: see pixels_from_images.
+            ValueError: Not a batch of uint8 RGB images with sides that are multiples of 8.
         """
         pixels = pixels_from_images(images).to(self._dtype).contiguous(memory_format=self._layout)
         mean: Tensor = self._function(pixels)

@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import torch
 
+from physgen_control.errors import UserError
 from physgen_policy.checkpoint import CheckpointError, load_checkpoint, resolve_checkpoint
 from physgen_policy.contract.embodiment_check import GraphDescription, find_mismatches
+from physgen_policy.runtime.imagination import Imagination
 from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig
+from physgen_policy.sampling.frame import FrameChoice, FrameSampler, preview_sampler
 
 
 def choose_device(device: str) -> str:
@@ -38,7 +41,7 @@ def load_policy(
         device: "auto", "cpu" or "cuda".
 
     Raises:
-        CheckpointError: there is none, it is damaged, or it was trained for something else.
+        CheckpointError: There is none, it is damaged, or it was trained for something else.
     """
     path = resolve_checkpoint(checkpoint, graph.task)
     half = config.dtype == "bfloat16" and config.engine.cast_weights
@@ -47,3 +50,40 @@ def load_policy(
     if found:
         raise CheckpointError(f"the checkpoint {path} cannot be used here: {'; '.join(found)}")
     return PhysGenPolicy(loaded, config)
+
+
+def load_imagination(
+    checkpoint: str,
+    task: str = "",
+    *,
+    frames: FrameChoice = "auto",
+    temperature: float = 0.5,
+    num_threads: int = 1,
+    device: str = "auto",
+) -> Imagination:
+    """Load a checkpoint to roll it forward without a world.
+
+    Args:
+        checkpoint: Its name or folder; empty: the one shipped for `task`.
+        task: Task whose shipped checkpoint is meant.
+        frames: How frames are made, see PolicyConfig.frame_sampler.
+        temperature: Of sampled frames.
+        num_threads: CPU threads of torch, process-wide; 0 leaves it alone.
+        device: "auto", "cpu" or "cuda".
+
+    Raises:
+        CheckpointError: there is none, or it is damaged.
+        UserError: it has no mean frame, or there is no such temperature.
+    """
+    if num_threads:
+        torch.set_num_threads(num_threads)
+    loaded = load_checkpoint(resolve_checkpoint(checkpoint, task), choose_device(device))
+    try:
+        sampler = FrameSampler(temperature=temperature)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    if frames == "mean":
+        sampler = FrameSampler(kind="mean")
+    elif frames == "auto" and preview_sampler(loaded.model.config).kind == "mean":
+        sampler = preview_sampler(loaded.model.config)
+    return Imagination(loaded, sampler)

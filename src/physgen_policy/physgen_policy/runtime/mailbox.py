@@ -29,7 +29,11 @@ class CancelToken:
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise Cancelled if cancel was called."""
+        """Do nothing unless cancel was called.
+
+        Raises:
+            Cancelled: It was.
+        """
         if self._event.is_set():
             raise Cancelled
 

@@ -32,10 +32,12 @@ class WindowPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """One physical token: latent [1, c, h, w]; past normalised actions [1, 8, a], None = Begin-of-Action."""
+    """One pack of the window."""
 
     latent: Tensor
+    """[1, c, h, w]"""
     past: Tensor | None
+    """Normalised actions [1, 8, a]; None = Begin-of-Action."""
 
 
 class PackWindow:
@@ -64,6 +66,7 @@ class PackWindow:
         self._policy = policy
         self._use_cache = use_cache
         self._text: Tensor | None = None
+        self._anchor: Tensor | None = None
         self._packs: list[Pack] = []
         self._text_only: Context | None = None
         self._context: Context | None = None
@@ -72,7 +75,7 @@ class PackWindow:
 
     @property
     def num_packs(self) -> int:
-        """Committed packs."""
+        """Number of committed packs."""
         return len(self._packs)
 
     def restart(self, text_tokens: Tensor) -> None:
@@ -81,8 +84,9 @@ class PackWindow:
         self.set_text(text_tokens)
 
     def set_text(self, text_tokens: Tensor) -> None:
-        """Another instruction for the same history: everything computed under the old one is void."""
+        """Follow another instruction with the same history: everything computed under the old one is void."""
         self._text, self._context, self._before = text_tokens, None, None
+        self._anchor = None
         self._text_only = (
             self._model.start(text_tokens, with_anchor=False, split_attention=self._split_attention)
             if self._use_cache
@@ -118,10 +122,12 @@ class PackWindow:
         if self._context is not None and self._context.num_packs > len(self._packs):
             self._context.drop_last()
 
-    def frame_context(self) -> Context:
-        """A context for imagining frames: instruction and anchor of the frame head, no packs."""
+    def anchor(self) -> Tensor | None:
+        """Return what the mixer of the frame path needs of the instruction [1, n, d]; None without a mixer."""
         assert self._text is not None, "restart must be called first"
-        return self._model.start(self._text)
+        if self._anchor is None and self._model.nova.video_encoder.mixer is not None:
+            self._anchor = self._model.nova.anchor(self._text)
+        return self._anchor
 
     def _append(self, packs: list[Pack], shifted: bool) -> PackOutput:
         assert self._text_only is not None, "restart must be called first"

@@ -9,24 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from physgen_control.errors import UserError
-from physgen_control.types import HORIZON, ActionChunk, Episode, Float32Array, UInt8Image
+from physgen_control.types import HORIZON, ActionChunk, Episode, Float32Array, RobotState, UInt8Image
 from physgen_policy.checkpoint import Checkpoint
+from physgen_policy.contract.embodiment_check import GraphDescription, find_mismatches
 from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.model.batch import PackOutput
+from physgen_policy.model.physgen import PhysGen
 from physgen_policy.runtime.engine_options import EngineOptions
-from physgen_policy.runtime.episode_state import EpisodeState
+from physgen_policy.runtime.episode_state import EpisodeState, executed_actions
+from physgen_policy.runtime.frame_decoder import decode_frame
 from physgen_policy.runtime.frame_encoder import FrameEncoder
 from physgen_policy.runtime.mailbox import CancelToken
 from physgen_policy.runtime.pack_window import Pack, PackWindow, WindowPolicy
 from physgen_policy.runtime.prompts import PromptStates
 from physgen_policy.sampling.actions import ActionDenoiser
-from physgen_policy.sampling.frame import sample_frame
+from physgen_policy.sampling.frame import FrameChoice, FrameSampler, preview_sampler, sample_frame
 from physgen_policy.sampling.solver import SamplerConfig, SolverKind
 
 STAGES = ("preprocess", "vae", "transformer", "denoise", "chunk")
@@ -37,50 +41,43 @@ class PolicyError(UserError):
     """The policy cannot act; the message says why and what to do."""
 
 
-class Policy(Protocol):
-    """Anything that turns observations into chunks."""
-
-    def reset(self, episode: Episode, session_id: str = "") -> None:
-        """Forget everything and start an episode; session_id marks its chunks (default: the episode's id)."""
-
-    def act(
-        self, observation: PolicyObservation, now_ns: int, cancel: CancelToken | None = None
-    ) -> ActionChunk:
-        """Predict; `now_ns` is ROS time and ends up in the chunk's inference stamps only.
-
-        Raises:
-            Cancelled: `cancel` was set; the observation left no trace.
-        """
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyConfig:
-    """How a checkpoint is run.
-
-    sampler, denoise_steps, action_samples: see SamplerConfig. window_policy: see WindowPolicy. engine: how it is
-    computed. use_plan: condition on the unexecuted part of the last prediction (off: the shipped checkpoint
-    follows its own plan too closely, see its card).
-    execute_steps: actions of chunk 0 to run before the next observation. num_threads: CPU threads of torch,
-    process-wide; 0 leaves it alone. dtype: of the networks; solvers and statistics stay float32.
-    frame_ar_steps, frame_denoise_steps: quality of imagined frames. seed: added to every episode's own seed.
-    """
+    """How a checkpoint is run."""
 
     sampler: SolverKind = "ddim"
+    """Solver of the action head."""
     denoise_steps: int = 10
+    """Of the action head."""
     action_samples: int = 8
+    """Chunks denoised from different noise, whose mean is taken."""
     window_policy: WindowPolicy = WindowPolicy.RECOMPUTE
+    """What is done at a full window."""
     engine: EngineOptions = field(default_factory=EngineOptions)
+    """How it is computed."""
     use_plan: bool = False
+    """Condition on the plan. Off: the shipped checkpoint follows its own plan too closely, see its card."""
     execute_steps: int = HORIZON
+    """Actions of the executed chunk to run before the next observation."""
     num_threads: int = 1
+    """CPU threads of torch, process-wide; 0 leaves it alone."""
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the networks; solvers and statistics stay float32."""
+    frame_sampler: FrameChoice = "auto"
+    """How frames are imagined, see FrameSampler; auto: the mean where the checkpoint has one."""
     frame_ar_steps: int = 8
+    """Of sampled frames."""
     frame_denoise_steps: int = 10
+    """Of sampled frames."""
+    frame_temperature: float = 1.0
+    """Of sampled frames."""
     seed: int = 0
+    """Added to every episode's own seed."""
 
     def __post_init__(self) -> None:
-        if self.denoise_steps < 1 or self.frame_ar_steps < 1 or self.frame_denoise_steps < 1:
-            raise ValueError("denoise_steps, frame_ar_steps and frame_denoise_steps must be at least 1")
+        if self.denoise_steps < 1:
+            raise ValueError(f"denoise_steps must be at least 1, got {self.denoise_steps}")
+        self._sampled_frames()
         if self.action_samples < 1:
             raise ValueError(f"action_samples must be at least 1, got {self.action_samples}")
         if not 1 <= self.execute_steps <= HORIZON:
@@ -88,15 +85,49 @@ class PolicyConfig:
         if self.num_threads < 0:
             raise ValueError(f"num_threads must be >= 0, got {self.num_threads}")
 
+    def frames_of(self, model: PhysGen) -> FrameSampler:
+        """Return how the frames of a model are imagined.
+
+        Raises:
+            PolicyError: The mean is asked for, and the model has none.
+        """
+        if self.frame_sampler == "sample":
+            return self._sampled_frames()
+        preview = preview_sampler(model.config)
+        if self.frame_sampler == "mean" and preview.kind != "mean":
+            raise PolicyError(
+                "frame_sampler mean needs a checkpoint whose frame head predicts v (frames.prediction); use auto or "
+                "sample"
+            )
+        return preview if preview.kind == "mean" else self._sampled_frames()
+
+    def _sampled_frames(self) -> FrameSampler:
+        return FrameSampler(
+            ar_steps=self.frame_ar_steps,
+            denoise_steps=self.frame_denoise_steps,
+            temperature=self.frame_temperature,
+        )
+
     def action_sampler(self) -> SamplerConfig:
         """How the action head is run."""
         return SamplerConfig(kind=self.sampler, steps=self.denoise_steps, samples=self.action_samples)
 
     def episode_state(self, checkpoint: Checkpoint) -> EpisodeState:
-        """The memory of one episode at a time."""
+        """Return the memory of one episode at a time."""
         return EpisodeState(
             checkpoint, seed=self.seed, use_plan=self.use_plan, execute_steps=self.execute_steps
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Latest:
+    """What became of the newest observation."""
+
+    latent: Tensor
+    output: PackOutput
+    """Hidden states."""
+    sampled: Float32Array
+    """Normalised actions [3, 8, a]."""
 
 
 class PhysGenPolicy:
@@ -140,7 +171,8 @@ class PhysGenPolicy:
             autocast=lambda: self._autocast(self._half),
         )
         self._state = self.config.episode_state(checkpoint)
-        self._output: PackOutput | None = None
+        self._frames = self.config.frames_of(model)
+        self._latest: _Latest | None = None
 
     @property
     def policy_id(self) -> str:
@@ -152,6 +184,16 @@ class PhysGenPolicy:
         """Bytes allocated on the GPU, 0 on a CPU."""
         return float(torch.cuda.memory_allocated(self._device)) if self._device.type == "cuda" else 0.0
 
+    needs_state = False
+    """Images and actions are all that it sees."""
+
+    def put_state(self, state: RobotState) -> None:
+        """Ignore a measured state."""
+
+    def mismatches(self, graph: GraphDescription) -> list[str]:
+        """Return what forbids using the checkpoint in a graph, as sentences."""
+        return find_mismatches(self.checkpoint.embodiment, graph, self.checkpoint.norm.action_dim)
+
     @property
     def instruction(self) -> str:
         """The instruction being followed."""
@@ -161,7 +203,7 @@ class PhysGenPolicy:
     def reset(self, episode: Episode, session_id: str = "") -> None:
         """Start an episode with its instruction; nothing of earlier episodes remains."""
         self._state.begin(episode, session_id)
-        self._output = None
+        self._latest = None
         self._window.restart(self._prompts.tokens(episode.instruction))
         self._prompts.release()
 
@@ -184,10 +226,10 @@ class PhysGenPolicy:
     def act(
         self, observation: PolicyObservation, now_ns: int, cancel: CancelToken | None = None
     ) -> ActionChunk:
-        """Predict the next three chunks, float32 [3, 8, 7] in SI units; see Policy.act. Missing lookahead rests.
+        """Predict the next three chunks, float32 [3, 8, 7] in SI units; see ServedPolicy.act. Missing lookahead rests.
 
         Raises:
-            PolicyError: no or another episode, or the networks returned something that is not a number.
+            PolicyError: No or another episode, or the networks returned something that is not a number.
             Cancelled: `cancel` was set in time.
         """
         state = self._state
@@ -200,35 +242,34 @@ class PhysGenPolicy:
         self._on_stage("preprocess")
         past = None if observation.first else observation.past_actions
         try:
-            sampled, output = self._compute(image, past, observation.executed, cancel or CancelToken())
+            latest = self._compute(image, past, observation.executed, cancel or CancelToken())
         except BaseException:
             self._window.rollback()
             raise
         self._window.commit()
-        self._output = output
-        chunk = state.chunk(observation, sampled, now_ns, self.policy_id)
+        self._latest = latest
+        chunk = state.chunk(observation, latest.sampled, now_ns, self.policy_id)
         self._on_stage("chunk")
         return chunk
 
     @torch.inference_mode()
     def predict_frame(self) -> UInt8Image | None:
-        """Imagine the frame after the last chunk: uint8 [y, 2 x, 3], spliced views; None before any chunk.
+        """Imagine the frame that the last chunk leads to: uint8 [y, 2 x, 3], spliced views; None before any chunk.
 
-        Slow and never needed for acting. Uses random numbers of its own.
+        Never needed for acting. Uses random numbers of its own.
         """
-        if self._output is None:
+        if (latest := self._latest) is None:
             return None
+        model = self.checkpoint.model
         with self._autocast(self._half and not self._cast):
-            latent = sample_frame(
-                self.checkpoint.model,
-                self._window.frame_context(),
-                self._output.frame_hidden,
-                ar_steps=self.config.frame_ar_steps,
-                denoise_steps=self.config.frame_denoise_steps,
-                generator=self._state.generator(1),
+            condition = model.frame_condition(
+                self._window.anchor(),
+                latest.output.frame_hidden,
+                latest.latent,
+                self._state.normalized(executed_actions(self.checkpoint, latest.sampled[0])),
             )
-            image: UInt8Image = self.checkpoint.codec.decode(latent.float())[0].cpu().numpy()
-        return image
+            latent = sample_frame(model, condition, self._frames, self._state.generator(1))
+        return decode_frame(self.checkpoint.codec, latent)
 
     def warm_up(self, imagine: bool = False) -> None:
         """Run every path once on empty images, so that no real observation is a slow one: an empty to a full window.
@@ -243,21 +284,25 @@ class PhysGenPolicy:
         image = np.zeros((*config.nova.image_size, 3), np.uint8)
         past: Float32Array | None = None
         for _ in range(config.context_packs + 1):
-            sampled, self._output = self._compute(image, past, HORIZON, CancelToken())
-            self._state.predicted(sampled)
+            self._latest = self._compute(image, past, HORIZON, CancelToken())
+            self._state.predicted(self._latest.sampled)
             self._window.commit()
             past = np.zeros((HORIZON, config.action.action_dim), np.float32)
         if imagine:
             self.predict_frame()
         self._state.end()
-        self._output = None
+        self._latest = None
         self._prompts.forget()
 
     @torch.inference_mode()
     def _compute(
         self, image: UInt8Image, past: Float32Array | None, executed: int | None, token: CancelToken
-    ) -> tuple[Float32Array, PackOutput]:
-        """Run the networks on a new pack, tentatively: normalised actions [3, 8, a], hidden states."""
+    ) -> _Latest:
+        """Run the networks on a new pack, tentatively.
+
+        Raises:
+            PolicyError: The networks returned something that is not a number.
+        """
         checkpoint = self.checkpoint
         model = checkpoint.model
         token.check()
@@ -284,7 +329,7 @@ class PhysGenPolicy:
                 f"checkpoint {checkpoint.name} predicted actions that are not finite numbers; "
                 "its weights or the camera images are damaged"
             )
-        return actions, output
+        return _Latest(latent, output, actions)
 
     def _autocast(self, enabled: bool) -> torch.autocast:
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)

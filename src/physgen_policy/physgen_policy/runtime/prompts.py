@@ -18,9 +18,10 @@ class PromptStates:
     """Text tokens of the last instructions.
 
     Args:
-        unload: free the checkpoint's text encoder when release() is called; a new instruction then reads it from the
+        checkpoint: Its text encoder computes them.
+        unload: Free the checkpoint's text encoder when release() is called; a new instruction then reads it from the
             checkpoint's folder and frees it again.
-        autocast: makes the context in which networks run.
+        autocast: Makes the context in which networks run.
     """
 
     def __init__(
@@ -32,10 +33,10 @@ class PromptStates:
         self._tokens: dict[str, Tensor] = {}
 
     def tokens(self, instruction: str) -> Tensor:
-        """Tokens of an instruction [1, l, d].
+        """Return the tokens of an instruction [1, l, d].
 
         Raises:
-            CheckpointError: the text encoder was unloaded and its file is gone.
+            CheckpointError: The text encoder was unloaded and its file is gone.
         """
         if instruction not in self._tokens:
             if len(self._tokens) >= _REMEMBERED:
@@ -46,7 +47,7 @@ class PromptStates:
         return self._tokens[instruction]
 
     def release(self) -> None:
-        """The instructions of the near future are known: give the text encoder's memory back."""
+        """Give the text encoder's memory back: the instructions of the near future are known."""
         if self._unload:
             self._checkpoint.text_encoder.to("meta")
 

@@ -16,7 +16,7 @@ from physgen_control.messages.graph_identity import new_id
 from physgen_control.types import ActionChunk, AppliedAction, CameraFrame, Episode, EpisodePhase, UInt8Image
 from physgen_policy.contract.observation import GateConfig, ObservationGate, PolicyObservation
 from physgen_policy.contract.synchronizer import Put
-from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.served_policy import ServedPolicy
 from physgen_policy.runtime.view_check import ViewCheck
 from physgen_policy.runtime.worker import InferenceWorker, LatencyRecord, Work
 
@@ -26,33 +26,38 @@ THREAD_DIED = "the inference thread died: nothing is predicted any more; restart
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionStatus:
-    """A snapshot for people; latencies and skew in seconds, from complete observation to chunk."""
+    """A snapshot for people."""
 
     session_id: str
     instruction: str
     latency_last: float
+    """From complete observation to chunk [s]."""
     latency_mean: float
+    """Over the session [s]."""
     latency_p95: float
+    """Over the last 100 inferences [s]."""
     predictions: int
     dropped: int
+    """Observations that newer ones replaced before inference started."""
     sync_skew: float
+    """Stamp difference of the images used last [s]."""
     detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionEvents:
-    """Where a session reports to. Called from the inference thread or from whoever fed the session.
-
-    chunk: publish it. frame: an imagined image and the stamp of the observation it follows. failure: an
-    exception of an inference. changed: the status has changed. wants_frame: whether anybody looks at imagined
-    frames.
-    """
+    """Where a session reports to. Called from the inference thread or from whoever fed the session."""
 
     chunk: Callable[[ActionChunk], None]
+    """Publish it."""
     frame: Callable[[UInt8Image, int], None]
+    """An imagined frame and the stamp [ns] of the observation it follows."""
     failure: Callable[[Exception], None]
+    """An exception of an inference."""
     changed: Callable[[], None]
+    """The status has changed."""
     wants_frame: Callable[[], bool]
+    """Whether anybody looks at imagined frames."""
 
 
 class PolicySession:
@@ -60,7 +65,7 @@ class PolicySession:
 
     def __init__(
         self,
-        policy: PhysGenPolicy,
+        policy: ServedPolicy,
         config: GateConfig,
         streams: tuple[str, ...],
         events: SessionEvents,
@@ -172,7 +177,7 @@ class PolicySession:
 
     @property
     def alive(self) -> bool:
-        """False if the inference thread ended although nobody closed the session; look at it now and then."""
+        """Whether the inference thread lives, or was closed in order; look at it now and then."""
         return self._closed or self._worker.alive
 
     @property
@@ -199,7 +204,10 @@ class PolicySession:
             )
 
     def _from_the_future(self, frame: CameraFrame) -> bool:
-        """In lockstep the images lead the clock, and before the first /clock simulated time is 0: both are fine."""
+        """Return whether an image's stamp is implausibly late.
+
+        In lockstep the images lead the clock, and before the first /clock simulated time is 0: both are fine.
+        """
         if self._lockstep:
             return False
         now_ns = self._now_ns()
@@ -213,7 +221,7 @@ class PolicySession:
         self._gate.stop_episode()
 
     def _on_repeated(self, stream: str, frame: CameraFrame) -> None:
-        """The world asks again: whoever should have acted may have missed the chunk, so send the same one."""
+        """Send the same chunk again: the world asks again, so whoever should have acted may have missed it."""
         work = self._work
         if work is None or frame.stamp_ns < work.observation.frames[stream].stamp_ns:
             return

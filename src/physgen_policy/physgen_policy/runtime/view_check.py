@@ -14,7 +14,7 @@ class ViewCheck:
         self._first: dict[str, tuple[tuple[int, ...], str]] = {}
 
     def restart(self) -> None:
-        """A new episode: cameras may have been configured anew."""
+        """Forget all images: cameras may have been configured anew for a new episode."""
         self._first.clear()
 
     def doubt(self, stream: str, frame: CameraFrame) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 from physgen_control.types import ActionChunk, Episode, UInt8Image
 from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.runtime.mailbox import Cancelled, CancelToken, Mailbox
-from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.served_policy import ServedPolicy
 
 _PERCENTILE_WINDOW = 100
 _JOIN_S = 20.0  # for a running inference to notice that it was cancelled
@@ -26,27 +26,33 @@ _LOGGER = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """One observation to answer. received_ns: monotonic time at which it was complete, for latency only."""
+    """One observation to answer."""
 
     episode: Episode
     session_id: str
     instruction: str
     observation: PolicyObservation
     received_ns: int
+    """Monotonic time at which it was complete, for latency only."""
     cancel: CancelToken = field(default_factory=CancelToken)
 
 
 class InferenceWorker:
-    """Runs a policy in a thread of its own.
+    """Runs a policy in a thread of its own, from which all callbacks are called.
 
-    The callbacks are called from that thread: on_chunk with a finished chunk, on_failure with the exception
-    of a failed inference (Cancelled is not one). After a chunk, wants_frame decides whether the next frame is
-    imagined and given to on_frame; an observation that is already waiting goes first.
+    Args:
+        policy: What it runs.
+        now_ns: Returns ROS time.
+        on_chunk: Gets a finished chunk.
+        on_failure: Gets the exception of a failed inference (Cancelled is not one).
+        wants_frame: Decides after a chunk whether the next frame is imagined; an observation that is already waiting
+            goes first.
+        on_frame: Gets that frame.
     """
 
     def __init__(
         self,
-        policy: PhysGenPolicy,
+        policy: ServedPolicy,
         *,
         now_ns: Callable[[], int],
         on_chunk: Callable[[Work, ActionChunk], None],

@@ -33,7 +33,9 @@ class ActionDenoiser:
     """One head under one sampler. The head's weights must not change while it is in use.
 
     Args:
-        reuse: compute modulation vectors once for all chunks, and the memory's keys and values once per chunk;
+        head: The head.
+        sampler: How it is run.
+        reuse: Compute modulation vectors once for all chunks, and the memory's keys and values once per chunk;
             otherwise with every denoise step.
         capture: "graph" replays the whole loop as one CUDA graph, "compile" compiles one evaluation of the head.
     """
@@ -70,8 +72,10 @@ class ActionDenoiser:
         """Denoise the next chunks.
 
         Args:
-            memory: what the head's cross-attention reads [b, m, d]; memory_mask: bool [b, m], None when all exist.
-            check: called before every evaluation of the head (before the only launch of a graph); may raise.
+            memory: What the head's cross-attention reads [b, m, d].
+            generator: Random numbers of the whole batch, or one per row.
+            memory_mask: bool [b, m], None when all exist.
+            check: Called before every evaluation of the head (before the only launch of a graph); may raise.
 
         Returns:
             fp32 [b, chunks, 8, a] in normalised units, within the sampler's clip.
@@ -149,9 +153,12 @@ def sample_actions(
     """Denoise the next chunks.
 
     Args:
-        action_hidden: action slots of the newest pack [b, 8, d]; frame_hidden: its frame slots [b, n, d] (needed
-            when the configuration says memory_frames).
-        plan: the unexecuted lookahead of the previous step, normalised [b, 16, a]; None at the first step.
+        model: The policy network.
+        action_hidden: Action slots of the newest pack [b, 8, d].
+        plan: The unexecuted lookahead of the previous step, normalised [b, 16, a]; None at the first step.
+        sampler: How the head is run.
+        generator: Random numbers of the whole batch, or one per row.
+        frame_hidden: Frame slots of the newest pack [b, n, d]; needed when the configuration says memory_frames.
         plan_mask: bool [b], rows that have a plan.
 
     Returns:

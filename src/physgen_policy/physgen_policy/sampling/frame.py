@@ -1,30 +1,79 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generates one latent frame: a few sets of masked tokens in random order, each set denoised by the diffusion MLP."""
+"""Generates latent frames: sets of masked tokens in random order, each denoised by the diffusion MLP; or the mean."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from physgen_policy.model.context import Context
+from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.embeddings import gather_rows, random_normal, unpatchify
+from physgen_policy.model.frame_config import FramePrediction
+from physgen_policy.model.frame_inputs import FrameCondition
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.physgen import PhysGen
-from physgen_policy.model.schedule import NoiseSchedule, cosine_schedule
+from physgen_policy.model.schedule import NoiseSchedule, cosine_schedule, noise_from_velocity
 from physgen_policy.sampling.solver import ddpm
 
 StartNoise = Callable[[int], Tensor]  # autoregressive step -> standard normal patch vectors [b, n, 16]
 DenoiseNoise = Callable[[int, int], Tensor]  # (autoregressive step, denoising step) -> likewise
+FrameSamplerKind = Literal["sample", "mean"]
+FRAME_SAMPLERS: tuple[FrameSamplerKind, ...] = get_args(FrameSamplerKind)
+FrameChoice = Literal["auto", "mean", "sample"]
+FRAME_CHOICES: tuple[FrameChoice, ...] = get_args(FrameChoice)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameSampler:
+    """How frames are generated."""
+
+    kind: FrameSamplerKind = "sample"
+    """"sample" draws one of the frames that may come; "mean" computes their mean in one evaluation, which needs a model
+    with frames.prediction v: nothing is drawn, and what is uncertain is blurred."""
+    ar_steps: int = 8
+    """Autoregressive steps of a sample."""
+    denoise_steps: int = 10
+    """Per autoregressive step."""
+    temperature: float = 1.0
+    """Multiplies all noise of a sample, so that 0 is close to the mean."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in FRAME_SAMPLERS:
+            known = " or ".join(f'"{kind}"' for kind in FRAME_SAMPLERS)
+            raise ValueError(f"the frame sampler must be {known}, got {self.kind!r}")
+        if self.ar_steps < 1 or self.denoise_steps < 1:
+            raise ValueError(
+                f"the frame sampler needs at least 1 step, got {self.ar_steps} autoregressive and "
+                f"{self.denoise_steps} denoise steps"
+            )
+        if not 0.0 <= self.temperature <= 2.0:
+            raise ValueError(f"the temperature of frames must be 0 to 2, got {self.temperature}")
+
+    @property
+    def label(self) -> str:
+        """The sampler in a few characters, for tables."""
+        if self.kind == "mean":
+            return "mean"
+        return f"{self.ar_steps} x {self.denoise_steps}, T {self.temperature:g}"
+
+
+def preview_sampler(config: ModelConfig) -> FrameSampler:
+    """Return the cheapest sampler that shows what this model expects: the mean where there is one."""
+    return FrameSampler(kind="mean" if config.frames.prediction == "v" else "sample")
 
 
 def tokens_per_step(tokens: int, steps: int) -> list[int]:
-    """Cosine rule: round(tokens cos(pi/2 i/steps)) tokens stay masked after step i; every step predicts at least one.
+    """Return how many tokens each step predicts, at least one, by the cosine rule.
+
+    After step i round(tokens cos(pi/2 i/steps)) tokens stay masked.
 
     Raises:
-        ValueError: more steps than tokens, or none.
+        ValueError: More steps than tokens, or none.
     """
     if not 1 <= steps <= tokens:
         raise ValueError(
@@ -50,13 +99,23 @@ def generate_frame(
     start_noise: StartNoise,
     step_noise: DenoiseNoise,
     guidance: float | None = None,
+    added: Tensor | None = None,
+    prediction: FramePrediction = "epsilon",
 ) -> Tensor:
     """Generate one frame per row.
 
     Args:
+        nova: The video backbone.
         condition: [b, m, d]; with guidance [2 b, m, d], the conditional half first.
-        order: token order [b, n]. counts: tokens of each autoregressive step, summing to n.
-        guidance: weight g of unconditional + g (conditional - unconditional), or None.
+        order: Token order [b, n].
+        counts: Tokens of each autoregressive step, summing to n.
+        denoise_steps: Per autoregressive step.
+        schedule: The noise schedule.
+        start_noise: Gives the noise that a set of tokens begins with.
+        step_noise: Gives the fresh noise of a denoise step.
+        guidance: Weight g of unconditional + g (conditional - unconditional), or None.
+        added: What is added to the image tokens in their places [b, n, d]; with guidance [2 b, n, d].
+        prediction: What the head predicts.
 
     Returns:
         fp32 latents [b, c, h, w].
@@ -83,6 +142,8 @@ def generate_frame(
             schedule=schedule,
             step_noise=noise,
             guidance=guidance,
+            added=added,
+            prediction=prediction,
         )
         patches = patches.scatter(1, wanted[..., None].expand_as(sample), sample)
         done += count
@@ -101,62 +162,107 @@ def generate_set(
     schedule: NoiseSchedule,
     step_noise: Callable[[int], Tensor],
     guidance: float | None = None,
+    added: Tensor | None = None,
+    prediction: FramePrediction = "epsilon",
 ) -> Tensor:
-    """One autoregressive step: denoise the patches `wanted` [b, m] given those that are `visible` [b, v].
+    """Run one autoregressive step: denoise the patches `wanted` given those that are `visible`.
 
     Args:
-        patches: patch vectors of the frame so far [b, n, 16]; start: noise of the wanted ones [b, m, 16].
-        condition, guidance: see generate_frame.
+        nova: The video backbone.
+        condition: As in generate_frame.
+        patches: Patch vectors of the frame so far [b, n, 16].
+        visible: Indices [b, v].
+        wanted: Indices [b, m].
+        start: Noise of the wanted ones [b, m, 16].
+        timesteps: Of the denoise steps, descending.
+        schedule: The noise schedule.
+        step_noise: Gives the fresh noise of a denoise step.
+        guidance: As in generate_frame.
+        added: As in generate_frame.
+        prediction: What the head predicts.
 
     Returns:
         fp32 [b, m, 16].
     """
     halves = 1 if guidance is None else 2
-    masked = nova.masked_tokens(patches.to(condition.dtype).repeat(halves, 1, 1), visible.repeat(halves, 1))
-    z = nova.image_encoder(condition, masked, visible.repeat(halves, 1))
+    seen = visible.repeat(halves, 1)
+    masked = nova.masked_tokens(patches.to(condition.dtype).repeat(halves, 1, 1), seen, added)
+    z = nova.image_encoder(condition, masked, seen)
     z = gather_rows(z, wanted.repeat(halves, 1))
 
     def predict(x: Tensor, timestep: int) -> Tensor:
         time = torch.full((len(z), 1), timestep, device=x.device)
-        eps: Tensor = nova.image_decoder(x.to(z.dtype).repeat(halves, 1, 1), time, z)
-        if guidance is None:
-            return eps
-        conditional, unconditional = eps.chunk(2)
-        return unconditional + guidance * (conditional - unconditional)
+        out: Tensor = nova.image_decoder(x.to(z.dtype).repeat(halves, 1, 1), time, z)
+        if guidance is not None:
+            conditional, unconditional = out.chunk(2)
+            out = unconditional + guidance * (conditional - unconditional)
+        if prediction == "v":
+            return noise_from_velocity(x, out, float(schedule.alphas_cumprod[timestep]))
+        return out
 
     return ddpm(predict, start, timesteps, schedule, step_noise)
 
 
 def sample_frame(
-    model: PhysGen,
-    context: Context,
-    frame_hidden: Tensor,
-    *,
-    ar_steps: int,
-    denoise_steps: int,
-    generator: torch.Generator,
+    model: PhysGen, condition: FrameCondition, sampler: FrameSampler, generator: torch.Generator
 ) -> Tensor:
-    """Imagine the frame that follows a pack: frame_hidden [b, n, d] -> scaled latent fp32 [b, c, h, w].
+    """Generate the frame that follows a pack.
+
+    Args:
+        model: The policy network.
+        condition: Of PhysGen.frame_condition, one row per frame.
+        sampler: How.
+        generator: Unused by the mean.
+
+    Returns:
+        The scaled latents, fp32 [b, c, h, w].
 
     Raises:
-        ValueError: the context was started without an anchor, or the step counts do not fit.
+        ValueError: The step counts do not fit, or the model has no mean.
     """
-    if context.anchor is None:
-        raise ValueError("this context was started without an anchor; start it with with_anchor=True")
-    nova, rows, device = model.nova, frame_hidden.shape[0], frame_hidden.device
+    if sampler.kind == "mean":
+        return mean_frame(model, condition)
+    nova, rows, device = model.nova, condition.tokens.shape[0], condition.tokens.device
     tokens, patch = nova.config.image_tokens, nova.config.patch_dim
 
     def noise(*_: int) -> Tensor:
-        return random_normal((rows, tokens, patch), generator, device)
+        return sampler.temperature * random_normal((rows, tokens, patch), generator, device)
 
     order = torch.rand(rows, tokens, generator=generator, device=generator.device).argsort(dim=1).to(device)
     return generate_frame(
         nova,
-        nova.video_encoder.mix(context.anchor, frame_hidden),
+        condition.tokens,
         order=order,
-        counts=tokens_per_step(tokens, ar_steps),
-        denoise_steps=denoise_steps,
+        counts=tokens_per_step(tokens, sampler.ar_steps),
+        denoise_steps=sampler.denoise_steps,
         schedule=cosine_schedule(),
         start_noise=noise,
         step_noise=noise,
+        added=condition.added,
+        prediction=model.config.frames.prediction,
     )
+
+
+def mean_frame(model: PhysGen, condition: FrameCondition) -> Tensor:
+    """Return the mean of all frames that may follow, fp32 latents [b, c, h, w], by one evaluation of the frame path.
+
+    At the last timestep the input is noise alone, so that v = sqrt(a) noise - sqrt(1 - a) clean says what the clean
+    frame is on average; the noise is put at its own mean, zero.
+
+    Raises:
+        ValueError: The head predicts noise, which has no such reading.
+    """
+    if model.config.frames.prediction != "v":
+        raise ValueError(
+            'this model\'s frame head predicts noise and has no mean; use the frame sampler "sample"'
+        )
+    nova, schedule = model.nova, cosine_schedule()
+    config, (rows, _, _) = nova.config, condition.tokens.shape
+    device, dtype = condition.tokens.device, condition.tokens.dtype
+    blank = torch.zeros(rows, config.image_tokens, config.patch_dim, device=device, dtype=dtype)
+    none = torch.zeros(rows, 0, dtype=torch.int64, device=device)
+    z = nova.image_encoder(condition.tokens, nova.masked_tokens(blank, none, condition.added), none)
+    last = schedule.num_steps - 1
+    velocity = nova.image_decoder(blank.to(z.dtype), torch.full((rows, 1), last, device=device), z)
+    clean = -((1 - float(schedule.alphas_cumprod[last])) ** 0.5) * velocity.float()
+    return unpatchify(clean, config.image_grid, config.image_patch)

@@ -24,17 +24,16 @@ SOLVERS: tuple[SolverKind, ...] = get_args(SolverKind)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplerConfig:
-    """How actions are denoised.
-
-    clip: bound of the predicted clean sample in normalised units; None leaves it free.
-    samples: so many chunks are denoised from different noise and their mean is taken. It estimates the expected action,
-    which a demonstrator with one way of doing things means; where demonstrations differ in kind, take 1.
-    """
+    """How actions are denoised."""
 
     kind: SolverKind = "ddim"
     steps: int = 10
+    """Denoise steps."""
     clip: float | None = 1.2
+    """Bound of the predicted clean sample in normalised units; None leaves it free."""
     samples: int = 1
+    """So many chunks are denoised from different noise and their mean is taken. It estimates the expected action, which
+    a demonstrator with one way of doing things means; where demonstrations differ in kind, take 1."""
 
     def __post_init__(self) -> None:
         if self.kind not in SOLVERS:
@@ -46,7 +45,7 @@ class SamplerConfig:
             raise ValueError(f"the sampler needs at least 1 sample, got {self.samples}")
 
     def plan(self, schedule: NoiseSchedule) -> tuple[SolverStep, ...]:
-        """The updates of this sampler on a schedule."""
+        """Return the updates of this sampler on a schedule."""
         return plan_steps(self.kind, schedule.sampling_timesteps(self.steps), schedule)
 
 
@@ -55,11 +54,13 @@ class SolverStep:
     """One update: x <- clean c + previous p + sample x + noise e + fresh n, with the coefficients named here.
 
     c is the clean sample that the predicted noise e implies at this level, p the c of the step before, n new standard
-    normal noise. alpha: cumulative alpha of the level at which the network is asked.
+    normal noise.
     """
 
     timestep: int
+    """What the network is asked at."""
     alpha: float
+    """Cumulative alpha of that level."""
     clean: float
     previous: float = 0.0
     sample: float = 0.0
@@ -68,7 +69,7 @@ class SolverStep:
 
 
 def plan_steps(kind: SolverKind, timesteps: Sequence[int], schedule: NoiseSchedule) -> tuple[SolverStep, ...]:
-    """The updates of a solver over descending timesteps."""
+    """Return the updates of a solver over descending timesteps."""
     match kind:
         case "ddim":
             return _ddim_steps(timesteps, schedule)
@@ -87,12 +88,15 @@ def solve(
     clip: float | None = None,
     observe: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
-    """Follow a plan from the noise x.
+    """Follow a plan from the noise x; return the sample.
 
     Args:
-        step_noise: fresh noise of step i; asked for every step of a plan that uses it.
-        clip: bound of the clean sample.
-        observe: called with (steps done, sample) after each step.
+        eps_fn: Predicts the noise of a sample.
+        x: Noise, of any shape.
+        steps: The plan.
+        step_noise: Fresh noise of step i; asked for every step of a plan that uses it.
+        clip: Bound of the clean sample.
+        observe: Called with (steps done, sample) after each step.
     """
     x = x.float()
     before: Tensor | None = None
@@ -178,9 +182,9 @@ def _ddpm_steps(timesteps: Sequence[int], schedule: NoiseSchedule) -> tuple[Solv
 
 
 def _dpm_steps(timesteps: Sequence[int], schedule: NoiseSchedule) -> tuple[SolverStep, ...]:
-    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2): multistep on the clean sample, first and last step of order 1.
+    """Return the plan of DPM-Solver++(2M), multistep on the clean sample, first and last step of order 1.
 
-    The last step lands on zero noise, i.e. it returns the clean sample.
+    Lu et al. 2022, algorithm 2. The last step lands on zero noise, i.e. it returns the clean sample.
     """
     alphas = [float(schedule.alphas_cumprod[timestep]) for timestep in timesteps]
     logs = [0.5 * math.log(alpha / (1 - alpha)) for alpha in alphas]  # half log signal-to-noise ratios

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -19,21 +19,21 @@ from physgen_policy.training.text_states import TextSource
 
 @dataclass(frozen=True, slots=True)
 class EpisodeTensors:
-    """One episode of T control steps with an image at the steps 0, N, 2 N, ... <= T, N = picture_every.
-
-    latents: float16 [T // N + 1, c, y, x], scaled; actions: float32 [T, A] in model units; labels: bool [T].
-    """
+    """One episode of T control steps with an image at the steps 0, N, 2 N, ... <= T, N = picture_every."""
 
     latents: Tensor
+    """float16 [T // N + 1, c, y, x], scaled."""
     actions: NDArray[np.float32]
+    """float32 [T, A] in model units."""
     labels: NDArray[np.bool_]
+    """bool [T]."""
     instruction: str
     picture_every: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class ActionBatch:
-    """A batch of windows without text: see model.physgen.WindowBatch for the meaning of each tensor."""
+    """A batch of windows without text; its tensors are those of model.batch.WindowBatch."""
 
     latents: Tensor
     past_actions: Tensor
@@ -45,15 +45,16 @@ class ActionBatch:
     plan_actions: Tensor
     plan_mask: Tensor
     instructions: list[str]
+    """One per window."""
 
 
 def idle_action(norm: NormStats) -> NDArray[np.float32]:
-    """Zero motion in model units (the gripper entry is replaced by the last command)."""
+    """Return zero motion in model units (the gripper entry is replaced by the last command)."""
     return norm.normalize(np.zeros(norm.action_dim, np.float32))
 
 
 def shown_starts(episodes: Sequence[EpisodeTensors], horizon: int) -> float:
-    """Share of the episodes that show what to do at the picture a rollout would begin with."""
+    """Return the share of the episodes that show what to do at the picture a rollout would begin with."""
     starts = [rollout_start(e.labels, horizon, e.picture_every) for e in episodes]
     return float(np.mean([e.labels[start] for e, start in zip(episodes, starts, strict=True)]))
 
@@ -66,7 +67,7 @@ def draw_windows(
     horizon: int,
     aligned_fraction: float,
 ) -> list[tuple[EpisodeTensors, Window]]:
-    """One window per generator; every control step of the dataset is equally likely to lie in the window's episode."""
+    """Draw one window per generator; every control step is equally likely to lie in the window's episode."""
     ends = np.cumsum([len(e.actions) for e in episodes])
     picked: list[tuple[EpisodeTensors, Window]] = []
     for rng in rngs:
@@ -129,13 +130,5 @@ def window_batch(batch: ActionBatch, text_encoder: TextSource) -> WindowBatch:
     return WindowBatch(
         text_states=states[index],
         text_lengths=lengths[index],
-        latents=batch.latents,
-        past_actions=batch.past_actions,
-        boa=batch.boa,
-        target_actions=batch.target_actions,
-        target_mask=batch.target_mask,
-        pack_mask=batch.pack_mask,
-        frame_mask=batch.frame_mask,
-        plan_actions=batch.plan_actions,
-        plan_mask=batch.plan_mask,
+        **{field.name: getattr(batch, field.name) for field in fields(batch) if field.name != "instructions"},
     )

@@ -27,7 +27,13 @@ CodecProgress = Callable[[int, dict[str, float]], None]
 
 
 class FramePool:
-    """Random frames of several datasets, read episode by episode into one uint8 array that fits in memory."""
+    """Random frames of several datasets, read episode by episode into one uint8 array that fits in memory.
+
+    Args:
+        datasets: Where the frames come from.
+        limit: Frames at most.
+        rng: Chooses them.
+    """
 
     def __init__(self, datasets: list[Dataset], limit: int, rng: np.random.Generator) -> None:
         total = sum(d.num_frames for d in datasets)
@@ -39,7 +45,7 @@ class FramePool:
         self.frames = np.concatenate(frames)
 
     def draw(self, count: int, rng: np.random.Generator, crop: int = 0) -> Tensor:
-        """float32 [count, 3, y, x] in [-1, 1]; whole frames, or random crops of crop x crop pixels."""
+        """Return float32 [count, 3, y, x] in [-1, 1]; whole frames, or random crops of crop x crop pixels."""
         chosen = rng.integers(0, len(self.frames), count)
         if not crop:
             return to_unit_range(torch.from_numpy(self.frames[chosen]))
@@ -52,17 +58,17 @@ class FramePool:
 
 
 def to_unit_range(images: Tensor) -> Tensor:
-    """uint8 [b, y, x, 3] -> float32 [b, 3, y, x] in [-1, 1]."""
+    """Return uint8 [b, y, x, 3] as float32 [b, 3, y, x] in [-1, 1]."""
     return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
 def colour_readout(vae: AutoencoderKL) -> nn.Conv2d:
-    """Linear map from a latent to the mean colours of its cell's quarters, [b, c, y, x] -> [b, 12, y, x]."""
+    """Return a linear map from a latent to the mean colours of its cell's quarters, [b, c, y, x] -> [b, 12, y, x]."""
     return nn.Conv2d(vae.config.latent_channels, 3 * READOUT_CELLS**2, 1)
 
 
 def cell_colours(pixels: Tensor, stride: int) -> Tensor:
-    """Mean colours of the quarters of every latent's cell: [b, 3, y, x] -> [b, 12, y / stride, x / stride]."""
+    """Return the mean colours of every cell's quarters, [b, 12, y / stride, x / stride], of pixels [b, 3, y, x]."""
     return pixel_unshuffle(avg_pool2d(pixels, stride // READOUT_CELLS), READOUT_CELLS)
 
 
@@ -73,9 +79,9 @@ def codec_loss(
     generator: torch.Generator,
     readout: nn.Conv2d | None = None,
 ) -> dict[str, Tensor]:
-    """L1 and squared error on pixels, L1 on image gradients (edges of small objects), KL to a unit Gaussian, readout.
+    """Return the parts of the loss: L1 and squared error on pixels, L1 on gradients, KL to a unit Gaussian, readout.
 
-    Pixels that differ from the image's mean colour count more: the arm and the objects fill a small part of the view.
+    Pixels that differ from the frame's mean colour count more: the arm and the objects fill a small part of the view.
     """
     posterior = vae.encode(pixels).latent_dist
     mean, logvar = posterior.mean.float(), posterior.logvar.float()
@@ -111,10 +117,10 @@ def train_codec(
     autocast_dtype: torch.dtype | None,
     progress: CodecProgress,
 ) -> float:
-    """Train in place on a device; returns the scaling factor that gives the latents unit standard deviation.
+    """Train in place on a device; return the scaling factor that gives the latents unit standard deviation.
 
     Raises:
-        UserError: the loss is not finite.
+        UserError: The loss is not finite.
     """
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -185,7 +191,7 @@ def whiten(vae: AutoencoderKL, pool: FramePool, rng: np.random.Generator) -> Non
 
 @torch.no_grad()
 def measure_scale(vae: AutoencoderKL, pool: FramePool, rng: np.random.Generator) -> float:
-    """1 / standard deviation of the posterior means over 256 random frames."""
+    """Return 1 / standard deviation of the posterior means over 256 random frames."""
     vae.eval()
     device = next(vae.parameters()).device
     means = [vae.encode(pool.draw(32, rng).to(device)).latent_dist.mean for _ in range(8)]

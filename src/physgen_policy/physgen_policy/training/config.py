@@ -13,7 +13,7 @@ from physgen_control.program.plain_values import build, convert, read_yaml_mappi
 NormSource = Literal["checkpoint", "dataset"]
 Tuning = Literal["full", "lora"]
 InitParts = Literal["all", "video", "fitting"]
-Objective = Literal["joint", "video"]
+Objective = Literal["joint", "video", "frames"]
 
 
 class TrainConfigError(UserError):
@@ -22,118 +22,161 @@ class TrainConfigError(UserError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodecStage:
-    """Training of the frame codec (only presets whose codec is not downloaded).
-
-    kl_weight: weight of the KL term per latent number; edge_weight: weight of the image-gradient L1 term;
-    squared_weight: weight of the squared error, so that small things of a strong colour count more than faint texture.
-    readout_weight: weight of a linear map from each latent to the colours of the four quarters of its cell, which is
-    trained along and thrown away: what a linear patch embedding is to see must be linear in the latents.
-    whiten: give latents zero mean, unit variance and no correlation, by a change of basis inside the autoencoder.
-    crop: side of random training crops [pixels], 0 = whole frames; the codec is convolutional, so crops cost less
-    and show as much. whole_fraction: share of steps at the end on whole frames, with a quarter of the batch.
-    init_from: codec folder of a run, or a checkpoint, whose codec is taken; a run with policy.init_from has that one's.
-    tune: train a codec that was taken on, on this run's frames, so that it learns to show new objects; otherwise it is
-    taken as it is.
-    """
+    """Training of the frame codec (only presets whose codec is not downloaded)."""
 
     steps: int = 1500
+    """Steps of the optimiser."""
     batch_size: int = 16
+    """Images per step."""
     learning_rate: float = 2e-3
+    """Peak rate of AdamW; it falls along a cosine."""
+
+    # What is learned.
     kl_weight: float = 1e-4
+    """Weight of the KL term per latent number."""
     edge_weight: float = 1.0
+    """Weight of the L1 term of the image gradient."""
     squared_weight: float = 0.0
+    """Weight of the squared error, so that small things of a strong colour count more than faint texture."""
     readout_weight: float = 0.0
+    """Weight of a linear map from each latent to the colours of the four quarters of its cell, trained along and thrown
+    away: what a linear patch embedding is to see must be linear in the latents."""
     whiten: bool = False
+    """Give latents zero mean, unit variance and no correlation, by a change of basis inside the autoencoder."""
+
+    # What is shown.
     crop: int = 64
+    """Side of random training crops [pixels], which cost less and show as much; 0 = whole frames."""
     whole_fraction: float = 0.2
+    """Share of steps at the end on whole frames, with a quarter of the batch."""
+
+    # Where it starts.
     init_from: str = ""
+    """Codec folder of a run, or a checkpoint, whose codec is taken; a run with policy.init_from has that one's."""
     tune: bool = False
+    """Train the codec that the run starts from further, on its frames, so that it learns to show new objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicyStage:
-    """Training of the transformer and both heads.
+    """Training of the transformer and both heads."""
 
-    batch_size: windows per step over all processes together. learning_rate is reached after warmup_steps and falls
-    along a cosine to min_learning_rate at `steps`. muon_learning_rate: peak rate of Muon, which then trains the
-    matrices within blocks while AdamW trains the rest (0 = AdamW alone; 0.02 is a good start for a model from
-    scratch); it falls in proportion. obs_loss_weight: weight of L_obs against L_act; L_obs is computed
-    every obs_loss_every steps (it costs most). latent_noise: std of Gaussian noise on the input latents [latent
-    units]. waypoint_weight: weight of the auxiliary regression of future displacements (training/waypoints.py); 0
-    leaves it out. aligned_fraction: share of windows that start where the episode's demonstration starts.
-    single_batch_size: a share of single_fraction of the steps trains on so many windows of one pack instead, without
-    frame loss; 0 = none. They show many scenes for the price of few long windows, which hold neighbouring pictures of
-    the same scene, and so a network without pretraining learns sooner to see.
-    init_from: checkpoint (folder or shipped name) whose networks, codec included, are the start; empty = new weights.
-    init_parts: "all", or "video": everything but the action tokenizer and head, which are new and may have other sizes,
-    or "fitting": every tensor that has the same name and size here, so that codec and architecture may be others.
-    objective: "joint", or "video": the frame loss alone, on packs whose actions are hidden, so that recordings teach
-    how things move whatever their actions mean; what it saves is a start for a policy, not one.
-    tuning: "full" trains every network weight; "lora" adds low-rank adapters to the video encoder of init_from and
-    trains them and the action parts, all else stays as it was. lora_rank, lora_alpha, lora_targets: 0 or empty = the
-    model's (or rank 16, alpha 2 x rank). train_text_encoder: whether full tuning includes it; a pretrained language
-    model should stay as it is, and is then needed only once per instruction. recompute_blocks: gradient checkpointing
-    of both encoders, less memory for a third more work.
-    norm_stats: whose action statistics a run with init_from uses. "checkpoint" keeps the units the networks learned;
-    "dataset" fits them anew, for data whose actions mean something else.
-    """
-
+    # Length and batch.
     steps: int = 6000
+    """Steps of the optimiser."""
     batch_size: int = 32
-    learning_rate: float = 1e-3
-    min_learning_rate: float = 1e-5
-    muon_learning_rate: float = 0.0
-    warmup_steps: int = 200
-    weight_decay: float = 0.02
-    clip_norm: float = 1.0
-    ema_decay: float = 0.999
-    obs_loss_weight: float = 1.0
-    obs_loss_every: int = 1
-    waypoint_weight: float = 0.0
-    latent_noise: float = 0.0
-    aligned_fraction: float = 0.3
+    """Windows per step over all processes together."""
     single_batch_size: int = 0
+    """In a share of single_fraction of the steps, train on so many windows of one pack instead, without frame loss; 0 =
+    none. They show many scenes for the price of few long windows, which hold neighbouring pictures of the same scene,
+    and so a network without pretraining learns sooner to see."""
     single_fraction: float = 0.5
-    init_from: str = ""
-    init_parts: InitParts = "all"
+    """See single_batch_size."""
+    aligned_fraction: float = 0.3
+    """Share of windows that start where the episode's demonstration starts."""
+
+    # Optimiser.
+    learning_rate: float = 1e-3
+    """Peak rate; reached after warmup_steps, falls along a cosine to min_learning_rate at `steps`."""
+    min_learning_rate: float = 1e-5
+    """Rate of the last step."""
+    muon_learning_rate: float = 0.0
+    """Peak rate of Muon, which then trains the matrices within blocks while AdamW trains the rest; falls in proportion.
+    0 = AdamW alone; 0.02 is a good start for a model from scratch."""
+    warmup_steps: int = 200
+    """Steps of the rise from 0."""
+    weight_decay: float = 0.02
+    """Of matrices; vectors have none."""
+    clip_norm: float = 1.0
+    """Largest norm of the whole gradient."""
+    ema_decay: float = 0.999
+    """Of the running average of the weights, which is what a checkpoint holds."""
+
+    # Losses.
     objective: Objective = "joint"
+    """"joint", or "video": the frame loss alone, on packs whose actions are hidden, so that recordings teach how things
+    move whatever their actions mean; what it saves is a start for a policy, not one; or "frames": only what imagines
+    frames is trained, on stored hidden states of init_from, which acts as before, bit for bit. A step is then of
+    batch_size pairs of a pack and its next frame, and `architecture` may change the frame path."""
+    obs_loss_weight: float = 1.0
+    """Weight of L_obs, the frame loss, against L_act."""
+    obs_loss_every: int = 1
+    """Steps from one L_obs to the next (it costs most)."""
+    waypoint_weight: float = 0.0
+    """Weight of the auxiliary regression of future displacements (training/waypoints.py); 0 leaves it out."""
+    latent_noise: float = 0.0
+    """Standard deviation of Gaussian noise on the input latents [latent units]."""
+
+    # Where it starts.
+    init_from: str = ""
+    """Checkpoint (folder or shipped name) whose networks, codec included, are the start; empty = new weights."""
+    init_parts: InitParts = "all"
+    """"all"; "video": everything but the action tokenizer and head, which are new and may have other sizes; "fitting":
+    every tensor that has the same name and size here, so that codec and architecture may be others."""
     norm_stats: NormSource = "checkpoint"
+    """Whose action statistics a run with init_from uses. "checkpoint" keeps the units the networks learned; "dataset"
+    fits them anew, for data whose actions mean something else."""
+
+    # What is tuned, and at what price.
     tuning: Tuning = "full"
+    """"full" trains every network weight; "lora" adds low-rank adapters to the video encoder of init_from and trains
+    them and the action parts, all else stays as it was."""
     lora_rank: int = 0
+    """0 = the model's, or 16."""
     lora_alpha: int = 0
+    """0 = the model's, or twice the rank."""
     lora_targets: str = ""
+    """Regular expression of the layers that get adapters; empty = the model's."""
     train_text_encoder: bool = True
+    """Whether full tuning includes it; a pretrained language model should stay as it is, and is then needed only once
+    per instruction."""
     recompute_blocks: bool = False
+    """Gradient checkpointing of both encoders: less memory for a third more work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """One training run.
+    """One training run."""
 
-    dataset: folders made by `convert`. output: run folder (checkpoints, logs). model: preset name, or "checkpoint" for
-    the architecture of policy.init_from. architecture: nested keys of the model that differ from the preset's.
-    cache: folder for latents, so that runs on the same data with the same codec share them; empty = the run folder.
-    validation_share: share of episodes that is never trained on, chosen by the episode alone; validation_episodes: how
-    many of them are looked at (0: none is held out).
-    precision "auto" = bf16 where the processor or GPU multiplies bf16 matrices fast, else fp32.
-    """
-
+    # What is trained, on what, and where it goes.
     name: str
+    """Of the run, and of the checkpoint that it makes."""
     model: str
+    """Preset name, or "checkpoint" for the architecture of policy.init_from."""
     dataset: tuple[str, ...]
+    """Folders made by `convert`."""
     output: str
+    """Run folder: checkpoints and logs."""
     architecture: dict[str, Any] = field(default_factory=dict)
+    """Nested keys of the model that differ from the preset's."""
     cache: str = ""
+    """Folder for latents, so that runs on the same data with the same codec share them; empty = the run folder."""
+
+    # The machine.
     seed: int = 0
+    """Of every random number of the run."""
     device: str = "auto"
+    """"cpu", "cuda", or "auto": a GPU where there is one."""
     num_threads: int = 0
+    """PyTorch's threads in each process; 0 = its own choice."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    validation_share: float = 0.05
-    validation_episodes: int = 16
-    validate_every: int = 500
-    save_every: int = 500
-    log_every: int = 20
+    """"auto" = bf16 where the processor or GPU multiplies bf16 matrices fast, else fp32."""
     store_dtype: Literal["float32", "float16", "bfloat16"] = "float16"
+    """Of the weights in the checkpoint."""
+
+    # What is looked at on the way; in steps.
+    validation_share: float = 0.05
+    """Share of episodes that is never trained on, chosen by the episode alone."""
+    validation_episodes: int = 16
+    """How many of those are looked at; 0: none is held out."""
+    validate_every: int = 500
+    """Steps from one look at the held-out episodes to the next."""
+    save_every: int = 500
+    """Steps from one saved state, from which --resume goes on, to the next."""
+    log_every: int = 20
+    """Steps from one line of the log to the next."""
+
+    # The two parts.
     codec: CodecStage = field(default_factory=CodecStage)
     policy: PolicyStage = field(default_factory=PolicyStage)
 
@@ -162,13 +205,15 @@ class TrainConfig:
             )
         if self.policy.objective not in get_args(Objective):
             raise TrainConfigError(
-                f"`policy.objective` must be joint or video, got {self.policy.objective!r}"
+                f"`policy.objective` must be joint, video or frames, got {self.policy.objective!r}"
             )
         if self.policy.objective == "video" and self.policy.obs_loss_weight <= 0:
             raise TrainConfigError(
                 "`policy.objective: video` has only the frame loss; give it a positive weight"
             )
-        if self.architecture and self.model == "checkpoint":
+        if self.policy.objective == "frames":
+            _check_frames(self)
+        elif self.architecture and self.model == "checkpoint":
             raise TrainConfigError("`architecture` changes a preset; `model: checkpoint` has none")
         if self.policy.tuning not in get_args(Tuning):
             raise TrainConfigError(f"`policy.tuning` must be full or lora, got {self.policy.tuning!r}")
@@ -199,8 +244,31 @@ class TrainConfig:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as in the YAML file."""
+        """Return plain values, as in the YAML file."""
         return asdict(self)
+
+
+def _check_frames(config: TrainConfig) -> None:
+    """Check that the frame side can be trained alone.
+
+    Raises:
+        TrainConfigError: It cannot.
+    """
+    stage = config.policy
+    if not stage.init_from or config.model != "checkpoint":
+        raise TrainConfigError(
+            "`policy.objective: frames` trains the frame side of a policy; name it in `policy.init_from` and set "
+            "`model: checkpoint`"
+        )
+    if stage.tuning == "lora" or stage.init_parts != "all" or stage.norm_stats != "checkpoint":
+        raise TrainConfigError(
+            "`policy.objective: frames` leaves everything that acts as it is; leave out `policy.tuning`, "
+            "`policy.init_parts` and `policy.norm_stats`"
+        )
+    if config.codec.tune:
+        raise TrainConfigError(
+            "`policy.objective: frames` keeps the codec, which the policy sees through; leave out `codec.tune`"
+        )
 
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -219,7 +287,11 @@ POSITIVE = frozenset(
 
 
 def _check_ranges(config: TrainConfig) -> None:
-    """Raise TrainConfigError for a number that cannot be, with its key."""
+    """Check every number against RANGES and POSITIVE.
+
+    Raises:
+        TrainConfigError: One cannot be; the message names its key.
+    """
     for prefix, stage in (("", config), ("codec.", config.codec), ("policy.", config.policy)):
         for entry in fields(stage):
             key, value = prefix + entry.name, getattr(stage, entry.name)
@@ -236,7 +308,11 @@ def _check_ranges(config: TrainConfig) -> None:
 def load_config(
     path: Path, overrides: dict[str, Any] | None = None, policy: dict[str, Any] | None = None
 ) -> TrainConfig:
-    """Read a YAML file; command-line options replace top-level keys (`overrides`) and keys of the policy stage."""
+    """Read a YAML file; command-line options replace top-level keys (`overrides`) and keys of the policy stage.
+
+    Raises:
+        TrainConfigError: There is no such file, or it is no training configuration.
+    """
     if not path.is_file():
         raise TrainConfigError(f"there is no training configuration {path}; see config/train/ for examples")
     values = read_yaml_mapping(path, TrainConfigError) | (overrides or {})
@@ -247,7 +323,11 @@ def load_config(
 
 
 def parse_config(values: dict[str, Any], where: str) -> TrainConfig:
-    """Build a TrainConfig from plain values."""
+    """Build a TrainConfig from plain values; `where` is what errors name.
+
+    Raises:
+        TrainConfigError: A key is missing or unknown, or a value cannot be.
+    """
     if not isinstance(values, dict):
         raise TrainConfigError(f"{where} must be a mapping of keys to values, got {shown(values)}")
     values = dict(values)

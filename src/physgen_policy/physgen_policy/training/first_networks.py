@@ -19,7 +19,14 @@ from physgen_policy.training.networks import Networks, new_networks, started_net
 from physgen_policy.training.run_codec import run_codec
 from physgen_policy.training.run_data import instructions
 from physgen_policy.training.run_place import RunPlace
-from physgen_policy.training.start import CLIPPED_WARNING, Start, clipped_share, fitting_start, load_start
+from physgen_policy.training.start import (
+    CLIPPED_WARNING,
+    Start,
+    clipped_share,
+    fitting_start,
+    frame_start,
+    load_start,
+)
 
 
 def first_networks(
@@ -30,15 +37,18 @@ def first_networks(
     embodiment: Embodiment,
     fitted: NormStats,
 ) -> Networks:
-    """The networks at step 0.
+    """Return the networks at step 0.
 
     Args:
-        wanted: the architecture the run asks for; None takes the checkpoint's.
-        embodiment: what the datasets were recorded with.
-        fitted: statistics of their actions.
+        config: The run.
+        place: Where it happens.
+        wanted: The architecture the run asks for; None takes the checkpoint's.
+        datasets: What it is trained on.
+        embodiment: What the datasets were recorded with.
+        fitted: Statistics of their actions.
 
     Raises:
-        UserError: the start does not fit, or the run folder had another one.
+        UserError: The start does not fit, or the run folder had another one.
     """
     torch.manual_seed(config.seed)
     start = _start(config, place, wanted, datasets, embodiment, fitted)
@@ -56,7 +66,7 @@ def first_networks(
     if networks.adapted:
         count = sum(p.numel() for p in networks.model.parameters() if p.requires_grad)
         lora = networks.config.lora
-        place.log.console.print(f"lora: rank {lora.rank}, alpha {lora.alpha}; {count:,} numbers are trained")
+        place.log.say(f"lora: rank {lora.rank}, alpha {lora.alpha}; {count:,} numbers are trained")
     return networks
 
 
@@ -68,11 +78,17 @@ def _start(
     embodiment: Embodiment,
     fitted: NormStats,
 ) -> Start | None:
-    """The checkpoint the run begins with, if it was given one; a resumed run insists on the same one."""
+    """Return the checkpoint the run begins with, if it was given one; a resumed run insists on the same one.
+
+    Raises:
+        UserError: The start does not fit, or the run folder had another one.
+    """
     stage = config.policy
     if not stage.init_from:
         return None
-    if stage.init_parts == "fitting":
+    if stage.objective == "frames":
+        start = frame_start(stage.init_from, config.architecture, embodiment, fitted)
+    elif stage.init_parts == "fitting":
         assert wanted is not None  # TrainConfig refuses "checkpoint"
         architecture, codec = run_codec(config, place, wanted, datasets)
         torch.manual_seed(config.seed + 1)

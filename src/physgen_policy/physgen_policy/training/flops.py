@@ -27,22 +27,24 @@ DRAWS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepShape:
-    """What one process computes in a step.
-
-    windows, packs: of the padded batch. sequences: packs that exist, each with future actions to denoise. frames:
-    target frames of the frame loss. instructions: distinct ones. visible: tokens of a target frame that are not masked.
-    """
+    """What one process computes in a step."""
 
     windows: int
+    """Of the padded batch."""
     packs: int
+    """Of the padded batch."""
     sequences: int
+    """Packs that exist, each with future actions to denoise."""
     frames: int
+    """Target frames of the frame loss."""
     instructions: int
+    """Distinct ones."""
     visible: float
+    """Tokens of a target frame that are not masked."""
 
     @staticmethod
     def of(batch: ActionBatch, obs_loss_frames: int, config: ModelConfig) -> StepShape:
-        """The shape of a batch; how many tokens stay visible is drawn later and replaced by its mean."""
+        """Return the shape of a batch; how many tokens stay visible is drawn later and replaced by its mean."""
         targets = (batch.frame_mask & batch.pack_mask).sum(dim=1).clamp(max=obs_loss_frames)
         return StepShape(
             windows=batch.pack_mask.shape[0],
@@ -56,20 +58,20 @@ class StepShape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """What a run changes beside the action parts, mixer and time embedding, which every run trains.
-
-    backbone: all of the video model, else only adapters with so many numbers (adapter_numbers). text_encoder: the
-    language model. waypoints: the auxiliary head.
-    """
+    """What a run changes beside the action parts, mixer and time embedding, which every run trains."""
 
     backbone: bool = True
+    """All of the video model; else only adapters."""
     adapter_numbers: int = 0
+    """Numbers in those adapters."""
     text_encoder: bool = False
+    """The language model."""
     waypoints: bool = False
+    """The auxiliary head."""
 
     @staticmethod
     def of(parts: nn.Module) -> Trained:
-        """What is marked as trainable in the parts of a run's loss (PolicyLoss)."""
+        """Return what is marked as trainable in the parts of a run's loss (PolicyLoss)."""
         named = [(name, p) for name, p in parts.named_parameters() if p.requires_grad]
         return Trained(
             backbone=any(name.startswith("model.nova.image_encoder.") for name, _ in named),
@@ -82,10 +84,13 @@ class Trained:
 def step_flops(
     config: ModelConfig, shape: StepShape, trained: Trained, *, dense: bool = False
 ) -> dict[str, float]:
-    """FLOPs of forward and backward pass by part of the model.
+    """Return the FLOPs of forward and backward pass by part of the model.
 
     Args:
-        dense: count every token as seeing all tokens, as an implementation with a dense mask computes, instead of what
+        config: The model.
+        shape: What one process computes.
+        trained: What the run changes.
+        dense: Count every token as seeing all tokens, as an implementation with a dense mask computes, instead of what
             the mask of a window lets it see.
     """
     return {
@@ -93,6 +98,7 @@ def step_flops(
         "video_encoder": _video_encoder(config, shape, trained, dense),
         "image_encoder": _image_encoder(config, shape, trained),
         "image_decoder": _image_decoder(config, shape, trained),
+        "frame_inputs": _frame_inputs(config, shape, trained),
         "action_tokenizer": _action_tokenizer(config, shape),
         "action_head": _action_head(config, shape),
         "waypoints": _waypoints(config, shape) if trained.waypoints else 0.0,
@@ -132,7 +138,7 @@ def _video_encoder(config: ModelConfig, shape: StepShape, trained: Trained, dens
     nova, windows, packs = config.nova, shape.windows, shape.packs
     window = nova.text_len + packs * config.pack_tokens
     anchor = nova.text_len + nova.frame_tokens
-    anchors = shape.instructions if shape.frames else 0
+    anchors = shape.instructions if shape.frames and nova.mixer_rank else 0
     tokens = windows * window + anchors * anchor
     pairs = windows * (window**2 if dense else visible_pairs(config, window, 0)) + anchors * anchor**2
     total = _blocks(config, nova.video_depth * tokens, nova.video_depth * pairs, trained)
@@ -176,6 +182,23 @@ def _image_decoder(config: ModelConfig, shape: StepShape, trained: Trained) -> f
     condition = (nova.width + width) * width
     body = (5 * nova.head_depth + 2) * width**2 + width * nova.patch_dim
     return first + time + _linear(tokens, condition + body, weights=full)
+
+
+def _frame_inputs(config: ModelConfig, shape: StepShape, trained: Trained) -> float:
+    """What is added to the image tokens: hidden states, the present frame, the next chunk."""
+    nova, frames, action, full = config.nova, config.frames, config.action, trained.backbone
+    total = 0.0
+    if frames.up:
+        tokens = shape.frames * nova.frame_tokens
+        total += _linear(tokens, nova.width**2 * (nova.video_patch // nova.image_patch) ** 2, weights=full)
+    if frames.present:
+        tokens = shape.frames * nova.image_tokens
+        total += _linear(tokens, nova.patch_dim * nova.width, weights=full, inputs=False)
+    if frames.next_actions:
+        numbers = action.horizon * action.action_dim * nova.width
+        total += _linear(shape.frames, numbers, weights=full, inputs=False)
+        total += _linear(shape.frames, 2 * nova.width**2, weights=full, inputs=full)
+    return total
 
 
 def _action_tokenizer(config: ModelConfig, shape: StepShape) -> float:

@@ -15,10 +15,12 @@ from physgen_control.errors import UserError
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Indices of episodes. validation: some of those that are held out; train: all that are not."""
+    """Indices of episodes."""
 
     train: list[int]
+    """All that are not held out."""
     validation: list[int]
+    """Some of those that are."""
 
 
 def episode_position(actions: NDArray[np.float32]) -> float:
@@ -34,7 +36,7 @@ def split_episodes(positions: Sequence[float], share: float, at_most: int) -> Sp
     """Hold out the episodes whose position is below `share`, and validate with the first `at_most` of them.
 
     Raises:
-        UserError: nothing is left to train on.
+        UserError: Nothing is left to train on.
     """
     if at_most == 0:
         share = 0.0

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from physgen_policy.contract.tensor_file import save_file
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.model.frame_codec import FrameCodec, OpenSoraCodec
 from physgen_policy.runtime.engine_options import EngineOptions
@@ -23,7 +24,7 @@ PIXELS_PER_CALL = 32 * 128 * 256
 
 
 def latent_dtype(codec: FrameCodec, autocast_dtype: torch.dtype | None) -> torch.dtype:
-    """Type in which a run encodes its frames.
+    """Return the type in which a run encodes its frames.
 
     The published autoencoder is most of the work, and a policy that acts in bfloat16 runs it in that type: so does a
     run in bfloat16. A small autoencoder costs little and stays in float32.
@@ -32,7 +33,7 @@ def latent_dtype(codec: FrameCodec, autocast_dtype: torch.dtype | None) -> torch
 
 
 def codec_fingerprint(codec: FrameCodec) -> str:
-    """Hash of the codec's weights: latents of one codec are never used with another."""
+    """Return a hash of the codec's weights: latents of one codec are never used with another."""
     digest = hashlib.sha256()
     for key, value in sorted(codec.state_dict().items()):
         digest.update(key.encode())
@@ -41,7 +42,7 @@ def codec_fingerprint(codec: FrameCodec) -> str:
 
 
 def dataset_fingerprint(dataset: Dataset) -> str:
-    """Hash of every episode: latents of one picture are never used for another."""
+    """Return a hash of every episode: latents of one picture are never used for another."""
     digest = hashlib.sha256()
     for episode in range(len(dataset)):
         digest.update(f"{dataset.episode_sha256(episode)} {dataset.picture_every(episode)};".encode())
@@ -56,12 +57,16 @@ def dataset_latents(
     progress: Callable[[int, int], None],
     dtype: torch.dtype = torch.float32,
 ) -> list[Tensor]:
-    """float16 [T // N + 1, c, y, x] (scaled) of every episode, from the cache where it is complete.
+    """Return the scaled latents of every episode, float16 [T // N + 1, c, y, x], from the cache where it is complete.
 
     N is the episode's picture_every: latent k is of control step k * N.
 
     Args:
-        dtype: of the arithmetic; in another type than float32 the encoder runs as it does when the policy acts.
+        dataset: Whose pictures are encoded.
+        codec: What encodes them.
+        cache: Folder that keeps the latents.
+        progress: Called with pictures done and all pictures.
+        dtype: Of the arithmetic; in another type than float32 the encoder runs as it does when the policy acts.
     """
     content = codec_fingerprint(codec) + dataset_fingerprint(dataset)
     encode: Callable[[Tensor], Tensor] = codec.encode

@@ -21,11 +21,11 @@ class Meter:
         self.last: dict[str, float] = {}
 
     def tick(self, flops: float, windows: float) -> dict[str, float]:
-        """Call after every step.
+        """Count a step that has finished.
 
         Args:
-            flops: its model FLOPs in this process (training/flops.py).
-            windows: its windows in all processes together.
+            flops: Its model FLOPs in this process (training/flops.py).
+            windows: Its windows in all processes together.
 
         Returns:
             seconds_per_step and windows_per_s (all processes); tflop_per_s, mfu (share of the peak) and memory_gb
@@ -52,7 +52,7 @@ class Meter:
         return self.last
 
     def text(self) -> str:
-        """The last figures for a person."""
+        """Return the last figures for a person."""
         if not self.last:
             return ""
         return (

@@ -32,7 +32,7 @@ from physgen_policy.training.tuning import adapter_settings, freeze_all_but_adap
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """Everything a checkpoint of the run will hold. `start` is what the run began with, if it was a checkpoint."""
+    """Everything a checkpoint of the run will hold."""
 
     model: PhysGen
     text: TextSource
@@ -40,7 +40,9 @@ class Networks:
     config: ModelConfig
     norm: NormStats
     start: Start | None
+    """What the run began with, if it was a checkpoint."""
     adapted: bool
+    """The backbone has adapters."""
 
     def save(
         self, run: Path, embodiment: Embodiment, dtype: torch.dtype, training: dict[str, Any], *, last: bool
@@ -66,7 +68,7 @@ class Networks:
             merge_checkpoint(run / "adapter", run / "checkpoint", dtype)
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Tensors of all networks under a checkpoint's keys."""
+        """Return the tensors of all networks under a checkpoint's keys."""
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
         tensors |= {f"codec.{key}": value for key, value in self.codec.state_dict().items()}
         if isinstance(self.text, nn.Module):
@@ -77,30 +79,35 @@ class Networks:
 
 
 def new_networks(config: ModelConfig, codec: FrameCodec, norm: NormStats) -> Networks:
-    """Random weights from torch's global generator; all of them are trained."""
+    """Return random weights from torch's global generator; all of them are trained."""
     return Networks(PhysGen(config), build_text_encoder(config), codec, config, norm, None, False)
 
 
 def started_networks(
     start: Start, stage: PolicyStage, cache: Path, instructions: list[str], autocast_dtype: torch.dtype | None
 ) -> Networks:
-    """The start's networks, with adapters if the stage says so.
+    """Return the start's networks, with adapters if the stage says so.
 
     Args:
-        cache: folder for the states of a frozen text encoder.
-        instructions: every text of the data.
-        autocast_dtype: type of the run's autocast, if any; frozen layers are kept in it.
+        start: The checkpoint.
+        stage: What is tuned.
+        cache: Folder for the states of a frozen text encoder.
+        instructions: Every text of the data.
+        autocast_dtype: Type of the run's autocast, if any; frozen layers are kept in it.
     """
     model, config = start.model, start.config
     text: TextSource
-    if stage.tuning == "full" and stage.train_text_encoder:
+    frames_only = stage.objective == "frames"
+    if stage.tuning == "full" and stage.train_text_encoder and not frames_only:
         text = start.load_text_encoder().requires_grad_(True)
     else:
 
         def load() -> TextEncoder:
-            return start.load_text_encoder(autocast_dtype or torch.float32)
+            return start.load_text_encoder(dtype)
 
-        fingerprint = f"{start.sha256} {autocast_dtype}"
+        # Hidden states of a policy that stays as it is are computed as it computes them, in float32.
+        dtype = torch.float32 if frames_only else autocast_dtype or torch.float32
+        fingerprint = f"{start.sha256} {None if frames_only else autocast_dtype}"
         text = cached_text_states(cache, fingerprint, config.nova.text_len, instructions, load)
     if stage.tuning == "full":
         model.requires_grad_(True)

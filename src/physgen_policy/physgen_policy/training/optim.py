@@ -12,7 +12,7 @@ from torch.optim import AdamW, Muon, Optimizer
 
 
 def learning_rate_at(step: int, *, steps: int, warmup_steps: int, peak: float, floor: float) -> float:
-    """Linear warm-up to `peak`, then a cosine to `floor` at `steps`."""
+    """Return the learning rate of a step: linear warm-up to `peak`, then a cosine to `floor` at `steps`."""
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
     progress = min(1.0, (step - warmup_steps) / max(1, steps - warmup_steps))
@@ -27,12 +27,17 @@ def build_optimizers(
     muon_learning_rate: float,
     weight_decay: float,
 ) -> list[Optimizer]:
-    """AdamW for everything, or AdamW and Muon (Jordan et al. 2024) for the matrices within blocks that make no queries.
+    """Return AdamW for everything, or AdamW and Muon for the matrices within blocks that make no queries.
 
-    Each group's highest learning rate is its `peak_lr`, its last one `floor_lr`; Muon's falls in the same proportion.
+    Muon is that of Jordan et al. 2024. Each group's highest learning rate is its `peak_lr`, its last one `floor_lr`;
+    Muon's falls in the same proportion.
 
     Args:
-        muon_learning_rate: spectral norm of one update of a square matrix; 0 leaves Muon out.
+        module: Whose trainable parameters are grouped.
+        learning_rate: AdamW's highest.
+        min_learning_rate: AdamW's last.
+        muon_learning_rate: Spectral norm of one update of a square matrix; 0 leaves Muon out.
+        weight_decay: Of matrices.
     """
     names = {id(p): name for name, p in module.named_parameters()}
     hidden: list[nn.Parameter] = []
@@ -62,13 +67,16 @@ NOT_FOR_MUON = ("modulation", "norm", "qkv", "cross_q")
 
 
 def _is_hidden(name: str, parameter: nn.Parameter) -> bool:
-    """A matrix between two hidden layers that Muon can train."""
+    """Return whether a parameter is a matrix between two hidden layers that Muon can train."""
     inside = "blocks." in name and not any(part in name for part in NOT_FOR_MUON)
     return inside and parameter.ndim == 2 and _is_matrix(parameter)
 
 
 def _is_matrix(parameter: nn.Parameter) -> bool:
-    """Learned tokens are stored as [1, d] or [slots, d]; a weight has more than 16 rows in every preset."""
+    """Return whether a parameter is a matrix with more than 16 rows.
+
+    Learned tokens are stored as [1, d] or [slots, d]; a weight has more rows in every preset.
+    """
     return parameter.ndim > 1 and parameter.shape[0] > 16
 
 

@@ -19,11 +19,14 @@ from physgen_policy.training.waypoints import WaypointHead
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One term of the loss: its mean over this process's part of the batch, and over how much it is the mean."""
+    """One term of the loss."""
 
     mean: Tensor
+    """Over this process's part of the batch."""
     count: Tensor
+    """Over how much it is the mean."""
     weight: float
+    """In the sum that is minimised."""
 
 
 class PolicyLoss(nn.Module):
@@ -49,11 +52,17 @@ class PolicyLoss(nn.Module):
             self.waypoints = WaypointHead(config.nova.width, config.action.horizon, config.action.num_chunks)
 
     def forward(self, batch: ActionBatch, random: Randomness, obs_loss_frames: int = 1) -> dict[str, Term]:
-        """The terms of one batch; what is minimised is the sum of weight x mean."""
+        """Return the terms of one batch; what is minimised is the sum of weight x mean."""
         windows = window_batch(batch, self.text_encoder).to(self.model.action_tokenizer.slot.device)
         if self.video_only:
             windows = replace(windows, boa=torch.ones_like(windows.boa))
-        losses = window_loss(self.model, windows, random, obs_loss_frames=obs_loss_frames)
+        losses = window_loss(
+            self.model,
+            windows,
+            random,
+            obs_loss_frames=obs_loss_frames,
+            actions_known=not self.video_only,
+        )
         terms = {
             "action": Term(losses.action, losses.num_actions, 0.0 if self.video_only else 1.0),
             "observation": Term(losses.observation, losses.num_frames, self.obs_loss_weight),

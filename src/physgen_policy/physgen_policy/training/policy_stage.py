@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from physgen_control.errors import UserError
@@ -33,28 +31,45 @@ from physgen_policy.training.flops import StepShape, Trained, step_flops
 from physgen_policy.training.optim import WeightAverage, build_optimizers, learning_rate_at
 from physgen_policy.training.policy_loss import PolicyLoss, Term
 from physgen_policy.training.text_states import TextSource
+from physgen_policy.training.trainer_state import load_trainer_state, save_trainer_state
 from physgen_policy.training.validation import validate
 
-STATE_PREFIXES = ("optimizer", "muon")  # of the moments in the resume file, in the order of build_optimizers
 MOST_LEFT_OUT = 8
 """So many steps in a row without a finite gradient are no accident of low precision."""
 
 
 class DivergedError(UserError):
-    """Training has left the range of numbers."""
+    """Training has left the range of numbers; the message says where."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyData:
-    """Episodes in memory, split into training and validation."""
+    """Episodes in memory."""
 
     train: list[EpisodeTensors]
     validation: list[EpisodeTensors]
     norm: NormStats
+    """Statistics of their actions."""
 
 
 class PolicyTrainer:
-    """Owns the optimiser, the average and the random states of one run; `step` is the number of finished steps."""
+    """Owns the optimiser, the average and the random states of one run; `step` is the number of finished steps.
+
+    Everything trainable must be marked as such before.
+
+    Args:
+        model: The policy network.
+        text: The text encoder, or its states.
+        config: The architecture.
+        data: The episodes.
+        stage: How they are trained on.
+        seed: Of the windows and of what they draw.
+        accelerator: The processes.
+        autocast_always: Also validate under autocast (frozen layers in bfloat16 need it).
+
+    Raises:
+        UserError: A batch cannot be shared evenly by the processes.
+    """
 
     def __init__(
         self,
@@ -68,11 +83,6 @@ class PolicyTrainer:
         accelerator: Accelerator,
         autocast_always: bool = False,
     ) -> None:
-        """Everything trainable must be marked as such before.
-
-        Args:
-            autocast_always: also validate under autocast (frozen layers in bfloat16 need it).
-        """
         self.config, self.data, self.stage, self.seed = config, data, stage, seed
         self.accelerator, self.autocast_always = accelerator, autocast_always
         for key in ("batch_size", "single_batch_size"):
@@ -99,12 +109,15 @@ class PolicyTrainer:
         self._left_out = 0  # steps in a row
 
     def train_step(self) -> dict[str, float]:
-        """One optimiser step: the losses and windows of the whole batch, lr, grad_norm, this process's model FLOPs.
+        """Take one optimiser step.
 
         A step whose loss or gradient is not finite changes nothing and is reported with `left_out` = 1.
 
         What window i of the batch is, and what it draws, depends on (seed, step, i) alone: a resumed run repeats it
         exactly, and several processes that share a batch compute what one would.
+
+        Returns:
+            The losses and windows of the whole batch, lr, grad_norm, this process's model FLOPs.
         """
         stage = self.stage
         single = self._is_single()
@@ -142,7 +155,11 @@ class PolicyTrainer:
         return report | {"lr": lr, "grad_norm": norm, "left_out": float(not finite)} | counts
 
     def _check_left_out(self, finite: bool, loss: float, norm: float) -> None:
-        """Raise DivergedError when one step after another had no finite gradient; a single one may."""
+        """Count steps without a finite gradient; a single one may be left out.
+
+        Raises:
+            DivergedError: MOST_LEFT_OUT came in a row.
+        """
         self._left_out = 0 if finite else self._left_out + 1
         if self._left_out == MOST_LEFT_OUT:
             raise DivergedError(
@@ -155,7 +172,7 @@ class PolicyTrainer:
             yield from optimizer.param_groups
 
     def _combine(self, terms: dict[str, Term]) -> tuple[Tensor, dict[str, float]]:
-        """What this process minimises, and the losses of the whole batch.
+        """Return what this process minimises, and the losses of the whole batch.
 
         Processes average their gradients, but a mean over one part of the batch weighs too much where that part holds
         few valid steps. Each mean is therefore scaled to its share of the whole batch.
@@ -176,14 +193,14 @@ class PolicyTrainer:
         return torch.stack(parts).sum(), report
 
     def _is_single(self) -> bool:
-        """Whether this step trains on windows of one pack; every process and a resumed run say the same."""
+        """Return whether this step trains on windows of one pack; every process and a resumed run say the same."""
         if not self.stage.single_batch_size:
             return False
         draw = np.random.default_rng((self.seed, self.step)).random()
         return bool(draw < self.stage.single_fraction)
 
     def _draw(self, size: int, packs: int) -> tuple[ActionBatch, WindowRandom]:
-        """This process's part of a batch of `size` windows of at most `packs` packs, and its random numbers."""
+        """Return this process's part of a batch of `size` windows of at most `packs` packs, and its random numbers."""
         stage, action = self.stage, self.config.action
         share = size // self.accelerator.num_processes
         first = self.accelerator.process_index * share
@@ -208,7 +225,7 @@ class PolicyTrainer:
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
-        """Within the block the networks hold the averaged weights."""
+        """Let the networks hold the averaged weights within the block."""
         self.average.swap()
         self.module.eval()
         try:
@@ -218,7 +235,7 @@ class PolicyTrainer:
 
     @contextmanager
     def evaluation_autocast(self) -> Iterator[None]:
-        """Autocast where the networks cannot be evaluated without it."""
+        """Turn autocast on where the networks cannot be evaluated without it."""
         if self.autocast_always:
             with self.accelerator.autocast():
                 yield
@@ -226,7 +243,7 @@ class PolicyTrainer:
             yield
 
     def validate(self) -> dict[str, float]:
-        """training.validation.validate of the averaged weights; empty without validation episodes."""
+        """Return training.validation.validate of the averaged weights; empty without validation episodes."""
         if not self.data.validation:
             return {}
         with self.averaged_weights(), self.evaluation_autocast():
@@ -235,67 +252,18 @@ class PolicyTrainer:
             )
 
     def save_state(self, folder: Path) -> None:
-        """Write everything a resume needs: trained weights, average, optimiser moments, step. Safetensors only."""
-        tensors = {
-            f"module.{k}": v.detach().contiguous().clone()
-            for k, v in self.module.named_parameters()
-            if v.requires_grad
-        }
-        tensors |= {f"average.{k}": v.contiguous() for k, v in self.average.shadow.items()}
-        for prefix, optimizer in zip(STATE_PREFIXES, self.optimizers, strict=False):
-            for index, moments in optimizer.state_dict()["state"].items():
-                for key, value in moments.items():
-                    tensors[f"{prefix}.{index}.{key}"] = torch.as_tensor(value).contiguous()
-        tensors["step"] = torch.tensor([self.step, self.average.step])
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / "state.safetensors.partial"
-        save_file(tensors, partial)
-        partial.replace(folder / "state.safetensors")
+        """Write everything a resume needs, see trainer_state.py."""
+        save_trainer_state(folder, self.module, self.average, self.optimizers, self.step)
 
     def load_state(self, folder: Path) -> None:
-        """Continue from save_state's file."""
-        path = folder / "state.safetensors"
-        try:
-            tensors = load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise UserError(
-                f"{path} is damaged ({error}); delete it to train the policy again from its first step"
-            ) from error
+        """Continue from save_state's file.
 
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-        trained = {k for k, v in self.module.named_parameters() if v.requires_grad}
-        weights = part("module.")
-        if trained - weights.keys() or part("average.").keys() != self.average.shadow.keys():
-            raise UserError(
-                f"{folder} was written by a run that trains other parts; keep tuning and model as they were, or choose "
-                "another output"
-            )
-        # Files of earlier versions also hold what is not trained; it is what it was.
-        self.module.load_state_dict({k: v for k, v in weights.items() if k in trained}, strict=False)
-        for key, value in part("average.").items():
-            self.average.shadow[key].copy_(value)
-        for prefix, optimizer in zip(STATE_PREFIXES, self.optimizers, strict=False):
-            moments: dict[int, dict[str, Any]] = {}
-            for key, value in part(f"{prefix}.").items():
-                index, name = key.split(".", 1)
-                moments.setdefault(int(index), {})[name] = value
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            fits = all(
-                index < len(parameters) and value.shape in ((), parameters[index].shape)
-                for index, values in moments.items()
-                for value in values.values()
-            )
-            if not fits:
-                raise UserError(
-                    f"{folder} was written by a version or with settings that shared the parts among the optimizers "
-                    "differently; finish that run with them, or choose another output"
-                )
-            optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-        self.step, self.average.step = (int(v) for v in tensors["step"])
+        Raises:
+            UserError: It is damaged, or of a run that trained other parts.
+        """
+        self.step = load_trainer_state(folder, self.module, self.average, self.optimizers)
 
 
 def _generator(rng: np.random.Generator) -> torch.Generator:
-    """torch's generator, seeded by the next number of numpy's."""
+    """Return torch's generator, seeded by the next number of numpy's."""
     return torch.Generator().manual_seed(int(rng.integers(2**63)))

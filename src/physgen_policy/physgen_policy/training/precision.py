@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import torch
+
+from physgen_policy.cost.machine import cpu_multiplies_bf16
 
 
 def choose_device(requested: str) -> torch.device:
@@ -23,12 +24,3 @@ def choose_precision(
     if requested == "auto":
         return "bf16" if device.type == "cuda" or cpu_multiplies_bf16() else "no"
     return "bf16" if requested == "bf16" else "no"
-
-
-def cpu_multiplies_bf16() -> bool:
-    """Whether this processor has bf16 matrix instructions (measured 4-7 times faster than fp32 with them)."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        return False
-    flags = cpuinfo.read_text()
-    return "amx_bf16" in flags or "avx512_bf16" in flags

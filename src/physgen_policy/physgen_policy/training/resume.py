@@ -46,16 +46,19 @@ MAY_CHANGE = frozenset(
 
 
 class ResumeError(UserError):
-    """A run cannot go on with what it is given."""
+    """A run cannot go on with what it is given; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """run.json: fingerprints of the datasets, the environment, and every change since the start."""
+    """What run.json holds."""
 
     data: tuple[str, ...]
+    """Fingerprints of the datasets."""
     environment: dict[str, Any]
+    """What else the numbers of the run depend on."""
     changes: tuple[dict[str, Any], ...] = field(default=())
+    """Every change since the start."""
 
 
 def environment_of(device: torch.device, processes: int, precision: str) -> dict[str, str]:
@@ -75,16 +78,16 @@ def begin_run(
     """Record a new run, or go on with one; nothing in the folder is touched before both are found to fit.
 
     Args:
-        folder: the run folder.
-        config: what the run is to be now.
-        data: fingerprints of the datasets, in their order.
-        environment: see `environment_of`.
+        folder: The run folder.
+        config: What the run is to be now.
+        data: Fingerprints of the datasets, in their order.
+        environment: What `environment_of` returns.
 
     Returns:
         The changes since the run was last started, as sentences.
 
     Raises:
-        ResumeError: the run was something else, or a file of it is damaged.
+        ResumeError: The run was something else, or a file of it is damaged.
     """
     changes: list[dict[str, Any]] = []
     earlier: tuple[dict[str, Any], ...] = ()
@@ -100,7 +103,7 @@ def begin_run(
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Tuples as lists, for YAML and JSON."""
+    """Return tuples as lists, for YAML and JSON."""
     return {
         key: plain(value) if isinstance(value, dict) else list(value) if isinstance(value, tuple) else value
         for key, value in values.items()
@@ -141,7 +144,11 @@ def _changes(
 
 
 def _finished_step(folder: Path) -> int:
-    """The step from which the run goes on."""
+    """Return the step from which the run goes on.
+
+    Raises:
+        ResumeError: The file of its state is damaged.
+    """
     path = folder / STATE_FILE
     if not path.is_file():
         return 0
@@ -165,7 +172,7 @@ def _read_record(folder: Path) -> RunRecord:
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys with dots; what `architecture` holds is one value."""
+    """Return nested keys with dots; what `architecture` holds is one value."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, dict) and key != "architecture":

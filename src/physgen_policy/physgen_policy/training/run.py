@@ -17,6 +17,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from physgen_control.errors import UserError
 from physgen_control.program.folder_lock import folder_lock
+from physgen_control.program.progress import Progress
 from physgen_policy.contract.embodiment import Embodiment
 from physgen_policy.cost.peak import device_peak
 from physgen_policy.data.dataset import Dataset
@@ -38,6 +39,7 @@ from physgen_policy.training.run_data import (
     merge_datasets,
     warn_of_starts,
 )
+from physgen_policy.training.run_frames import run_frames
 from physgen_policy.training.run_log import RunLog
 from physgen_policy.training.run_place import RunPlace
 from physgen_policy.training.samples import prediction_sample
@@ -46,7 +48,7 @@ from physgen_policy.training.samples import prediction_sample
 class TrainingRun:
     """Owns the run folder and its log; `fit` does the whole job."""
 
-    def __init__(self, config: TrainConfig, *, resume: bool) -> None:
+    def __init__(self, config: TrainConfig, *, resume: bool, progress: Progress | None = None) -> None:
         self.config = config
         self.folder = Path(config.output)
         self.device = choose_device(config.device)
@@ -61,7 +63,7 @@ class TrainingRun:
             raise UserError(
                 f"{self.folder} already holds a run; pass --resume to continue it or choose another output"
             )
-        self.log = RunLog(self.folder, is_main=self.is_main)
+        self.log = RunLog(self.folder, progress or Progress(quiet=not self.is_main))
         self.autocast_dtype = torch.bfloat16 if mixed == "bf16" else None
         if config.num_threads > 0:
             torch.set_num_threads(config.num_threads)
@@ -70,10 +72,13 @@ class TrainingRun:
         """Train what is missing and return the checkpoint folder.
 
         Raises:
-            UserError: the data or the start do not fit, the folder belongs to another run or command, the disk is full,
+            UserError: The data or the start do not fit, the folder belongs to another run or command, the disk is full,
                 or training diverged.
         """
-        with folder_lock(self.folder) if self.is_main else nullcontext():
+        with (
+            folder_lock(self.folder) if self.is_main else nullcontext(),
+            self.log.stage(f"training {self.config.name}"),
+        ):
             try:
                 return self._fit()
             except OSError as error:
@@ -111,12 +116,13 @@ class TrainingRun:
             validation=[episodes[i] for i in split.validation],
             norm=networks.norm,
         )
-        self.log.console.print(
-            f"{len(data.train)} episodes to train on, {len(data.validation)} to validate with"
-        )
+        self.log.say(f"{len(data.train)} episodes to train on, {len(data.validation)} to validate with")
         for line in networks.norm.lines():
             self.log.say(line)
-        folder = self._policy(networks, data, embodiment)
+        if self.config.policy.objective == "frames":
+            folder = run_frames(self.config, place, networks, data, embodiment)
+        else:
+            folder = self._policy(networks, data, embodiment)
         self.accelerator.wait_for_everyone()
         return folder
 
@@ -131,7 +137,7 @@ class TrainingRun:
         self.log.open()
 
     def _wanted(self) -> ModelConfig | None:
-        """The architecture that the configuration names; None is the start's."""
+        """Return the architecture that the configuration names; None is the start's."""
         if self.config.model == "checkpoint":
             return None
         return load_preset(self.config.model, self.config.architecture)
@@ -151,35 +157,37 @@ class TrainingRun:
         )
         if (self.folder / "policy" / "state.safetensors").is_file():
             trainer.load_state(self.folder / "policy")
-            self.log.console.print(f"policy: resumed at step {trainer.step}")
+            self.log.say(f"policy: resumed at step {trainer.step}")
         latest: dict[str, float] = {}
         peak = device_peak(self.device, self.autocast_dtype or torch.float32)
-        self.log.console.print(f"MFU is of {peak.flops_per_s / 1e12:.3g} TFLOP/s: {peak.source}")
+        self.log.say(f"MFU is of {peak.flops_per_s / 1e12:.3g} TFLOP/s: {peak.source}")
         meter = Meter(self.device, peak)
-        with self.log.progress("policy", stage.steps, trainer.step) as (bar, task):
+        with self.log.stage("policy", stage.steps, trainer.step) as bar:
             while trainer.step < stage.steps:
                 values = trainer.train_step()
                 step = trainer.step
                 speed = meter.tick(values["flops"], values["windows"])
                 losses = f"action {values['action']:.4f} frame {values['observation']:.4f}"
-                bar.update(task, completed=step, info=f"{losses} {meter.text()}")
+                bar.update(completed=step, info=f"{losses} {meter.text()}")
                 if step % self.config.log_every == 0:
                     self.log.numbers("policy", step, values | speed)
                 if not self.is_main:
                     continue
                 last = step == stage.steps
                 if step % self.config.validate_every == 0 or last:
-                    latest = trainer.validate()
+                    with self.log.stage(f"validation at step {step}"):
+                        latest = trainer.validate()
                     self.log.numbers("validation", step, latest)
                     errors = ", ".join(f"{k} {v:.4f}" for k, v in latest.items())
-                    self.log.console.print(f"step {step}: {errors or losses}; {meter.text()}")
+                    self.log.say(f"step {step}: {errors or losses}; {meter.text()}")
                     if latest.get("instruction_effect") == 0.0:
-                        self.log.console.print(
+                        self.log.say(
                             "warning: another instruction changes nothing; the policy acts by the pictures alone"
                         )
                 if step % self.config.save_every == 0 or last:
-                    trainer.save_state(self.folder / "policy")
-                    self._save(trainer, networks, embodiment, latest, last=last)
+                    with self.log.stage(f"saving at step {step}"):
+                        trainer.save_state(self.folder / "policy")
+                        self._save(trainer, networks, embodiment, latest, last=last)
         folder = self.folder / "checkpoint"
         if self.is_main and not folder.is_dir():
             self._save(trainer, networks, embodiment, latest, last=True)

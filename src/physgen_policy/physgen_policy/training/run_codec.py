@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import save_file
 
 from physgen_control.errors import UserError
+from physgen_policy.contract.tensor_file import save_file
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import AutoencoderKlCodec, FrameCodec, build_frame_codec
@@ -28,7 +28,11 @@ def run_codec(
     datasets: list[Dataset],
     taken: FrameCodec | None = None,
 ) -> tuple[ModelConfig, FrameCodec]:
-    """The codec of the run and the architecture with its scale; `taken` is the one of the start."""
+    """Return the architecture with the codec's scale, and the codec of the run; `taken` is the one of the start.
+
+    Raises:
+        UserError: The codec cannot be trained here, cannot be read, or its training diverged.
+    """
     stage, folder = config.codec, place.folder / "codec"
     if folder.is_dir():
         return load_start_codec(folder, architecture)
@@ -42,12 +46,12 @@ def run_codec(
             f"preset {config.model!r} uses the published video VAE; import it first and pass codec.init_from"
         )
     rng = np.random.default_rng(config.seed)
-    place.log.console.print(f"codec: reading frames of {len(datasets)} dataset(s)")
+    place.log.say(f"codec: reading frames of {len(datasets)} dataset(s)")
     pool = FramePool(datasets, MAX_CODEC_FRAMES, rng)
-    with place.log.progress("codec", stage.steps) as (bar, task):
+    with place.log.stage("codec", stage.steps) as bar:
 
         def report(step: int, values: dict[str, float]) -> None:
-            bar.update(task, completed=step, info=f"L1 {values['reconstruction']:.4f}")
+            bar.update(completed=step, info=f"L1 {values['reconstruction']:.4f}")
             if step % config.log_every == 0:
                 place.log.numbers("codec", step, values)
 

@@ -22,10 +22,10 @@ SHOWN_STARTS_WARNING = 0.3
 
 
 def merge_datasets(datasets: list[Dataset]) -> tuple[Embodiment, NormStats]:
-    """One embodiment for all datasets (tasks united) and statistics over all their labelled actions.
+    """Return one embodiment for all datasets (tasks united) and statistics over all their labelled actions.
 
     Raises:
-        UserError: they were not recorded with the same embodiment.
+        UserError: They were not recorded with the same embodiment.
     """
     tasks = sorted({task for d in datasets for task in d.embodiment.tasks})
     merged = [replace(d.embodiment, tasks=tuple(tasks)) for d in datasets]
@@ -36,18 +36,20 @@ def merge_datasets(datasets: list[Dataset]) -> tuple[Embodiment, NormStats]:
 
 
 def instructions(datasets: list[Dataset]) -> list[str]:
-    """Every instruction of the datasets, once."""
+    """Return every instruction of the datasets, once."""
     return sorted({entry["instruction"] for dataset in datasets for entry in dataset.entries})
 
 
 def check_instructions(datasets: list[Dataset], text: TextSource, text_len: int) -> None:
-    """Tasks that the model could not tell apart would be averaged.
+    """Check that the model can tell all instructions apart: their tasks would be averaged.
 
     Args:
-        text_len: how many tokens of an instruction the model reads.
+        datasets: What it is trained on.
+        text: The text encoder, or its states.
+        text_len: How many tokens of an instruction the model reads.
 
     Raises:
-        UserError: two instructions are the same to it.
+        UserError: Two instructions are the same to it.
     """
     if same := indistinct(instructions(datasets), text):
         raise UserError(
@@ -58,10 +60,10 @@ def check_instructions(datasets: list[Dataset], text: TextSource, text_len: int)
 
 
 def check_pictures(datasets: list[Dataset], horizon: int) -> None:
-    """Every chunk must have a picture at its start, wherever a window with one begins.
+    """Check that every chunk has a picture at its start, wherever a window with one begins.
 
     Raises:
-        UserError: a chunk has none.
+        UserError: A chunk has none.
     """
     for dataset in datasets:
         for every in {dataset.picture_every(index) for index in range(len(dataset))}:
@@ -75,15 +77,15 @@ def check_pictures(datasets: list[Dataset], horizon: int) -> None:
 def load_episodes(
     datasets: list[Dataset], codec: FrameCodec, norm: NormStats, cache: Path, place: RunPlace
 ) -> list[EpisodeTensors]:
-    """All episodes as latents and normalised actions; latents that are not in the cache folder yet get there."""
+    """Return all episodes as latents and normalised actions; latents that are not in the cache folder yet get there."""
     episodes: list[EpisodeTensors] = []
     for dataset in datasets:
-        with place.log.progress(f"latents of {dataset.folder.name}", len(dataset)) as (bar, task):
+        with place.log.stage(f"latents of {dataset.folder.name}", len(dataset)) as bar:
             latents = dataset_latents(
                 dataset,
                 codec,
                 cache,
-                lambda done, _n: bar.update(task, completed=done),
+                lambda done, _n: bar.update(completed=done),
                 latent_dtype(codec, place.autocast_dtype),
             )
         for index, latent in enumerate(latents):

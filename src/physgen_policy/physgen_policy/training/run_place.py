@@ -13,14 +13,14 @@ from physgen_policy.training.run_log import RunLog
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunPlace:
-    """The run folder, the device and the log of this process.
-
-    autocast_dtype: type of the run's mixed precision; None computes in fp32. is_main: whether this process is the one
-    that writes.
-    """
+    """Where a run happens."""
 
     folder: Path
+    """The run folder."""
     device: torch.device
     autocast_dtype: torch.dtype | None
+    """Type of the run's mixed precision; None computes in fp32."""
     is_main: bool
+    """Whether this process is the one that writes."""
     log: RunLog
+    """Of this process."""

@@ -1,21 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of what the model imagines: real frames above, predicted next frames below."""
+"""Images of what the model imagines: real frames above, predicted next frames below."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from physgen_control.types import UInt8Image
+from physgen_control.types import Float32Array, UInt8Image
 from physgen_policy.data.windows import Window, max_packs
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.frame_codec import FrameCodec
 from physgen_policy.model.physgen import PhysGen
-from physgen_policy.sampling.frame import sample_frame
+from physgen_policy.sampling.frame import preview_sampler, sample_frame
 from physgen_policy.training.batches import EpisodeTensors
 from physgen_policy.training.text_states import TextSource
-
-AR_STEPS, DENOISE_STEPS = 8, 10
 
 
 @torch.no_grad()
@@ -46,15 +44,18 @@ def prediction_sample(
         if n:
             past = torch.from_numpy(episode.actions[step - horizon : step])[None].to(device)
         output = model.append(context, latents[step // episode.picture_every], past)
-        latent = sample_frame(
-            model,
-            context,
-            output.frame_hidden,
-            ar_steps=AR_STEPS,
-            denoise_steps=DENOISE_STEPS,
-            generator=generator,
+        coming = torch.from_numpy(_chunk(episode.actions, step, horizon))[None].to(device)
+        condition = model.frame_condition(
+            context.anchor, output.frame_hidden, latents[step // episode.picture_every], coming
         )
+        latent = sample_frame(model, condition, preview_sampler(config), generator)
         following = min((step + horizon) // episode.picture_every, len(latents) - 1)
         real.append(codec.decode(latents[following])[0].cpu().numpy())
         imagined.append(codec.decode(latent.float())[0].cpu().numpy())
     return np.concatenate([np.concatenate(real, axis=1), np.concatenate(imagined, axis=1)])
+
+
+def _chunk(actions: Float32Array, step: int, horizon: int) -> Float32Array:
+    """Return the chunk from a step on [horizon, a]; at the end of the episode the last action goes on."""
+    chunk = actions[step : step + horizon]
+    return np.concatenate([chunk, np.repeat(chunk[-1:], horizon - len(chunk), axis=0)])

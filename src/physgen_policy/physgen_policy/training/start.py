@@ -27,7 +27,7 @@ from physgen_policy.checkpoint import (
 )
 from physgen_policy.contract.embodiment import Embodiment
 from physgen_policy.contract.normalize import NormStats
-from physgen_policy.model.config import ModelConfig
+from physgen_policy.model.config import ModelConfig, changed
 from physgen_policy.model.frame_codec import FrameCodec, build_frame_codec
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.text_encoder import TextEncoder
@@ -51,21 +51,28 @@ class StartError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Networks, architecture and action statistics at step 0; `said` tells a person what was taken from where.
+    """Networks, architecture and action statistics at step 0.
 
     The text encoder is left on disk until it is asked for: one that stays frozen is needed only for new instructions.
     """
 
     path: Path
+    """Folder of the checkpoint."""
     sha256: str
+    """Of its weights."""
     model: PhysGen
     codec: FrameCodec
     config: ModelConfig
     norm: NormStats
     said: str
+    """What was taken from where, for a person."""
 
     def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
-        """The checkpoint's text encoder, frozen."""
+        """Return the checkpoint's text encoder, frozen.
+
+        Raises:
+            CheckpointError: It cannot be loaded.
+        """
         return load_text_encoder(self.path, self.config, checkpoint_tensors(self.path), dtype=dtype)
 
 
@@ -80,16 +87,17 @@ def load_start(
     """Load a checkpoint (folder or shipped name) as the start of a run on data with the given embodiment.
 
     Args:
-        wanted: the architecture the run asks for; None takes the checkpoint's.
-        embodiment: what the data was recorded with; it may differ in robot, base frame and tasks.
-        fitted: statistics of the data.
+        checkpoint: The checkpoint.
+        wanted: The architecture the run asks for; None takes the checkpoint's.
+        embodiment: What the data was recorded with; it may differ in robot, base frame and tasks.
+        fitted: Statistics of the data.
         source: "checkpoint" keeps the checkpoint's statistics, so that the networks' units stay what they were;
             "dataset" takes the fitted ones, and then the meaning of an action may change too.
         parts: "video" takes everything but the action tokenizer and head, which get random weights.
 
     Raises:
-        CheckpointError: there is no such checkpoint, or it is damaged.
-        StartError: it does not fit the data or the architecture.
+        CheckpointError: There is no such checkpoint, or it is damaged.
+        StartError: It does not fit the data or the architecture.
     """
     path = resolve_checkpoint(checkpoint, "")
     own = read_description(path)
@@ -122,6 +130,42 @@ def load_start(
     )
 
 
+FRAME_KEYS = ("frames.", "nova.mixer_rank", "nova.image_depth", "nova.head_width", "nova.head_depth")
+"""Keys of the frame path, which acting does not read."""
+
+
+def frame_start(
+    checkpoint: str, changes: Mapping[str, Any], embodiment: Embodiment, fitted: NormStats
+) -> Start:
+    """Load a checkpoint whose frame path gets another architecture: `changes` are nested keys that differ from its own.
+
+    Tensors of the frame path that have the same name and size are taken, the others are new.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, or it is damaged.
+        StartError: The data are of another kind, or a change concerns more than the frame path.
+    """
+    start = load_start(checkpoint, None, embodiment, fitted, "checkpoint")
+    config = ModelConfig.from_dict(changed(start.config.to_dict(), changes))
+    have, want = _flat(start.config.to_dict()), _flat(config.to_dict())
+    _refuse(
+        start.path,
+        "frame path alone",
+        _different(have, want, [k for k in want if not k.startswith(FRAME_KEYS)]),
+    )
+    model, stored = PhysGen(config), start.model.state_dict()
+    fresh = model.state_dict()
+    taken = {key: value for key, value in stored.items() if key in fresh and fresh[key].shape == value.shape}
+    model.load_state_dict(taken, strict=False)
+    new = sum(value.numel() for key, value in fresh.items() if key not in taken)
+    return replace(
+        start,
+        config=config,
+        model=model.eval(),
+        said=f"{start.said}; only its frame path is trained, {new:,} numbers of it are new",
+    )
+
+
 def fitting_start(
     checkpoint: str, config: ModelConfig, codec: FrameCodec, embodiment: Embodiment, fitted: NormStats
 ) -> Start:
@@ -130,8 +174,8 @@ def fitting_start(
     Actions get the statistics of the data: nothing that follows new weights is used to other units.
 
     Raises:
-        CheckpointError: there is no such checkpoint, or it is damaged.
-        StartError: chunks of the data are of another kind, or the text encoder is another.
+        CheckpointError: There is no such checkpoint, or it is damaged.
+        StartError: Chunks of the data are of another kind, or the text encoder is another.
     """
     path = resolve_checkpoint(checkpoint, "")
     own = read_description(path)
@@ -158,10 +202,10 @@ def fitting_start(
 
 
 def fit_config(path: Path, own: ModelConfig, wanted: ModelConfig, parts: InitParts = "all") -> ModelConfig:
-    """The checkpoint's architecture with the run's adapters and window, and with its action parts if they are new.
+    """Return the checkpoint's architecture with the run's adapters and window, and new action parts if asked for.
 
     Raises:
-        StartError: they describe different tensors or outputs.
+        StartError: They describe different tensors or outputs.
     """
     have, want = _flat(own.to_dict()), _flat(wanted.to_dict())
     free = ("lora.", "action.") if parts == "video" else ("lora.",)
@@ -172,10 +216,10 @@ def fit_config(path: Path, own: ModelConfig, wanted: ModelConfig, parts: InitPar
 
 
 def load_start_codec(source: Path | str, config: ModelConfig) -> tuple[ModelConfig, FrameCodec]:
-    """Autoencoder and its scaling factor from a run's codec folder or from a checkpoint (folder or shipped name).
+    """Return autoencoder and its scale from a run's codec folder or from a checkpoint (folder or shipped name).
 
     Raises:
-        StartError: there is none, or it is not the kind the model asks for.
+        StartError: There is none, or it is not the kind the model asks for.
     """
     folder = Path(source).expanduser()
     if (folder / "codec.safetensors").is_file():
@@ -197,13 +241,13 @@ def load_start_codec(source: Path | str, config: ModelConfig) -> tuple[ModelConf
 
 
 def clipped_share(norm: NormStats, actions: NDArray[np.float32]) -> float:
-    """Share of the numbers in SI actions [n, action_dim] that lie outside of the range of the statistics."""
+    """Return the share of the numbers in SI actions [n, action_dim] outside of the range of the statistics."""
     scaled = (actions - norm.center) / norm.half_range
     return float((np.abs(scaled) > 1.0 + 1e-6).mean())
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
+    """Return nested mappings as one, with dotted keys."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
@@ -214,7 +258,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _different(have: Mapping[str, Any], want: Mapping[str, Any], keys: Sequence[str]) -> list[str]:
-    """One clause per key whose values differ."""
+    """Return one clause per key whose values differ."""
 
     def plain(value: Any) -> Any:
         return list(value) if isinstance(value, tuple) else value

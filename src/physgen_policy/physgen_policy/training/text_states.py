@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from physgen_policy.contract.tensor_file import save_file
 from physgen_policy.model.text_encoder import TextEncoder
 
 
@@ -19,13 +20,13 @@ class TextSource(Protocol):
     """What training needs of a text encoder: itself, or the states it computed before."""
 
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """States [b, text_len, text_dim] and prompt lengths int64 [b]."""
+        """Return states [b, text_len, text_dim] and prompt lengths int64 [b]."""
         ...
 
 
 @torch.no_grad()
 def indistinct(texts: Sequence[str], source: TextSource) -> tuple[str, str] | None:
-    """Two different texts that are one to the model because it reads only so many tokens; None where there are none."""
+    """Return two different texts that are one to the model because it reads only so many tokens, or None."""
     seen: dict[bytes, str] = {}
     for text in texts:
         states, lengths = source.encode([text])
@@ -42,7 +43,11 @@ class TextStates:
         self.states, self.text_len = states, text_len
 
     def encode(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """See TextSource; a text that was not computed is a KeyError."""
+        """Return states [b, text_len, text_dim] and prompt lengths int64 [b].
+
+        Raises:
+            KeyError: A text was not computed.
+        """
         rows = [self.states[text] for text in texts]
         padded = torch.zeros(len(rows), self.text_len, rows[0].shape[1])
         for row, states in zip(padded, rows, strict=True):
@@ -58,10 +63,14 @@ def cached_text_states(
     texts: Sequence[str],
     load_encoder: Callable[[], TextEncoder],
 ) -> TextStates:
-    """States of `texts`, read from `cache` where they are known; the encoder is loaded only for the others.
+    """Return the states of `texts`, read from `cache` where they are known; the encoder is loaded only for the others.
 
     Args:
-        fingerprint: hash of the encoder's weights; states of one encoder are never used with another.
+        cache: Folder that keeps the states.
+        fingerprint: Hash of the encoder's weights; states of one encoder are never used with another.
+        text_len: Tokens per text.
+        texts: The texts.
+        load_encoder: Loads the encoder.
     """
     key = hashlib.sha256(f"{fingerprint} {text_len}".encode()).hexdigest()[:16]
     path = cache / f"text-{key}.safetensors"

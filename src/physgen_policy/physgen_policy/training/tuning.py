@@ -20,7 +20,7 @@ DEFAULT_RANK, DEFAULT_ALPHA_PER_RANK = 16, 2
 
 
 def adapter_settings(own: LoraConfig, stage: PolicyStage) -> LoraConfig:
-    """The adapters of a run: the stage's values where given, else the model's, else rank 16."""
+    """Return the adapters of a run: the stage's values where given, else the model's, else rank 16."""
     rank = stage.lora_rank or own.rank or DEFAULT_RANK
     same = rank == own.rank
     alpha = stage.lora_alpha or (own.alpha if same else DEFAULT_ALPHA_PER_RANK * rank)
@@ -33,8 +33,13 @@ def freeze_all_but_adapters(
     """Add adapters to the backbone and leave only them and TRAINED_WHOLE to the optimiser, in place.
 
     Args:
-        base_dtype: type in which frozen linear layers are kept; with autocast it saves the cast in every call. What is
+        model: The policy network.
+        lora: The adapters.
+        base_dtype: Type in which frozen linear layers are kept; with autocast it saves the cast in every call. What is
             saved later does not come from them.
+
+    Raises:
+        AdapterError: No layer can get adapters.
     """
     model.requires_grad_(False)
     add_adapters(model.nova, lora)
@@ -46,7 +51,7 @@ def freeze_all_but_adapters(
 
 
 def trained_tensors(model: PhysGen) -> dict[str, Tensor]:
-    """The parts that were trained whole, under a checkpoint's keys."""
+    """Return the parts that were trained whole, under a checkpoint's keys."""
     return {
         f"model.{name}": p.detach() for name, p in model.named_parameters() if name.startswith(TRAINED_WHOLE)
     }

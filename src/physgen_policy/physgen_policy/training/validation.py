@@ -33,14 +33,17 @@ def validate(
     norm: NormStats,
     denoise_steps: int = 10,
 ) -> dict[str, float]:
-    """Action error of sampled chunks on at least one held-out episode, the way a rollout samples.
+    """Return action errors of sampled chunks on at least one held-out episode, the way a rollout samples.
 
-    Returns mean absolute errors of the executed chunk: translation [m], rotation [rad], gripper sign mismatch
-    rate, and the median translation error [m]. first_chunk_error: median error of the displacement over the whole
-    first chunk [m], which the first picture alone decides; absent where no episode shows one. Later chunks can be
-    right on average by going on as demonstrations do, the first cannot.
-    logit_bound: see largest_logit_bound. instruction_effect: median change of the first chunk's displacement [m] when
-    another episode's instruction is given, with the same noise; absent where there is only one instruction.
+    Returns:
+        Mean absolute errors of the executed chunk: translation [m], rotation [rad], gripper sign mismatch rate, and the
+        median translation error [m].
+        first_chunk_error: median error of the displacement over the whole first chunk [m], which the first picture
+            alone decides; absent where no episode shows one. Later chunks can be right on average by going on as
+            demonstrations do, the first cannot.
+        logit_bound: what largest_logit_bound says.
+        instruction_effect: median change of the first chunk's displacement [m] when another episode's instruction is
+            given, with the same noise; absent where there is only one instruction.
     """
     errors: list[NDArray[np.float32]] = []
     first: list[float] = []
@@ -118,7 +121,7 @@ def _aligned(
     model: PhysGen,
     text_encoder: TextSource,
 ) -> WindowBatch:
-    """The first packs of an episode as a rollout would see them, a batch of one."""
+    """Return the first packs of an episode as a rollout would see them, a batch of one."""
     action = config.action
     picked = [(episode, Window(0, packs, True))]
     batch = collate(picked, horizon=action.horizon, num_chunks=action.num_chunks, idle=idle_action(norm))
@@ -126,7 +129,7 @@ def _aligned(
 
 
 def _sampled(model: PhysGen, batch: WindowBatch, norm: NormStats, denoise_steps: int) -> NDArray[np.float32]:
-    """The executed chunk of every pack [p, 8, action_dim], SI units; equal inputs draw equal noise."""
+    """Return the executed chunk of every pack [p, 8, action_dim], SI units; equal inputs draw equal noise."""
     text = model.text_tokens(batch.text_states, batch.text_lengths)
     packs = batch.past_actions.shape[1]
     hidden = model.full(text, batch.latents[:, :packs], batch.past_actions, batch.boa)

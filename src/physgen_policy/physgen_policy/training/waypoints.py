@@ -25,16 +25,17 @@ class WaypointHead(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def forward(self, action_hidden: Tensor) -> Tensor:
-        """[..., 8, d] -> [..., 24, 3]; slot i speaks for step i of every chunk."""
+        """Return [..., 24, 3] of [..., 8, d]; slot i speaks for step i of every chunk."""
         out: Tensor = self.output(action_hidden).unflatten(-1, (self.num_chunks, self.AXES))
         return out.transpose(-3, -2).flatten(-3, -2)
 
     def loss(self, action_hidden: Tensor, target_actions: Tensor, target_mask: Tensor) -> Tensor:
-        """Mean Huber error of the displacements.
+        """Return the mean Huber error of the displacements.
 
         Args:
             action_hidden: [b, p, 8, d].
-            target_actions: normalised, [b, p, 24, a], the translation first; target_mask: bool [b, p, 24], a prefix.
+            target_actions: Normalised, [b, p, 24, a], the translation first.
+            target_mask: bool [b, p, 24], a prefix.
         """
         # Steps of one sign add up; the root of the horizon keeps a chunk's displacement near unit size.
         wanted = target_actions[..., : self.AXES].float().cumsum(dim=-2) / self.horizon**0.5

@@ -14,7 +14,7 @@ from rich.console import Console
 from tiny_checkpoint import VIDEO_VAE, VIEW, tiny_embodiment, write_tiny_checkpoint
 
 from physgen_control.errors import UserError
-from physgen_policy.bench import quality, report
+from physgen_policy.bench import quality, report, stages
 from physgen_policy.bench.frames import frame_time
 from physgen_policy.bench.policy import BenchSpec, run, stage_costs
 from physgen_policy.bench.subjects import from_checkpoint
@@ -110,6 +110,11 @@ def test_a_whole_run(tmp_path, capsys):
     assert [frame["mode"] for frame in result["frames"]] == ["default sampling", "preview"]
     report.print_tables(result, Console(width=300))
     assert "over floor" in capsys.readouterr().out
+    total = max(
+        result["variants"]["optimised"]["rows"][f"total {phase}"]["p95_ms"] for phase in stages.PHASES
+    )
+    assert "fast enough" in report.verdict(result, total / 1e3 + 0.01)
+    assert "the arm would wait" in report.verdict(result, total / 1e3 - 0.001)
     report.draw(result, tmp_path / "picture.png")
     assert (tmp_path / "picture.png").stat().st_size > 1000
 

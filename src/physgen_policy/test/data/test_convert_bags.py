@@ -96,6 +96,13 @@ DAMAGED: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+def counts_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What the command said, up to the counts: the line after them says what to type next."""
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert lines[-1].startswith("next: ./physgen ")
+    return lines[:-1]
+
+
 @pytest.mark.parametrize("kind", [*WRITTEN, *DAMAGED])
 def test_a_bad_bag_is_left_out_by_name_and_its_neighbours_are_not(
     kind: str, bag_format: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -107,7 +114,7 @@ def test_a_bad_bag_is_left_out_by_name_and_its_neighbours_are_not(
     if kind in DAMAGED:
         DAMAGED[kind][0](bad)
     assert run(tmp_path / "bags", "--out", tmp_path / "out", "--format", bag_format) == 0
-    lines = capsys.readouterr().out.strip().splitlines()
+    lines = counts_of(capsys)
     [sentence] = [line for line in lines if line.startswith("left out: ")]
     assert "middle" in sentence and reason in sentence
     assert lines[-1].endswith("of 3 bags 2 converted, 0 already there, 1 left out")
@@ -138,10 +145,10 @@ def test_bags_are_known_by_what_is_in_them(tmp_path: Path, capsys: pytest.Captur
     for day, seed in (("monday", 1), ("tuesday", 2)):
         bag_of(tmp_path / day / "PickCube-3", seed)
         assert run(tmp_path / day, "--out", tmp_path / "out") == 0
-    assert capsys.readouterr().out.strip().endswith(["1", "bags 1 converted, 0 already there, 0 left out"][1])
+    assert counts_of(capsys)[-1].endswith("bags 1 converted, 0 already there, 0 left out")
     shutil.copytree(tmp_path / "monday" / "PickCube-3", tmp_path / "copies" / "other name")
     assert run(tmp_path / "monday", tmp_path / "copies", "--out", tmp_path / "out") == 0
-    last = capsys.readouterr().out.strip().splitlines()[-1]
+    last = counts_of(capsys)[-1]
     assert last.endswith("2 episodes, 20 control steps; of 2 bags 0 converted, 2 already there, 0 left out")
     dataset = Dataset(tmp_path / "out")
     assert len(dataset) == 2

@@ -15,7 +15,7 @@ from lerobot_folder import write_lerobot_folder
 from tiny_checkpoint import tiny_config, tiny_embodiment, write_tiny_checkpoint, write_tiny_dataset
 
 from physgen_policy.checkpoint import load_checkpoint, resolve_checkpoint
-from physgen_policy.commands.model_info import model_info, read_config
+from physgen_policy.cost.parameters import model_info, read_config
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.data.dataset_writer import DatasetWriter
 from physgen_policy.model.frame_codec import build_frame_codec

@@ -184,7 +184,7 @@ def write_bag(
     cameras = {name: CameraSpec(frame_id=name) for name in CAMERAS}
     picture = np.zeros((8, 8, 3), np.uint8)
     extra = {PICTURE_EVERY: every} if every else {}
-    with EpisodeBag.open(folder / "bag", EPISODE, cameras, joint_prefix="fr3", extra=extra) as bag:
+    with EpisodeBag(folder / "bag", EPISODE, cameras, joint_prefix="fr3", extra=extra) as bag:
         for stamp in image_stamps(len(actions), camera_ns).tolist():
             state = RobotState(
                 stamp_ns=stamp,

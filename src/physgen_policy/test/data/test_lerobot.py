@@ -15,11 +15,12 @@ from hypothesis.extra import numpy as hnp
 from lerobot_package import load_with_lerobot
 
 from physgen_control.bags.serialize import PICTURE_EVERY, CameraSpec, EpisodeBag
+from physgen_control.messages.topics import CAMERAS
 from physgen_control.types import AppliedAction, Episode, EpisodePhase, Limit, Pose, RobotState, Source
 from physgen_policy.commands.convert import main as convert
 from physgen_policy.data.dataset import Dataset, DatasetError
 from physgen_policy.data.lerobot.episode import lerobot_episode
-from physgen_policy.data.lerobot.features import CAMERAS, STATE_NAMES, image_key
+from physgen_policy.data.lerobot.features import STATE_NAMES, image_key
 from physgen_policy.data.lerobot.stats import image_stats, merge_stats, sampled_images, vector_stats
 from physgen_policy.data.lerobot.writer import LerobotWriter
 
@@ -66,7 +67,7 @@ def write_bag(path: Path, steps: int, *, seed: int = 0, instruction: str = "push
         source="fake",
     )
     cameras = {name: CameraSpec(frame_id=name) for name in CAMERAS}
-    with EpisodeBag.open(path, episode, cameras, joint_prefix="fr3", **options) as bag:
+    with EpisodeBag(path, episode, cameras, joint_prefix="fr3", **options) as bag:
         for step in range(steps + 1):
             now = START_NS + step * PERIOD_NS
             fixed, wrist = (picture(camera, step, size) if step % every == 0 else None for camera in CAMERAS)

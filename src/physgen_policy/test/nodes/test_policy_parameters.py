@@ -21,7 +21,7 @@ def test_every_shipped_override_is_a_parameter_and_valid() -> None:
     assert set(values) <= set(entries)
     config = PolicyNodeConfig(**{name: coerce(entries[name], value) for name, value in values.items()})
     assert config.gate().step_period_ns == 50_000_000
-    assert config.policy().denoise_steps == 10
+    assert config.network().denoise_steps == 10
 
 
 def test_readme_table_is_generated() -> None:

@@ -6,16 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from published_folder import save_nova_folder
 from safetensors.torch import save_file
 
 from physgen_policy.model.config import NovaConfig, load_preset
 from physgen_policy.model.nova import Nova
 from physgen_policy.published.nova_folder import (
-    INDEX,
     SINGLE,
     NovaFolderError,
     load_nova_folder,
-    save_nova_folder,
 )
 
 KEY = "video_encoder.blocks.0.attn.qkv.weight"
@@ -45,7 +44,7 @@ def test_round_trip_is_bit_identical(
         for name, part in parts.items():
             save_file({key: tensors[key].contiguous() for key in part}, tmp_path / "transformer" / name)
         weight_map = {key: name for name, part in parts.items() for key in part}
-        (tmp_path / "transformer" / INDEX).write_text(json.dumps({"weight_map": weight_map}))
+        (tmp_path / "transformer" / f"{SINGLE}.index.json").write_text(json.dumps({"weight_map": weight_map}))
     loaded = load_nova_folder(tmp_path, config)
     assert loaded.keys() == tensors.keys()
     for key, value in tensors.items():

@@ -13,7 +13,8 @@ from tiny_checkpoint import tiny_embodiment, write_tiny_dataset
 
 from physgen_control.errors import UserError
 from physgen_policy.checkpoint import load_checkpoint
-from physgen_policy.commands import import_nova, model_info
+from physgen_policy.commands import import_nova
+from physgen_policy.cost.parameters import read_config
 from physgen_policy.model.config import load_preset
 from physgen_policy.published.checkpoint import import_published, nova_config
 from physgen_policy.published.hub import download
@@ -77,7 +78,7 @@ def test_the_checkpoint_needs_nothing_of_the_folder_and_can_be_fine_tuned(
 ) -> None:
     """Copied elsewhere, it starts a low-rank fine-tune with the statistics of the data; the result is complete."""
     base = shutil.copytree(imported, tmp_path / "base")
-    assert model_info.read_config(str(base)).text_encoder.tokenizer == str(base / "tokenizer")
+    assert read_config(str(base)).text_encoder.tokenizer == str(base / "tokenizer")
     config = TrainConfig(
         name="n",
         model="checkpoint",

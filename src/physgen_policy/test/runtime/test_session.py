@@ -49,19 +49,15 @@ class ScriptedPolicy:
         if self.failures:
             raise self.failures.pop()
         self.count += 1
-        return ActionChunk(
+        return ActionChunk.of(
+            np.zeros((3, 8, 7), np.float32),
             session_id=self.session_id,
             episode_id=self.episode_id,
             chunk_seq=self.count - 1,
             base_step=observation.base_step,
             stamp_ns=observation.frames.stamp_ns,
-            observation_stamp_ns=observation.frames.stamp_ns,
-            inference_start_ns=now_ns,
-            inference_end_ns=now_ns,
-            valid_until_ns=0,
+            inference_ns=now_ns,
             step_period_ns=DT,
-            data=np.zeros((3, 8, 7), np.float32),
-            execute_steps=8,
             instruction=self.instruction,
         )
 

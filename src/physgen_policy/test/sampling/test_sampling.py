@@ -8,10 +8,11 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 
 from physgen_policy.model.batch import WindowBatch
+from physgen_policy.model.frame_config import FrameConfig
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.schedule import cosine_schedule
 from physgen_policy.sampling.actions import ActionDenoiser, sample_actions
-from physgen_policy.sampling.frame import sample_frame, tokens_per_step
+from physgen_policy.sampling.frame import FrameSampler, sample_frame, tokens_per_step
 from physgen_policy.sampling.solver import SOLVERS, SamplerConfig, ddim, ddpm, plan_steps, solve
 
 SETTINGS = {
@@ -257,21 +258,41 @@ def test_frames_can_be_imagined(model, windows):
     """A frame has the latent's shape, is finite and reproducible; without an anchor there is a sentence."""
     context, out = context_and_output(model, windows)
 
-    def imagine(seed: int) -> torch.Tensor:
+    def imagine(seed: int, temperature: float = 1.0) -> torch.Tensor:
         generator = torch.Generator().manual_seed(seed)
+        condition = model.frame_condition(context.anchor, out.frame_hidden)
         return sample_frame(
-            model, context, out.frame_hidden, ar_steps=4, denoise_steps=3, generator=generator
+            model, condition, FrameSampler(ar_steps=4, denoise_steps=3, temperature=temperature), generator
         )
 
     assert imagine(0).shape == windows.latents[:, 0].shape and imagine(0).isfinite().all()
-    assert torch.equal(imagine(0), imagine(0))
+    assert torch.equal(imagine(0), imagine(0)) and not torch.equal(imagine(0), imagine(1))
+    assert torch.equal(imagine(0, temperature=0.0), imagine(0, temperature=0.0))
     bare = model.start(model.text_tokens(windows.text_states, windows.text_lengths), with_anchor=False)
     with pytest.raises(ValueError, match="with_anchor=True"):
-        sample_frame(
-            model,
-            bare,
-            out.frame_hidden,
-            ar_steps=4,
-            denoise_steps=3,
-            generator=torch.Generator().manual_seed(0),
-        )
+        model.frame_condition(bare.anchor, out.frame_hidden)
+
+
+@torch.no_grad()
+def test_the_mean_of_frames_needs_a_head_that_predicts_v(build_model):
+    """One evaluation, nothing drawn; it is what samples scatter around. A head that predicts noise is refused."""
+    _, model, windows = build_model(frames=FrameConfig(prediction="v"))
+    context, out = context_and_output(model, windows)
+    condition = model.frame_condition(context.anchor, out.frame_hidden)
+    mean = FrameSampler(kind="mean")
+    first, second = (
+        sample_frame(model, condition, mean, torch.Generator().manual_seed(seed)) for seed in (0, 1)
+    )
+    assert torch.equal(first, second) and first.shape == windows.latents[:, 0].shape
+    _, plain, _ = build_model()
+    with pytest.raises(ValueError, match='use the frame sampler "sample"'):
+        sample_frame(plain, condition, mean, torch.Generator())
+
+
+@pytest.mark.parametrize(
+    "words", [{"kind": "median"}, {"ar_steps": 0}, {"denoise_steps": 0}, {"temperature": -1.0}]
+)
+def test_impossible_frame_samplers_are_refused(words):
+    """By name, before anything is computed."""
+    with pytest.raises(ValueError, match="frame"):
+        FrameSampler(**words)

@@ -14,8 +14,8 @@ FOLDER = Path(physgen_policy.__file__).parent / "config" / "train"
 
 @pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("*.yaml")))
 def test_every_shipped_configuration_is_read(name: str) -> None:
-    """Each is a configuration of the trainer; the fine-tune's gets its checkpoint and data on the command line."""
-    finetune = name == "finetune_lora.yaml"
+    """Each is a configuration of the trainer; those of --finetune get checkpoint and data on the command line."""
+    finetune = name in ("finetune_lora.yaml", "frames_only.yaml")
     config = load_config(
         FOLDER / name,
         {"dataset": ["d"], "output": "o"} if finetune else None,

@@ -6,9 +6,10 @@ import torch
 from model_windows import mini_config
 from torch import nn
 from torch.optim import AdamW, Muon
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from physgen_policy.model.physgen import PhysGen
-from physgen_policy.training.optim import build_optimizers
+from physgen_policy.training.optim import WeightAverage, build_optimizers
 
 
 def trained_by(model: nn.Module, muon_learning_rate: float) -> dict[str, set[str]]:
@@ -62,3 +63,24 @@ def test_one_muon_step_has_the_spectral_norm_of_the_rate_whatever_the_gradient()
     singular = torch.linalg.svdvals(weight.detach() - before)
     # The Newton-Schulz iteration is stopped early: singular values end near one, not at it.
     assert 0.5 * 0.02 < singular.median() < 1.3 * 0.02 and singular.max() < 1.3 * 0.02
+
+
+def test_the_average_of_weights_is_that_of_torch() -> None:
+    """Once the warm-up, which torch does not have, is above the decay; torch's copy would hold frozen weights twice."""
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    decay = 0.15  # the warm-up begins at 2 / 11
+    ours = WeightAverage({"model": model}, decay)
+    theirs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    theirs.update_parameters(model)  # torch's first update copies
+    for _ in range(5):
+        with torch.no_grad():
+            model.weight += torch.randn(2, 3)
+        ours.update()
+        theirs.update_parameters(model)
+    torch.testing.assert_close(ours.shadow["model.weight"], theirs.module.weight)
+    current = model.weight.detach().clone()
+    ours.swap()
+    torch.testing.assert_close(model.weight, theirs.module.weight)
+    ours.swap()
+    assert torch.equal(model.weight, current)

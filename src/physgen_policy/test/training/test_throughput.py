@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The arithmetic of a training step against torch's own count, and the rates that are made of it."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from model_windows import make_windows, mini_config, mini_model
@@ -9,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from physgen_policy.cost.peak import Peak, device_peak, published_peak
 from physgen_policy.model.batch import WindowBatch
 from physgen_policy.model.config import LoraConfig, load_preset
+from physgen_policy.model.frame_config import FrameConfig
 from physgen_policy.model.frame_loss import draw_visible_count, mean_visible_share
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.window_loss import window_loss
@@ -71,6 +74,17 @@ def test_full_training_costs_what_torch_counts(visible, frames, memory_frames):
     windows.pack_mask[1, 3:] = False
     flops = step_flops(config, shape_of(windows, frames, visible, 5), Trained(), dense=True)
     assert sum(flops.values()) == pytest.approx(counted(model, windows, frames=frames), rel=TOLERANCE)
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_added_inputs_of_the_frame_path_are_counted(visible, rank):
+    """With and without a mixer, which alone needs the anchor."""
+    config = mini_config(frames=FrameConfig(prediction="v", up=True, present=True, next_actions=True))
+    config = replace(config, nova=replace(config.nova, mixer_rank=rank))
+    model, windows = mini_model(config), make_windows(config)
+    flops = step_flops(config, shape_of(windows, 1, visible, 5), Trained(), dense=True)
+    assert flops["frame_inputs"] > 0
+    assert sum(flops.values()) == pytest.approx(counted(model, windows, frames=1), rel=TOLERANCE)
 
 
 @pytest.mark.parametrize("frames", [0, 1])

@@ -34,7 +34,14 @@ class Sink(Protocol):
         ...
 
     def observation(self, observation: Observation, stamp_ns: int, episode_id: str, spec: WorldSpec) -> None:
-        """Publish one observation, every part with this stamp."""
+        """Publish one observation, every part with this stamp.
+
+        Args:
+            observation: What robot and cameras see.
+            stamp_ns: When it was taken [ns of simulated time].
+            episode_id: The episode that it belongs to.
+            spec: Of the world that it comes from.
+        """
         ...
 
     def episode(self, episode: Episode) -> None:
@@ -44,26 +51,38 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeRequest:
-    """What ResetEnv asks for; max_steps 0 means the task's default."""
+    """What ResetEnv asks for."""
 
     episode_id: str
+    """The new episode's."""
     task: str
     seed: int
     init_state: int
+    """Index of a stored initial state, or BY_SEED, or DRAWN."""
     max_steps: int
+    """Control steps; 0 means the task's default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopConfig:
-    """Timing of the loop, wall seconds."""
+    """Timing of the loop."""
 
     pace: Pace
     republish_s: float
+    """An observation that nobody answered is repeated after so long [wall s]."""
     lockstep_timeout_s: float
+    """An observation unanswered for so long crashes the episode [wall s]."""
 
 
 class EpisodeLoop:
-    """Owns the world and its thread; request() may be called from any thread."""
+    """Owns the world and its thread; request() may be called from any thread.
+
+    Args:
+        make_world: Makes the world of a task.
+        world: The first world, which the loop closes.
+        sink: Gets observations, episodes and the clock, from the loop's thread.
+        config: Its timing.
+    """
 
     def __init__(
         self, make_world: Callable[[str], World], world: World, sink: Sink, config: LoopConfig
@@ -100,7 +119,14 @@ class EpisodeLoop:
         return self._spec.task
 
     def request(self, *, task: str, seed: int, init_state: int, max_steps: int) -> str:
-        """Queue an episode and give up the running one; return the new episode's id."""
+        """Queue an episode and give up the running one; return the new episode's id.
+
+        Args:
+            task: Environment id or suite/index; empty: the current one.
+            seed: Of the episode.
+            init_state: Index of a stored initial state, or BY_SEED, or DRAWN.
+            max_steps: Control steps; 0 means the task's default.
+        """
         episode_id = new_id()
         self._requests.put(
             EpisodeRequest(
@@ -159,7 +185,7 @@ class EpisodeLoop:
             self.mailbox.start("", exact=True)
 
     def _world_of(self, task: str) -> World:
-        """The world of a task, made anew when the last one crashed or is of another task."""
+        """Return the world of a task, made anew when the last one crashed or is of another task."""
         if self._world is not None and self._world.spec.task != task:
             self._world.close()
             self._world = None
@@ -199,7 +225,11 @@ class EpisodeLoop:
     def _wait_lockstep(
         self, observation: Observation, stamp_ns: int, episode: Episode, step: int
     ) -> Float32Array | None:
-        """Wait for the action of this step, repeating the observation; None when the episode is given up."""
+        """Wait for the action of this step, repeating the observation; None when the episode is given up.
+
+        Raises:
+            WorldCrashed: No action came in time.
+        """
         end = time.monotonic() + self._config.lockstep_timeout_s
         while True:
             left = end - time.monotonic()
@@ -216,7 +246,7 @@ class EpisodeLoop:
             self._publish(observation, stamp_ns, episode)
 
     def _wait_realtime(self, stamp_ns: int, deadline: float, gripper: float) -> Float32Array | None:
-        """Let the clock run to the deadline, then take the newest action or hold; None when given up."""
+        """Let the clock run to the deadline, then take the newest action or hold; None when the episode is given up."""
         period_s = self._clock.period_ns * 1e-9
         for tick in range(1, CLOCK_TICKS + 1):
             pause = deadline - (1.0 - tick / CLOCK_TICKS) * period_s - time.monotonic()

@@ -25,7 +25,12 @@ class ActionMailbox:
         self._interrupted = False
 
     def start(self, episode_id: str, *, exact: bool) -> None:
-        """Expect actions of an episode from step 0; exact: only the expected step (lockstep), else any newer one."""
+        """Expect the actions of an episode from step 0 on.
+
+        Args:
+            episode_id: The episode.
+            exact: Only the expected step counts (lockstep); else any newer one does.
+        """
         with self._condition:
             self._episode_id, self._expected, self._exact, self._action = episode_id, 0, exact, None
             self._interrupted = False
@@ -67,7 +72,7 @@ class ActionMailbox:
 
 
 def hold_action(gripper: float) -> Float32Array:
-    """Zero motion that keeps the gripper command (+1 open, -1 closed)."""
+    """Return zero motion that keeps the gripper command (+1 open, -1 closed): a canonical action, float32 [7]."""
     action = np.zeros(ACTION_DIM, dtype=np.float32)
     action[6] = gripper
     return action

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import mmap
+import math
+import os
 import signal
 import sys
 from dataclasses import asdict
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from physgen_control.errors import UserError
-from physgen_control.types import Pose
+from physgen_control.types import Pose, UInt8Image
 from physgen_sim_bridge.registry import make_world
+from physgen_sim_bridge.remote_world import shared_images
 from physgen_sim_bridge.world import Observation, World
 
 
@@ -35,7 +37,7 @@ def _observation_to_json(observation: Observation) -> dict[str, Any]:
     }
 
 
-def _handle(world: World, request: dict[str, Any], images: np.ndarray) -> dict[str, Any]:
+def _handle(world: World, request: dict[str, Any], images: tuple[UInt8Image, UInt8Image]) -> dict[str, Any]:
     try:
         if request["call"] == "reset":
             observation = world.reset(request["seed"], request["init_state"])
@@ -46,23 +48,25 @@ def _handle(world: World, request: dict[str, Any], images: np.ndarray) -> dict[s
         return {"error": "user", "text": str(error)}
     except ValueError as error:
         return {"error": "value", "text": str(error)}
-    images[0], images[1] = observation.rgb_fixed, observation.rgb_wrist
+    images[0][:], images[1][:] = observation.rgb_fixed, observation.rgb_wrist
     return {"observation": _observation_to_json(observation)}
 
 
 def _serve(arguments: list[str]) -> int:
-    """Worker's side: make the world, answer calls until the parent closes or dies."""
+    """Make the world and answer calls until the parent closes or dies; return the exit status."""
     # Ctrl-C reaches the whole terminal group: the parent decides when this process ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pipe = Connection(int(arguments[0]))
-    memory = mmap.mmap(int(arguments[1]), 0)
-    sim, task, size, render = arguments[2], arguments[3], int(arguments[4]), arguments[5] == "1"
-    images = np.frombuffer(memory, dtype=np.uint8).reshape(2, size, size, 3)
+    memory, size, render = int(arguments[1]), int(arguments[4]), arguments[5] == "1"
+    sim, task = arguments[2:4]
     try:
         world = make_world(sim, task, image_size=size, render=render)
     except UserError as error:
         pipe.send_bytes(json.dumps({"error": "user", "fatal": True, "text": str(error)}).encode())
         return 0
+    cameras = (world.spec.fixed_camera, world.spec.wrist_camera)
+    os.ftruncate(memory, sum(3 * math.prod(camera.image_size) for camera in cameras))
+    images = shared_images(memory, world.spec)
     with contextlib.suppress(EOFError, OSError):
         pipe.send_bytes(json.dumps({"spec": asdict(world.spec)}).encode())
         while True:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Another expert's way at the speed of a real arm."""
+"""An expert for a real arm: what another expert does, at the speed of a real arm."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from physgen_control.types import Float32Array, Pose
-from physgen_sim_bridge.experts.expert import Expert
 from physgen_sim_bridge.experts.motion import shorten
+from physgen_sim_bridge.world import Expert
 
 CAUTIOUS_STEP, CAUTIOUS_TURN = 0.012, 0.045
 """Just below what the controller lets a real arm do in one control step [m], [rad]."""
@@ -22,7 +22,7 @@ NEAR_BASE = 0.42
 
 
 class CautiousExpert:
-    """Another expert's way at the speed of a real arm."""
+    """Does what another expert does, at the speed of a real arm."""
 
     def __init__(self, expert: Expert) -> None:
         self._expert = expert
@@ -32,7 +32,7 @@ class CautiousExpert:
         self._expert.reset()
 
     def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
-        """Return the clean action."""
+        """Return the canonical action, as Expert.act."""
         action = self._expert.act(objects, tcp_pose, gripper_width)
         if tcp_pose.position[0] < NEAR_BASE:
             action[2] = max(float(action[2]), 0.0)

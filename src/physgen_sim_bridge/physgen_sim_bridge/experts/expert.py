@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an expert is, and what every one that decides from the current state alone has: a way out when it is stuck."""
+"""What every expert that decides from the current state alone has: a way out when it is stuck."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 
@@ -16,18 +15,6 @@ STUCK_MOTION = 0.0015
 STUCK_SCALES = (0.5, 0.25, 0.1, 1.0)
 """How a stuck expert varies its command. A simulator's inverse kinematics can fail for one command and keep the arm
 where it is; the same state then gives the same command for ever. A smaller one without rotation gets out."""
-
-
-class Expert(Protocol):
-    """A scripted policy with privileged state."""
-
-    def reset(self) -> None:
-        """Start an episode."""
-        ...
-
-    def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
-        """Return the clean canonical action (the label); gripper_width is the measured opening [m]."""
-        ...
 
 
 class StateExpert:
@@ -42,7 +29,7 @@ class StateExpert:
         self._last, self._stuck = None, 0
 
     def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
-        """Return the clean action."""
+        """Return the canonical action, as Expert.act; a smaller one while the arm is stuck."""
         action = self._decide(objects, tcp_pose, gripper_width)
         tcp = tcp_pose.position
         asked = float(np.linalg.norm(action[:3])) > 0.008

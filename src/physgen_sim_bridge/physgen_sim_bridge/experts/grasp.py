@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from physgen_control.geometry import matrix_from_unit_quaternion
 from physgen_control.types import Float32Array, Float64Array, Pose
 from physgen_sim_bridge.experts.expert import StateExpert
 from physgen_sim_bridge.experts.motion import (
@@ -17,7 +18,6 @@ from physgen_sim_bridge.experts.motion import (
     OPEN,
     TRAVEL_HEIGHT,
     hand_action,
-    matrix,
     reaching,
     shorten,
 )
@@ -31,9 +31,12 @@ class GraspPace:
     within one chunk would never have been seen there.
     """
 
-    gain: float = 0.5  # share of the remaining way and turn per control step
-    descent: float = 0.015  # largest step of a hand that comes down on a cube [m]
-    turn_within: float = 0.03  # it turns to the cube's faces when this near above it, seen from above [m]
+    gain: float = 0.5
+    """Share of the remaining way and turn per control step."""
+    descent: float = 0.015
+    """Largest step of a hand that comes down on a cube [m]."""
+    turn_within: float = 0.03
+    """It turns to the cube's faces when this near above it, seen from above [m]."""
 
 
 BRISK = GraspPace(gain=1.0, descent=MAX_STEP, turn_within=np.inf)
@@ -86,12 +89,12 @@ class StackExpert(StateExpert):
 
 
 def _carry(move: Float64Array) -> Float64Array:
-    """Limit the motion while holding: the cube must not slip."""
+    """Return the motion [m], limited while something is held: the cube must not slip."""
     return shorten(move, 0.05)
 
 
 def _holds(cube: Pose, tcp_pose: Pose, gripper_width: float) -> bool:
-    """The fingers have closed on the cube: they are about one cube apart and the cube is between them."""
+    """Return whether the fingers have closed on the cube: about one cube apart, and it is between them."""
     near = float(np.linalg.norm(cube.position - tcp_pose.position)) < 0.025
     return near and 0.5 * CUBE_SIZE < gripper_width < CUBE_SIZE + 0.006
 
@@ -99,8 +102,8 @@ def _holds(cube: Pose, tcp_pose: Pose, gripper_width: float) -> bool:
 def _grasp(
     cube: Pose, neighbour: Pose | None, tcp_pose: Pose, gripper_width: float, pace: GraspPace
 ) -> Float32Array:
-    """One step of: open, move over the cube, turn, come down, close."""
-    rotation = matrix(tcp_pose.quaternion)
+    """Return one step of: open, move over the cube, turn, come down, close."""
+    rotation = matrix_from_unit_quaternion(tcp_pose.quaternion)
     yaw_error = _grasp_turn(rotation, cube, neighbour)
     to_cube = cube.position - tcp_pose.position
     sideways = float(np.hypot(to_cube[0], to_cube[1]))
@@ -122,12 +125,12 @@ def _grasp(
 
 
 def _grasp_turn(rotation: Float64Array, cube: Pose, neighbour: Pose | None) -> float:
-    """Angle about +z [rad] from the fingers' closing direction (hand y) to a pair of the cube's faces.
+    """Return the angle about +z [rad] from the fingers' closing direction (hand y) to a pair of the cube's faces.
 
     A cube offers two pairs, 90 degrees apart: the nearer one, unless a finger would come down on the neighbour.
     """
     closing = rotation[:, 1]
-    faces = matrix(cube.quaternion)[:, 0]
+    faces = matrix_from_unit_quaternion(cube.quaternion)[:, 0]
     angle = np.arctan2(faces[1], faces[0]) - np.arctan2(closing[1], closing[0])
     nearest = float((angle + np.pi / 4) % (np.pi / 2) - np.pi / 4)
     if neighbour is None:

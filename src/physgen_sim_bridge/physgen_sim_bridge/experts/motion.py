@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from physgen_control.geometry import matrix_from_unit_quaternion
 from physgen_control.types import ACTION_DIM, Float32Array, Float64Array, Pose
 
 OPEN = 1.0
@@ -28,13 +29,13 @@ MAX_TILT = 0.3
 
 
 def upright(tcp_pose: Pose) -> Float64Array:
-    """Rotation vector [rad] that turns the hand's z axis to straight down."""
-    hand_z = matrix(tcp_pose.quaternion)[:, 2]
+    """Return the rotation vector [rad] that turns the hand's z axis to straight down."""
+    hand_z = matrix_from_unit_quaternion(tcp_pose.quaternion)[:, 2]
     return np.cross(hand_z, np.array([0.0, 0.0, -1.0]))
 
 
 def reaching(tcp_pose: Pose) -> Float64Array:
-    """Rotation vector [rad] to straight down, or tilted outwards where a vertical hand is out of the arm's reach.
+    """Return the rotation vector [rad] to straight down, or tilted outwards where a vertical hand is out of reach.
 
     Shoulder to wrist is 0.70 m stretched; a vertical hand's wrist is 0.21 m above and 0.088 m before the TCP, so from
     about 0.78 m on (base to TCP, on the table) the inverse kinematics has no solution without tilt.
@@ -42,29 +43,24 @@ def reaching(tcp_pose: Pose) -> Float64Array:
     radius = float(np.hypot(tcp_pose.position[0], tcp_pose.position[1]))
     tilt = float(np.clip((radius - TILT_RADIUS) * TILT_RATE, 0.0, MAX_TILT))
     outward = tcp_pose.position[:2] * (np.sin(tilt) / max(radius, 1e-9))
-    return np.cross(matrix(tcp_pose.quaternion)[:, 2], np.array([outward[0], outward[1], -np.cos(tilt)]))
-
-
-def matrix(quaternion: Float64Array) -> Float64Array:
-    """Return the rotation matrix of a unit quaternion (x, y, z, w)."""
-    x, y, z, w = quaternion
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    hand_z = matrix_from_unit_quaternion(tcp_pose.quaternion)[:, 2]
+    return np.cross(hand_z, np.array([outward[0], outward[1], -np.cos(tilt)]))
 
 
 def shorten(vector: Float64Array, longest: float) -> Float64Array:
-    """Return a vector, of a length of `longest` if it was longer."""
+    """Return a vector, cut to the length `longest` if it was longer."""
     length = float(np.linalg.norm(vector))
     return vector * (longest / length) if length > longest else vector
 
 
 def hand_action(move: Float64Array, turn: Float64Array, gripper: float) -> Float32Array:
-    """Return the canonical action of a way [m] and a turn [rad], both within the limits of a control step."""
+    """Return the canonical action of a hand's motion, within the limits of a control step.
+
+    Args:
+        move: Way to go, [3] in m.
+        turn: Rotation vector to go, [3] in rad.
+        gripper: +1 open, -1 closed.
+    """
     action = np.empty(ACTION_DIM, dtype=np.float32)
     action[:3] = shorten(move, MAX_STEP)
     action[3:6] = shorten(turn, MAX_TURN)

@@ -17,14 +17,18 @@ from physgen_sim_bridge.experts.motion import CLOSED, CUBE_SIZE, MAX_STEP, TRAVE
 class PushGeometry:
     """Distances of a push [m], seen along the push direction."""
 
-    standoff: float = (
-        0.065  # TCP behind the cube's centre before contact: half a cube, half a finger, 3 cm of air
-    )
-    lane: float = 0.012  # sideways error under which the TCP may push
-    clear: float = 0.045  # behind the cube by this much, the gripper may come down without touching it
-    height: float = 0.022  # TCP height while pushing: finger tips 1 cm above the table
-    straight: float = 0.05  # a goal this little to the side is reached by pushing straight ahead
-    overshoot: float = 0.03  # push on until the cube is this near to the goal's centre
+    standoff: float = 0.065
+    """TCP behind the cube's centre before contact: half a cube, half a finger, 3 cm of air."""
+    lane: float = 0.012
+    """Sideways error under which the TCP may push."""
+    clear: float = 0.045
+    """Behind the cube by this much, the gripper may come down without touching it."""
+    height: float = 0.022
+    """TCP height while pushing: finger tips 1 cm above the table."""
+    straight: float = 0.05
+    """A goal this little to the side is reached by pushing straight ahead."""
+    overshoot: float = 0.03
+    """Push on until the cube is this near to the goal's centre."""
 
 
 class PushExpert(StateExpert):
@@ -72,7 +76,7 @@ class PushExpert(StateExpert):
 
 
 def _push_direction(to_goal: Float64Array, straight: float) -> Float64Array:
-    """Unit vector of the push: straight ahead (+x) while that reaches the goal, else towards the goal's centre."""
+    """Return the unit vector [2] of the push: straight ahead (+x) while that reaches the goal, else to its centre."""
     if to_goal[0] > straight and abs(to_goal[1]) < straight:
         return np.array([1.0, 0.0])
     return to_goal / float(np.hypot(*to_goal))

@@ -12,12 +12,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen_control.errors import UserError
+from physgen_control.geometry import matrix_from_rotation_vector, steady_quaternion_from_matrix
 from physgen_control.types import Float32Array, Float64Array, Pose
-from physgen_sim_bridge.canonical_action import check_action, matrix_from_rotation_vector
+from physgen_sim_bridge.canonical_action import check_action
 from physgen_sim_bridge.fake.painter import FakePainter
-from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, WorldSpec
+from physgen_sim_bridge.fake.painter import fixed_camera as fake_camera
+from physgen_sim_bridge.fake_franka.painter import fixed_camera as fake_franka_camera
+from physgen_sim_bridge.fake_franka.table import TASKS as FRANKA_TASKS
+from physgen_sim_bridge.world import (
+    BY_SEED,
+    DRAWN,
+    CameraSpec,
+    FixedCamera,
+    Observation,
+    TaskRules,
+    World,
+    WorldSpec,
+)
 
 CONTROL_PERIOD_NS = 50_000_000
+CONTROL_MODE = "ee_delta"
 
 CUBE_HALF = 0.02
 """Half the cube's edge [m]."""
@@ -37,20 +51,20 @@ WORKSPACE_LOW = np.array([0.25, -0.45, 0.01])
 WORKSPACE_HIGH = np.array([1.00, 0.45, 0.60])
 HOME_TCP = np.array([0.615, 0.0, 0.18])
 HOME_JOINTS = np.array([0.0, math.pi / 8, 0.0, -math.pi * 5 / 8, 0.0, math.pi * 3 / 4, -math.pi / 4])
-DOWN = np.array([1.0, 0.0, 0.0, 0.0])
-"""Hand pointing down, quaternion (x, y, z, w)."""
-
 UPRIGHT = np.array([0.0, 0.0, 0.0, 1.0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FakeTask:
-    """A task of the fake world; goal_distance [m] is the success radius."""
+    """A task of the fake world."""
 
     instruction: str
     success_rule: str
+    """A sentence for people."""
     max_steps: int
+    """Control steps."""
     goal_distance: float
+    """Success radius [m]."""
     has_cube: bool
 
 
@@ -72,28 +86,65 @@ FAKE_TASKS: dict[str, FakeTask] = {
 }
 
 
-class FakeWorld:
-    """A point gripper that pushes a cube; see the World protocol.
+class FakeWorld(World):
+    """A point gripper that pushes a cube; see World.
 
-    Joint positions are a smooth stand-in for an arm's, not its kinematics: the TCP pose is the truth here.
+    Joint positions are a smooth stand-in for an arm's, not its kinematics: the TCP pose is the truth here. The tasks of
+    the fake Franka, which is a node and no world, are listed here too, because users choose them in the same way.
     """
 
+    name = "fake"
+    tasks = FAKE_TASKS
+    task_type = FakeTask
+
+    @classmethod
+    def task_names(cls) -> tuple[str, ...]:
+        """Return the tasks of the fake world and of the fake Franka."""
+        return tuple(dict.fromkeys((*FAKE_TASKS, *FRANKA_TASKS, *super().task_names())))
+
+    @classmethod
+    def has_task(cls, name: str) -> bool:
+        """Return whether there is such a task, here or on the fake Franka."""
+        return name in FRANKA_TASKS or super().has_task(name)
+
+    @classmethod
+    def runs_by_itself(cls, task: str) -> bool:
+        """Return whether the task belongs to the fake Franka."""
+        return task in FRANKA_TASKS
+
+    @classmethod
+    def fixed_camera(cls, task: str) -> FixedCamera | None:
+        """Return the camera of the fake world or of the fake Franka."""
+        return fake_franka_camera() if task in FRANKA_TASKS else fake_camera()
+
+    @classmethod
+    def rules(cls, task: str) -> TaskRules:
+        """Return the rules from the tables of tasks."""
+        if task in FRANKA_TASKS:
+            franka = FRANKA_TASKS[task]
+            return TaskRules(
+                control_mode="joint_trajectory", success_rule=franka.success_rule, max_steps=franka.max_steps
+            )
+        entry = cls.find_task(task)
+        return TaskRules(
+            control_mode=CONTROL_MODE, success_rule=entry.success_rule, max_steps=entry.max_steps
+        )
+
     def __init__(self, task: str, *, image_size: int = 128, render: bool = True) -> None:
-        self._task = FAKE_TASKS[task]
+        self._task: FakeTask = self.find_task(task)
         self.spec = WorldSpec(
             name="fake",
             task=task,
-            control_mode="ee_delta",
+            control_mode=CONTROL_MODE,
             success_rule=self._task.success_rule,
             default_max_steps=self._task.max_steps,
             control_period_ns=CONTROL_PERIOD_NS,
-            image_size=(image_size, image_size),
             instruction=self._task.instruction,
             robot="panda",
-            fixed_camera=CameraSpec(name="fixed", fov_y=0.8),
-            wrist_camera=CameraSpec(name="wrist", fov_y=math.pi / 2),
+            fixed_camera=CameraSpec(name="fixed", fov_y=0.8, image_size=(image_size, image_size)),
+            wrist_camera=CameraSpec(name="wrist", fov_y=math.pi / 2, image_size=(image_size, image_size)),
         )
-        self._painter = FakePainter(image_size, visible=render)
+        self._painter = FakePainter(image_size, image_size, visible=render)
         self._tcp = HOME_TCP.copy()
         self._rotation = np.eye(3)
         self._width = MAX_WIDTH
@@ -103,7 +154,11 @@ class FakeWorld:
         self._speeds = np.zeros(7)
 
     def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
-        """Start an episode; init_state is no index because there are no stored initial states."""
+        """Start an episode, as World.reset; there are no stored initial states.
+
+        Raises:
+            UserError: The seed is negative, or `init_state` is an index.
+        """
         if init_state not in (BY_SEED, DRAWN):
             raise UserError(
                 f"{self.spec.task} has no stored initial states, but init_state is {init_state}; use -1 and a seed."
@@ -125,7 +180,7 @@ class FakeWorld:
         return self._observe()
 
     def step(self, action: Float32Array, *, render: bool = True) -> Observation:
-        """Apply one canonical action for one control period (50 ms); see World.step."""
+        """Apply one canonical action, float32 [7], for one control period (50 ms), as World.step."""
         values = check_action(action)
         move = np.clip(values[:3], -MAX_TRANSLATION, MAX_TRANSLATION) * FOLLOW
         turn = values[3:6]
@@ -146,7 +201,7 @@ class FakeWorld:
         return self._observe(render)
 
     def close(self) -> None:
-        """Nothing to free."""
+        """Do nothing: there is nothing to free."""
 
     def _push(self) -> None:
         """Move the cube out of the finger along the axis of least overlap (it slides without turning)."""
@@ -185,24 +240,9 @@ class FakeWorld:
             positions=self._joints.copy(),
             velocities=self._speeds.copy(),
             gripper_width=self._width,
-            tcp_pose=Pose(position=self._tcp.copy(), quaternion=_quaternion(self._rotation)),
+            tcp_pose=Pose(
+                position=self._tcp.copy(), quaternion=steady_quaternion_from_matrix(self._rotation)
+            ),
             objects=objects,
             success=distance < self._task.goal_distance,
         )
-
-
-def _quaternion(matrix: Float64Array) -> Float64Array:
-    """Unit quaternion (x, y, z, w) of a rotation matrix, from its largest component for accuracy."""
-    m = matrix
-    trace = m[0, 0] + m[1, 1] + m[2, 2]
-    largest = int(np.argmax([m[0, 0], m[1, 1], m[2, 2], trace]))
-    if largest == 3:
-        vector = np.array([m[2, 1] - m[1, 2], m[0, 2] - m[2, 0], m[1, 0] - m[0, 1], 1.0 + trace])
-    else:
-        i, j, k = largest, (largest + 1) % 3, (largest + 2) % 3
-        vector = np.empty(4)
-        vector[i] = 1.0 + m[i, i] - m[j, j] - m[k, k]
-        vector[j] = m[j, i] + m[i, j]
-        vector[k] = m[k, i] + m[i, k]
-        vector[3] = m[k, j] - m[j, k]
-    return vector / float(np.linalg.norm(vector))

@@ -30,7 +30,7 @@ _TORQUE_STEP = 0.02
 
 
 class RobotMode(IntEnum):
-    """FrankaRobotState.robot_mode."""
+    """The values of FrankaRobotState.robot_mode."""
 
     OTHER = 0
     IDLE = 1
@@ -41,7 +41,10 @@ class RobotMode(IntEnum):
 
 
 class SimulatedArm:
-    """Joint positions and velocities; `reflex` names the error that stopped the arm, empty while it may move."""
+    """Joint positions [rad] and velocities [rad/s], float64 [7] each.
+
+    `reflex` names the error that stopped the arm; it is empty while the arm may move.
+    """
 
     def __init__(self, positions: Float64Array) -> None:
         self.positions = np.array(positions, np.float64)
@@ -54,7 +57,7 @@ class SimulatedArm:
 
     @property
     def may_move(self) -> bool:
-        """No reflex and no pressed user stop."""
+        """Whether there is neither a reflex nor a pressed user stop."""
         return not self.reflex and not self.user_stop
 
     @property
@@ -72,11 +75,11 @@ class SimulatedArm:
         self.begin_motion()
 
     def begin_motion(self) -> None:
-        """A controller starts: its first command is compared with nothing before."""
+        """Forget the last command: a controller starts, and its first one is compared with nothing before."""
         self._last_command = None
 
     def step(self, position: Float64Array, velocity: Float64Array, acceleration: Float64Array) -> None:
-        """Advance one millisecond towards a desired state; in a reflex, brake."""
+        """Advance one millisecond towards a desired state, each [7] in rad, rad/s, rad/s^2; in a reflex, brake."""
         if self.may_move:
             self._watch(position)
         if not self.may_move or self.blocked:
@@ -94,7 +97,7 @@ class SimulatedArm:
             self.reflex = "joint_position_limits_violation"
 
     def _watch(self, position: Float64Array) -> None:
-        """The reflexes that a bad command causes: a step that asks for a torque step, or a speed beyond the limit.
+        """Stop in a reflex at a bad command: a step that asks for a torque step, or a speed beyond the limit.
 
         Smaller steps are no reflex of an arm commanded in effort; audit.py measures continuity.
         """

@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from physgen_control.controller_config import NS_PER_S, ArmInterface, ControllerConfig, Mode
+from physgen_control.controller_config import ArmInterface, ControllerConfig, Mode
 from physgen_control.motion.joint_path import JointTrajectory, quintic, with_start
 from physgen_control.motion.kinematics import HOME, JointLimits, forward
 from physgen_control.motion.motion_planner import PlanRefusedError
 from physgen_control.motion.trajectory import TrajectoryPlanner
-from physgen_control.types import Float64Array, RobotState
+from physgen_control.types import NS_PER_S, Float64Array, RobotState
 from physgen_sim_bridge.fake_franka.arm import ACCELERATION, JERK, LOWER, UPPER
 from physgen_sim_bridge.fake_franka.follower import TrajectoryCommand, TrajectoryFollower
 
@@ -43,14 +43,20 @@ _DECELERATION = np.array([6.0, 2.585, 3.5, 4.0, 17.0, 5.5, 17.0])
 
 @dataclass(slots=True)
 class Report:
-    """What was sent, refused and violated; violations must stay empty."""
+    """What was sent, refused and violated."""
 
     sent: int = 0
+    """Chunks."""
     samples: int = 0
+    """Joint positions that were checked, seven per millisecond."""
     refused: Counter[str] = field(default_factory=Counter)
+    """Refusals by reason."""
     seams: Counter[str] = field(default_factory=Counter)
+    """Chunks by how they were sent."""
     violations: Counter[str] = field(default_factory=Counter)
+    """By limit; must stay empty."""
     peaks: dict[str, float] = field(default_factory=dict)
+    """Largest share of each limit that was used."""
 
     def add(self, other: Report) -> None:
         """Add another report's counts."""
@@ -144,7 +150,7 @@ def _run(rng: np.random.Generator, config: ControllerConfig, report: Report, wan
 def _deliver(
     rng: np.random.Generator, executed: _Executed, trajectory: JointTrajectory, shown_ns: int, now_ns: int
 ) -> int:
-    """Hand a trajectory over after a random delay; returns the time up to which the command was recorded."""
+    """Hand a trajectory over after a random delay; return the time [ns] up to which the command was recorded."""
     cycle_ns = round(CYCLE * NS_PER_S)
     arrival_ns = now_ns + round(rng.uniform(0.0, MAX_DELAY) * NS_PER_S)
     arrival_ns = shown_ns + max(0, arrival_ns - shown_ns) // cycle_ns * cycle_ns
@@ -175,7 +181,7 @@ def _state(executed: _Executed, shown_ns: int, now_ns: int) -> RobotState:
 
 
 def _start(rng: np.random.Generator, limits: JointLimits) -> Float64Array:
-    """Anywhere in the joint range, more often near the posture of work."""
+    """Return joints [7] anywhere in their range, more often near the posture of work."""
     if rng.random() < 0.5:
         return np.clip(HOME + rng.normal(0.0, 0.35, 7), limits.lower + 0.1, limits.upper - 0.1)
     return rng.uniform(limits.lower + 0.1, limits.upper - 0.1)
@@ -184,7 +190,7 @@ def _start(rng: np.random.Generator, limits: JointLimits) -> Float64Array:
 def _chunk(
     rng: np.random.Generator, config: ControllerConfig, scale: float, heading: Float64Array
 ) -> np.ndarray:
-    """float32[n, 6]: noise around a direction, both in units of what one step may be."""
+    """Return a chunk, float32 [n, 6]: noise around a direction, both in units of what one step may be."""
     steps = int(rng.integers(1, 9))
     mix = rng.random()
     unit = mix * heading / np.linalg.norm(heading) + (1 - mix) * rng.normal(size=(steps, 6)) / np.sqrt(3)

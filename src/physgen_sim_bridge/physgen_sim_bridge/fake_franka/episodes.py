@@ -14,11 +14,12 @@ from physgen_sim_bridge.fake_franka.table import TASKS, Table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResetRequest:
-    """What ResetEnv asks for; max_steps 0 means the task's default."""
+    """What ResetEnv asks for."""
 
     task: str
     seed: int
     max_steps: int
+    """Control steps; 0 means the task's default."""
 
 
 class Episodes:
@@ -32,7 +33,7 @@ class Episodes:
         self._steps = 0
 
     def request(self, request: ResetRequest) -> str:
-        """Give up the running episode and start another one as soon as the arm is home; returns its id.
+        """Give up the running episode and start another one as soon as the arm is home; return its id.
 
         Raises:
             UserError: No such task, a bad seed, or the arm cannot go home.

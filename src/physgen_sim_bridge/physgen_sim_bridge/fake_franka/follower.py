@@ -13,10 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from physgen_control.motion.joint_path import quintic
-from physgen_control.types import Float64Array
+from physgen_control.types import NS_PER_S, NUM_JOINTS, Float64Array
 
-NUM_JOINTS = 7
-NS_PER_S = 1_000_000_000
 _AT_REST = 1e-5
 """Speed [rad/s] below which a trajectory counts as ending at rest, as in the controller."""
 
@@ -25,16 +23,18 @@ Sample = tuple[Float64Array, Float64Array, Float64Array]
 
 @dataclass(frozen=True, slots=True)
 class TrajectoryCommand:
-    """A JointTrajectory message in numbers, joints in the arm's order.
-
-    start_ns: header stamp, 0 = on arrival. times: [s] after the start. velocities, accelerations: [n, 7] or None.
-    """
+    """A JointTrajectory message in numbers, joints in the arm's order."""
 
     start_ns: int
+    """Header stamp; 0 = on arrival."""
     times: Float64Array
+    """[n], seconds after the start."""
     positions: Float64Array
+    """[n, 7] in rad."""
     velocities: Float64Array | None = None
+    """[n, 7] in rad/s."""
     accelerations: Float64Array | None = None
+    """[n, 7] in rad/s^2."""
 
 
 def in_arm_order(names: Sequence[str], wanted: Sequence[str]) -> list[int] | None:
@@ -45,7 +45,12 @@ def in_arm_order(names: Sequence[str], wanted: Sequence[str]) -> list[int] | Non
 
 
 class TrajectoryFollower:
-    """The desired state of seven joints over time."""
+    """The desired state of seven joints over time.
+
+    Args:
+        positions: Joints [7] that are held at first [rad].
+        now_ns: Since when [ns].
+    """
 
     def __init__(self, positions: Float64Array, now_ns: int = 0) -> None:
         self.hold(positions, now_ns)
@@ -59,7 +64,7 @@ class TrajectoryFollower:
         self._order = 5
 
     def accept(self, command: TrajectoryCommand, now_ns: int) -> str:
-        """Take a trajectory; returns why it is refused, or an empty text."""
+        """Take a trajectory; return why it is refused, or an empty text."""
         sentence = _refusal(command, now_ns)
         if sentence:
             return sentence
@@ -96,10 +101,6 @@ class TrajectoryFollower:
             velocity[ended], acceleration[ended] = 0.0, 0.0
             return position, velocity, acceleration
         return self._sample_low_order(at)
-
-    def resting(self, now_ns: int) -> bool:
-        """The last trajectory is over."""
-        return (now_ns - self._base_ns) / NS_PER_S >= self._times[-1]
 
     def _sample_low_order(self, at: Float64Array) -> Sample:
         positions, velocities, _ = self._knots

@@ -10,6 +10,7 @@ import numpy as np
 from physgen_control.geometry import matrix_from_quaternion
 from physgen_control.types import Float64Array, Pose, UInt8Image
 from physgen_sim_bridge.fake_franka.table import CUBE_HALF, MAX_WIDTH
+from physgen_sim_bridge.world import FixedCamera, looking
 
 BLUE, RED, GREEN = (40, 60, 190), (200, 60, 60), (60, 190, 80)
 GREY, DARK = (205, 205, 205), (60, 60, 60)
@@ -32,8 +33,19 @@ _FACES = (
 _LIGHT = np.array([0.3, -0.4, 0.87])
 
 
+def fixed_camera() -> FixedCamera:
+    """Return where the fixed camera stands: in front of the arm, looking back at it and down."""
+    return FixedCamera(pose=looking((1.25, 0.0, 0.6), (0.42, 0.0, 0.2)), fov_y=FOV_Y["fixed"])
+
+
 class View:
-    """One camera: optical frame (x right, y down, z forward) at a pose in the base frame."""
+    """One camera: optical frame (x right, y down, z forward) at a pose in the base frame.
+
+    Args:
+        width: Of its images [pixels].
+        height: Of its images [pixels].
+        fov_y: Vertical field of view [rad].
+    """
 
     def __init__(self, width: int, height: int, fov_y: float) -> None:
         self.width, self.height = width, height
@@ -49,7 +61,12 @@ class View:
         self.image: UInt8Image = np.zeros((height, width, 3), np.uint8)
 
     def look(self, position: Float64Array, rotation: Float64Array) -> None:
-        """Move the camera and draw the bare table."""
+        """Move the camera and draw the bare table.
+
+        Args:
+            position: [3] in m, base frame.
+            rotation: Matrix [3, 3], base from camera.
+        """
         self._position, self._rotation = position, rotation
         rays = self._rays @ rotation.T.astype(np.float32)
         down = np.minimum(rays[:, 2], -1e-4)
@@ -66,7 +83,14 @@ class View:
     def box(
         self, centre: Float64Array, half: Float64Array, rotation: Float64Array, colour: tuple[int, int, int]
     ) -> None:
-        """Draw the visible faces of a box."""
+        """Draw the visible faces of a box.
+
+        Args:
+            centre: [3] in m, base frame.
+            half: Half its edges [3] in m.
+            rotation: Matrix [3, 3], base from box.
+            colour: RGB, 0 .. 255.
+        """
         corners = centre + (_CORNERS * half) @ rotation.T
         for face, normal in _FACES:
             outward = rotation @ np.array(normal, np.float64)
@@ -77,7 +101,7 @@ class View:
             self.polygon(corners[list(face)], (light * colour[0], light * colour[1], light * colour[2]))
 
     def polygon(self, points: Float64Array, colour: tuple[float, float, float]) -> None:
-        """Fill a convex polygon given by points [n, 3] in the base frame; parts behind the camera hide it all."""
+        """Fill a convex polygon given by points [n, 3] in m, base frame; parts behind the camera hide it all."""
         seen = (points - self._position) @ self._rotation
         if np.any(seen[:, 2] < 0.01):
             return
@@ -103,12 +127,8 @@ class Painter:
     def __init__(self, width: int, height: int) -> None:
         self._fixed = View(width, height, FOV_Y["fixed"])
         self._wrist = View(width, height, FOV_Y["wrist"])
-        # From the front, looking back at the arm and down.
-        eye, target = np.array([1.25, 0.0, 0.6]), np.array([0.42, 0.0, 0.2])
-        forward = (target - eye) / np.linalg.norm(target - eye)
-        right = np.cross(forward, np.array([0.0, 0.0, 1.0]))
-        right /= np.linalg.norm(right)
-        self._fixed.look(eye, np.column_stack([right, np.cross(forward, right), forward]))
+        camera = fixed_camera().pose
+        self._fixed.look(camera.position, matrix_from_quaternion(camera.quaternion))
         self._empty = self._fixed.image
 
     def paint(
@@ -141,7 +161,10 @@ class Painter:
 
 
 def _wrist_rotation(hand: Float64Array) -> Float64Array:
-    """Optical axes of the wrist camera: z along the fingers, tilted to the grasp point, y away from the hand."""
+    """Return the optical axes of the wrist camera as a matrix [3, 3], base frame.
+
+    z is along the fingers, tilted to the grasp point, y away from the hand.
+    """
     tilt = 0.35
     forward = hand @ np.array([-math.sin(tilt), 0.0, math.cos(tilt)])
     right = hand @ np.array([0.0, 1.0, 0.0])

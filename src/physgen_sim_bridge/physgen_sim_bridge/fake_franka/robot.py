@@ -13,14 +13,9 @@ from physgen_control.errors import UserError
 from physgen_control.motion.joint_path import quintic
 from physgen_control.motion.kinematics import HOME, forward
 from physgen_control.program.parameter_field import parameter
-from physgen_control.types import Float64Array, Pose
+from physgen_control.types import NS_PER_S, Float64Array, Pose
 from physgen_sim_bridge.fake_franka.arm import STEP, RobotMode, SimulatedArm
-from physgen_sim_bridge.fake_franka.follower import (
-    NS_PER_S,
-    TrajectoryCommand,
-    TrajectoryFollower,
-    in_arm_order,
-)
+from physgen_sim_bridge.fake_franka.follower import TrajectoryCommand, TrajectoryFollower, in_arm_order
 from physgen_sim_bridge.fake_franka.table import Fingers, Table
 
 JOINTS = tuple(f"fr3_joint{index}" for index in range(1, 8))
@@ -53,13 +48,18 @@ class FaultConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One measurement: joints float64[7], opening [m], pose of hand_tcp."""
+    """One measurement of the arm."""
 
     stamp_ns: int
+    """When [ns of ROS time]."""
     positions: Float64Array
+    """float64 [7] in rad."""
     velocities: Float64Array
+    """float64 [7] in rad/s."""
     gripper_width: float
+    """Opening [m]."""
     tcp_pose: Pose
+    """Of hand_tcp in the base frame."""
 
 
 class FakeFranka:
@@ -86,7 +86,7 @@ class FakeFranka:
     # --- commands ---------------------------------------------------------------------------------------------
 
     def command(self, names: Sequence[str], command: TrajectoryCommand, now_ns: int) -> str:
-        """Take a joint trajectory; returns why the controller refuses it, or an empty text."""
+        """Take a joint trajectory; return why the controller refuses it, or an empty text."""
         order = in_arm_order(names, JOINTS)
         if order is None:
             return f"the joints must be {', '.join(JOINTS)}"
@@ -125,14 +125,14 @@ class FakeFranka:
         self.arm.recover()
 
     def activate_hardware(self) -> str:
-        """Activate the driver's hardware component, so that states come again; returns why not, or ''."""
+        """Activate the driver's hardware component, so that states come again; return why not, or an empty text."""
         if not self.arm.may_move:
             return f"the robot is in {self.arm.mode.name}: {self.arm.reflex or 'user stop'}"
         self.driver_active = True
         return ""
 
     def activate(self) -> str:
-        """Activate the motion controller, which then holds the measured joints; returns why not, or ''."""
+        """Activate the motion controller, which then holds the measured joints; return why not, or an empty text."""
         if not self.driver_active:
             return "the hardware component is not active"
         self.follower.hold(self.arm.positions, self._now_ns)
@@ -141,7 +141,11 @@ class FakeFranka:
         return ""
 
     def home(self) -> float:
-        """Move to the start configuration without the motion controller; returns the duration [s]."""
+        """Move to the start configuration without the motion controller; return the duration [s].
+
+        Raises:
+            UserError: A reflex, a user stop or an inactive driver keeps the arm from moving.
+        """
         if not self.arm.may_move or not self.driver_active:
             raise UserError("The fake arm cannot go home: release the user stop and recover it first.")
         start = self.desired()  # possibly in motion
@@ -161,12 +165,12 @@ class FakeFranka:
 
     @property
     def homing(self) -> bool:
-        """On the way to the start configuration."""
+        """Whether the arm is on the way to the start configuration."""
         return self._homing is not None
 
     @property
     def reporting(self) -> bool:
-        """Joint states and poses are published."""
+        """Whether joint states and poses are published."""
         return self.driver_active and not self.frozen
 
     # --- time -------------------------------------------------------------------------------------------------
@@ -203,7 +207,7 @@ class FakeFranka:
         return position, velocity, acceleration
 
     def _fail(self) -> None:
-        """A reflex or a stop makes the driver's hardware component inactive, and with it every controller."""
+        """Make the driver's hardware component inactive, and with it every controller, as a reflex or a stop does."""
         self.controller_active = self.driver_active = False
         self._homing = None
         self._late.clear()
@@ -218,11 +222,11 @@ class FakeFranka:
 
     @property
     def now_ns(self) -> int:
-        """Time of the last control cycle."""
+        """Time of the last control cycle [ns]."""
         return self._now_ns
 
     def desired(self) -> tuple[Float64Array, Float64Array, Float64Array]:
-        """Return the reference of the joints now: position, velocity, acceleration, each [7]."""
+        """Return the reference of the joints now: position, velocity, acceleration, each [7] in rad, rad/s, rad/s^2."""
         position, velocity, acceleration = self._desired(np.array([0.0]))
         return position[0], velocity[0], acceleration[0]
 

@@ -29,12 +29,15 @@ _FALL_SPEED = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableTask:
-    """What is asked for; goal_distance [m] is the success radius."""
+    """What is asked for."""
 
     instruction: str
     success_rule: str
+    """A sentence for people."""
     max_steps: int
+    """Control steps."""
     goal_distance: float
+    """Success radius [m]."""
     goal_in_air: bool
 
 
@@ -72,16 +75,16 @@ class Fingers:
 
     @property
     def closing(self) -> bool:
-        """The target is narrower than the fingers are."""
+        """Whether the target is narrower than the fingers are."""
         return self._target < self.width - 1e-6
 
     def step(self, seconds: float, stop_at: float) -> None:
-        """Move for a time; an object of width `stop_at` [m] between the fingers stops them."""
+        """Move for a time [s]; an object of width `stop_at` [m] between the fingers stops them."""
         change = float(np.clip(self._target - self.width, -self._speed * seconds, self._speed * seconds))
         self.width = max(self.width + change, min(stop_at, self.width) if change < 0 else 0.0)
 
     def done(self, object_width: float) -> bool:
-        """The target is reached or an object is held."""
+        """Return whether the target is reached or an object is held."""
         return abs(self.width - self._target) < 1e-4 or (self.closing and self.width <= object_width + 1e-6)
 
 
@@ -98,7 +101,11 @@ class Table:
         self._grip: tuple[Float64Array, Float64Array] | None = None
 
     def reset(self, seed: int) -> None:
-        """Place cube and goal; the same seed gives the same places."""
+        """Place cube and goal; the same seed gives the same places.
+
+        Raises:
+            UserError: The seed is negative.
+        """
         if seed < 0:
             raise UserError(f"A seed must not be negative, but it is {seed}.")
         rng = np.random.default_rng(seed)
@@ -116,12 +123,12 @@ class Table:
 
     @property
     def held(self) -> bool:
-        """The cube is between the fingers."""
+        """Whether the cube is between the fingers."""
         return self._grip is not None
 
     @property
     def success(self) -> bool:
-        """The cube is where it was asked for."""
+        """Whether the cube is where it was asked for."""
         offset = self.cube - self.goal
         axes = 3 if self.task.goal_in_air else 2
         return float(np.linalg.norm(offset[:axes])) < self.task.goal_distance

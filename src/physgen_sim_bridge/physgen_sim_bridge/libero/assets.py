@@ -39,15 +39,14 @@ _NOT_HASHED = ("README.md", _MANIFEST, "LICENSE", _SOURCE)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssetSet:
-    """One folder of assets: `kind` says in words what it is, `tree_sha256` is the digest of all its files.
-
-    tree_sha256: SHA-256 over the lines "SHA256  PATH" of all files (hidden ones, README.md, LICENSE and manifests left
-    out), sorted by path.
-    """
+    """One folder of assets."""
 
     path: Path
     kind: str
+    """Says in words what it is."""
     tree_sha256: str
+    """SHA-256 over the lines "SHA256  PATH" of all files, sorted by path; hidden files, README.md, LICENSE and
+    manifests are left out."""
 
     def __str__(self) -> str:
         return f"{self.kind}, tree_sha256 {self.tree_sha256}"
@@ -63,7 +62,7 @@ def find_assets(environment: Mapping[str, str] | None = None) -> Path:
     """Return the folder of assets: the environment variable, else set-up's download, else one inside the library.
 
     Raises:
-        UserError: there is none, or the named folder is not one.
+        UserError: There is none, or the named folder is not one.
     """
     environment = os.environ if environment is None else environment
     named = environment.get(VARIABLE, "")
@@ -83,7 +82,11 @@ def find_assets(environment: Mapping[str, str] | None = None) -> Path:
 
 
 def check_assets(folder: Path) -> Path:
-    """Return the folder if it holds LIBERO's assets, else raise UserError with one sentence."""
+    """Return the folder if it holds LIBERO's assets.
+
+    Raises:
+        UserError: It does not exist, or a part is missing.
+    """
     if not folder.is_dir():
         raise UserError(
             f"There is no folder of LIBERO assets at {folder}; correct --libero-assets or {VARIABLE}."
@@ -103,7 +106,7 @@ def describe_assets(folder: Path) -> AssetSet:
 
 
 def tree_sha256(folder: Path) -> str:
-    """Return the digest of all files below a folder, see AssetSet."""
+    """Return the digest of all files below a folder, as AssetSet says."""
     lines = []
     for path in folder.rglob("*"):
         relative = path.relative_to(folder)
@@ -119,7 +122,7 @@ def download_assets(folder: Path) -> Path:
     """Download the published assets into a folder; files that are there already are kept, so a second call continues.
 
     Raises:
-        UserError: the hub cannot be reached or the download did not finish.
+        UserError: The hub cannot be reached or the download did not finish.
     """
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("HF_HOME", str(folder.parent / "huggingface"))
@@ -172,7 +175,7 @@ def main(arguments: Sequence[str]) -> int:
     """Make assets available for set-up: remember the named folder, or download into the state folder.
 
     Usage: python -m physgen_sim_bridge.libero.assets [DIR]
-    """
+    """  # noqa: DOC501  # caught here
     try:
         home = assets_home(os.environ)
         if arguments and arguments[0]:

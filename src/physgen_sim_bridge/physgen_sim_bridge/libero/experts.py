@@ -74,7 +74,7 @@ GOAL: dict[int, Callable[[State], Script]] = {
 
 
 def _both(first: tuple[str, Place], second: tuple[str, Place], state: State) -> Script:
-    """One object after the other; the hand leaves the first place level, for a basket's wall may stand beside it."""
+    """Carry one object after the other; the hand leaves the first place level, as a basket's wall may stand there."""
     state = yield from pick_and_place(*first, state)
     over = np.array([*state.position(second[0])[:2], state.hand[2]])
     state = yield from reach(Target(over, state.rotation.copy(), OPEN), state, within=0.04)
@@ -82,18 +82,18 @@ def _both(first: tuple[str, Place], second: tuple[str, Place], state: State) -> 
 
 
 def _cans_in_basket(first: str, second: str, state: State) -> Script:
-    """Side by side, so that the second does not come to lie on the first."""
+    """Put two cans side by side into a basket, so that the second does not come to lie on the first."""
     one, other = (replace(IN_BASKET, offset=(x, 0.0, 0.04)) for x in (-0.03, 0.03))
     return (yield from _both((first, one), (second, other), state))
 
 
 def _flat_first_in_basket(flat: str, second: str, state: State) -> Script:
-    """A flat box fills the basket's floor; what comes second lies on it."""
+    """Put a flat box into a basket first: it fills the floor, and what comes second lies on it."""
     return (yield from _both((flat, IN_BASKET), (second, IN_BASKET), state))
 
 
 def _bowl_into_bottom_drawer(state: State) -> Script:
-    """The drawer is open: put the bowl in, then push it shut."""
+    """Put the bowl into the drawer, which is open, then push it shut."""
     place = Place(
         on="white_cabinet_1_bottom_region", offset=(0.0, -0.02, 0.0), travel=0.16, angles=(0.0, np.pi)
     )
@@ -118,7 +118,11 @@ LONG: dict[int, Callable[[State], Script]] = {
 
 
 class ScriptExpert:
-    """Runs a script step by step; when it has ended the hand stays where it is, open."""
+    """Runs a script step by step; when it has ended the hand stays where it is, open.
+
+    Args:
+        script: Begins the script from the first state.
+    """
 
     def __init__(self, script: Callable[[State], Script]) -> None:
         self._make = script
@@ -130,7 +134,7 @@ class ScriptExpert:
         self._script, self._target = None, None
 
     def act(self, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> Float32Array:
-        """Return the clean canonical action."""
+        """Return the clean canonical action, as Expert.act."""
         state = State.of(objects, tcp_pose, gripper_width)
         try:
             if self._target is None:
@@ -148,7 +152,7 @@ def make_libero_expert(task_id: str) -> ScriptExpert:
     """Return the expert of a task.
 
     Raises:
-        UserError: there is none.
+        UserError: There is none.
     """
     task = libero_tasks()[task_id]
     match task.suite:

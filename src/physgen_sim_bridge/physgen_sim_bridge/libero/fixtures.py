@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from physgen_control.geometry import matrix_from_unit_quaternion
 from physgen_control.types import Float64Array
 from physgen_sim_bridge.libero.motion import (
     CLOSED,
@@ -17,7 +18,6 @@ from physgen_sim_bridge.libero.motion import (
     downward,
     hold,
     leaning,
-    matrix,
     nearest_heading,
     reach,
     rise,
@@ -44,10 +44,12 @@ KNOB_TOP = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawer:
-    """A drawer of a cabinet: `level` is top, middle or bottom."""
+    """A drawer of a cabinet."""
 
     cabinet: str
+    """Name of the cabinet."""
     level: str
+    """"top", "middle" or "bottom"."""
 
     @property
     def part(self) -> str:
@@ -55,17 +57,20 @@ class Drawer:
         return f"{self.cabinet}_cabinet_{self.level}"
 
     def opening(self, state: State) -> float:
-        """How far it is open [m]."""
+        """Return how far it is open [m]."""
         return float(np.linalg.norm(state.position(self.part) - state.position(self.cabinet)))
 
     def outward(self, state: State) -> Float64Array:
-        """Unit vector along which it opens."""
-        return -matrix(state.objects[self.cabinet].quaternion)[:, 1]
+        """Return the unit vector [3] along which it opens, base frame."""
+        return -matrix_from_unit_quaternion(state.objects[self.cabinet].quaternion)[:, 1]
 
     def handle(self, state: State) -> Float64Array:
-        """The middle of its handle [m]."""
+        """Return the middle of its handle, [3] in m, base frame."""
         local = np.array([HANDLE_X, HANDLE_Y, HANDLE[self.level]])
-        return state.position(self.part) + matrix(state.objects[self.part].quaternion) @ local
+        return (
+            state.position(self.part)
+            + matrix_from_unit_quaternion(state.objects[self.part].quaternion) @ local
+        )
 
 
 def open_drawer(drawer: Drawer, distance: float, state: State) -> Script:
@@ -173,8 +178,8 @@ def drag_plate(plate: str, region: str, state: State) -> Script:
 
 
 def heading_of(name: str, state: State) -> float:
-    """Direction of a body's x axis, seen from above [rad]."""
-    axis = matrix(state.objects[name].quaternion)[:, 0]
+    """Return the direction of a body's x axis, seen from above [rad]."""
+    axis = matrix_from_unit_quaternion(state.objects[name].quaternion)[:, 0]
     return float(np.arctan2(axis[1], axis[0]))
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from physgen_control.geometry import matrix_from_unit_quaternion
 from physgen_control.types import Float64Array
-from physgen_sim_bridge.libero.motion import State, downward, matrix, nearest_heading
+from physgen_sim_bridge.libero.motion import State, downward, nearest_heading
 
 # Corners (lowest, highest) of the collision geometry in the object's own frame [m], measured in the scenes.
 BOXES: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
@@ -51,10 +52,12 @@ WIDEST = 0.07
 
 @dataclass(frozen=True, slots=True)
 class Rim:
-    """A round vessel: radius and height [m] of the place on its wall where the fingers close, in its own frame."""
+    """A round vessel, whose wall the fingers close on."""
 
     radius: float
+    """Of that place, in the vessel's frame [m]."""
     height: float
+    """Of that place, in the vessel's frame [m]."""
 
 
 RIMS = {
@@ -66,26 +69,31 @@ RIMS = {
 
 @dataclass(frozen=True, slots=True)
 class Grasp:
-    """A hand pose around an object: position of the grip site [m] and rotation; top [m]: height of the object.
-
-    inward: unit vector from a rim to the middle of its vessel; zero for other objects.
-    """
+    """A hand pose around an object, base frame."""
 
     position: Float64Array
+    """Of the grip site, [3] in m."""
     rotation: Float64Array
+    """Matrix [3, 3]."""
     top: float
+    """Height of the object [m]."""
     inward: Float64Array
+    """Unit vector [3] from a rim to the middle of its vessel; zero for other objects."""
 
 
 def category(name: str) -> str:
-    """The kind of an object: its BDDL name without the number."""
+    """Return the kind of an object: its BDDL name without the number."""
     return re.sub(r"_\d+$", "", name)
 
 
 def grasp_of(name: str, state: State, attempt: int, angles: tuple[float, ...]) -> Grasp:
-    """The grasp of an object for the given attempt (0, 1, ...): each attempt may choose another one.
+    """Return the grasp of an object.
 
-    angles: where on a round vessel's rim to close the fingers, in turn [rad, base frame].
+    Args:
+        name: The object.
+        state: Where everything is.
+        attempt: 0, 1, ...: each attempt may choose another grasp.
+        angles: Where on a round vessel's rim to close the fingers, in turn [rad, base frame].
     """
     kind = category(name)
     if kind in RIMS:
@@ -96,7 +104,7 @@ def grasp_of(name: str, state: State, attempt: int, angles: tuple[float, ...]) -
 
 
 def in_reach(position: Float64Array) -> bool:
-    """Whether a hand that points down gets to a position and a little above it [m]."""
+    """Return whether a hand that points down gets to a position ([3] in m, base frame) and a little above it."""
     height = float(position[2]) + HOVER + WRIST_ABOVE - SHOULDER
     wrist = float(np.hypot(position[0], position[1])) - WRIST_INWARD
     return float(np.hypot(wrist, height)) < ARM
@@ -106,7 +114,7 @@ def _rim_grasp(name: str, rim: Rim, state: State, angle: float) -> Grasp:
     pose = state.objects[name]
     outward = np.array([np.cos(angle), np.sin(angle), 0.0])
     # A tilted vessel's rim is higher on one side: follow its own axis.
-    axes = matrix(pose.quaternion)
+    axes = matrix_from_unit_quaternion(pose.quaternion)
     up = axes[:, 2]
     flat = outward - up * float(outward @ up)
     position = pose.position + up * rim.height + rim.radius * flat / float(np.linalg.norm(flat))
@@ -115,7 +123,7 @@ def _rim_grasp(name: str, rim: Rim, state: State, angle: float) -> Grasp:
 
 def _box_grasp(name: str, state: State, attempt: int) -> Grasp:
     low, high = (np.array(corner) for corner in BOXES[category(name)])
-    axes = matrix(state.objects[name].quaternion)
+    axes = matrix_from_unit_quaternion(state.objects[name].quaternion)
     centre, extent = _footprint(name, state)
     bottom, top = centre[2] - extent[2] / 2.0, centre[2] + extent[2] / 2.0
     height = max(bottom + FINGER_BELOW + 0.001, top - PALM_ABOVE)
@@ -125,15 +133,15 @@ def _box_grasp(name: str, state: State, attempt: int) -> Grasp:
 
 
 def _footprint(name: str, state: State) -> tuple[Float64Array, Float64Array]:
-    """Centre and size [m] of an object's box along the base frame's axes."""
+    """Return centre and size, each [2] in m, of an object's box along the base frame's axes."""
     low, high = (np.array(corner) for corner in BOXES[category(name)])
     pose = state.objects[name]
-    axes = matrix(pose.quaternion)
+    axes = matrix_from_unit_quaternion(pose.quaternion)
     return pose.position + axes @ ((low + high) / 2.0), np.abs(axes) @ (high - low)
 
 
 def _free_turn(position: Float64Array, heading: float, name: str, state: State) -> float:
-    """The smallest turn [rad] with which the palm, which is wide, comes down on none of the neighbours."""
+    """Return the smallest turn [rad] with which the palm, which is wide, comes down on none of the neighbours."""
     for turn in TURNS:
         closing = np.array([np.cos(heading + turn), np.sin(heading + turn)])
         across = np.array([-closing[1], closing[0]])
@@ -154,7 +162,7 @@ def _free_turn(position: Float64Array, heading: float, name: str, state: State) 
 
 
 def _closing_direction(axes: Float64Array, size: Float64Array, state: State, attempt: int) -> float:
-    """Direction of the fingers' motion: along the narrower horizontal axis; with equal ones, the nearer."""
+    """Return the direction of the fingers' motion [rad]: along the narrower horizontal axis; if equal, the nearer."""
     vertical = int(np.argmax(np.abs(axes[2])))
     flat = [axis for axis in range(3) if axis != vertical]
     flat.sort(key=lambda axis: size[axis])

@@ -36,7 +36,7 @@ def read_init_states(path: Path, sha256: str) -> Float64Array:
     """Return the stored states [num_states, 1 + nq + nv]: time [s], positions and velocities of every joint.
 
     Raises:
-        UserError: the file is missing, is not the pinned one, or holds anything but one matrix.
+        UserError: The file is missing, is not the pinned one, or holds anything but one matrix.
     """
     try:
         content = path.read_bytes()
@@ -59,7 +59,7 @@ def decode_matrix(pickled: bytes) -> Float64Array:
     """Return the float64 matrix in a protocol-2 pickle of one NumPy array, executing nothing.
 
     Raises:
-        ValueError: the pickle holds anything else.
+        ValueError: The pickle holds anything else.
     """
     operations = [
         (opcode.name, argument)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from physgen_control.geometry import matrix_from_unit_quaternion, rotation_vector_from_matrix
 from physgen_control.types import ACTION_DIM, Float32Array, Float64Array, Pose
 
 OPEN = 1.0
@@ -33,31 +34,40 @@ TURN_GAIN = 2.0
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a script sees: poses of all objects, the hand's position [m] and rotation matrix, the opening [m]."""
+    """What a script sees, in the robot base frame."""
 
     objects: Mapping[str, Pose]
     hand: Float64Array
+    """Position of the grip site, [3] in m."""
     rotation: Float64Array
+    """Of the hand, matrix [3, 3]."""
     width: float
+    """Opening [m]."""
 
     @classmethod
     def of(cls, objects: Mapping[str, Pose], tcp_pose: Pose, gripper_width: float) -> State:
-        """Take it from an observation."""
-        return cls(objects, tcp_pose.position, matrix(tcp_pose.quaternion), gripper_width)
+        """Return the state of an observation: poses in the base frame, opening [m]."""
+        return cls(
+            objects, tcp_pose.position, matrix_from_unit_quaternion(tcp_pose.quaternion), gripper_width
+        )
 
     def position(self, name: str) -> Float64Array:
-        """Position of an object [m]."""
+        """Return the position of an object, [3] in m."""
         return self.objects[name].position
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the hand should be (position [m], rotation matrix), its fingers (+1 open, -1 closed), how fast (0 to 1)."""
+    """Where the hand should be, in the robot base frame."""
 
     position: Float64Array
+    """Of the grip site, [3] in m."""
     rotation: Float64Array
+    """Of the hand, matrix [3, 3]."""
     gripper: float
+    """+1 open, -1 closed."""
     speed: float = 1.0
+    """How fast, 0 to 1."""
 
 
 Script = Generator[Target, State, State]
@@ -69,14 +79,14 @@ def action_towards(target: Target, state: State) -> Float32Array:
     action = np.empty(ACTION_DIM, dtype=np.float32)
     move = GAIN * (target.position - state.hand)
     action[:3] = move * min(1.0, target.speed * MAX_STEP / max(float(np.abs(move).max()), 1e-9))
-    turn = TURN_GAIN * rotation_vector(target.rotation @ state.rotation.T)
+    turn = TURN_GAIN * rotation_vector_from_matrix(target.rotation @ state.rotation.T)
     action[3:6] = turn * min(1.0, MAX_TURN / max(float(np.linalg.norm(turn)), 1e-9))
     action[6] = target.gripper
     return action
 
 
 def downward(heading: float, tilt: float = 0.0) -> Float64Array:
-    """Rotation of a hand that points down, its fingers moving along (cos heading, sin heading).
+    """Return the rotation [3, 3] of a hand that points down, its fingers moving along (cos heading, sin heading).
 
     The start pose has heading pi / 2 or -pi / 2 (fingers along y). tilt [rad] turns the hand about the axis that the
     fingers and the vertical leave over, so that it leans along its fingers' direction.
@@ -93,7 +103,7 @@ def downward(heading: float, tilt: float = 0.0) -> Float64Array:
 
 
 def leaning(towards: Float64Array, tilt: float, state: State) -> Float64Array:
-    """Rotation of a hand that points down but leans by `tilt` [rad] towards a horizontal unit vector.
+    """Return the rotation [3, 3] of a hand that points down but leans by `tilt` [rad] towards a horizontal unit vector.
 
     Its fingers move along the horizontal across that vector, so that the palm's narrow side leans.
     """
@@ -104,7 +114,7 @@ def leaning(towards: Float64Array, tilt: float, state: State) -> Float64Array:
 
 
 def nearest_heading(heading: float, state: State) -> float:
-    """The equal of a finger direction (they are symmetric: modulo pi) that the hand reaches with the smaller turn."""
+    """Return the heading that the hand reaches with the smaller turn: fingers are symmetric, modulo pi [rad]."""
     current = float(np.arctan2(state.rotation[1, 1], state.rotation[0, 1]))
     return current + float((heading - current + np.pi / 2) % np.pi - np.pi / 2)
 
@@ -138,38 +148,5 @@ def rise(height: float, gripper: float, state: State, *, limit: int = 60) -> Scr
 
 
 def angle_between(one: Float64Array, other: Float64Array) -> float:
-    """Angle of the rotation between two rotation matrices [rad]."""
-    return float(np.linalg.norm(rotation_vector(one @ other.T)))
-
-
-def rotation_vector(rotation: Float64Array) -> Float64Array:
-    """Rotation vector [rad] of a rotation matrix."""
-    cosine = float(np.clip((np.trace(rotation) - 1.0) / 2.0, -1.0, 1.0))
-    angle = float(np.arccos(cosine))
-    axis = np.array(
-        [
-            rotation[2, 1] - rotation[1, 2],
-            rotation[0, 2] - rotation[2, 0],
-            rotation[1, 0] - rotation[0, 1],
-        ]
-    )
-    if angle < 1e-6:
-        return axis / 2.0
-    if np.pi - angle < 1e-3:
-        # Half a turn: the sign of the axis does not matter.
-        column = int(np.argmax(np.diag(rotation)))
-        axis = rotation[:, column] + np.eye(3)[column]
-        return angle * axis / float(np.linalg.norm(axis))
-    return angle * axis / (2.0 * np.sin(angle))
-
-
-def matrix(quaternion: Float64Array) -> Float64Array:
-    """Rotation matrix of a unit quaternion (x, y, z, w)."""
-    x, y, z, w = quaternion
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    """Return the angle of the rotation between two rotation matrices [rad]."""
+    return float(np.linalg.norm(rotation_vector_from_matrix(one @ other.T)))

@@ -34,24 +34,25 @@ OPEN_STEPS = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where an object goes: `offset` [m] from the object or region called `on`, in the base frame's axes.
-
-    offset: where the object's origin should be let go. travel: height of the object's origin above that while it is
-    carried [m]; hand: least height of the hand meanwhile [m], base frame. angles: where to close the fingers on a round
-    vessel's rim, tried in turn [rad]; inset: come down this far inside that rim [m], where the outer finger has no
-    room. fine: sideways error [m] at which it may go down.
-    """
+    """Where an object goes."""
 
     on: str
+    """The object or region that it is put on."""
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """From there to where the object's origin should be let go [m], base frame's axes."""
     travel: float = 0.10
+    """Height of the object's origin above that while it is carried [m]."""
     hand: float = 0.0
+    """Least height of the hand meanwhile [m], base frame."""
     angles: tuple[float, ...] = (np.pi / 2, -np.pi / 2, np.pi, 0.0)
+    """Where to close the fingers on a round vessel's rim, tried in turn [rad]."""
     inset: float = 0.0
+    """Come down this far inside that rim [m], where the outer finger has no room."""
     fine: float = 0.008
+    """Sideways error at which it may go down [m]."""
 
     def goal(self, state: State) -> Float64Array:
-        """Where the object's origin should be let go [m]."""
+        """Return where the object's origin should be let go, [3] in m, base frame."""
         return state.position(self.on) + np.array(self.offset)
 
 
@@ -129,7 +130,7 @@ def let_go(state: State) -> Script:
 
 
 def held(name: str, state: State) -> bool:
-    """Whether the fingers hold the object: near it and not closed completely."""
+    """Return whether the fingers hold the object: near it and not closed completely."""
     near = float(np.linalg.norm((state.hand - state.position(name))[:2])) < 0.09
     return near and state.width > 0.003
 
@@ -141,5 +142,5 @@ def _reached(position: Float64Array, grasp: Grasp, state: State, *, sideways: fl
 
 
 def _follow(chosen: Grasp, now: Grasp) -> Grasp:
-    """The object may have been pushed: take its new position, but keep the hand's rotation that was chosen."""
+    """Return the new grasp with the rotation of the chosen one: the object may have been pushed meanwhile."""
     return Grasp(now.position, chosen.rotation, now.top, now.inward)

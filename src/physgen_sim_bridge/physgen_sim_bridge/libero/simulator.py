@@ -15,7 +15,6 @@ import importlib.util
 import io
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,17 +43,29 @@ def library_root() -> Path:
 
 
 def bddl_path(task: LiberoTask) -> Path:
-    """Return the file that describes the task's scene and goal."""
+    """Return the file that describes the task's scene and goal.
+
+    Raises:
+        UserError: hf-libero is not installed.
+    """
     return library_root() / "bddl_files" / task.suite / f"{task.name}.bddl"
 
 
 def init_states_path(task: LiberoTask) -> Path:
-    """Return the file of the task's stored initial states."""
+    """Return the file of the task's stored initial states.
+
+    Raises:
+        UserError: hf-libero is not installed.
+    """
     return library_root() / "init_files" / task.suite / f"{task.name}.pruned_init"
 
 
 def check_bddl(task: LiberoTask) -> None:
-    """Raise UserError unless the task's description is the pinned file."""
+    """Check that the task's description is the pinned file.
+
+    Raises:
+        UserError: It cannot be read, or is another one.
+    """
     path = bddl_path(task)
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -95,9 +106,9 @@ def _write_configuration(path: Path) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     # Replaced in one go: several workers may start at once.
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as stream:
-        stream.write(content)
-    Path(stream.name).replace(path)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(content)
+    partial.replace(path)
 
 
 @contextlib.contextmanager

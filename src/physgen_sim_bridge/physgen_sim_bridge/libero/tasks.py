@@ -32,13 +32,18 @@ SUCCESS_RULE = "every goal predicate of the task's BDDL file holds"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiberoTask:
-    """One task; bddl_sha256 and init_sha256 pin its two files in hf-libero."""
+    """One task of the benchmark."""
 
     suite: str
+    """Such as libero_goal."""
     index: int
+    """Its place in the suite."""
     name: str
+    """The name of its files."""
     bddl_sha256: str
+    """Pins its description in hf-libero."""
     init_sha256: str
+    """Pins its stored initial states in hf-libero."""
 
     @property
     def task_id(self) -> str:
@@ -54,13 +59,13 @@ class LiberoTask:
 
     @property
     def max_steps(self) -> int:
-        """Step limit of the suite."""
+        """Step limit of the suite [control steps]."""
         return STEP_LIMITS[self.suite]
 
 
 @cache
 def libero_tasks() -> dict[str, LiberoTask]:
-    """Every task by its id (libero_object/3), suites and tasks in the benchmark's order."""
+    """Return every task by its id (libero_object/3), suites and tasks in the benchmark's order."""
     table = json.loads((Path(__file__).parent / "tasks.json").read_text())
     tasks = [
         LiberoTask(suite=suite, index=index, **entry)

@@ -17,7 +17,8 @@ import numpy as np
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Float64Array, Pose, UInt8Image
 from physgen_sim_bridge.canonical_action import libero_action
-from physgen_sim_bridge.libero.assets import find_assets
+from physgen_sim_bridge.libero.assets import describe_assets, find_assets
+from physgen_sim_bridge.libero.experts import make_libero_expert
 from physgen_sim_bridge.libero.init_states import read_init_states
 from physgen_sim_bridge.libero.simulator import (
     CAMERAS,
@@ -26,8 +27,23 @@ from physgen_sim_bridge.libero.simulator import (
     init_states_path,
     make_native_env,
 )
-from physgen_sim_bridge.libero.tasks import CONTROL_MODE, SETTLE_STEPS, SUCCESS_RULE, libero_tasks
-from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, WorldSpec
+from physgen_sim_bridge.libero.tasks import (
+    CONTROL_MODE,
+    SETTLE_STEPS,
+    STEP_LIMITS,
+    SUCCESS_RULE,
+    libero_tasks,
+)
+from physgen_sim_bridge.world import (
+    BY_SEED,
+    DRAWN,
+    CameraSpec,
+    Expert,
+    Observation,
+    TaskRules,
+    World,
+    WorldSpec,
+)
 
 CONTROL_PERIOD_NS = 1_000_000_000 // CONTROL_HZ
 MAX_PLACEMENTS = 100
@@ -43,8 +59,8 @@ SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], dtype=np.float32)
 _JOINT_FREE = 0  # mujoco.mjtJoint.mjJNT_FREE; mujoco is not imported here
 
 
-class LiberoWorld:
-    """One LIBERO environment; see the World protocol.
+class LiberoWorld(World):
+    """One LIBERO environment: a World.
 
     An episode begins with a stored initial state or a drawn placement (`init_state`, see World.reset) after the
     benchmark's settling steps, which are not counted. The seed decides what a stored state does not hold: where the
@@ -53,6 +69,58 @@ class LiberoWorld:
     Poses are in the robot's base frame. objects holds every movable object and fixture under its BDDL name, each moving
     part of a fixture (drawers, doors, knobs) under its body's name, and the regions of the goal.
     """
+
+    name = "libero"
+    package = "libero"
+    controller_file = "controller_libero.yaml"
+
+    @classmethod
+    def task_names(cls) -> tuple[str, ...]:
+        """Return the tasks of all suites in the benchmark's order."""
+        return tuple(libero_tasks())
+
+    @classmethod
+    def default_task(cls) -> str:
+        """Return the first task of the suite that a shipped checkpoint was trained on."""
+        return "libero_object/0"
+
+    @classmethod
+    def suites(cls) -> tuple[str, ...]:
+        """Return the benchmark's suites."""
+        return tuple(STEP_LIMITS)
+
+    @classmethod
+    def describe_tasks(cls) -> str:
+        """Return the range of each suite."""
+        names = cls.task_names()
+        return ", ".join(
+            f"{suite}/0 to {suite}/{sum(name.startswith(f'{suite}/') for name in names) - 1}"
+            for suite in STEP_LIMITS
+        )
+
+    @classmethod
+    def rules(cls, task: str) -> TaskRules:
+        """Return the rules from the table of tasks, with the set of scene files that is here."""
+        return TaskRules(
+            control_mode=CONTROL_MODE,
+            success_rule=SUCCESS_RULE,
+            max_steps=libero_tasks()[task].max_steps,
+            assets=str(describe_assets(find_assets())),
+        )
+
+    @classmethod
+    def check_ready(cls) -> None:
+        """Check that LIBERO's scene files are there.
+
+        Raises:
+            UserError: They are missing.
+        """
+        find_assets()
+
+    @classmethod
+    def make_expert(cls, task: str) -> Expert | None:
+        """Return the task's expert, or raise UserError: the table of experts has none of LIBERO's."""
+        return make_libero_expert(task)
 
     def __init__(self, task: str, *, image_size: int = 128, render: bool = True) -> None:
         self._task = libero_tasks()[task]
@@ -70,7 +138,12 @@ class LiberoWorld:
         self.spec = self._make_spec()
 
     def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
-        """Start an episode and let it settle; see World.reset."""
+        """Start an episode and let it settle, as World.reset.
+
+        Raises:
+            UserError: The seed is not in 0 .. 2^32 - 1, or there is no such initial state.
+            RuntimeError: The scene found no room for its objects.
+        """
         if not 0 <= seed < 2**32:
             raise UserError(f"A seed must be in [0, 2^32), but it is {seed}.")
         count = len(self._states)
@@ -94,7 +167,11 @@ class LiberoWorld:
         return self._observe()
 
     def _restore(self, state: Float64Array) -> None:
-        """Put arm and movable objects where a stored initial state has them."""
+        """Put arm and movable objects where a stored initial state has them.
+
+        Raises:
+            UserError: The state belongs to another scene.
+        """
         simulation = self._env.sim
         if len(state) != 1 + simulation.model.nq + simulation.model.nv:
             raise UserError(
@@ -109,7 +186,7 @@ class LiberoWorld:
         self._env.sim.data.qpos[joints] += rng.normal(0.0, START_SCATTER, len(joints))
 
     def step(self, action: Float32Array, *, render: bool = True) -> Observation:
-        """Apply one canonical action for one control period (50 ms); see World.step."""
+        """Apply one canonical action, float32 [7], for one control period (50 ms), as World.step."""
         self._advance(action)
         return self._observe(render)
 
@@ -121,7 +198,11 @@ class LiberoWorld:
             self._objects = []
 
     def _place(self) -> None:
-        """Reset the scene to a placement that it draws itself; a draw without room for everything is drawn again."""
+        """Reset the scene to a placement that it draws itself; a draw without room for everything is drawn again.
+
+        Raises:
+            RuntimeError: MAX_PLACEMENTS draws had no room.
+        """
         from robosuite.utils.errors import RandomizationError
 
         for _ in range(MAX_PLACEMENTS):
@@ -154,7 +235,7 @@ class LiberoWorld:
         self._objects += [(name, self._site_pose, name) for name in _goal_sites(env)]
 
     def _advance(self, action: Float32Array) -> None:
-        """One control period: what the environment's own step() does, without observables nobody reads."""
+        """Advance one control period as the environment's own step() does, without observables nobody reads."""
         env = self._env
         command = libero_action(action)
         for substep in range(int(env.control_timestep / env.model_timestep)):
@@ -179,7 +260,7 @@ class LiberoWorld:
         )
 
     def _tcp_pose(self) -> Pose:
-        """Grip site between the finger tips, with the hand's axes: z out of the hand, y where the fingers move."""
+        """Return the grip site between the finger tips with the hand's axes: z out of it, y as the fingers move."""
         data = self._env.sim.data
         return Pose(
             position=np.array(data.get_site_xpos("gripper0_grip_site")) - self._base,
@@ -205,11 +286,11 @@ class LiberoWorld:
     def _images(self, render: bool) -> tuple[UInt8Image, UInt8Image]:
         if not (self._render and render):
             return self._black, self._black
-        fixed, wrist = (self._picture(camera) for camera in CAMERAS)
+        fixed, wrist = (self._image(camera) for camera in CAMERAS)
         return fixed, wrist
 
-    def _picture(self, camera: str) -> UInt8Image:
-        """OpenGL's first row is the lowest: turned over here, once. Left stays left."""
+    def _image(self, camera: str) -> UInt8Image:
+        """Return a camera's image, uint8 [y, x, 3]. OpenGL's first row is the lowest: turned over here, once."""
         raw = self._env.sim.render(width=self._size, height=self._size, camera_name=camera)
         return np.ascontiguousarray(raw[::-1])
 
@@ -223,22 +304,21 @@ class LiberoWorld:
             success_rule=SUCCESS_RULE,
             default_max_steps=self._task.max_steps,
             control_period_ns=CONTROL_PERIOD_NS,
-            image_size=(self._size, self._size),
             instruction=self._task.instruction,
             robot="panda",
-            fixed_camera=CameraSpec(name="fixed", fov_y=fixed),
-            wrist_camera=CameraSpec(name="wrist", fov_y=wrist),
+            fixed_camera=CameraSpec(name="fixed", fov_y=fixed, image_size=(self._size, self._size)),
+            wrist_camera=CameraSpec(name="wrist", fov_y=wrist, image_size=(self._size, self._size)),
         )
 
 
 def _things(env: Any) -> Iterator[tuple[str, Any]]:
-    """Movable objects and fixtures that have a body of their own."""
+    """Yield movable objects and fixtures that have a body of their own, each with its name."""
     yield from env.objects_dict.items()
     yield from env.fixtures_dict.items()
 
 
 def _moving_parts(env: Any) -> list[str]:
-    """Bodies of drawers, doors and knobs: what hangs on a hinge or slide and is not the robot."""
+    """Return the bodies of drawers, doors and knobs: what hangs on a hinge or slide and is not the robot."""
     model = env.sim.model
     bodies = []
     for joint in range(model.njnt):
@@ -249,19 +329,19 @@ def _moving_parts(env: Any) -> list[str]:
 
 
 def _goal_sites(env: Any) -> list[str]:
-    """Regions that the goal's predicates name."""
+    """Return the regions that the goal's predicates name."""
     named = [word for predicate in env.parsed_problem["goal_state"] for word in predicate[1:]]
     return [name for name in dict.fromkeys(named) if name in env.object_sites_dict]
 
 
 def _xyzw(quaternion: Any) -> Float64Array:
-    """MuJoCo's (w, x, y, z) in message order."""
+    """Return MuJoCo's quaternion (w, x, y, z) in message order."""
     return np.array(quaternion, dtype=np.float64)[[1, 2, 3, 0]]
 
 
 @contextmanager
 def _numpy_seed(seed: int) -> Iterator[None]:
-    """Robosuite samples from NumPy's global generator: seed it for the block, then give it back as it was."""
+    """Seed NumPy's global generator, from which robosuite samples, for the block; then restore its state."""
     state = np.random.get_state()
     np.random.seed(seed)
     try:

@@ -10,25 +10,34 @@ from __future__ import annotations
 import gc
 import math
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from physgen_control.errors import UserError
-from physgen_control.geometry import quaternion_from_matrix
 from physgen_control.types import Float32Array, Pose, UInt8Image
 from physgen_sim_bridge.canonical_action import maniskill_action
-from physgen_sim_bridge.world import BY_SEED, DRAWN, CameraSpec, Observation, WorldSpec
+from physgen_sim_bridge.world import (
+    BY_SEED,
+    DRAWN,
+    CameraSpec,
+    Expert,
+    FixedCamera,
+    Observation,
+    TaskRules,
+    World,
+    WorldSpec,
+    looking,
+)
 
+CONTROL_MODE = "pd_ee_delta_pose"
 CONTROL_PERIOD_NS = 50_000_000
 """pd_ee_delta_pose runs at 20 Hz."""
 
 ROBOT_UID = "panda_wristcam"
-"""The stock uid is re-used on purpose: the scenes choose the start pose of the arm by this name."""
-
-BASE_POSITION = (-0.615, 0.0, 0.0)
-"""Where the simulator's world frame has the robot base, turned as the world is [m]."""
+"""The stock uid is reused on purpose: the scenes choose the start pose of the arm by this name."""
 
 # Camera on panda_hand: position [m] and quaternion (w, x, y, z) of the stock RealSense mount, field of view 90 degrees.
 WRIST_POSITION = (0.0464982, -0.0200011, 0.0360011)
@@ -38,18 +47,28 @@ WRIST_FOV = math.pi / 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManiSkillTask:
-    """A task: its words, its limits, its objects (our name -> attribute of the environment) and its fixed camera.
+    """A task: its words, its limits and its fixed camera.
 
-    The camera looks from `eye` to `target` (simulator world frame: robot base at x = -0.615 m, table top at z = 0).
+    The camera looks from `eye` to `target` in the simulator's world frame: robot base at x = -0.615 m, table top at z =
+    0.
     """
 
     instruction: str
     success_rule: str
     max_steps: int
+    """Control steps."""
     objects: tuple[tuple[str, str], ...]
+    """Our name and the attribute of the environment, of each."""
     eye: tuple[float, float, float]
+    """[m]"""
     target: tuple[float, float, float]
+    """[m]"""
     fov: float
+    """Vertical field of view [rad]."""
+    env_id: str = ""
+    """The environment's id in gymnasium where it is not the task's name."""
+    expert: Callable[[], Expert] | None = None
+    """Makes the task's scripted expert; None: the table of experts may have one."""
 
 
 # The fixed camera stands opposite the robot, a little to its left, so that the cube is always between the camera and
@@ -84,30 +103,58 @@ TASKS: dict[str, ManiSkillTask] = {
     ),
 }
 
+BASE_X = -0.615
+"""Where the scenes put the robot's base on the world's x axis [m]; its axes are the world's."""
 
-class ManiSkillWorld:
-    """One ManiSkill environment; see the World protocol.
+
+class ManiSkillWorld(World):
+    """One ManiSkill environment: a World.
 
     The invisible goal of PickCube is drawn in both cameras (a green ball): without it the task cannot be done from
     images. With render=False the images are black and a step costs a few milliseconds.
     """
 
+    name = "maniskill"
+    tasks = TASKS
+    task_type = ManiSkillTask
+    package = "mani_skill"
+
+    @classmethod
+    def rules(cls, task: str) -> TaskRules:
+        """Return the rules from the table of tasks."""
+        entry = cls.find_task(task)
+        return TaskRules(
+            control_mode=CONTROL_MODE, success_rule=entry.success_rule, max_steps=entry.max_steps
+        )
+
+    @classmethod
+    def fixed_camera(cls, task: str) -> FixedCamera | None:
+        """Return the camera of the table of tasks."""
+        (ex, ey, ez), (tx, ty, tz) = cls.find_task(task).eye, cls.find_task(task).target
+        pose = looking((ex - BASE_X, ey, ez), (tx - BASE_X, ty, tz))
+        return FixedCamera(pose=pose, fov_y=cls.find_task(task).fov)
+
+    @classmethod
+    def make_expert(cls, task: str) -> Expert | None:
+        """Return the expert that the task names."""
+        make = cls.find_task(task).expert
+        return None if make is None else make()
+
     def __init__(self, task: str, *, image_size: int = 128, render: bool = True) -> None:
-        self._task = TASKS[task]
+        self._task: ManiSkillTask = self.find_task(task)
         self._render = render
         self._env: Any = None
         self.spec = WorldSpec(
             name="maniskill",
             task=task,
-            control_mode="pd_ee_delta_pose",
+            control_mode=CONTROL_MODE,
             success_rule=self._task.success_rule,
             default_max_steps=self._task.max_steps,
             control_period_ns=CONTROL_PERIOD_NS,
-            image_size=(image_size, image_size),
             instruction=self._task.instruction,
             robot="panda",
-            fixed_camera=CameraSpec(name="fixed", fov_y=self._task.fov),
-            wrist_camera=CameraSpec(name="wrist", fov_y=WRIST_FOV),
+            fixed_camera=CameraSpec(name="fixed", fov_y=self._task.fov, image_size=(image_size, image_size)),
+            wrist_camera=CameraSpec(name="wrist", fov_y=WRIST_FOV, image_size=(image_size, image_size)),
         )
         self._env = make_native_env(task, self._task, image_size, render=render)
         self._fresh = True
@@ -117,7 +164,11 @@ class ManiSkillWorld:
         self._black.flags.writeable = False
 
     def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
-        """Start an episode; init_state is no index because these tasks have no stored initial states."""
+        """Start an episode, as World.reset; these tasks have no stored initial states.
+
+        Raises:
+            UserError: The seed is not in 0 .. 2^32 - 1, or `init_state` is an index.
+        """
         if init_state not in (BY_SEED, DRAWN):
             raise UserError(
                 f"{self.spec.task} has no stored initial states, but init_state is {init_state}; use -1 and a seed."
@@ -166,7 +217,7 @@ class ManiSkillWorld:
         self._fresh = False
 
     def step(self, action: Float32Array, *, render: bool = True) -> Observation:
-        """Apply one canonical action for one control period (50 ms); see World.step."""
+        """Apply one canonical action, float32 [7], for one control period (50 ms), as World.step."""
         # The environment's own step() would also build observations and rewards that nobody reads.
         self._env._step_action(maniskill_action(action))
         self._env._elapsed_steps += 1
@@ -208,19 +259,8 @@ class ManiSkillWorld:
         return fixed, wrist
 
 
-def fixed_camera_pose(task: str) -> Pose:
-    """Return the pose of a task's fixed camera: its optical frame (x right, y down, z ahead) in the base frame."""
-    scene = TASKS[task]
-    eye, target = np.array(scene.eye), np.array(scene.target)
-    ahead = (target - eye) / float(np.linalg.norm(target - eye))
-    right = np.cross(ahead, [0.0, 0.0, 1.0])
-    right /= float(np.linalg.norm(right))
-    axes = np.stack([right, np.cross(ahead, right), ahead], axis=1)
-    return Pose(position=eye - np.array(BASE_POSITION), quaternion=quaternion_from_matrix(axes))
-
-
 def _pose_in_base(thing: Any, base: np.ndarray) -> Pose:
-    """Pose of an actor or link in the base frame; the base is only translated (world axes)."""
+    """Return the pose of an actor or link in the base frame; the base is only translated (world axes)."""
     raw = thing.pose.raw_pose[0].numpy().astype(np.float64)
     return Pose(position=raw[:3] - base[:3], quaternion=raw[[4, 5, 6, 3]])
 
@@ -228,7 +268,12 @@ def _pose_in_base(thing: Any, base: np.ndarray) -> Pose:
 def make_native_env(
     task_id: str, task: ManiSkillTask, image_size: int, *, obs_mode: str = "none", render: bool = True
 ) -> Any:
-    """Return the unwrapped environment with both cameras; the World renders itself, so its obs_mode is "none"."""
+    """Return the unwrapped environment with both cameras; the World renders itself, so its obs_mode is "none".
+
+    Raises:
+        UserError: There is no device to draw with.
+        RuntimeError: The simulator failed otherwise.
+    """
     import gymnasium
     import sapien
     import torch
@@ -240,7 +285,7 @@ def make_native_env(
 
     # Every tensor here has a handful of numbers: more threads only cost time.
     torch.set_num_threads(1)
-    # Two warnings per start-up tell of the re-used uid: intended.
+    # Two warnings per start-up tell of the reused uid: intended.
     logger.setLevel("ERROR")
     # SAPIEN asks pinocchio for a joint by its old name.
     warnings.filterwarnings("ignore", "Deprecated member", module="sapien")
@@ -274,9 +319,9 @@ def make_native_env(
     }
     try:
         env = gymnasium.make(
-            task_id,
+            task.env_id or task_id,
             obs_mode=obs_mode,
-            control_mode="pd_ee_delta_pose",
+            control_mode=CONTROL_MODE,
             sim_backend="physx_cpu",
             render_backend="cpu" if render else "none",
             robot_uids=ROBOT_UID,

@@ -32,7 +32,7 @@ from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.program.parameter_field import parameter
-from physgen_control.types import Episode, RobotState, SimState
+from physgen_control.types import Episode
 from physgen_msgs.msg import AppliedAction, EpisodeInfo
 from physgen_msgs.msg import SimState as SimStateMsg
 from physgen_msgs.srv import ResetEnv
@@ -42,7 +42,6 @@ from physgen_sim_bridge.world import Observation, World, WorldCrashed, WorldSpec
 
 BASE_FRAME = "base"
 OPTICAL_FRAME = "camera_{}_color_optical_frame"
-RESET_SERVICE = "/physgen/reset_env"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +71,7 @@ class BridgeNode(GuardedNode):
         # The world first: a simulator that cannot start must not leave a graph that looks alive.
         world = self._make_world(self.config.task)
         clock_qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
-        self._clock_out = self.create_publisher(Clock, "/clock", clock_qos)
+        self._clock_out = self.create_publisher(Clock, topics.CLOCK, clock_qos)
         self._joints = self.create_publisher(JointState, topics.JOINT_STATES, qos.SENSOR_WRITER)
         self._pose = self.create_publisher(PoseStamped, topics.CURRENT_POSE, qos.SENSOR_WRITER)
         self._sim_state = self.create_publisher(SimStateMsg, topics.SIM_STATE, qos.SENSOR_WRITER)
@@ -95,7 +94,7 @@ class BridgeNode(GuardedNode):
                 lockstep_timeout_s=self.config.lockstep_timeout_s,
             ),
         )
-        self.create_service(ResetEnv, RESET_SERVICE, self._on_reset)
+        self.create_service(ResetEnv, topics.RESET_ENV, self._on_reset)
         Heartbeat(self, Role.WORLD)
         self.loop.start()
 
@@ -131,7 +130,7 @@ class BridgeNode(GuardedNode):
     # Sink of the loop: called in the world's thread; rclpy publishers may be used from any thread.
 
     def clock(self, now_ns: int) -> None:
-        """Publish /clock."""
+        """Publish the simulated time [ns] on /clock."""
         self._send(self._clock_out, Clock(clock=ns_to_stamp(now_ns)))
 
     def episode(self, episode: Episode) -> None:
@@ -140,31 +139,15 @@ class BridgeNode(GuardedNode):
 
     def observation(self, observation: Observation, stamp_ns: int, episode_id: str, spec: WorldSpec) -> None:
         """Publish one observation: state first, the images last, because they make readers act."""
-        robot = RobotState(
-            stamp_ns=stamp_ns,
-            positions=observation.positions,
-            velocities=observation.velocities,
-            gripper_width=observation.gripper_width,
-            tcp_pose=observation.tcp_pose,
-        )
-        joints, pose = robot_state_to_msgs(
-            robot, joint_prefix=spec.joint_names[0].removesuffix("_joint1"), frame_id=BASE_FRAME
-        )
+        prefix = spec.joint_names[0].removesuffix("_joint1")
+        robot = observation.robot_state(stamp_ns)
+        joints, pose = robot_state_to_msgs(robot, joint_prefix=prefix, frame_id=BASE_FRAME)
         self._send(self._joints, joints)
         self._send(self._pose, pose)
-        state = SimState(
-            stamp_ns=stamp_ns,
-            episode_id=episode_id,
-            objects=dict(observation.objects),
-            tcp_pose=observation.tcp_pose,
-            gripper_width=observation.gripper_width,
-            success=observation.success,
-            frame_id=BASE_FRAME,
-        )
-        self._send(self._sim_state, sim_state_to_msg(state))
-        height, width = spec.image_size
+        self._send(self._sim_state, sim_state_to_msg(observation.sim_state(stamp_ns, episode_id)))
         for camera in (spec.wrist_camera, spec.fixed_camera):
-            matrix = np.array(camera.matrix(spec.image_size)).reshape(3, 3)
+            height, width = camera.image_size
+            matrix = np.array(camera.matrix()).reshape(3, 3)
             frame_id = OPTICAL_FRAME.format(camera.name)
             self._send(
                 self._infos[camera.name], camera_info_to_msg(width, height, matrix, stamp_ns, frame_id)
@@ -173,7 +156,11 @@ class BridgeNode(GuardedNode):
             self._send(self._images[name], image_to_msg(rgb, stamp_ns, OPTICAL_FRAME.format(name)))
 
     def _send(self, publisher: Publisher, message: Any) -> None:
-        """Publish, unless the node is being stopped: the world's thread learns of it a moment later."""
+        """Publish, unless the node is being stopped: the world's thread learns of it a moment later.
+
+        Raises:
+            RCLError: The message could not be published although the node runs.
+        """
         try:
             publisher.publish(message)
         except RCLError:

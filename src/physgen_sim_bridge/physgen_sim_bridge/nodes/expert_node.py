@@ -36,6 +36,7 @@ POLICY_ID = "expert"
 class ExpertConfig:
     """Parameters of the node."""
 
+    sim: str = parameter("fake", description="Simulator name")
     task: str = parameter("FakePush-v0", description="Environment id")
     pace: str = parameter("lockstep", description="Pace of the world", choices=("lockstep", "realtime"))
     step_period: float = parameter(0.05, description="Control period", unit="s", ge=0.001)
@@ -48,7 +49,7 @@ class ExpertNode(GuardedNode):
         super().__init__("expert_node")
         self.config = declare_from(self, ExpertConfig)
         self._period_ns = round(self.config.step_period * 1e9)
-        self._expert = make_expert(self.config.task)
+        self._expert = make_expert(self.config.sim, self.config.task)
         self._task = self.config.task
         self._episode: Episode | None = None
         self._ended = ""
@@ -77,7 +78,7 @@ class ExpertNode(GuardedNode):
             return
         try:
             if episode.task != self._task:
-                self._expert, self._task = make_expert(episode.task), episode.task
+                self._expert, self._task = make_expert(self.config.sim, episode.task), episode.task
         except UserError as error:
             self.get_logger().error(str(error))
             self._episode = None
@@ -114,19 +115,14 @@ class ExpertNode(GuardedNode):
         counted = round((state.stamp_ns - episode.start_ns) / self._period_ns)
         # In lockstep the state's number is the step; in real time the controller counts, also its holds.
         base_step = counted if self.config.pace == "lockstep" else self._next_step
-        chunk = ActionChunk(
+        chunk = ActionChunk.of(
+            action[None],
             session_id=self._session_id,
             episode_id=episode.episode_id,
             chunk_seq=self._sent,
             base_step=base_step,
             stamp_ns=state.stamp_ns,
-            observation_stamp_ns=state.stamp_ns,
-            inference_start_ns=state.stamp_ns,
-            inference_end_ns=state.stamp_ns,
-            valid_until_ns=0,
             step_period_ns=self._period_ns,
-            data=action[None, None],
-            execute_steps=1,
             instruction=episode.instruction,
             policy_id=POLICY_ID,
         )

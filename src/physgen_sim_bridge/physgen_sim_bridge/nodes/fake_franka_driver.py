@@ -22,6 +22,7 @@ from rclpy.task import Future
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectoryPoint
 
+from physgen_control.messages import topics
 from physgen_control.nodes.conversions import make_header
 from physgen_sim_bridge.fake_franka.robot import JOINTS, FakeFranka
 
@@ -40,21 +41,19 @@ class FakeDriver:
         self._reported = ""
         self._done: Future | None = None
         self._servers = [
-            self._action(Homing, "/franka_gripper/homing", self._home_fingers),
-            self._action(Move, "/franka_gripper/move", self._move),
-            self._action(Grasp, "/franka_gripper/grasp", self._grasp),
-            self._action(GripperCommand, "/franka_gripper/gripper_action", self._gripper_command),
+            self._action(Homing, f"{topics.GRIPPER}/homing", self._home_fingers),
+            self._action(Move, f"{topics.GRIPPER}/move", self._move),
+            self._action(Grasp, f"{topics.GRIPPER}/grasp", self._grasp),
+            self._action(GripperCommand, f"{topics.GRIPPER}/gripper_action", self._gripper_command),
             self._action(ErrorRecovery, "/action_server/error_recovery", self._recover),
         ]
-        node.create_service(Trigger, "/franka_gripper/stop", self._stop)
+        node.create_service(Trigger, f"{topics.GRIPPER}/stop", self._stop)
         manager = "/controller_manager"
         node.create_service(
             SetHardwareComponentState, f"{manager}/set_hardware_component_state", self._set_hardware
         )
         node.create_service(SwitchController, f"{manager}/switch_controller", self._switch)
-        self._state = node.create_publisher(
-            FrankaRobotState, "/franka_robot_state_broadcaster/robot_state", 10
-        )
+        self._state = node.create_publisher(FrankaRobotState, topics.ROBOT_STATE, 10)
         self._controller = node.create_publisher(
             JointTrajectoryControllerState, f"/{CONTROLLER}/controller_state", 10
         )
@@ -98,7 +97,7 @@ class FakeDriver:
         return Grasp.Result(success=held, error="" if held else "no object of this width")
 
     async def _gripper_command(self, handle: ServerGoalHandle) -> GripperCommand.Result:
-        """As franka_gripper: the goal is half the opening, the result the whole one; closing is a grasp."""
+        """Serve it as franka_gripper: the goal is half the opening, the result the whole one; closing is a grasp."""
         command = handle.request.command
         width = 2.0 * command.position
         if not 0.0 <= width <= 0.08 or self._robot.fail_goals:

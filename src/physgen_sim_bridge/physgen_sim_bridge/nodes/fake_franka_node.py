@@ -40,12 +40,12 @@ from physgen_control.nodes.images import camera_info_to_msg, image_to_msg
 from physgen_control.nodes.lifetime import run_node
 from physgen_control.nodes.parameters import declare_from
 from physgen_control.program.parameter_field import parameter
-from physgen_control.types import Pose, RobotState, SimState
+from physgen_control.types import NS_PER_S, Pose, RobotState, SimState
 from physgen_msgs.msg import AppliedAction, EpisodeInfo
 from physgen_msgs.msg import SimState as SimStateMsg
 from physgen_msgs.srv import ResetEnv
 from physgen_sim_bridge.fake_franka.episodes import Episodes, ResetRequest
-from physgen_sim_bridge.fake_franka.follower import NS_PER_S, TrajectoryCommand
+from physgen_sim_bridge.fake_franka.follower import TrajectoryCommand
 from physgen_sim_bridge.fake_franka.painter import FOV_Y, Painter
 from physgen_sim_bridge.fake_franka.robot import FakeFranka, FaultConfig, Measured
 
@@ -93,7 +93,7 @@ class FakeFrankaNode(GuardedNode):
         self._create_publishers()
         self._trajectories = self._create_trajectory_reader()
         self.create_subscription(AppliedAction, topics.APPLIED_ACTION, self._on_applied, qos.COMMAND)
-        self.create_service(ResetEnv, "/physgen/reset_env", self._on_reset)
+        self.create_service(ResetEnv, topics.RESET_ENV, self._on_reset)
         self._create_fault_services()
         self.servers = self._create_driver()
         Heartbeat(self, Role.WORLD)
@@ -119,7 +119,11 @@ class FakeFrankaNode(GuardedNode):
         }
 
     def _create_driver(self) -> object | None:
-        """Serve the driver's actions where their types are installed."""
+        """Serve the driver's actions where their types are installed.
+
+        Raises:
+            UserError: They are not installed, but the parameter `gripper` asks for them.
+        """
         try:
             from physgen_sim_bridge.nodes.fake_franka_driver import FakeDriver
         except ImportError as error:
@@ -151,7 +155,7 @@ class FakeFrankaNode(GuardedNode):
     # --- inputs -----------------------------------------------------------------------------------------------
 
     def _create_trajectory_reader(self) -> Subscription:
-        """A subscription that no executor serves: `_take_trajectories` reads it in the order of time."""
+        """Return a subscription that no executor serves: `_take_trajectories` reads it in the order of time."""
         self._reader = rclpy.create_node(
             "fake_joint_trajectory_controller",
             context=self.context,
@@ -164,7 +168,7 @@ class FakeFrankaNode(GuardedNode):
         )
 
     def _take_trajectories(self) -> None:
-        """Each takes effect when it arrived, as in a real controller, however busy this process was."""
+        """Let each trajectory take effect when it arrived, as in a real controller, however busy this process was."""
         while True:
             with self._trajectories.handle:
                 taken = self._trajectories.handle.take_message(
@@ -314,7 +318,7 @@ def _profile(text: str) -> tuple[int, int, int]:
 
 
 def _rows(rows: list[object]) -> np.ndarray:
-    """Points as an array; rows of unequal length become an empty one, which the controller refuses."""
+    """Return points as an array; rows of unequal length become an empty one, which the controller refuses."""
     lengths = {len(row) for row in rows}  # type: ignore[arg-type]  # sequences of the message
     return np.array(rows, np.float64) if len(lengths) == 1 else np.empty((0, 0))
 

@@ -40,6 +40,7 @@ STALE_NS = 500_000_000
 class ScriptConfig(TeleopConfig):
     """Parameters of the node."""
 
+    sim: str = parameter("fake", description="Simulator name")
     episodes: int = parameter(1, description="Episodes to demonstrate", ge=1)
     record: bool = parameter(False, description="Wait for the recorder between episodes")
     step_period: float = parameter(0.05, description="Control period", unit="s", ge=0.001)
@@ -50,7 +51,7 @@ class ScriptTeleopNode(TeleopNode[ScriptConfig]):
 
     def __init__(self) -> None:
         super().__init__(NAME, ScriptConfig)
-        self._expert = make_expert(self.config.task)
+        self._expert = make_expert(self.config.sim, self.config.task)
         self._running = ""
         self._over = 0
         self._successes = 0
@@ -64,11 +65,15 @@ class ScriptTeleopNode(TeleopNode[ScriptConfig]):
         self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_info, qos.LATCHED)
         self.create_subscription(SimStateMsg, topics.SIM_STATE, self._on_state, qos.LOCKSTEP_READER)
         self.create_subscription(SafetyStatus, topics.SAFETY_STATUS, self._on_safety, qos.LATCHED)
-        self.create_subscription(String, "/physgen/recorder_status", self._on_recorder, qos.LATCHED)
+        self.create_subscription(String, topics.RECORDER_STATUS, self._on_recorder, qos.LATCHED)
         self.start()
 
     def read(self, now_ns: int) -> TeleopCommand:
-        """Act in the running episode; between episodes press start."""
+        """Act in the running episode; between episodes press start.
+
+        Raises:
+            ExternalShutdownException: All episodes are over.
+        """
         if self._running:
             fresh = now_ns - self._command_ns < STALE_NS
             return self._command if fresh else RELEASED
@@ -83,7 +88,7 @@ class ScriptTeleopNode(TeleopNode[ScriptConfig]):
         return TeleopCommand(buttons=frozenset({Button.START}) if down else frozenset())
 
     def _ready(self) -> bool:
-        """The controller may move, and the bag of the episode before is complete."""
+        """Return whether the controller may move, and the bag of the episode before is complete."""
         if self._safety is not SafetyState.ARMED or not self._episodes.simulated:
             return False
         if not self.config.record:

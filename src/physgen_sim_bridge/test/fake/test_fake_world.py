@@ -3,11 +3,14 @@
 
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
+import two_sizes_world
 from hypothesis import given
 from hypothesis import strategies as st
+from two_sizes_world import WRIST_PX
 
 from physgen_control.errors import UserError
 from physgen_sim_bridge.disturbance import Disturbance, DisturbanceConfig
@@ -21,7 +24,7 @@ TASKS = ("FakePush-v0", "FakeReach-v0")
 
 
 def run_expert(world: World, task: str, seed: int, disturbance: Disturbance | None = None) -> bool:
-    expert, rng = make_expert(task), np.random.default_rng(seed)
+    expert, rng = make_expert("fake", task), np.random.default_rng(seed)
     observation = world.reset(seed)
     expert.reset()
     if disturbance:
@@ -52,7 +55,7 @@ def test_push_expert_goes_around_the_cube():
     observation = world.reset(3)
     world._cube[:2] += (0.12, 0.10)
     world._tcp = world._cube + np.array([0.08, 0.0, 0.0])
-    expert = make_expert("FakePush-v0")
+    expert = make_expert("fake", "FakePush-v0")
     observation = world.step(np.zeros(7, dtype=np.float32))
     for _ in range(100):
         action = expert.act(observation.objects, observation.tcp_pose, observation.gripper_width)
@@ -147,7 +150,7 @@ def test_unknown_names_are_one_sentence():
     with pytest.raises(UserError, match="image_size"):
         make_world("fake", "FakePush-v0", image_size=0)
     with pytest.raises(UserError, match="expert"):
-        make_expert("Nope-v0")
+        make_expert("fake", "Nope-v0")
 
 
 def test_worker_passes_errors_on():
@@ -186,3 +189,22 @@ def test_close_ends_a_worker_that_does_not_answer():
     world.close()
     with pytest.raises(ProcessLookupError):
         os.kill(world.pid, 0)
+
+
+def test_cameras_may_differ_in_size() -> None:
+    """Also through a worker: each image has its camera's size, and the pixels are those of the world here."""
+    sim = "two_sizes_world:TwoSizesWorld"
+    world = make_world(sim, "FakePush-v0", image_size=48)
+    here = world.reset(3)
+    assert here.rgb_fixed.shape == (48, 48, 3) and here.rgb_wrist.shape == (WRIST_PX, WRIST_PX, 3)
+    folder = str(Path(two_sizes_world.__file__).parent)
+    worker = RemoteWorld(
+        sim, "FakePush-v0", image_size=48, environment={"PYTHONPATH": f"{folder}:{os.environ['PYTHONPATH']}"}
+    )
+    try:
+        assert worker.spec == world.spec
+        there = worker.reset(3)
+        np.testing.assert_array_equal(there.rgb_fixed, here.rgb_fixed)
+        np.testing.assert_array_equal(there.rgb_wrist, here.rgb_wrist)
+    finally:
+        worker.close()

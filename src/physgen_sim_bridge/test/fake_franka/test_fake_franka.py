@@ -17,17 +17,12 @@ from physgen_control.motion import commanded_motion
 from physgen_control.motion.kinematics import HOME, forward
 from physgen_control.motion.motion_planner import PlanRefusedError
 from physgen_control.motion.trajectory import TrajectoryPlanner
-from physgen_control.types import EpisodePhase
+from physgen_control.types import NS_PER_S, EpisodePhase
 from physgen_sim_bridge.fake_franka import audit as audit_module
 from physgen_sim_bridge.fake_franka.arm import RobotMode, SimulatedArm
 from physgen_sim_bridge.fake_franka.audit import audit
 from physgen_sim_bridge.fake_franka.episodes import Episodes, ResetRequest
-from physgen_sim_bridge.fake_franka.follower import (
-    NS_PER_S,
-    TrajectoryCommand,
-    TrajectoryFollower,
-    in_arm_order,
-)
+from physgen_sim_bridge.fake_franka.follower import TrajectoryCommand, TrajectoryFollower, in_arm_order
 from physgen_sim_bridge.fake_franka.painter import Painter
 from physgen_sim_bridge.fake_franka.robot import JOINTS, FakeFranka, FaultConfig
 from physgen_sim_bridge.fake_franka.table import CUBE_HALF, Fingers, Table

@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 
 from physgen_control.errors import UserError
-from physgen_sim_bridge.canonical_action import matrix_from_rotation_vector
+from physgen_control.geometry import matrix_from_rotation_vector, matrix_from_unit_quaternion
 from physgen_sim_bridge.experts.by_task import make_expert
 from physgen_sim_bridge.libero.assets import VARIABLE, find_assets
 from physgen_sim_bridge.libero.init_states import read_init_states
-from physgen_sim_bridge.libero.motion import matrix
 from physgen_sim_bridge.libero.tasks import STEP_LIMITS, libero_tasks
 from physgen_sim_bridge.registry import make_world
 from physgen_sim_bridge.world import DRAWN, World
@@ -97,7 +96,7 @@ def test_rotation_is_right_handed_about_the_base_axes(worlds, axis, sign):
     action[3 + axis] = sign * 0.2
     for _ in range(10):
         last = world.step(action).tcp_pose
-    turned = matrix(last.quaternion) @ matrix(first.quaternion).T
+    turned = matrix_from_unit_quaternion(last.quaternion) @ matrix_from_unit_quaternion(first.quaternion).T
     vector = (
         np.array([turned[2, 1] - turned[1, 2], turned[0, 2] - turned[2, 0], turned[1, 0] - turned[0, 1]]) / 2
     )
@@ -121,7 +120,9 @@ def test_gripper_closes_on_minus_one_and_opens_on_plus_one(worlds):
 def test_the_tcp_frame_is_the_one_of_the_other_worlds(worlds):
     """z out of the hand, here down; y along the fingers' motion; x forward; position near the tips."""
     pose = worlds("libero_object/0").reset(0).tcp_pose
-    np.testing.assert_allclose(matrix(pose.quaternion), np.diag([1.0, -1.0, -1.0]), atol=0.15)
+    np.testing.assert_allclose(
+        matrix_from_unit_quaternion(pose.quaternion), np.diag([1.0, -1.0, -1.0]), atol=0.15
+    )
     assert pose.position == pytest.approx([0.45, 0.0, 0.25], abs=0.04)
 
 
@@ -229,7 +230,7 @@ def test_images_are_upright_and_left_is_left(rendered):
     base = np.array([-0.66, 0.0, 0.912])  # of the robot, in LIBERO's world
     eye = np.array([0.5886131746834771, 0.0, 1.4903500240372423]) - base
     w, x, y, z = 0.6380177736282349, 0.3048497438430786, 0.30484986305236816, 0.6380177736282349
-    axes = matrix(np.array([x, y, z, w]) / np.linalg.norm([x, y, z, w]))
+    axes = matrix_from_unit_quaternion(np.array([x, y, z, w]) / np.linalg.norm([x, y, z, w]))
 
     def brightness(name, lift):
         point = observation.objects[name].position + np.array([0.0, 0.0, lift])
@@ -257,7 +258,8 @@ def test_the_worlds_own_step_is_the_benchmarks(tmp_path):
     """Without observables, images and rewards, but bit for bit the state that LIBERO's step() reaches."""
     code = """
 import numpy as np
-from physgen_sim_bridge.canonical_action import libero_action
+from physgen_sim_bridge.canonical_action import (libero_action)
+from physgen_control.geometry import matrix_from_rotation_vector
 from physgen_sim_bridge.libero.simulator import quiet
 from physgen_sim_bridge.libero.world import LiberoWorld
 world = LiberoWorld("libero_object/3", render=False)
@@ -310,7 +312,7 @@ def test_stored_states_are_the_pinned_ones_of_all_tasks():
 
 def solved(world: World, task: str, init_state: int) -> int:
     """Steps of a successful episode of the expert; 0 when it failed."""
-    expert = make_expert(task)
+    expert = make_expert("libero", task)
     expert.reset()
     observation = world.reset(init_state, init_state)
     for step in range(1, world.spec.default_max_steps + 1):
@@ -362,7 +364,9 @@ def test_every_task_builds_loads_its_states_and_steps(suite):
 
 
 def test_rotation_helper_of_the_tests_agrees():
-    """matrix() of the scripts and the rotation vector of the adapter mean the same."""
+    """matrix_from_unit_quaternion() of the scripts and the rotation vector of the adapter mean the same."""
     vector = np.array([0.0, 0.0, 0.4])
     quaternion = np.array([0.0, 0.0, math.sin(0.2), math.cos(0.2)])
-    np.testing.assert_allclose(matrix(quaternion), matrix_from_rotation_vector(vector), atol=1e-12)
+    np.testing.assert_allclose(
+        matrix_from_unit_quaternion(quaternion), matrix_from_rotation_vector(vector), atol=1e-12
+    )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from physgen_control.errors import UserError
-from physgen_sim_bridge.canonical_action import matrix_from_rotation_vector
+from physgen_control.geometry import matrix_from_rotation_vector
 from physgen_sim_bridge.experts.by_task import make_expert
 from physgen_sim_bridge.maniskill.world import TASKS
 from physgen_sim_bridge.registry import make_world
@@ -130,7 +130,7 @@ def test_expert_solves_the_task(worlds, task):
     """Five seeds each; the README has the rate over fifty."""
     world = worlds(task)
     for seed in range(9000, 9005):
-        expert = make_expert(task)
+        expert = make_expert("maniskill", task)
         observation = world.reset(seed)
         for _ in range(world.spec.default_max_steps):
             action = expert.act(observation.objects, observation.tcp_pose, observation.gripper_width)

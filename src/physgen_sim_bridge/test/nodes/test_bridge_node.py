@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="rclpy is not installed")
 
-from bridge_probe import Probe, start_node, stop_node
+from bridge_probe import Probe
+from node_rig import start_node, stop_node
 
 from physgen_control.messages import topics
 from physgen_control.nodes.conversions import stamp_to_ns

@@ -27,13 +27,13 @@ from physgen_control.nodes.images import image_to_msg
 from physgen_msgs.srv import StartEpisode, StopEpisode
 
 PATTERNS = 8
-"""Different pictures per camera, shown in turn."""
+"""Different images per camera, shown in turn."""
 WAIT_S = 120.0
 WARM_UP_FRAMES = 30
 
 
-def camera_picture(width: int, height: int, number: int) -> np.ndarray:
-    """Return a picture that compresses about as a camera's does: smooth areas, edges, sensor noise."""
+def camera_image(width: int, height: int, number: int) -> np.ndarray:
+    """Return an image uint8 [height, width, 3] that compresses about as a camera's does: areas, edges, noise."""
     random = np.random.default_rng(number)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     shade = 90.0 + 60.0 * np.sin(x / 90.0 + number) + 40.0 * np.cos(y / 70.0)
@@ -58,15 +58,15 @@ class CameraLoadNode(Node):
         self._pose = self.create_publisher(PoseStamped, topics.CURRENT_POSE, qos.SENSOR_WRITER)
         self.create_subscription(
             String,
-            "/physgen/recorder_status",
+            topics.RECORDER_STATUS,
             lambda message: self.statuses.append(json.loads(message.data)),
             qos.LATCHED,
         )
-        self._begin = self.create_client(StartEpisode, "/physgen/start_episode")
-        self._end = self.create_client(StopEpisode, "/physgen/stop_episode")
+        self._begin = self.create_client(StartEpisode, topics.START_EPISODE)
+        self._end = self.create_client(StopEpisode, topics.STOP_EPISODE)
         self._images = [
             [
-                image_to_msg(camera_picture(width, height, i + 100 * c), 0, f"camera_{name}")
+                image_to_msg(camera_image(width, height, i + 100 * c), 0, f"camera_{name}")
                 for i in range(PATTERNS)
             ]
             for c, name in enumerate(topics.CAMERAS)
@@ -75,7 +75,11 @@ class CameraLoadNode(Node):
         self._executor.add_node(self)
 
     def run(self, seconds: float) -> dict[str, Any]:
-        """Record one episode of that length; return what was sent and how late."""
+        """Record one episode of that length; return what was sent and how late.
+
+        Raises:
+            RuntimeError: The recorder refused to start or to end the episode.
+        """
         self._wait(lambda: self._begin.service_is_ready() and self._end.service_is_ready(), "the recorder")
         everyone = [*self._cameras, self._joints, self._pose]
         self._wait(lambda: all(p.get_subscription_count() for p in everyone), "the recorder's subscriptions")

@@ -51,7 +51,7 @@ class InstantPolicyNode(Node):
             )
         self.create_subscription(EpisodeInfo, topics.EPISODE_INFO, self._on_episode, qos.LATCHED)
         self._actions = self.create_publisher(AppliedActionMsg, topics.APPLIED_ACTION, qos.COMMAND)
-        self._client = self.create_client(ResetEnv, "/physgen/reset_env")
+        self._client = self.create_client(ResetEnv, topics.RESET_ENV)
 
     def run(self) -> int:
         """Ask for an episode and answer it; 0 when the rate is known."""

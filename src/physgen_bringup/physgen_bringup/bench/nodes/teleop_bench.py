@@ -86,7 +86,7 @@ class Bench:
         self._context.try_shutdown()
 
     def now_ns(self) -> int:
-        """ROS time."""
+        """ROS time [ns]."""
         return int(self.node.get_clock().now().nanoseconds)
 
     def wait(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> bool:
@@ -99,7 +99,7 @@ class Bench:
         return True
 
     def publish(self) -> None:
-        """What a device sends."""
+        """Publish what a device sends."""
         self._joys.publish(Joy(buttons=self.command.joy_buttons()))
         if self.command.deadman and np.any(self.command.twist):
             message = TwistStamped()
@@ -110,14 +110,12 @@ class Bench:
         if not self.policy:
             return
         self._sent += 1
-        now_ns = self.now_ns()
-        data = np.zeros((1, 8, 7), np.float32)
+        data = np.zeros((8, 7), np.float32)
         data[..., 1], data[..., 6] = 0.003 * (-1) ** self._sent, 1.0
-        chunk = ActionChunk(
-            session_id=self._session, episode_id="", chunk_seq=self._sent,
-            base_step=self.applied[-1].step + 1 if self.applied else 0,
-            stamp_ns=now_ns, observation_stamp_ns=now_ns, inference_start_ns=now_ns, inference_end_ns=now_ns,
-            valid_until_ns=0, step_period_ns=PERIOD_NS, data=data, execute_steps=8,
+        step = self.applied[-1].step + 1 if self.applied else 0
+        chunk = ActionChunk.of(
+            data, session_id=self._session, chunk_seq=self._sent, base_step=step,
+            stamp_ns=self.now_ns(), step_period_ns=PERIOD_NS,
         )  # fmt: skip
         self._chunks.publish(action_chunk_to_msg(chunk))
 
@@ -134,7 +132,10 @@ class Bench:
 
 
 def trial(bench: Bench, number: int) -> tuple[float, float, float] | None:
-    """One takeover and release: seconds from arrival and from sending to the action, and from release to rest."""
+    """Return the times of one takeover and release [s]: from arrival and from sending to the action, and to rest.
+
+    None where the policy did not act, the human was not obeyed, or the arm did not rest in time.
+    """
     bench.policy, count = True, len(bench.applied)
     if not bench.wait(lambda: any(a.source is Source.POLICY for a in bench.applied[count:]), 20.0):
         return None
@@ -164,14 +165,14 @@ def trial(bench: Bench, number: int) -> tuple[float, float, float] | None:
 
 
 def summary(values: list[float]) -> dict[str, float]:
-    """Median, 95th percentile and worst in milliseconds."""
+    """Return median, 95th percentile and worst in milliseconds."""
     in_ms = 1000 * np.array(values)
     p50, p95 = np.percentile(in_ms, [50, 95])
     return {"p50": round(float(p50), 1), "p95": round(float(p95), 1), "max": round(float(in_ms.max()), 1)}
 
 
 def bench_graph(folder: Path) -> Graph:
-    """The fake arm and the controller; cameras as slow as possible."""
+    """Return the fake arm and the controller; cameras as slow as possible."""
     words = ["sim:=fake", "task:=FrankaPick-v0", "policy:=expert", "teleop:=joy"]
     words += ["camera_profile:=96x64x1", f"output_dir:={folder}"]
     graph = build_graph(check_arguments(parse_arguments(words)))

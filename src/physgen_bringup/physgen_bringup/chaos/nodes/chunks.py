@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ STEPS = 8
 
 
 def sideways(step: float, steps: int = STEPS, gripper: float = 1.0) -> Float32Array:
-    """Actions along y [m per step]."""
+    """Return actions along y [m per step], float32 [steps, 7]."""
     actions = np.zeros((steps, 7), np.float32)
     actions[:, 1], actions[:, 6] = step, gripper
     return actions
@@ -33,19 +34,13 @@ class ChunkWriter:
     def message(self, actions: Float32Array, now_ns: int, step: int, **changes: Any) -> Any:
         """Return an ActionChunk message; `changes` replace fields of the chunk."""
         self.sent += 1
-        data = np.asarray(actions, np.float32)
-        fields: dict[str, Any] = {
-            "session_id": self.session,
-            "episode_id": self.episode_id,
-            "chunk_seq": self.sent,
-            "base_step": step,
-            "stamp_ns": now_ns,
-            "observation_stamp_ns": now_ns,
-            "inference_start_ns": now_ns,
-            "inference_end_ns": now_ns,
-            "valid_until_ns": 0,
-            "step_period_ns": PERIOD_NS,
-            "data": data if data.ndim == 3 else data[None],
-            "execute_steps": data.shape[-2],
-        } | changes
-        return action_chunk_to_msg(ActionChunk(**fields))
+        chunk = ActionChunk.of(
+            actions,
+            session_id=self.session,
+            episode_id=self.episode_id,
+            chunk_seq=self.sent,
+            base_step=step,
+            stamp_ns=now_ns,
+            step_period_ns=PERIOD_NS,
+        )
+        return action_chunk_to_msg(replace(chunk, **changes))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process beside the graph that plays a policy which can be killed, floods, or sends a picture that is too large."""
+"""A process beside the graph that plays a policy which can be killed, floods, or sends an image that is too large."""
 
 from __future__ import annotations
 

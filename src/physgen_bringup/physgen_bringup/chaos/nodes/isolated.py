@@ -25,7 +25,7 @@ from physgen_bringup.processes import guard
 SHARED = Path("/dev/shm")
 SIZE_MB = 400
 LEFT_BYTES = 100_000
-"""What stays free in a full /dev/shm [bytes]: less than one picture."""
+"""What stays free in a full /dev/shm [bytes]: less than one image."""
 
 
 def small_shared_memory() -> None:

@@ -43,9 +43,10 @@ QUIET_S = 0.4
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One SafetyStatus."""
+    """One SafetyStatus as it was heard."""
 
     time_s: float
+    """When it arrived, steady time [s]."""
     state: SafetyState
     faults: Fault
     detail: str
@@ -53,7 +54,7 @@ class Said:
 
 
 class ChaosProbe:
-    """Use as a context manager; every waiting method spins."""
+    """Use as a context manager; every waiting method spins, and raises RowFailedError when its time is over."""
 
     def __init__(self, domain_id: int, *, sim_time: bool) -> None:
         self.context = Context()
@@ -79,7 +80,7 @@ class ChaosProbe:
         self._due_s = 0.0
         self._chunks: Any = None
         self._clients: dict[str, Any] = {}
-        self.client(SetBool, "/physgen/set_armed")
+        self.client(SetBool, topics.SET_ARMED)
         for name in ("hold", "clear_fault"):
             self.client(Trigger, f"/physgen/{name}")
         self._listen()
@@ -162,7 +163,7 @@ class ChaosProbe:
         self.writer.episode_id = before.episode_id
 
     def disconnect(self) -> None:
-        """No policy any more, so that another process can be it."""
+        """Be the policy no more, so that another process can be it."""
         self.playing = False
         if self._chunks is not None:
             self.node.destroy_publisher(self._chunks)
@@ -178,7 +179,7 @@ class ChaosProbe:
 
     @property
     def now_ns(self) -> int:
-        """ROS time."""
+        """ROS time [ns]."""
         return int(self.node.get_clock().now().nanoseconds)
 
     @property
@@ -187,7 +188,7 @@ class ChaosProbe:
         return int(self.applied[-1][1].step) + 1 if self.applied else 0
 
     def actions(self, size: float = 0.004) -> Any:
-        """To and fro about the middle of the table [m per step]."""
+        """Return actions to and fro about the middle of the table [m per step]."""
         y = float(self.scene.tcp_pose.position[1]) if self.scene is not None else 0.0
         if abs(y) > 0.03:
             self._way = -1.0 if y > 0 else 1.0
@@ -217,22 +218,22 @@ class ChaosProbe:
         return future.result()
 
     def client(self, kind: Any, name: str) -> Any:
-        """The client of a service; one that is kept was discovered before a row measures."""
+        """Return the client of a service; one that is kept was discovered before a row measures."""
         if name not in self._clients:
             self._clients[name] = self.node.create_client(kind, name)
         return self._clients[name]
 
     def trigger(self, name: str) -> Any:
-        """Call a Trigger."""
+        """Call a Trigger service; return the answer."""
         return self.call(Trigger, name, Trigger.Request())
 
     def switch(self, name: str, on: bool) -> Any:
-        """Call a SetBool."""
+        """Call a SetBool service; return the answer."""
         return self.call(SetBool, name, SetBool.Request(data=on))
 
     def arm(self) -> Any:
-        """Ask for ARMED."""
-        return self.switch("/physgen/set_armed", True)
+        """Ask for ARMED; return the answer."""
+        return self.switch(topics.SET_ARMED, True)
 
     # --- waiting and measuring --------------------------------------------------------------------------------
 
@@ -252,7 +253,7 @@ class ChaosProbe:
         return self.samples[-1][1] if self.samples else 0.0
 
     def spin(self, seconds: float) -> None:
-        """Let things happen."""
+        """Let things happen for some seconds."""
         end_s = time.monotonic() + seconds
         while (left_s := end_s - time.monotonic()) > 0:
             self.executor.spin_once(timeout_sec=min(left_s, 0.02))
@@ -261,7 +262,7 @@ class ChaosProbe:
         """Spin until the condition holds.
 
         Raises:
-            RowFailedError: it did not in time.
+            RowFailedError: It did not in time.
         """
         start_s = time.monotonic()
         while not condition():
@@ -275,7 +276,7 @@ class ChaosProbe:
     def detect(
         self, since_s: float, matches: Callable[[Said], Any], what: str, timeout_s: float = 10.0
     ) -> float:
-        """Seconds until the first status since then that matches."""
+        """Return the seconds until the first status since then that matches."""
 
         def found() -> Said | None:
             return next((said for said in self.statuses if said.time_s >= since_s and matches(said)), None)
@@ -286,7 +287,7 @@ class ChaosProbe:
         return said.time_s - since_s
 
     def held(self, since_s: float, fault: Fault, timeout_s: float = 10.0) -> float:
-        """Seconds until HOLD because of this fault."""
+        """Return the seconds until HOLD because of this fault."""
         return self.detect(
             since_s,
             lambda said: said.state is SafetyState.HOLD and said.faults & fault,
@@ -297,7 +298,11 @@ class ChaosProbe:
     def answered(
         self, since_s: float, number: int, results: tuple[AckResult, ...], timeout_s: float = 5.0
     ) -> float:
-        """Seconds until this chunk was answered, which must be with one of these results."""
+        """Return the seconds until this chunk was answered.
+
+        Raises:
+            RowFailedError: It was not, or with none of these results.
+        """
 
         def found() -> tuple[float, ChunkAck] | None:
             return next((a for a in self.acks if a[0] >= since_s and a[1].chunk_seq == number), None)
@@ -314,7 +319,7 @@ class ChaosProbe:
         return arrived_s - since_s
 
     def rest(self, since_s: float, timeout_s: float = 10.0) -> float:
-        """Seconds until the last measured motion since then; waits until every joint was at rest for a while."""
+        """Return the seconds until the last measured motion since then; wait until every joint was at rest a while."""
 
         def last_motion() -> float:
             return max((t for t, speed in self.samples if t >= since_s and speed > RESTING), default=since_s)
@@ -327,7 +332,7 @@ class ChaosProbe:
         return last_motion() - since_s
 
     def tool_rest(self, since_s: float, timeout_s: float = 10.0) -> float:
-        """As `rest`, by the tool in the simulated scene: for rows in which joint states end."""
+        """Return what `rest` does, by the tool in the simulated scene: for rows in which joint states end."""
 
         def last_motion() -> float:
             path = [entry for entry in self.tool_path if entry[0] >= since_s - 0.1]

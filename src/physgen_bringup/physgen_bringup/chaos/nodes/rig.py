@@ -41,7 +41,7 @@ OF_THE_REAL_ARM = ("max_observation_age", "max_state_age", "hold_grace", "policy
 
 
 def chaos_graph(kind: str, output_dir: Path) -> Graph:
-    """The graph of a kind, without what would act beside the rows, with the limits of the real arm."""
+    """Return the graph of a kind, without what would act beside the rows, with the limits of the real arm."""
     graph = build_graph(check_arguments(parse_arguments([*WORDS[kind].split(), f"output_dir:={output_dir}"])))
     acting = ("expert_node", "episode_runner_node")
     nodes = []
@@ -55,7 +55,7 @@ def chaos_graph(kind: str, output_dir: Path) -> Graph:
                 parameters |= {name: getattr(ControllerConfig(), name) for name in OF_THE_REAL_ARM}
         if node.name == "bridge_node":
             parameters["render"] = (
-                False  # drawn by a CPU, pictures do not keep up with real time, and no row looks at them
+                False  # drawn by a CPU, images do not keep up with real time, and no row looks at them
             )
         if node.name == "fake_franka_node":
             parameters["state_rate"] = 50.0
@@ -66,7 +66,7 @@ def chaos_graph(kind: str, output_dir: Path) -> Graph:
 
 
 def helper_node(mode: str, *, sim_time: bool) -> NodeSpec:
-    """The helper as a process that the runner can start."""
+    """Return the helper as a process that the runner can start."""
     return NodeSpec(
         package="physgen_bringup",
         executable=helper.NAME,
@@ -107,7 +107,7 @@ class Rig:
 
     @contextmanager
     def helping(self, mode: str) -> Iterator[str]:
-        """Run the helper; yields the name of its process."""
+        """Run the helper for the block; yield the name of its process."""
         name = f"{helper.NAME}_{mode}"
         self.runner.start_node(name)
         try:
@@ -118,13 +118,17 @@ class Rig:
             self.wait_dead(name)
 
     def dead(self) -> list[str]:
-        """Names of nodes that do not run."""
+        """Return the names of nodes that do not run."""
         return [name for name in self.names if not self.runner.alive(name)]
 
     # --- the state that a row begins in -------------------------------------------------------------------------
 
     def prepare(self) -> None:
-        """Every node runs, the arm is ARMED and moves; raises RowFailedError otherwise."""
+        """Bring every node to run, and the arm to be ARMED and to move.
+
+        Raises:
+            RowFailedError: That was not possible.
+        """
         probe = self.probe
         for name in self.dead():
             self.restart(name)
@@ -140,19 +144,23 @@ class Rig:
         self.make_moving()
 
     def _begin_episode(self) -> None:
-        """Ask the world for one that no step limit ends; a stepped world publishes nothing before its first."""
+        """Ask the world for one that no step limit ends; a stepped world publishes nothing before its first.
+
+        Raises:
+            RowFailedError: The world did not begin one.
+        """
         before = self._running_episode()
         request = ResetEnv.Request(seed=1, init_state=-1, max_steps=1_000_000)
         try:
-            answer = self.probe.call(ResetEnv, "/physgen/reset_env", request, 40.0)
+            answer = self.probe.call(ResetEnv, topics.RESET_ENV, request, 40.0)
         except RowFailedError:  # it went to a world that was killed and is still listed
-            answer = self.probe.call(ResetEnv, "/physgen/reset_env", request, 60.0)
+            answer = self.probe.call(ResetEnv, topics.RESET_ENV, request, 60.0)
         if not answer.success:
             raise RowFailedError(f"the world did not begin an episode: {answer.message}")
         self.probe.wait_for(lambda: self._running_episode() not in ("", before), "an episode", 60.0)
 
     def _prepare_policy(self) -> None:
-        """The policy of the graph moves the arm in a new episode."""
+        """Let the policy of the graph move the arm in a new episode."""
         self.probe.disconnect()
         self.probe.wait_for(
             lambda: self.probe.node.count_publishers(topics.ACTION_CHUNK) == 1, "a policy", 90.0
@@ -162,7 +170,11 @@ class Rig:
         self.probe.wait_for(self.moving, "motion by the policy", 60.0)
 
     def make_moving(self, timeout_s: float = 60.0) -> None:
-        """Arm and play until the arm moves, as often as a busy machine makes the controller hold meanwhile."""
+        """Arm and play until the arm moves, as often as a busy machine makes the controller hold meanwhile.
+
+        Raises:
+            RowFailedError: The arm could not be brought to motion in time.
+        """
         probe = self.probe
         deadline_s = time.monotonic() + timeout_s
         while True:
@@ -178,11 +190,15 @@ class Rig:
                 raise RowFailedError(f"the arm could not be brought to motion: {probe.said}; {last}")
 
     def moving(self) -> bool:
-        """Armed, and the joints move."""
+        """Return whether the arm is armed and its joints move."""
         return self.probe.state is SafetyState.ARMED and self.probe.speed > MOVING
 
     def make_armed(self, timeout_s: float = 30.0) -> None:
-        """Do what an operator does until the controller is armed."""
+        """Do what an operator does until the controller is armed.
+
+        Raises:
+            RowFailedError: The controller does not arm.
+        """
         probe = self.probe
         end_s = time.monotonic() + timeout_s
         probe.wait_for(lambda: probe.said is not None, "the controller", timeout_s)
@@ -190,7 +206,7 @@ class Rig:
             said = probe.said
             assert said is not None
             if said.state is SafetyState.FAULT:
-                probe.trigger("/physgen/clear_fault")
+                probe.trigger(topics.CLEAR_FAULT)
             silent = not probe.samples or time.monotonic() - probe.samples[-1][0] > 1.0
             if self.kind == FAKE and (said.faults & Fault.ROBOT_MODE or silent):
                 probe.trigger("/fake_franka/recover")  # after a reflex no state comes
@@ -208,11 +224,19 @@ class Rig:
     # --- what must never happen ---------------------------------------------------------------------------------
 
     def mark(self) -> int:
-        """A place in what the nodes printed."""
+        """Return a place in what the nodes printed."""
         return len(self.lines)
 
     def check(self, mark: int, may_refuse: bool = False) -> None:
-        """Raise RowFailedError if a node died or printed a traceback since the mark."""
+        """Check that no node died or printed a traceback since the mark.
+
+        Args:
+            mark: Where to look from.
+            may_refuse: The arm's driver may have refused a trajectory.
+
+        Raises:
+            RowFailedError: One did.
+        """
         self.probe.spin(0.05)
         if dead := self.dead():
             last = self.runner.last_lines(dead[0])
@@ -246,7 +270,7 @@ def open_rig(kind: str, folder: Path) -> Iterator[Rig]:
 
 
 def _witness(domain: int, *, sim_time: bool) -> ChaosProbe:
-    """A probe that a process which stands still cannot hold up; the nodes started later keep their own profile."""
+    """Return a probe that a process which stands still cannot hold up; nodes started later keep their own profile."""
     before = dict(os.environ)
     without_shared_memory(os.environ)
     try:

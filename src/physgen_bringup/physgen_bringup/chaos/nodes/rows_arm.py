@@ -101,7 +101,11 @@ def gripper_trouble(service: str) -> Callable[[Rig], Measured]:
 
 
 def need_driver_types() -> None:
-    """Raise NotPossibleError where the driver's action types are not installed."""
+    """Check that the driver's action types are installed.
+
+    Raises:
+        NotPossibleError: They are not.
+    """
     missing = [
         name
         for name in ("control_msgs", "franka_msgs", "controller_manager_msgs")

@@ -18,7 +18,7 @@ Sender = Callable[[Rig], int]
 
 
 def refused(sender: Sender, *results: AckResult) -> Callable[[Rig], Measured]:
-    """The injection of a chunk that is answered with one of these results and never applied."""
+    """Return the injection of a chunk that is answered with one of these results and never applied."""
 
     def inject(rig: Rig) -> Measured:
         probe = rig.probe
@@ -39,17 +39,17 @@ def refused(sender: Sender, *results: AckResult) -> Callable[[Rig], Measured]:
 
 
 def changed(**changes: Any) -> Sender:
-    """A chunk with other fields."""
+    """Return the sender of a chunk with other fields."""
     return lambda rig: rig.probe.send(**changes)
 
 
 def spoiled(spoil: Callable[[Any], None]) -> Sender:
-    """A chunk whose message is changed after it was built."""
+    """Return the sender of a chunk whose message is changed after it was built."""
     return lambda rig: rig.probe.send(spoil=spoil)
 
 
 def filled(value: float, shape: tuple[int, ...] = (8, 7), at: tuple[int, ...] | None = None) -> Sender:
-    """A chunk of zeros with this value everywhere, or at one place."""
+    """Return the sender of a chunk of zeros with this value everywhere, or at one place."""
 
     def send(rig: Rig) -> int:
         actions = np.zeros(shape, np.float32)
@@ -64,12 +64,12 @@ def filled(value: float, shape: tuple[int, ...] = (8, 7), at: tuple[int, ...] | 
 
 
 def put(name: str, value: Any) -> Sender:
-    """A chunk whose message has another value in one field."""
+    """Return the sender of a chunk whose message has another value in one field."""
     return spoiled(lambda message: setattr(message, name, value))
 
 
 def aged(seconds: float, field: str = "observation_stamp_ns") -> Sender:
-    """A chunk with one stamp moved by so many seconds."""
+    """Return the sender of a chunk with one stamp moved by so many seconds."""
 
     def send(rig: Rig) -> int:
         changes: dict[str, Any] = {field: rig.probe.now_ns + round(seconds * S_NS)}

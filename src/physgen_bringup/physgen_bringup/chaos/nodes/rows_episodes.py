@@ -10,19 +10,18 @@ from functools import partial
 
 from physgen_bringup.chaos.nodes.rig import Rig
 from physgen_bringup.chaos.row import FAKE, Measured, make_row, must
+from physgen_control.messages import topics
 from physgen_control.types import AckResult, EpisodePhase, Fault
 from physgen_msgs.srv import ResetEnv
 
 
 @contextmanager
 def episode(rig: Rig, steps: int) -> Iterator[str]:
-    """An episode of so many control steps runs and the policy moves the arm; yields its id."""
+    """Run an episode of so many control steps in which the policy moves the arm; yield its id."""
     probe = rig.probe
     probe.playing = False
     probe.rest(time.monotonic())
-    answer = probe.call(
-        ResetEnv, "/physgen/reset_env", ResetEnv.Request(seed=1, init_state=-1, max_steps=steps)
-    )
+    answer = probe.call(ResetEnv, topics.RESET_ENV, ResetEnv.Request(seed=1, init_state=-1, max_steps=steps))
     must(answer.success, f"no episode: {answer.message}")
     identity = str(answer.episode_id)
     probe.wait_for(lambda: running(rig) == identity, "the episode", 20.0)
@@ -41,13 +40,13 @@ def episode(rig: Rig, steps: int) -> Iterator[str]:
 
 
 def running(rig: Rig) -> str:
-    """Id of the running episode."""
+    """Return the id of the running episode."""
     newest = rig.probe.episode
     return str(newest.episode_id) if newest is not None and newest.phase == EpisodePhase.RUNNING else ""
 
 
 def end(rig: Rig) -> float:
-    """Wait for the end of the episode; returns the steady time at which it was announced."""
+    """Wait for the end of the episode; return the steady time at which it was announced [s]."""
     rig.probe.wait_for(lambda: not running(rig), "the end of the episode", 30.0)
     return time.monotonic()
 
@@ -69,7 +68,7 @@ def ends_with_object(rig: Rig) -> Measured:
 
 
 def width(rig: Rig) -> float:
-    """Measured opening of the hand [m]."""
+    """Return the measured opening of the hand [m]."""
     return float(sum(rig.probe.joints.position[7:9]))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from physgen_bringup.chaos.nodes.outcomes import goes_on
 from physgen_bringup.chaos.nodes.rig import Rig
 from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, make_row, must
+from physgen_control.messages import topics
 from physgen_control.types import AckResult, SafetyState, Source
 
 DOWN, UP = [1, 0, 0], [0, 0, 0]
@@ -20,18 +21,18 @@ LARGEST_STEP = 0.0125
 
 
 def sideways_twist(rig: Rig, speed: float = 0.06) -> list[float]:
-    """A twist along y towards the middle of the table [m/s]."""
+    """Return a twist along y towards the middle of the table, speed in m/s."""
     y = float(rig.probe.scene.tcp_pose.position[1]) if rig.probe.scene is not None else 0.0
     return [0.0, -speed if y > 0 else speed, 0.0, 0.0, 0.0, 0.0]
 
 
 def actions_since(rig: Rig, since_s: float, source: Source) -> list[Any]:
-    """Applied actions of a source."""
+    """Return the applied actions of a source since then."""
     return [action for at, action in rig.probe.applied if at > since_s and action.source == source]
 
 
 def in_command(rig: Rig) -> float:
-    """The person takes over, the policy falls silent; returns the seconds until the status says so."""
+    """Let the person take over and the policy fall silent; return the seconds until the status says so."""
     probe = rig.probe
     probe.device.twist = sideways_twist(rig)
     probe.device.buttons = DOWN
@@ -111,7 +112,7 @@ def no_buttons(rig: Rig) -> Measured:
 
 
 def ends(rig: Rig) -> Measured:
-    """Seconds until nobody is in command, and until rest."""
+    """Return the seconds until nobody is in command, and until rest."""
     t0 = time.monotonic()
     detected = rig.probe.detect(t0, lambda said: not said.intervention, "the end of the takeover", 5.0)
     return Measured(detected, rig.probe.rest(t0))
@@ -145,7 +146,7 @@ def twist_without_deadman(rig: Rig) -> Measured:
 def tap_while_settling(rig: Rig) -> Measured:
     """The deadman is tapped right after arming."""
     probe = rig.probe
-    probe.trigger("/physgen/hold")
+    probe.trigger(topics.HOLD)
     probe.playing = False
     rig.make_armed()
     probe.device.twist = sideways_twist(rig)

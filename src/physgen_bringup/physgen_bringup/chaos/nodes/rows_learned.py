@@ -24,7 +24,7 @@ POLICY = "policy_node"
 DAY_NS = 86_400 * 1_000_000_000
 FRAME = "camera_{}_color_optical_frame"
 SIZE = 128
-"""Edge of the pictures of the graph [pixels]."""
+"""Edge of the images of the graph [pixels]."""
 
 
 class PolicyListener:
@@ -48,7 +48,11 @@ class PolicyListener:
         self.said.append((time.monotonic(), str(message.detail)))
 
     def wait(self, words: str, since_s: float) -> float:
-        """Seconds until the policy said these words."""
+        """Return the seconds until the policy said these words.
+
+        Raises:
+            RowFailedError: It did not in time.
+        """
 
         def found() -> float | None:
             return next((t for t, detail in self.said if t >= since_s and words in detail), None)
@@ -60,7 +64,11 @@ class PolicyListener:
 
 
 def goes_on(rig: Rig, since_s: float, timeout_s: float = 20.0) -> float:
-    """Seconds until an action of the policy was applied after that time."""
+    """Return the seconds until an action of the policy was applied after that time.
+
+    Raises:
+        RowFailedError: None was in time.
+    """
 
     def found() -> float | None:
         return next((at for at, a in rig.probe.applied if at > since_s and a.source == 1), None)
@@ -124,8 +132,8 @@ def world_dies(rig: Rig) -> Measured:
     return Measured(detected)
 
 
-def picture(camera: str, words: str = "", **changes: Any) -> Callable[[Rig], Measured]:
-    """The injection of wrong pictures of one camera for four seconds; the policy must say these words and go on."""
+def wrong_image(camera: str, words: str = "", **changes: Any) -> Callable[[Rig], Measured]:
+    """The injection of wrong images of one camera for four seconds; the policy must say these words and go on."""
 
     def inject(rig: Rig) -> Measured:
         probe = rig.probe
@@ -143,7 +151,7 @@ def picture(camera: str, words: str = "", **changes: Any) -> Callable[[Rig], Mea
             finally:
                 probe.node.destroy_publisher(publisher)
             took = goes_on(rig, time.monotonic())
-        return Measured(detected, None, f"the policy acted {took:.1f} s after the last wrong picture")
+        return Measured(detected, None, f"the policy acted {took:.1f} s after the last wrong image")
 
     return inject
 
@@ -159,9 +167,7 @@ def _image(
 def no_instruction(rig: Rig) -> Measured:
     """An instruction without a word is refused, and the old one stays."""
     t0 = time.monotonic()
-    answer = rig.probe.call(
-        SetInstruction, "/physgen/set_instruction", SetInstruction.Request(instruction=" ")
-    )
+    answer = rig.probe.call(SetInstruction, topics.SET_INSTRUCTION, SetInstruction.Request(instruction=" "))
     took = time.monotonic() - t0
     must(not answer.success, "an empty instruction was taken")
     goes_on(rig, t0)
@@ -179,13 +185,14 @@ ROWS = (
     _row(113, "world_killed", "the simulator's process is killed", "heartbeat (1 s), or age of the state",
          "HOLD, STATE_STALE", (2.0, None), world_dies),
     _row(114, "picture_of_tomorrow", "a picture is stamped a day ahead", "age of every picture",
-         "ignored; the policy goes on", (None, None), picture("fixed", ahead_ns=DAY_NS)),
+         "ignored; the policy goes on", (None, None), wrong_image("fixed", ahead_ns=DAY_NS)),
     _row(115, "picture_changes_size", "a camera changes its size", _VIEW, "the policy names the camera and goes on",
-         (5.0, None), picture("wrist", "wrist camera changed its size", size=64)),
+         (5.0, None), wrong_image("wrist", "wrist camera changed its size", size=64)),
     _row(116, "cameras_swapped", "a camera publishes on the other's topic", _VIEW,
          "the policy names both cameras and goes on", (5.0, None),
-         picture("fixed", "the cameras are swapped", frame=FRAME.format("wrist"))),
+         wrong_image("fixed", "the cameras are swapped", frame=FRAME.format("wrist"))),
     _row(117, "picture_encoding", "a picture in an unknown encoding", "conversion of every picture",
-         "the policy names the camera and goes on", (5.0, None), picture("fixed", "fixed camera", encoding="77UC9")),
+         "the policy names the camera and goes on", (5.0, None),
+         wrong_image("fixed", "fixed camera", encoding="77UC9")),
     _row(118, "no_instruction", "an instruction without a word", "the request", "refused", (0.5, None), no_instruction),
 )  # fmt: skip

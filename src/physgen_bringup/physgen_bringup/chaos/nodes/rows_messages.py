@@ -67,13 +67,13 @@ def stopped_by_the_monitor(message: Any) -> Callable[[Rig], Measured]:
 def hold_works(rig: Rig) -> Measured:
     """The operator's hold still works."""
     t0 = time.monotonic()
-    rig.probe.trigger("/physgen/hold")
+    rig.probe.trigger(topics.HOLD)
     detected = rig.probe.detect(t0, lambda said: said.state is SafetyState.HOLD, "HOLD")
     return Measured(detected, rig.probe.rest(t0))
 
 
 def huge_image(rig: Rig) -> Measured:
-    """A process publishes pictures of 100 MB on a camera's topic; the operator asks for a hold meanwhile."""
+    """A process publishes images of 100 MB on a camera's topic; the operator asks for a hold meanwhile."""
     with rig.helping("image"):
         rig.probe.spin(4.0)
         rig.make_armed()
@@ -113,7 +113,7 @@ ROWS = (
          sent(topics.APPLIED_ACTION, qos.COMMAND,
               AppliedAction(source=77, raw=_FLOATS, applied=_FLOATS, action_space=1))),
     _row(89, "status_no_json", "a recorder status that is no JSON",
-         sent("/physgen/recorder_status", qos.LATCHED, String(data="{"))),
+         sent(topics.RECORDER_STATUS, qos.LATCHED, String(data="{"))),
     _row(90, "safety_status_99", "a SafetyStatus of state 99",
          sent(topics.SAFETY_STATUS, qos.LATCHED, SafetyStatus(state=99))),
     _row(91, "ack_99", "a ChunkAck of result 99", sent(topics.CHUNK_ACK, qos.COMMAND, ChunkAck(result=99))),

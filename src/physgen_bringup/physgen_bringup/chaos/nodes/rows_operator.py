@@ -12,13 +12,14 @@ from physgen_bringup.chaos.nodes.outcomes import goes_on, stays_held
 from physgen_bringup.chaos.nodes.rig import CONTROLLER, Rig
 from physgen_bringup.chaos.nodes.rows_arm import wrench
 from physgen_bringup.chaos.row import FAKE, MANISKILL, Measured, make_row, must
+from physgen_control.messages import topics
 from physgen_control.types import Fault, SafetyState
 
 
 def hold(rig: Rig) -> Measured:
     """/physgen/hold in motion."""
     t0 = time.monotonic()
-    rig.probe.trigger("/physgen/hold")
+    rig.probe.trigger(topics.HOLD)
     detected = rig.probe.detect(t0, lambda said: said.state is SafetyState.HOLD, "HOLD")
     rest = rig.probe.rest(t0)
     stays_held(rig)
@@ -28,7 +29,7 @@ def hold(rig: Rig) -> Measured:
 def disarm(rig: Rig) -> Measured:
     """Disarming in motion."""
     t0 = time.monotonic()
-    rig.probe.switch("/physgen/set_armed", False)
+    rig.probe.switch(topics.SET_ARMED, False)
     detected = rig.probe.detect(t0, lambda said: said.state is SafetyState.DISARMED, "DISARMED")
     rest = rig.probe.rest(t0)
     rig.probe.spin(0.5)
@@ -40,7 +41,7 @@ def clear_after_stop(rig: Rig) -> Measured:
     """A fault that stopped the arm is cleared: nothing may move before somebody arms."""
     wrench(100.0)(rig)
     t0 = time.monotonic()
-    rig.probe.trigger("/physgen/clear_fault")
+    rig.probe.trigger(topics.CLEAR_FAULT)
     detected = rig.probe.detect(t0, lambda said: said.state is SafetyState.DISARMED, "DISARMED")
     rig.probe.spin(0.6)
     must(rig.probe.state is SafetyState.DISARMED, f"the arm went on by itself: {rig.probe.said}")
@@ -51,7 +52,7 @@ def clear_in_motion(rig: Rig) -> Measured:
     """clear_fault without a fault changes nothing."""
     probe = rig.probe
     t0 = time.monotonic()
-    answer = probe.trigger("/physgen/clear_fault")
+    answer = probe.trigger(topics.CLEAR_FAULT)
     took = time.monotonic() - t0
     must("ARMED -> ARMED" in answer.message, f"it was answered: {answer.message}")
     probe.spin(0.5)
@@ -62,11 +63,11 @@ def clear_in_motion(rig: Rig) -> Measured:
 def hold_while_settling(rig: Rig) -> Measured:
     """Hold, arm, and hold again at once."""
     probe = rig.probe
-    probe.trigger("/physgen/hold")
+    probe.trigger(topics.HOLD)
     rig.make_armed()
     probe.spin(0.1)
     t0 = time.monotonic()
-    probe.trigger("/physgen/hold")
+    probe.trigger(topics.HOLD)
     detected = probe.detect(t0, lambda said: said.state is SafetyState.HOLD, "HOLD")
     rest = probe.rest(t0)
     stays_held(rig)

@@ -92,7 +92,7 @@ def arming_with_two(rig: Rig) -> Measured:
     """Arming while two publish chunks."""
     probe = rig.probe
     probe.playing = False
-    probe.trigger("/physgen/hold")
+    probe.trigger(topics.HOLD)
     publisher = probe.node.create_publisher(ActionChunk, topics.ACTION_CHUNK, qos.COMMAND)
     try:
         probe.wait_for(lambda: probe.said.faults & Fault.MULTIPLE_PUBLISHERS, "two publishers")
@@ -106,7 +106,7 @@ def arming_without_policy(rig: Rig) -> Measured:
     """Arming while nobody publishes chunks."""
     probe = rig.probe
     probe.disconnect()
-    probe.switch("/physgen/set_armed", False)
+    probe.switch(topics.SET_ARMED, False)
     probe.spin(0.5)
     try:
         return refused_arming(rig, "publishes action chunks")
@@ -136,7 +136,7 @@ def flood(rig: Rig) -> Measured:
         rig.make_armed()
         probe.spin(2.0)
         t0 = time.monotonic()
-        probe.trigger("/physgen/hold")
+        probe.trigger(topics.HOLD)
         detected = probe.detect(t0, lambda said: said.state is SafetyState.HOLD, "HOLD in the flood")
         return Measured(detected, probe.rest(t0))
 

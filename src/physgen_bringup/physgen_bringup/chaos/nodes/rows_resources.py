@@ -19,9 +19,9 @@ from physgen_bringup.chaos.nodes.outcomes import goes_on
 from physgen_bringup.chaos.nodes.rig import RECORDER, Rig
 from physgen_bringup.chaos.nodes.rows_episodes import episode
 from physgen_bringup.chaos.row import FAKE, Measured, NotPossibleError, RowFailedError, make_row, must
+from physgen_control.messages import topics
 from physgen_control.nodes import qos
 
-STATUS_TOPIC = "/physgen/recorder_status"
 ISOLATED_S = 150.0
 NAMESPACE = ("unshare", "--map-root-user", "--mount")
 
@@ -35,7 +35,9 @@ class RecorderListener:
 
     def __enter__(self) -> RecorderListener:
         node = self.rig.probe.node
-        self._subscription = node.create_subscription(String, STATUS_TOPIC, self._on_status, qos.LATCHED)
+        self._subscription = node.create_subscription(
+            String, topics.RECORDER_STATUS, self._on_status, qos.LATCHED
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,7 +50,11 @@ class RecorderListener:
             return
 
     def wait(self, state: str, since_s: float, timeout_s: float) -> float:
-        """Seconds until the recorder said this state."""
+        """Return the seconds until the recorder said this state.
+
+        Raises:
+            RowFailedError: It did not in time.
+        """
 
         def found() -> float | None:
             return next((t for t, status in self.said if t >= since_s and status["state"] == state), None)
@@ -138,7 +144,11 @@ def isolated(job: str, *wrapper: str) -> Callable[[Rig], Measured]:
 
 
 def need(wrapper: tuple[str, ...], command: list[str], sentence: str) -> None:
-    """Raise NotPossibleError if a command cannot be run in these namespaces."""
+    """Check that a command can be run in these namespaces.
+
+    Raises:
+        NotPossibleError: It cannot.
+    """
     if shutil.which(wrapper[0]) is None:
         raise NotPossibleError(f"{wrapper[0]} is not installed here")
     done = subprocess.run([*wrapper, *command], capture_output=True, text=True, check=False)
@@ -156,16 +166,15 @@ def lossy_network(rig: Rig) -> Measured:
 
 
 _row = partial(make_row, graphs=(FAKE,))
-_STATUS = "/physgen/recorder_status"
 ROWS = (
     _row(98, "recorder_killed", "the recorder's process is killed in motion", "nobody has to", "the arm goes on",
          (None, None), recorder_killed),
-    _row(99, "disk_full", "no file may grow any more while an episode is recorded", _STATUS,
+    _row(99, "disk_full", "no file may grow any more while an episode is recorded", topics.RECORDER_STATUS,
          "error; the arm goes on, the next episode is recorded", (15.0, None), recorder_fails(full_disk),
          may_refuse=True),
-    _row(100, "bag_folder_removed", "the folder of the bags is removed while an episode is recorded", _STATUS,
-         "error; the arm goes on, the next episode is recorded", (15.0, None), recorder_fails(folder_gone),
-         may_refuse=True),
+    _row(100, "bag_folder_removed", "the folder of the bags is removed while an episode is recorded",
+         topics.RECORDER_STATUS, "error; the arm goes on, the next episode is recorded", (15.0, None),
+         recorder_fails(folder_gone), may_refuse=True),
     _row(101, "shared_memory_full", "/dev/shm has no page left (in a namespace)", "/physgen/hold",
          "no process dies; HOLD until armed again", (0.6, 1.0), isolated("shm_full"), prepared=False),
     _row(102, "graph_interrupted", "Ctrl-C ends a graph in motion", "the signal",

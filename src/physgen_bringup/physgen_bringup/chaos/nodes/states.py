@@ -15,7 +15,7 @@ from physgen_control.types import Pose, RobotState
 
 
 def measured(probe: ChaosProbe) -> RobotState:
-    """The state measured last."""
+    """Return the state measured last."""
     return robot_state_from_msgs(probe.joints, probe.pose)
 
 

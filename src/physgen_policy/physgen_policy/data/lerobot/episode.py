@@ -11,30 +11,33 @@ from numpy.typing import NDArray
 
 from physgen_control.bags.images import ImageStream
 from physgen_control.bags.reader import EpisodeRecording
+from physgen_control.messages.topics import CAMERAS
 from physgen_control.types import UInt8Image
 from physgen_policy.contract.splice import resize_view
 from physgen_policy.data.demonstration import EpisodeRejectedError, read_demonstration
-from physgen_policy.data.lerobot.features import CAMERAS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LerobotEpisode:
-    """T frames: frame k is what was seen and measured before action k was applied.
-
-    state: float32 [T, 15]; action: float32 [T, 7]; is_intervention: bool [T], a human was in command; is_label: bool
-    [T], False where the action is a deliberate disturbance. `image(camera, k)` decodes one image.
-    """
+    """T frames: frame k is what was seen and measured before action k was applied."""
 
     state: NDArray[np.float32]
+    """float32 [T, 15], see STATE_NAMES."""
     action: NDArray[np.float32]
+    """float32 [T, 7], see ACTION_NAMES."""
     is_intervention: NDArray[np.bool_]
+    """bool [T], a human was in command."""
     is_label: NDArray[np.bool_]
+    """bool [T], False where the action shows not what to do (a pushed or led step)."""
     task: str
+    """The instruction."""
     source: str
     robot: str
     streams: dict[str, ImageStream]
     rows: dict[str, list[int]]
+    """By camera, which of its images each frame shows."""
     image_size: int = 0
+    """Side of the images in pixels; 0 keeps the recorded size."""
 
     def __len__(self) -> int:
         return len(self.action)
@@ -49,13 +52,14 @@ def lerobot_episode(path: Path, *, control_rate_hz: float, image_size: int = 0) 
     """Read one bag.
 
     Args:
-        path: bag folder.
-        control_rate_hz: actions per second wanted.
-        image_size: side of the images in pixels; 0 keeps the recorded size.
+        path: Bag folder.
+        control_rate_hz: Actions per second wanted.
+        image_size: Side of the images in pixels; 0 keeps the recorded size.
 
     Raises:
-        EpisodeRejectedError: see `read_demonstration`; also an episode without instruction, without robot state, or
-            without a picture at every step.
+        EpisodeRejectedError: The bag is no demonstration (see `read_demonstration`), or has no instruction, no robot
+            state, or not a picture at every step.
+        BagError: The bag is damaged.
     """
     shown = read_demonstration(path, control_rate_hz=control_rate_hz, cameras=CAMERAS)
     recording = shown.recording
@@ -84,7 +88,11 @@ def lerobot_episode(path: Path, *, control_rate_hz: float, image_size: int = 0) 
 
 
 def state_at(recording: EpisodeRecording, stamps_ns: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the measured state at some stamps, float32 [n, 15], interpolated linearly and held at both ends."""
+    """Return the measured state at some stamps, float32 [n, 15], interpolated linearly and held at both ends.
+
+    Raises:
+        EpisodeRejectedError: The recording has no joint states or no TCP poses.
+    """
     joints, poses = recording.joints, recording.poses
     if not len(joints.stamps_ns) or not len(poses.stamps_ns):
         raise EpisodeRejectedError(f"{recording.path.name} has no joint states or no TCP poses")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 # As in physgen_control.messages.topics; the processes of other policies, which read this, have not that package.
-CAMERAS = ("fixed", "wrist")
 
 STATE_NAMES = (
     *(f"joint_{i}" for i in range(1, 8)),

@@ -13,10 +13,12 @@ FILE_PATTERN = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 
 @dataclass(slots=True)
 class FilePlace:
-    """Which file is being written."""
+    """Which numbered file is being written."""
 
     chunk: int = 0
+    """Number of its folder."""
     file: int = 0
+    """Its number there."""
 
     def next(self) -> None:
         """Go on to the next file."""

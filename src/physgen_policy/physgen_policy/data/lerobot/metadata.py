@@ -7,7 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from physgen_policy.data.lerobot.features import ACTION_NAMES, CAMERAS, STATE_NAMES, image_key
+from physgen_control.messages.topics import CAMERAS
+from physgen_policy.data.lerobot.features import ACTION_NAMES, STATE_NAMES, image_key
 from physgen_policy.data.lerobot.file_place import DATA_FILE_MB, FILE_PATTERN, FILES_PER_CHUNK, VIDEO_FILE_MB
 
 CODEBASE_VERSION = "v3.0"
@@ -26,9 +27,13 @@ def dataset_info(
     """Return the content of meta/info.json.
 
     Args:
-        robot: its type, empty where nobody said it.
+        robot: Its type, empty where nobody said it.
+        episodes: In the whole dataset.
+        frames: In the whole dataset.
+        tasks: Different instructions.
+        fps: Control steps per second.
         shapes: (height, width, 3) of the images of each camera.
-        video: whether the images lie in video files, not in the table.
+        video: Whether the images lie in video files, not in the table.
     """
     return {
         "codebase_version": CODEBASE_VERSION,

@@ -19,7 +19,7 @@ Stats = dict[str, NDArray[Any]]
 
 
 def vector_stats(values: NDArray[Any]) -> Stats:
-    """Statistics of each component; values: [n, d], n >= 1. `count` has shape [1], the others [d]."""
+    """Return statistics of each component of values [n, d], n >= 1; `count` has shape [1], the others [d]."""
     table = np.asarray(values, np.float64)
     return {
         "min": table.min(axis=0),
@@ -37,7 +37,7 @@ def sampled_images(count: int) -> list[int]:
 
 
 def image_stats(images: Sequence[NDArray[np.uint8]]) -> Stats:
-    """Statistics of each colour over images [y, x, 3], scaled to 0 .. 1; shape [3, 1, 1], `count` in images."""
+    """Return statistics of each colour over images [y, x, 3], scaled to 0 .. 1; shape [3, 1, 1], `count` in images."""
     thinned = []
     for image in images:
         step = max(1, max(image.shape[:2]) // MAX_SIDE)
@@ -50,7 +50,7 @@ def image_stats(images: Sequence[NDArray[np.uint8]]) -> Stats:
 
 
 def merge_stats(parts: Sequence[Stats]) -> Stats:
-    """Statistics of all together: exact but for the quantiles, which are weighted means, as in LeRobot."""
+    """Return statistics of all together: exact but for the quantiles, which are weighted means, as in LeRobot."""
     counts = np.concatenate([part["count"] for part in parts]).astype(np.float64)
     weights = counts / counts.sum()
 

@@ -17,7 +17,14 @@ VIDEO_OPTIONS = ("-g", "2", "-bf", "0", "-crf", "20", "-preset", "veryfast")
 
 
 class VideoFiles:
-    """The video files of one camera, one image after the other."""
+    """The video files of one camera, one image after the other.
+
+    Args:
+        root: The dataset folder.
+        key: Feature name of the camera.
+        fps: Images per second.
+        limit_bytes: Size at which a file is closed.
+    """
 
     def __init__(self, root: Path, key: str, fps: int, limit_bytes: int) -> None:
         self.place = FilePlace()

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 from PIL import Image as PilImage
 
 from physgen_control.errors import UserError
+from physgen_control.messages.topics import CAMERAS
 from physgen_control.program.folder_lock import LOCK_FILE, folder_lock
 from physgen_policy.data.dataset import DatasetError
 from physgen_policy.data.lerobot.episode import LerobotEpisode
-from physgen_policy.data.lerobot.features import CAMERAS, image_key
+from physgen_policy.data.lerobot.features import image_key
 from physgen_policy.data.lerobot.file_place import DATA_FILE_MB, VIDEO_FILE_MB, FilePlace
 from physgen_policy.data.lerobot.metadata import dataset_info, task_table
 from physgen_policy.data.lerobot.stats import Stats, image_stats, merge_stats, sampled_images, vector_stats
@@ -39,15 +40,15 @@ class LerobotWriter:
     """Writes `folder.partial` and renames it when finished; use as a context manager.
 
     Args:
-        folder: dataset folder to create.
-        fps: control steps per second, a whole number (the format stores an integer).
+        folder: Dataset folder to create.
+        fps: Control steps per second, a whole number (the format stores an integer).
         images: "video" (H.264, lossy) or "png" (lossless, in the parquet files).
-        data_file_bytes: size at which a parquet file is closed.
-        video_file_bytes: size at which a video file is closed.
+        data_file_bytes: Size at which a parquet file is closed.
+        video_file_bytes: Size at which a video file is closed.
 
     Raises:
-        DatasetError: the folder exists, the rate is not whole, or pyarrow is not installed.
-        UserError: another command writes the same dataset.
+        DatasetError: The folder exists, the rate is not whole, or pyarrow is not installed.
+        UserError: Another command writes the same dataset.
     """
 
     def __init__(
@@ -102,20 +103,20 @@ class LerobotWriter:
 
     @property
     def episodes(self) -> int:
-        """Episodes so far."""
+        """Number of episodes so far."""
         return len(self._rows)
 
     @property
     def frames(self) -> int:
-        """Frames so far."""
+        """Number of frames so far."""
         return self._frames
 
     def add(self, episode: LerobotEpisode) -> None:
         """Append one episode; an episode that cannot be decoded to its end leaves the dataset as it was.
 
         Raises:
-            DatasetError: other image sizes or another robot than the episodes before.
-            BagError: an image is damaged.
+            DatasetError: Other image sizes or another robot than the episodes before.
+            BagError: An image is damaged.
         """
         count = len(episode)
         stats = {image_key(camera): self._look_at(episode, camera) for camera in CAMERAS}
@@ -153,7 +154,11 @@ class LerobotWriter:
         self._frames += count
 
     def finish(self) -> Path:
-        """Write the metadata and give the folder its name."""
+        """Write the metadata, give the folder its name and return it.
+
+        Raises:
+            DatasetError: There is no episode.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -184,7 +189,11 @@ class LerobotWriter:
     # --- parts of an episode ---
 
     def _look_at(self, episode: LerobotEpisode, camera: str) -> Stats:
-        """Decode every image once before anything is written; statistics of some of them."""
+        """Decode every image once before anything is written; return statistics of some of them.
+
+        Raises:
+            DatasetError: Images of several sizes, or of odd ones, which video cannot hold.
+        """
         wanted = set(sampled_images(len(episode)))
         kept = []
         for frame in range(len(episode)):

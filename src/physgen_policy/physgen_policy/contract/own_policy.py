@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base class of a policy of one's own, and how one is found by its name. Knows no torch and no ROS."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from physgen_control.program.plugins import POLICIES, PluginError, PluginTable, check_constructor
+from physgen_control.types import HORIZON, Float32Array, RobotState, UInt8Image
+
+TABLE = PluginTable(group=POLICIES, kind="policy", ours={})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyInput:
+    """What a policy sees when its last chunk is over.
+
+    Attributes:
+        fixed: Image of the fixed camera, uint8 [height, width, 3], RGB.
+        wrist: Image of the wrist camera, taken at the same time, uint8 [height, width, 3], RGB.
+        instruction: What to do, a sentence.
+        step: Control steps of the episode that were executed before the images were taken; 0 at its start.
+        past_actions: What the arm was really commanded since the last look, float32 [8, 7], oldest first, numbers as in
+            `Policy.act`. At an episode's first look they stand for rest.
+        first: This is the episode's first look.
+        state: The measured state of the arm at the time of the images; None unless `Policy.needs_state`.
+    """
+
+    fixed: UInt8Image
+    wrist: UInt8Image
+    instruction: str
+    step: int
+    past_actions: Float32Array
+    first: bool
+    state: RobotState | None = None
+
+
+class Policy(ABC):
+    """A policy of one's own: made without arguments, then asked for actions. Used by one thread at a time.
+
+    Attributes:
+        needs_state: Whether `act` wants the measured state of the arm.
+        execute_steps: Actions of each answer that are executed before the next look, 1 to 8.
+    """
+
+    needs_state: ClassVar[bool] = False
+    execute_steps: ClassVar[int] = HORIZON
+
+    def reset(self, instruction: str, seed: int) -> None:  # noqa: B027  (a policy without memory needs none)
+        """Start an episode: forget what came before.
+
+        Args:
+            instruction: What to do, a sentence.
+            seed: For random numbers; the same seed must give the same episode.
+        """
+
+    @abstractmethod
+    def act(self, observation: PolicyInput) -> Float32Array:
+        """Return the next actions, float32 [n, 7] with execute_steps <= n <= 8, one per control step of 50 ms.
+
+        An action is dx, dy, dz [m], a rotation vector [rad], both added to the measured pose of the tool centre point
+        in the robot's base frame, and the gripper: +1 open, -1 closed. The controller clips and refuses what is not
+        safe, as it does for every policy.
+        """
+
+
+def find_policy_class(name: str) -> type[Policy]:
+    """Return the class of a policy that an installed package adds or that `module:Class` names.
+
+    Raises:
+        PluginError: There is none, it cannot be imported, or it is no policy that is made without arguments.
+    """
+    found = TABLE.load(name)
+    if not inspect.isclass(found) or not issubclass(found, Policy):
+        raise PluginError(f"{name} is no policy: it must be a subclass of physgen.Policy")
+    check_constructor(found, name, "policy")
+    if not 1 <= found.execute_steps <= HORIZON:
+        raise PluginError(
+            f"{name} is no policy that can run: its execute_steps must be 1 to {HORIZON}, and is {found.execute_steps}"
+        )
+    return found

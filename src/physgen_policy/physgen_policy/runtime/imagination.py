@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A checkpoint as a world model: from one frame on, its own frames take the place of what cameras would see.
+
+Without ROS and without a simulator. What it is asked for is either "what happens if I do this" (actions are given) or
+"what will I do, and what will it look like" (they are the policy's own).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from physgen_control.errors import UserError
+from physgen_control.types import Float32Array, UInt8Image
+from physgen_policy.checkpoint import Checkpoint
+from physgen_policy.contract.splice import splice_views
+from physgen_policy.model.batch import PackOutput
+from physgen_policy.runtime.episode_state import chunk_generator, executed_actions
+from physgen_policy.runtime.frame_decoder import decode_frame
+from physgen_policy.runtime.pack_window import Pack, PackWindow, WindowPolicy
+from physgen_policy.runtime.prompts import PromptStates
+from physgen_policy.sampling.actions import ActionDenoiser
+from physgen_policy.sampling.frame import FrameSampler, preview_sampler, sample_frame
+from physgen_policy.sampling.solver import SamplerConfig
+
+ACTIONS, FRAMES = 0, 1
+"""Purposes of random numbers, as a policy has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImaginedFrame:
+    """One step of an imagination."""
+
+    image: UInt8Image
+    """What is expected after the chunk, uint8 [y, 2 x, 3], fixed view beside wrist view."""
+    actions: Float32Array
+    """The chunk that leads there, float32 [8, a] in SI units, as it would be executed."""
+    seconds: float
+    """What the frame alone took, decoder included."""
+
+
+class Imagination:
+    """One imagined episode at a time: begin, then step. Not thread-safe.
+
+    Args:
+        checkpoint: Its networks are read, never changed.
+        frames: How frames are made; None: the mean where the checkpoint has one, else a sample.
+        actions: How the policy's own chunks are made; the default is that of a policy.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        frames: FrameSampler | None = None,
+        actions: SamplerConfig | None = None,
+    ) -> None:
+        model = checkpoint.model
+        self.checkpoint, self._model = checkpoint, model
+        self.frames = frames or preview_sampler(model.config)
+        if self.frames.kind == "mean" and model.config.frames.prediction != "v":
+            raise UserError(
+                f"checkpoint {checkpoint.name} has no mean frame, its frame head predicts noise; take samples"
+            )
+        self._denoiser = ActionDenoiser(model.action_head, actions or SamplerConfig(samples=8))
+        self._window = PackWindow(
+            model,
+            max_packs=model.config.context_packs,
+            policy=WindowPolicy.RECOMPUTE,
+            use_cache=True,
+            split_attention=True,
+        )
+        self._device = next(model.parameters()).device
+        self._prompts = PromptStates(
+            checkpoint, unload=False, autocast=lambda: torch.autocast(self._device.type, enabled=False)
+        )
+        self._newest: Pack | None = None
+        self._seed = self._steps = 0
+
+    @torch.inference_mode()
+    def begin(self, image: UInt8Image, instruction: str, seed: int = 0) -> None:
+        """Start from one frame, uint8 [y, 2 x, 3] (see `spliced`).
+
+        Args:
+            image: The frame.
+            instruction: What the policy follows.
+            seed: Of everything that is drawn; the first own chunk is what a policy sends in the episode of this seed.
+
+        Raises:
+            UserError: The frame is not of the checkpoint's size.
+        """
+        self._window.restart(self._prompts.tokens(instruction))
+        self._seed, self._steps = seed, 0
+        self._newest = Pack(self._encode(image), None)
+
+    def spliced(self, fixed: UInt8Image, wrist: UInt8Image) -> UInt8Image:
+        """Return two cameras' images of any size, uint8 [y, x, 3], as the frame that the checkpoint sees."""
+        embodiment = self.checkpoint.embodiment
+        return splice_views(fixed, wrist, embodiment.image_height, embodiment.image_width)
+
+    @torch.inference_mode()
+    def correct(self, image: UInt8Image) -> None:
+        """Put a frame that was really seen in the place of the newest one; the actions before it stay."""
+        self._newest = Pack(self._encode(image), self._pending().past)
+
+    @torch.inference_mode()
+    def step(self, actions: Float32Array | None = None) -> ImaginedFrame:
+        """Imagine one chunk ahead; the frame becomes the newest one.
+
+        Args:
+            actions: What is done, [8, a] in SI units; None: what the policy would do.
+
+        Raises:
+            UserError: begin was not called, or the actions are not a chunk of finite numbers.
+        """
+        newest = self._pending()
+        output, _ = self._window.extend(newest)
+        self._window.commit()
+        chunk = self._own_chunk(output) if actions is None else self._given_chunk(actions)
+        past = torch.from_numpy(self.checkpoint.norm.normalize(chunk))[None].to(self._device)
+        anchor = self._window.anchor()  # of the instruction: computed once
+        begun = self._seconds()
+        condition = self._model.frame_condition(anchor, output.frame_hidden, newest.latent, past)
+        latent = sample_frame(self._model, condition, self.frames, self._random(FRAMES))
+        image = decode_frame(self.checkpoint.codec, latent)
+        seconds = self._seconds() - begun
+        self._newest = Pack(latent.to(newest.latent.dtype), past)
+        self._steps += 1
+        return ImaginedFrame(image, chunk, seconds)
+
+    def _seconds(self) -> float:
+        return time.process_time() if self._device.type == "cpu" else time.perf_counter()
+
+    def _pending(self) -> Pack:
+        if self._newest is None:
+            raise UserError("an imagination has to begin with a frame: call begin first")
+        return self._newest
+
+    def _own_chunk(self, output: PackOutput) -> Float32Array:
+        memory, _ = self._model.action_memory(output.action_hidden, output.frame_hidden, None, None)
+        sampled = self._denoiser.sample(memory, self._random(ACTIONS))[0, 0]
+        return executed_actions(self.checkpoint, sampled.float().cpu().numpy()).astype(np.float32)
+
+    def _given_chunk(self, actions: Float32Array) -> Float32Array:
+        action = self._model.config.action
+        shape = (action.horizon, action.action_dim)
+        if actions.shape != shape or not np.isfinite(actions).all():
+            raise UserError(
+                f"a chunk has {shape[0]} actions of {shape[1]} finite numbers, got {list(actions.shape)}"
+            )
+        return actions.astype(np.float32)
+
+    def _encode(self, image: UInt8Image) -> Tensor:
+        size = self._model.config.nova.image_size
+        if image.dtype != np.uint8 or image.shape != (*size, 3):
+            raise UserError(
+                f"checkpoint {self.checkpoint.name} sees frames of {size[0]} x {size[1]} pixels, RGB, 8 bits, got "
+                f"{list(image.shape)} of {image.dtype}"
+            )
+        given = torch.from_numpy(np.ascontiguousarray(image))[None].to(self._device)
+        return self.checkpoint.codec.encode(given)
+
+    def _random(self, purpose: int) -> torch.Generator:
+        return chunk_generator(0, self._seed, self._steps, purpose, self._device)
