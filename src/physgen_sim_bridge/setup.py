@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Package description for ament and colcon."""
 
+from glob import glob
+
 from setuptools import find_packages, setup
 
 NAME = "physgen_sim_bridge"
@@ -13,6 +15,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (f"share/{NAME}", ["package.xml"]),
+        (f"share/{NAME}/config", sorted(glob("config/*.*"))),
     ],
     install_requires=["setuptools"],
     zip_safe=False,

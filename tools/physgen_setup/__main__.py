@@ -115,15 +115,20 @@ def in_venv(layout: Layout, module: str, arguments: Sequence[str]) -> int:
     os.execve(layout.python, [str(layout.python), "-P", "-m", module, *arguments], environment)
 
 
+def without_setup(arguments: Sequence[str], *, capture: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a command that needs the standard library only with this Python."""
+    paths = os.pathsep.join(str(ROOT / "src" / name) for name in PYTHON_PACKAGES)
+    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", CLI, *arguments]
+    return subprocess.run(command, env=environment, capture_output=capture, text=True, check=False)
+
+
 def help_without_setup(arguments: Sequence[str]) -> int:
     """Show a subcommand's help with this Python, or its line of the overview where its module needs more.
 
     `arguments` are the command, what it is asked to do (`bench sim`, `eval compare`) and --help among them.
     """
-    paths = os.pathsep.join(str(ROOT / "src" / name) for name in PYTHON_PACKAGES)
-    environment = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", CLI, *arguments]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    result = without_setup(arguments, capture=True)
     if result.returncode == 0:
         print(result.stdout, end="")
         return 0
@@ -168,6 +173,8 @@ def main(arguments: Sequence[str]) -> int:
             build_parser().print_help()
             return 0
         return help_without_setup(forwarded)
+    if name == "doctor" and not is_ready(layout, frozenset()):
+        return without_setup(forwarded).returncode  # it is for machines that cannot be set up, too
     if not is_ready(layout, extras):
         status = ensure(layout, extras)
         if status != 0:

@@ -71,6 +71,8 @@ def _looks_on(
         return launch["viewer"] not in ("", "none")
     if any(word.partition("=")[0] in ("--viewer", "--rerun") for word in arguments):
         return command in ("demo", "eval", "view")
+    if command == "bench":
+        return "viewer" in arguments
     if command == "view":
         return any(word.endswith(".rrd") for word in arguments)
     keyboard = launch.get("teleop") == "keyboard" or (command == "teleop" and "keyboard" in arguments)

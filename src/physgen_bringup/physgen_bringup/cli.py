@@ -61,15 +61,15 @@ COMMANDS = (
         "make a checkpoint of a published video model, to fine-tune",
     ),
     Command(
-        "physworld",
-        "physgen_physworld.commands.physworld",
-        "do what a video shows: reconstruct it, judge it in a physical twin, act",
-    ),
-    Command(
         "push", "physgen_policy.commands.push", "copy a checkpoint or dataset to a hub folder or repository"
     ),
     Command("pull", "physgen_policy.commands.pull", "copy a checkpoint or dataset from there"),
     Command("tensorboard", "physgen_policy.commands.tensorboard", "show the curves of training runs"),
+    Command(
+        "physworld",
+        "physgen_physworld.commands.physworld",
+        "do what a video shows: reconstruct it, judge it in a physical twin, act",
+    ),
     Command("view", "physgen_bringup.commands.view", "look at a recording or a run"),
     Command(
         "imagine",
@@ -103,6 +103,9 @@ COMMANDS = (
         "python", "physgen_bringup.commands.run_python", "run Python with everything that the stack imports"
     ),
     Command("shell", "physgen_bringup.commands.shell", "start a shell with the environment of the stack"),
+    Command(
+        "doctor", "physgen_bringup.commands.doctor", "look at this machine: is it fit, and what to do if not"
+    ),
     Command("setup", "", "install what the commands need, alone"),
     Command("test", "", "run every check: lint, types, build, tests"),
 )
@@ -177,7 +180,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE_STATUS
 
     def run(words: list[str]) -> int:
-        if not {"-h", "--help"} & set(words):  # help is shown before anything is installed
+        if name != "doctor" and not {"-h", "--help"} & set(
+            words
+        ):  # these two work before anything is installed
             from physgen_bringup.graph.domain import chosen_domain
 
             chosen_domain(os.environ)  # a domain that is none ends every node with a traceback

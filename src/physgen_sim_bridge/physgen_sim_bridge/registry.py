@@ -94,6 +94,18 @@ def check_task(sim: str, task: str, image_size: int = 128) -> None:
         )
 
 
+def instructions(sim: str, task: str) -> tuple[str, ...]:
+    """Return what the tasks of a task's suite tell a policy to do, this one's among them, as far as they are known.
+
+    A suite of LIBERO is a suite, any other simulator is one.
+    """
+    world = find_world(sim)
+    suite = task.rpartition("/")[0]
+    names = [n for n in world.task_names() if n.rpartition("/")[0] == suite and not world.runs_by_itself(n)]
+    found = (getattr(world.find_task(name), "instruction", "") for name in names)
+    return tuple(text for text in found if text)
+
+
 def missing_package(sim: str) -> str:
     """Return the Python package that the simulator needs and that is not installed; "" where nothing is missing."""
     package = find_world(sim).package

@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -23,6 +24,7 @@ import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose, UInt8Image
+from physgen_sim_bridge.perturbation.scene import SceneChange
 from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, World, WorldCrashed, WorldSpec
 
 START_TIMEOUT_S = 600.0
@@ -103,6 +105,10 @@ class RemoteWorld(World):
         values = np.asarray(action, dtype=np.float64).tolist()
         return self._call({"call": "step", "action": values, "render": render})
 
+    def change(self, scene: SceneChange) -> None:
+        """See ChangeableWorld; a world that cannot be changed says so."""
+        self._exchange({"call": "change", "scene": asdict(scene)})
+
     def close(self) -> None:
         """Ask the worker to end, then make it end."""
         if self._pipe is None:
@@ -117,14 +123,17 @@ class RemoteWorld(World):
             self._process.kill()
             self._process.wait()
 
-    def _call(self, request: dict[str, Any]) -> Observation:
+    def _exchange(self, request: dict[str, Any]) -> dict[str, Any]:
         if self._pipe is None:
             raise WorldCrashed("The simulator's process has ended: make a new world.")
         try:
             self._pipe.send_bytes(json.dumps(request).encode())
         except OSError as error:
             raise self._crashed("ended") from error
-        reply = self._answer(CALL_TIMEOUT_S)["observation"]
+        return self._answer(CALL_TIMEOUT_S)
+
+    def _call(self, request: dict[str, Any]) -> Observation:
+        reply = self._exchange(request)["observation"]
         # Copied: the memory is written again by the next step.
         fixed, wrist = (image.copy() for image in self._images)
         return Observation(

@@ -59,6 +59,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         specs = [_spec(options, preset, sim, task, len(tasks)) for task in tasks]
         for spec in specs:
             progress.say(header(spec, preset, "ros" if options.through_ros else "in-process"))
+    if options.perturb:
+        from physgen_bringup.commands.evaluation_perturbed import run_perturbed
+
+        through_ros = _graphs if options.through_ros else None
+        status = run_perturbed(options, specs, progress, through_ros)
+        _next(specs, words, progress, status)
+        return status
     if options.through_ros:
         return _through_ros(options, specs, words, progress)
     with folder_lock(shard_folder(Path(options.out).expanduser().resolve(), specs[0].shard)):
@@ -80,11 +87,12 @@ def _check_tasks(options: argparse.Namespace, preset: Preset | None, sim: str, t
             raise UserError(
                 "stored initial states are evaluated in-process; drop --through-ros or --protocol"
             )
-        return
+        if not options.perturb:
+            return
     for task in tasks:
         if runs_by_itself(sim, task):
             raise UserError(
-                f"{task} has a clock of its own and runs through the graph only; add --through-ros"
+                f"{task} has a clock of its own: it runs through the graph only (--through-ros), and unperturbed"
             )
     if options.delays and len(tasks) > 1:
         raise UserError("--delays sweeps one task; name it with --task")
@@ -186,20 +194,10 @@ def _peer_folder(options: argparse.Namespace) -> Path | None:
 def _through_ros(
     options: argparse.Namespace, specs: list[EvaluationSpec], words: list[str], progress: Progress
 ) -> int:
-    """Every task through a graph of its own, one after the other."""
-    from physgen_bringup.graph.arguments import parse_arguments
-    from physgen_bringup.graph.checks import check_arguments
-    from physgen_bringup.graph.describe import build_graph
-    from physgen_bringup.processes.told_run import run_graph
+    """Every task through a graph of its own, then the tables."""
     from physgen_bringup.results.results import FILE_NAME, read
 
-    status = 0
-    for spec in specs:
-        launch = _launch_words(options, spec.sim, spec.task, spec.max_steps, spec.out)
-        graph = build_graph(check_arguments(parse_arguments(launch)))
-        if options.any_task:
-            graph = graph.with_parameters("policy_node", task="")
-        status = max(status, run_graph(graph, progress))
+    status = _graphs(options, specs, progress)
     tasks = [spec.task for spec in specs]
     if len(tasks) > 1:
         _say(_suite_of_files(options, tasks))
@@ -212,6 +210,24 @@ def _through_ros(
         )
     _say(f"Results are in {options.out}")
     _next(specs, words, progress, status)
+    return status
+
+
+def _graphs(options: argparse.Namespace, specs: list[EvaluationSpec], progress: Progress) -> int:
+    """One graph after the other; the largest exit status."""
+    from physgen_bringup.graph.arguments import parse_arguments
+    from physgen_bringup.graph.checks import check_arguments
+    from physgen_bringup.graph.describe import build_graph
+    from physgen_bringup.processes.told_run import run_graph
+
+    status = 0
+    for spec in specs:
+        launch = _launch_words(options, spec.sim, spec.task, spec.max_steps, spec.out)
+        launch += [f"perturb:={spec.perturbation}"] if spec.perturbation else []
+        graph = build_graph(check_arguments(parse_arguments(launch)))
+        if options.any_task:
+            graph = graph.with_parameters("policy_node", task="")
+        status = max(status, run_graph(graph, progress))
     return status
 
 
@@ -246,7 +262,7 @@ def _in_process(
         _say("\n".join(f"Video of a failure: {path}" for path in videos) or "No episode failed: no videos.")
     _report(out, specs, evaluations)
     _say(f"Results are in {out}")
-    status = _status([summarize(evaluation.episodes)["crashes"] for evaluation in evaluations])
+    status = int(any(summarize(evaluation.episodes)["crashes"] for evaluation in evaluations))
     _next(specs, words, progress, status)
     return status
 
@@ -274,7 +290,7 @@ def _sweep(
     ]
     _say(write_sweep(spec.out, points, options.plot))
     _say(f"Results are in {spec.out}, the plot in {options.plot or spec.out / 'delays.png'}")
-    status = _status([summarize(evaluation.episodes)["crashes"] for evaluation in evaluations])
+    status = int(any(summarize(evaluation.episodes)["crashes"] for evaluation in evaluations))
     _next(specs, words, progress, status)
     return status
 
@@ -324,10 +340,6 @@ def _next(specs: list[EvaluationSpec], words: list[str], progress: Progress, sta
         summary = {"n": 0, "successes": 0}
     failures = summary["n"] - summary["successes"]
     progress.next(*after_evaluation(spec, words, failures=failures, crashes=status))
-
-
-def _status(crashes: list[int]) -> int:
-    return 1 if any(crashes) else 0
 
 
 def _say(text: str) -> None:

@@ -94,6 +94,16 @@ def build_parser() -> CommandParser:
         metavar="MS",
         help="pace realtime with chunks so many milliseconds late, in simulated time: 150, or a sweep 0,50,...,500",
     )
+    rules.add_argument(
+        "--perturb",
+        default="",
+        metavar="LIST",
+        help="robustness: the same episodes under changes too, of camera, robot, light, noise, language, layout, "
+        "texture, wrong_instruction, frozen_picture; all: the first seven; see docs/robustness.md",
+    )
+    rules.add_argument(
+        "--level", default="", help="levels of --perturb: 1 to 5, such as 3 (default), 1,3,5 or 1..5"
+    )
     rules.add_argument("--plot", type=Path, help="where the plot of a sweep goes (default: OUT/delays.png)")
     rules.add_argument(
         "--lead-steps", type=int, default=0, help="pipelined: ask so many steps early (default: the delay)"
@@ -200,6 +210,14 @@ def check_options(options: argparse.Namespace) -> None:
         raise UserError(f"--batch is for --policy physgen, not {options.policy}; drop it")
     if options.shard and options.ray is not None:
         raise UserError("--ray makes its own shards (--shards N); drop --shard")
+    if options.level and not options.perturb:
+        raise UserError("--level belongs to --perturb; say what to change, such as --perturb camera")
+    if options.perturb and (
+        options.delays or options.shard or options.ray is not None or options.failure_videos
+    ):
+        raise UserError(
+            "--perturb runs one table on one machine; drop --delays, --shard, --ray and --failure-videos"
+        )
     if options.failure_videos and (options.shard or options.ray is not None or options.delays):
         raise UserError("--failure-videos works on one whole evaluation; drop --shard, --ray and --delays")
     if options.delays and (options.shard or options.ray is not None):

@@ -26,7 +26,8 @@ def run_with_progress(specs: list[EvaluationSpec], progress: Progress) -> list[E
         def report(spec: EvaluationSpec, evaluation: Evaluation, result: EpisodeResult | None) -> None:
             finished[spec] = len(spec.trials) - len(evaluation.missing_trials(spec.trials))
             summary = summarize(evaluation.episodes)
-            name = f"{spec.task} " if len(specs) > 1 else ""
+            what = f"{spec.task} {spec.perturbation}".rstrip()
+            name = f"{what} " if len(specs) > 1 else ""
             rate = f" = {100 * summary['success_rate']:.0f} %" if summary["n"] else ""
             crashes = f", {summary['crashes']} crashed" if summary["crashes"] else ""
             info = f"{name}success {summary['successes']}/{summary['n']}{rate}{crashes}"

@@ -50,6 +50,8 @@ class EvaluationSpec:
     """0 gives every worker its own policy, else all share one that computes batches of so many rows."""
     any_task: bool = False
     """The checkpoint may have been trained for other tasks."""
+    perturbation: str = ""
+    """What is changed of the world, such as camera:3; "" for nothing."""
 
     @property
     def trials(self) -> list[Trial]:
@@ -77,4 +79,5 @@ class EvaluationSpec:
             delay_steps=self.delay_steps,
             lead_steps=self.lead_steps,
             batch=self.batch,
+            perturbation=self.perturbation,
         )

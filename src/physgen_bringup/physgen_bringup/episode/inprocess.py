@@ -45,7 +45,9 @@ from physgen_control.types import (
 )
 from physgen_policy.peer.client import LerobotClient
 from physgen_sim_bridge.clock import EpisodeClock
-from physgen_sim_bridge.registry import make_world
+from physgen_sim_bridge.perturbation.condition import parse_condition
+from physgen_sim_bridge.perturbation.perturbed_world import perturbed
+from physgen_sim_bridge.registry import instructions, make_world
 from physgen_sim_bridge.world import World
 
 
@@ -98,8 +100,8 @@ class InProcess:
         self, seed: int, init_state: int = -1, run: int = 0, video: Path | None = None
     ) -> tuple[EpisodeResult, Latencies]:
         """Run one trial to its end; its applied actions stay in `actions`, its images in the file `video`."""
-        spec = self._world.spec
         observation = self._world.reset(seed, init_state)
+        spec = self._world.spec  # a perturbed world says an instruction of this episode's own
         self._count += 1
         episode = Episode(
             episode_id=f"inprocess-{self._count}",
@@ -237,6 +239,7 @@ class Stage:
         config = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
         # Nobody looks at the images unless the policy does, and rendering is most of a step.
         world = self._make_world(spec.sim, spec.task, render=film or policy_kind(spec.policy).sees_images)
+        world = perturbed(world, parse_condition(spec.perturbation), instructions(spec.sim, spec.task))
         core = ControllerCore(config)
         if not core.auto_arm():
             raise UserError(f"the controller could not be armed: {core.status.detail}")

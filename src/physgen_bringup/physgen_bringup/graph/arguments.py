@@ -83,6 +83,7 @@ ARGUMENTS: tuple[Argument, ...] = (
     Argument(
         name="max_steps", kind="count", default="0", help="control steps per episode; 0: the task's own limit"
     ),
+    Argument(name="perturb", kind="text", default="", help="change the simulated world, such as camera:3"),
     Argument(name="output_dir", kind="text", default="", help="results and logs; default runs/<stamp>"),
     Argument(name="rollout", kind="bool", default="false", help="episodes by the action /physgen/run_policy"),
     Argument(name="record", kind="bool", default="false", help="record one MCAP bag per episode"),
@@ -197,6 +198,7 @@ class LaunchArguments:
     episodes: int
     seed: int
     max_steps: int
+    perturb: str
     output_dir: Path
     rollout: bool
     record: bool
@@ -267,7 +269,7 @@ def arguments_from(given: dict[str, str]) -> LaunchArguments:
         if name not in _BY_NAME:
             close = difflib.get_close_matches(name, _BY_NAME, n=1)
             hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(_BY_NAME)}"
-            raise ArgumentError(f"there is no launch argument {name!r}; {hint}")
+            raise ArgumentError(f"no launch argument {name!r}; {hint}")
     values: dict[str, Any] = {
         argument.name: parse_value(argument, given.get(argument.name, "") or argument.default)
         for argument in ARGUMENTS

@@ -32,6 +32,7 @@ def _bridge(arguments: LaunchArguments) -> NodeSpec:
         "sim": arguments.sim,
         "task": arguments.task,
         "pace": arguments.pace,
+        "perturb": arguments.perturb,
     }
     return _node("physgen_sim_bridge", "bridge_node", parameters, arguments)
 
@@ -200,6 +201,7 @@ def episode_runners(arguments: LaunchArguments) -> tuple[NodeSpec, ...]:
         "episodes": arguments.episodes,
         "seed": arguments.seed,
         "max_steps": arguments.max_steps,
+        "perturb": arguments.perturb,
         "output_dir": str(arguments.output_dir),
         "record": arguments.record,
         "save_actions": arguments.save_actions,

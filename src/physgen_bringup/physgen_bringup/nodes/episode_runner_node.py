@@ -57,6 +57,7 @@ class EpisodeRunnerConfig:
     episodes: int = parameter(1, description="Number of episodes", ge=1)
     seed: int = parameter(0, description="Seed of the first episode", ge=0)
     max_steps: int = parameter(0, description="Control steps per episode, 0 for the task's own limit", ge=0)
+    perturb: str = parameter("", description="What the bridge changes of the world, for the record")
     output_dir: str = parameter("", description="Folder of the results")
     record: bool = parameter(False, description="A recorder belongs to the graph")
     save_actions: bool = parameter(False, description="Write the applied actions of each episode")
@@ -122,6 +123,7 @@ class EpisodeRunner(GuardedNode):
             execution=config.execution,
             max_steps=config.max_steps,
             transport="ros",
+            perturbation=config.perturb,
         )
         evaluation = results.open_evaluation(folder, protocol)
         missing = evaluation.missing(seeds)

@@ -94,8 +94,7 @@ class ViewerNode(GuardedNode):
             if feed.topic != topics.PREDICTED_IMAGE or config.predicted:
                 self._listen(feed)
         self.create_timer(1.0 / config.rate_hz, self._draw, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        sys.stdout.write(f"Viewer: {self.sink.said}\n")
-        sys.stdout.flush()
+        _say(self.sink.said)
 
     def _listen(self, feed: Feed) -> None:
         package, _, name = feed.type.split("/")
@@ -119,6 +118,7 @@ class ViewerNode(GuardedNode):
             ExternalShutdownException: The window was closed.
         """
         if not self.sink.alive:
+            _say("the window is closed; the graph goes on without it")
             raise ExternalShutdownException
         for feed in FEEDS:
             waiting = self._waiting.get(feed.topic)
@@ -130,6 +130,12 @@ class ViewerNode(GuardedNode):
                     self.get_logger().info(f"not drawn: {error}", throttle_duration_sec=5.0)
                     continue
                 self._scene.show(feed.topic, value)
+
+
+def _say(text: str) -> None:
+    """Tell the person who started the graph; the local runner shows such lines."""
+    sys.stdout.write(f"Viewer: {text}\n")
+    sys.stdout.flush()
 
 
 def _close(node: ViewerNode) -> None:

@@ -36,7 +36,7 @@ INTERRUPTED = 130
 # A closed terminal sends SIGHUP.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _ROS_PREFIX = re.compile(r"^\[(?:\w+)\] \[[\d.]+\] \[[^\]]*\]: ")
-_IMPORTANT = re.compile(r"^\[(?:WARN|ERROR|FATAL)\]|^Traceback|^\w*Error: |^Viewer: ")
+_IMPORTANT = re.compile(r"^\[(?:WARN|ERROR|FATAL)\]|^Traceback|^\w*Error: |^[Vv]iewer(?:_node)?: ")
 
 
 @dataclass(slots=True)

@@ -88,6 +88,10 @@ class Protocol:
     """Rows of a shared batched inference, 0 when every worker has its own policy."""
     assets: str = ""
     """Which scene files, where the simulator does not bring its own."""
+    perturbation: str = ""
+    """What was changed of the world, such as camera:3; "" for nothing."""
+    perturbation_list: str = ""
+    """SHA-256 of the frozen list of variants that the change is from."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -286,6 +290,9 @@ def markdown(evaluation: Evaluation) -> str:
             rows.append((key.replace("_", " "), ", ".join(map(str, dict.fromkeys(summary[key])))))
     lines = [f"# {protocol.suite} {protocol.task}", "", "| | |", "|---|---|"]
     lines += [f"| {name} | {text} |" for name, text in rows]
+    if protocol.perturbation:
+        variants = protocol.perturbation_list[:12]
+        lines.insert(5, f"| perturbation | {protocol.perturbation}, list {variants} |")
     if protocol.preset:
         lines.insert(5, f"| protocol | {protocol.preset} |")
     lines += ["", "| seed | result | steps | stale | limited | wall s |", "|---|---|---|---|---|---|"]

@@ -23,6 +23,7 @@ def make_protocol(
     delay_steps: int = 0,
     lead_steps: int = 0,
     batch: int = 0,
+    perturbation: str = "",
 ) -> Protocol:
     """Return the protocol of a run; max_steps 0 means the task's own limit."""
     rules = find_world(sim).rules(task)
@@ -43,7 +44,15 @@ def make_protocol(
         lead_steps=lead_steps,
         batch=batch,
         assets=rules.assets,
+        perturbation=perturbation,
+        perturbation_list=_list_sha256() if perturbation else "",
     )
+
+
+def _list_sha256() -> str:
+    from physgen_sim_bridge.perturbation.frozen_list import SHA256
+
+    return SHA256
 
 
 def _weights_sha256(checkpoint: Path) -> str:

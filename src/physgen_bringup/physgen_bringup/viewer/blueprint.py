@@ -70,10 +70,10 @@ def blueprint(*, keys: bool = False) -> Any:
             rrb.Vertical(
                 scene,
                 rrb.StateTimelineView(origin=STATES, name="episode, safety, who commands"),
-                row_shares=[3, 1],
+                row_shares=[5, 2],
             ),
             plots,
-            column_shares=[3, 4, 3],
+            column_shares=[4, 4, 3],
         ),
         rrb.TimePanel(timeline=TIMELINE, state="collapsed"),
         rrb.BlueprintPanel(state="collapsed"),

@@ -65,7 +65,8 @@ def test_every_listed_command_exists_and_has_help(command: cli.Command) -> None:
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
-    assert f"physgen {command.name}" in result.stdout
+    interpreter = command.name == "python"  # shows its own help
+    assert ("usage: " if interpreter else f"physgen {command.name}") in result.stdout
 
 
 @pytest.mark.parametrize("words", [[], ["--help"], ["help"], ["-h"]])

@@ -147,6 +147,7 @@ def test_help_prints_every_argument_without_starting_anything(capsys):
         (["--workers", "1000"], "--workers"),
         (["--pace", "lockstep", "--delays", "50"], "--pace realtime"),
         (["--policy", "random", "--through-ros"], "random"),
+        (["--policy", "expert", "--viewer"], "add --through-ros"),
         (["--task", "Nothing-v1", "--policy", "expert"], "PushCube-v1"),
     ],
 )

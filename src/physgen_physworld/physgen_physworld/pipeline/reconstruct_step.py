@@ -40,8 +40,8 @@ def reconstruct(
     """Find and follow the things of the instruction in the run's video; False if that was done already.
 
     Args:
-        root: the run's folder.
-        instruction: the sentence.
+        root: folder of the run.
+        instruction: names the things.
         clicks: column and row in the first picture by name of a thing.
         imported: a tracks.npz of another program, to take instead of looking.
 

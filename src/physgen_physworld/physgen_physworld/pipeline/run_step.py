@@ -36,11 +36,11 @@ def act(
     """Act once and return what happened; the result of an earlier run is returned as it is.
 
     Args:
-        root: the run's folder.
-        how: the way to act.
-        seed: of the scene that the video begins in.
-        clicks: column and row in the first picture by name of a thing.
+        root: folder of the run.
+        how: who decides.
         reality: opens the world; called only if there is something to do.
+        seed: of the episode.
+        clicks: column and row in the first picture by name of a thing.
 
     Raises:
         UserError: an earlier step is missing, or the object is not in the picture.

@@ -30,8 +30,8 @@ def make_video(
     """Get the video; False if it was there already.
 
     Args:
-        root: the run's folder.
-        source: where the video is from.
+        root: folder of the run.
+        source: where the video comes from.
         inputs: hashes of the files that the source reads.
         settings: what names the source; among them, where the scene is simulated, task, seed and instruction.
 

@@ -27,7 +27,7 @@ class InHand:
 
         Args:
             thing: where the object is thought to be.
-            hand: the tool centre point.
+            hand: pose of the TCP.
             gripper_width: opening between the fingers [m].
             closing: the gripper was told to close.
         """

@@ -76,6 +76,7 @@ class SilhouetteFitter:
             yaws: first guesses of the yaw [rad]; the best result wins.
             iterations: most steps of the least squares.
             fixed_height: keep the start's z.
+            iterations: of Gauss-Newton, at most.
         """
         best: tuple[float, Float64Array, Float64Array] | None = None
         window = self._window(mask, start)

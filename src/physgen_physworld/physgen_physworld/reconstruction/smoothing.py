@@ -29,7 +29,7 @@ def smooth_positions(measured: Float64Array, covariances: Float64Array, rounds: 
     Args:
         measured: float64 [T, 3], NaN where there is no measurement.
         covariances: float64 [T, 3, 3] in m^2.
-        rounds: how often the weights of outliers are taken anew.
+        rounds: of reweighting, so that outliers count less.
     """
     count = len(measured)
     there = np.all(np.isfinite(measured), axis=1)
@@ -65,7 +65,7 @@ def smooth_yaws(measured: Float64Array, variances: Float64Array) -> Float64Array
     Each is turned by quarters to the side of the one before, then averaged with its neighbours by its certainty.
 
     Args:
-        measured: float64 [T], NaN where there is none.
+        measured: float64 [T], NaN where there is none [rad].
         variances: float64 [T], rad^2.
     """
     known = np.flatnonzero(np.isfinite(measured))

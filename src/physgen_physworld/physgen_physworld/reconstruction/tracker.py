@@ -79,9 +79,9 @@ def find_first(
 
     Args:
         picture: uint8 [height, width, 3].
-        camera: the camera that took it.
+        camera: that took it.
         things: what to look for.
-        depth: how far away things are.
+        depth: how far pixels are.
         clicks: column and row, by name of a thing, for those that a person has pointed at.
 
     Raises:
@@ -188,8 +188,8 @@ def follow(camera: Camera, start: Start, last: BoxFit, mask: Mask, doubt: Float6
     """Find a thing again in a picture, near where it was last.
 
     Args:
-        camera: the camera that took the picture.
-        start: the thing, and where it was in the first picture.
+        camera: that took the picture.
+        start: the thing as it was found first.
         last: where it was last.
         mask: which pixels of the picture have its colour.
         doubt: see `doubts`.

@@ -35,7 +35,7 @@ def observe(
         follower: the base policy, after it has decided.
         thing: the estimated object.
         confidence: of the estimate, 0 to 1.
-        tcp_pose: the tool centre point.
+        tcp_pose: of the hand, in the base frame.
         gripper_width: opening between the fingers [m].
         base_action: what the base has decided.
     """

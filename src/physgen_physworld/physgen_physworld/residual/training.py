@@ -65,8 +65,8 @@ def train_residual(
 
     Args:
         situations: one for a residual of one scene; many for one of a task.
-        config: the PPO run.
-        randomization: what differs from episode to episode.
+        config: length, size and scale of the training.
+        randomization: what is drawn anew in every episode; None: nothing.
         report: called after each update with the control steps so far and the mean reward of the newest episodes.
     """
     import torch

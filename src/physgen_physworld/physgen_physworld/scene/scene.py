@@ -52,9 +52,9 @@ def build_scene(tracks: Tracks, normal: Float64Array | None = None, table_height
     """Return the scene at the tracks' first poses, free of overlaps.
 
     Args:
-        tracks: poses of the things.
-        table_height: of the table top [m].
+        tracks: of every object.
         normal: unit normal of the table [3], up; None: the base frame's z axis.
+        table_height: of its surface in the base frame [m].
 
     Raises:
         UserError: the table would be steeper than 20 degrees, so it is not the table.

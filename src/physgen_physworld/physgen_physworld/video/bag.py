@@ -26,8 +26,8 @@ class BagSource:
         """Read every N-th picture.
 
         Raises:
-            VideoError: the bag has no pictures.
             UserError: the bag cannot be read, or its camera is not described.
+            VideoError: it has no pictures.
         """
         camera = read_camera(self.camera_path)
         images = read_episode(self.path).fixed

@@ -16,7 +16,6 @@ from physgen_physworld.values import Video
 from physgen_physworld.video.source import VideoError, checked
 from physgen_sim_bridge.experts.by_task import make_expert
 from physgen_sim_bridge.maniskill.world import CONTROL_PERIOD_NS, ManiSkillWorld
-from physgen_sim_bridge.world import CameraSpec
 
 AFTER_SUCCESS = 6
 """Control steps that are still shown after success, so that the video ends at rest."""
@@ -24,11 +23,17 @@ AFTER_SUCCESS = 6
 
 def maniskill_camera(task: str, image_size: int) -> Camera:
     """Return the fixed camera of a ManiSkill task, as a calibration would find it."""
+    from physgen_sim_bridge.maniskill.world import TASKS
+    from physgen_sim_bridge.world import CameraSpec
+
+    size = (image_size, image_size)
+    spec = CameraSpec(name="fixed", fov_y=TASKS[task].fov, image_size=size)
     camera = ManiSkillWorld.fixed_camera(task)
-    assert camera is not None
-    spec = CameraSpec(name="fixed", fov_y=camera.fov_y, image_size=(image_size, image_size))
+    assert camera is not None  # every task of the table has one
     return Camera(
-        matrix=np.array(spec.matrix()).reshape(3, 3), image_size=spec.image_size, base_from_camera=camera.pose
+        matrix=np.array(spec.matrix()).reshape(3, 3),
+        image_size=size,
+        base_from_camera=camera.pose,
     )
 
 

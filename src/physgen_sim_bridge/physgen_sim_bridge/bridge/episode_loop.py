@@ -175,6 +175,8 @@ class EpisodeLoop:
                 source=self._spec.name,
             )
             first = world.reset(request.seed, request.init_state)
+            self._spec = world.spec  # a perturbed world says an instruction of this episode's own
+            episode = replace(episode, instruction=self._spec.instruction)
             self._sink.episode(episode)
             self._run_episode(world, episode, first)
         except (WorldCrashed, UserError) as error:

@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 
 from physgen_control.errors import UserError
+from physgen_control.program.plain_values import build
 from physgen_control.types import Pose, UInt8Image
+from physgen_sim_bridge.perturbation.scene import SceneChange, change_scene
 from physgen_sim_bridge.registry import make_world
 from physgen_sim_bridge.remote_world import shared_images
 from physgen_sim_bridge.world import Observation, World
@@ -39,6 +41,9 @@ def _observation_to_json(observation: Observation) -> dict[str, Any]:
 
 def _handle(world: World, request: dict[str, Any], images: tuple[UInt8Image, UInt8Image]) -> dict[str, Any]:
     try:
+        if request["call"] == "change":
+            change_scene(world, build(SceneChange, request["scene"], "scene"))
+            return {}
         if request["call"] == "reset":
             observation = world.reset(request["seed"], request["init_state"])
         else:

@@ -20,6 +20,8 @@ from physgen_sim_bridge.canonical_action import libero_action
 from physgen_sim_bridge.libero.assets import describe_assets, find_assets
 from physgen_sim_bridge.libero.experts import make_libero_expert
 from physgen_sim_bridge.libero.init_states import read_init_states
+from physgen_sim_bridge.libero.scene_changes import SceneChanges, displace, move_arm
+from physgen_sim_bridge.libero.scene_parts import goal_sites, moving_parts, things
 from physgen_sim_bridge.libero.simulator import (
     CAMERAS,
     CONTROL_HZ,
@@ -32,8 +34,10 @@ from physgen_sim_bridge.libero.tasks import (
     SETTLE_STEPS,
     STEP_LIMITS,
     SUCCESS_RULE,
+    LiberoTask,
     libero_tasks,
 )
+from physgen_sim_bridge.perturbation.scene import SceneChange
 from physgen_sim_bridge.world import (
     BY_SEED,
     DRAWN,
@@ -56,8 +60,6 @@ tasks), and robosuite's default, which LIBERO's own environment switches off."""
 SETTLE_ACTION = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0], dtype=np.float32)
 """No motion, gripper open (canonical)."""
 
-_JOINT_FREE = 0  # mujoco.mjtJoint.mjJNT_FREE; mujoco is not imported here
-
 
 class LiberoWorld(World):
     """One LIBERO environment: a World.
@@ -78,6 +80,11 @@ class LiberoWorld(World):
     def task_names(cls) -> tuple[str, ...]:
         """Return the tasks of all suites in the benchmark's order."""
         return tuple(libero_tasks())
+
+    @classmethod
+    def find_task(cls, name: str) -> LiberoTask:
+        """Return the entry of a task in the benchmark's table."""
+        return libero_tasks()[name]
 
     @classmethod
     def default_task(cls) -> str:
@@ -135,6 +142,8 @@ class LiberoWorld(World):
         self._black.flags.writeable = False
         self._base: Float64Array = np.zeros(3)
         self._objects: list[tuple[str, Callable[[str], Pose], str]] = []
+        self._change = SceneChange()
+        self._changes: SceneChanges | None = None
         self.spec = self._make_spec()
 
     def reset(self, seed: int, init_state: int = BY_SEED) -> Observation:
@@ -160,11 +169,20 @@ class LiberoWorld(World):
         # Robosuite's gripper integrates its command and keeps it over a reset: the last episode would leak in.
         gripper = self._env.robots[0].gripper
         gripper.current_action = np.zeros(gripper.dof)
+        move_arm(self._env, self._change.joints)
         self._env.sim.forward()
         self._refer()
         for _ in range(SETTLE_STEPS):
             self._advance(SETTLE_ACTION)
+        displace(self._env, self._change.layout)
         return self._observe()
+
+    def change(self, scene: SceneChange) -> None:
+        """Change the scene from the next reset on; of the layout, things are displaced and none is added."""
+        if self._changes is None:  # before the first change the model is the clean one
+            self._changes = SceneChanges(self._env, CAMERAS[0])
+        self._change = scene
+        self._changes.apply_looks(scene)
 
     def _restore(self, state: Float64Array) -> None:
         """Put arm and movable objects where a stored initial state has them.
@@ -230,9 +248,9 @@ class LiberoWorld(World):
         """Look up what observations read: the base and the bodies and sites behind `objects`."""
         env = self._env
         self._base = np.array(env.sim.data.get_body_xpos("robot0_base"))
-        self._objects = [(name, self._body_pose, thing.root_body) for name, thing in _things(env)]
-        self._objects += [(name, self._body_pose, name) for name in _moving_parts(env)]
-        self._objects += [(name, self._site_pose, name) for name in _goal_sites(env)]
+        self._objects = [(name, self._body_pose, thing.root_body) for name, thing in things(env)]
+        self._objects += [(name, self._body_pose, name) for name in moving_parts(env)]
+        self._objects += [(name, self._site_pose, name) for name in goal_sites(env)]
 
     def _advance(self, action: Float32Array) -> None:
         """Advance one control period as the environment's own step() does, without observables nobody reads."""
@@ -309,29 +327,6 @@ class LiberoWorld(World):
             fixed_camera=CameraSpec(name="fixed", fov_y=fixed, image_size=(self._size, self._size)),
             wrist_camera=CameraSpec(name="wrist", fov_y=wrist, image_size=(self._size, self._size)),
         )
-
-
-def _things(env: Any) -> Iterator[tuple[str, Any]]:
-    """Yield movable objects and fixtures that have a body of their own, each with its name."""
-    yield from env.objects_dict.items()
-    yield from env.fixtures_dict.items()
-
-
-def _moving_parts(env: Any) -> list[str]:
-    """Return the bodies of drawers, doors and knobs: what hangs on a hinge or slide and is not the robot."""
-    model = env.sim.model
-    bodies = []
-    for joint in range(model.njnt):
-        name = model.body_id2name(model.jnt_bodyid[joint])
-        if model.jnt_type[joint] != _JOINT_FREE and not name.startswith(("robot0", "gripper0")):
-            bodies.append(name)
-    return bodies
-
-
-def _goal_sites(env: Any) -> list[str]:
-    """Return the regions that the goal's predicates name."""
-    named = [word for predicate in env.parsed_problem["goal_state"] for word in predicate[1:]]
-    return [name for name in dict.fromkeys(named) if name in env.object_sites_dict]
 
 
 def _xyzw(quaternion: Any) -> Float64Array:

@@ -19,6 +19,8 @@ import numpy as np
 from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, Pose, UInt8Image
 from physgen_sim_bridge.canonical_action import maniskill_action
+from physgen_sim_bridge.maniskill.scene_changes import change_built_scene, fixed_camera_pose, set_lights
+from physgen_sim_bridge.perturbation.scene import SceneChange
 from physgen_sim_bridge.world import (
     BY_SEED,
     DRAWN,
@@ -103,8 +105,7 @@ TASKS: dict[str, ManiSkillTask] = {
     ),
 }
 
-BASE_X = -0.615
-"""Where the scenes put the robot's base on the world's x axis [m]; its axes are the world's."""
+BASE_X = -0.615  # where the scenes put the robot's base on the world's x axis [m]; its axes are the world's
 
 
 class ManiSkillWorld(World):
@@ -158,6 +159,7 @@ class ManiSkillWorld(World):
         )
         self._env = make_native_env(task, self._task, image_size, render=render)
         self._fresh = True
+        self._change = SceneChange()
         self._agent: Any = None
         self._objects: list[tuple[str, Any]] = []
         self._black = np.zeros((image_size, image_size, 3), dtype=np.uint8)
@@ -182,7 +184,19 @@ class ManiSkillWorld(World):
         self._env.reset(seed=seed, options={"reconfigure": True})
         self._agent = self._env.agent
         self._objects = [(name, getattr(self._env, attribute)) for name, attribute in self._task.objects]
+        if self._change.parts:
+            base = self._agent.robot.pose.raw_pose[0].numpy().astype(np.float64)
+            things = [_pose_in_base(actor, base).position for _, actor in self._objects]
+            change_built_scene(self._env, self._change, things, render=self._render)
         return self._observe()
+
+    def change(self, scene: SceneChange) -> None:
+        """Change the scene from the next reset on; of the layout, things are added and none is displaced."""
+        self._change = scene
+        if self._render:
+            pose = fixed_camera_pose(self._task.eye, self._task.target, scene.camera)
+            self._env._custom_sensor_configs["base_camera"]["pose"] = pose
+            set_lights(self._env, scene.light)
 
     def hide_robot(self) -> None:
         """Leave the arm out of all pictures until the next reset; physics is as before."""
@@ -194,14 +208,11 @@ class ManiSkillWorld(World):
                 body.visibility = 0.0
 
     def fixed_depth(self) -> Float32Array:
-        """Return what a depth sensor in the fixed camera measures now: float32 [height, width], metres along its axis.
-
-        Pixels in which there is nothing are 0, as real sensors have it.
-        """
+        """Return the fixed camera's depth: float32 [height, width], metres along its axis, 0 where nothing is."""
         self._env.scene.update_render(update_sensors=True, update_human_render_cameras=False)
         sensor = self._env._sensors["base_camera"]
         sensor.capture()
-        # Whole millimetres in the renderer's camera frame, which looks along its negative z.
+        # [mm] in the renderer's camera frame, which looks along its negative z.
         position = sensor.camera.get_picture(["PositionSegmentation"])[0][0].numpy()
         return np.ascontiguousarray(-0.001 * position[..., 2].astype(np.float32))
 
@@ -260,7 +271,7 @@ class ManiSkillWorld(World):
 
 
 def _pose_in_base(thing: Any, base: np.ndarray) -> Pose:
-    """Return the pose of an actor or link in the base frame; the base is only translated (world axes)."""
+    """Return the pose of an actor or link in the base frame, which is only translated."""
     raw = thing.pose.raw_pose[0].numpy().astype(np.float64)
     return Pose(position=raw[:3] - base[:3], quaternion=raw[[4, 5, 6, 3]])
 

@@ -37,7 +37,9 @@ from physgen_msgs.msg import AppliedAction, EpisodeInfo
 from physgen_msgs.msg import SimState as SimStateMsg
 from physgen_msgs.srv import ResetEnv
 from physgen_sim_bridge.bridge.episode_loop import EpisodeLoop, LoopConfig
-from physgen_sim_bridge.registry import check_task, make_world
+from physgen_sim_bridge.perturbation.condition import parse_condition
+from physgen_sim_bridge.perturbation.perturbed_world import perturbed
+from physgen_sim_bridge.registry import check_task, instructions, make_world
 from physgen_sim_bridge.world import Observation, World, WorldCrashed, WorldSpec
 
 BASE_FRAME = "base"
@@ -51,6 +53,7 @@ class BridgeConfig:
     sim: str = parameter("fake", description="Simulator name")
     task: str = parameter("FakePush-v0", description="Environment id")
     image_size: int = parameter(128, description="Edge of both square images", unit="px", ge=16, le=1024)
+    perturb: str = parameter("", description="What to change of the world, such as camera:3; empty: nothing")
     render: bool = parameter(True, description="Draw the images; without, they are black and steps are fast")
     pace: str = parameter("lockstep", description="Pace of the world", choices=("lockstep", "realtime"))
     republish_s: float = parameter(
@@ -100,9 +103,12 @@ class BridgeNode(GuardedNode):
 
     def _make_world(self, task: str) -> World:
         config = self.config
-        return make_world(
+        world = make_world(
             config.sim, task, image_size=config.image_size, render=config.render, in_worker=True
         )
+        if not config.perturb:
+            return world
+        return perturbed(world, parse_condition(config.perturb), instructions(config.sim, task))
 
     def _on_reset(self, request: ResetEnv.Request, response: ResetEnv.Response) -> ResetEnv.Response:
         task = request.task or self.loop.task

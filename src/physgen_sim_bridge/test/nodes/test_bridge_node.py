@@ -188,3 +188,19 @@ def test_stopping_in_the_middle_of_an_episode_is_quiet():
     finally:
         probe.close()
         stop_node(process)
+
+
+def test_a_perturbed_bridge_tells_each_episode_its_own_words():
+    """What `eval --perturb --through-ros` runs: the instruction of the episode, not of the world."""
+    process = start_node(
+        BRIDGE, 25, sim="fake", task="FakePush-v0", image_size=32, perturb="wrong_instruction"
+    )
+    probe = Probe(25)
+    try:
+        assert probe.until(probe.connected, 90), "the bridge did not come up"
+        episode, _ = begin(probe)
+        [running] = [e for e in probe.episodes if e.episode_id == episode][-1:]
+        assert running.instruction == "move the gripper to the goal"
+    finally:
+        probe.close()
+        assert stop_node(process) == 0
