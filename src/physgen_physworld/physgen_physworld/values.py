@@ -47,20 +47,17 @@ class Thing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectTrack:
-    """One object's poses over a video's pictures.
-
-    Attributes:
-        positions: float64 [T, 3], the middle of the object.
-        quaternions: float64 [T, 4].
-        confidence: float64 [T] in 0 to 1.
-        size: The edges of the box around it [m].
-    """
+    """One object's poses over a video's pictures."""
 
     name: str
     size: tuple[float, float, float]
+    """Edges of the box around it [m]."""
     positions: Float64Array
+    """Float64 [T, 3], the middle of the object."""
     quaternions: Float64Array
+    """Float64 [T, 4] (x, y, z, w)."""
     confidence: Float64Array
+    """Float64 [T] in 0 to 1."""
 
     def pose(self, index: int) -> Pose:
         """Return the pose at a picture."""

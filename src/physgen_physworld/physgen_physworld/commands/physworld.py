@@ -4,47 +4,47 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from physgen_control.errors import UserError
 from physgen_control.program.command_parser import CommandParser
+from physgen_control.program.progress import Progress
 
-SUMMARIES = {
-    "video": "Get the video: a film, a bag, or a simulator's expert.",
-    "reconstruct": "Find the things of the instruction and follow them; describe the scene.",
-    "train": "Train the residual in the scene's physical twin.",
-    "run": "Act.",
-    "ladder": "Compare ways to act on ever less perfect tracks.",
+STEPS = ("video", "reconstruct", "train", "run", "ladder")
+TELL_EVERY_S = 5.0
+
+DESCRIPTIONS = {
+    "": "From one picture and a sentence to a robot that does it: a video shows how the object shall move, its motion "
+    "is reconstructed in metres, a physical twin of the scene judges and improves the actions, and the robot acts. A "
+    "step that is done is not repeated. The steps alone: physworld video, reconstruct, train, run. Comparisons: "
+    "physworld ladder.",
+    "video": "Get the video: a film with its camera, a recorded bag, or the expert's episode in the simulator.",
+    "reconstruct": "Find the things that the instruction names, follow them through the video, and build the scene.",
+    "train": "Learn the residual in the physical twin of the scene.",
+    "run": "Do what the video shows, in the scene that it begins in.",
+    "ladder": "Compare ways to act on ever less perfect tracks, on the same seeds.",
 }
-STEPS = tuple(SUMMARIES)
-DESCRIPTION = """\
-From one picture and a sentence to a robot that does it: a video shows how the object shall move, its motion is
-reconstructed in metres, a physical twin of the scene judges and improves the actions, and the robot acts.
-
-  physgen physworld --task StackCube-v1 --seed 7 --out runs/pw      everything; a step that is done is not repeated
-  physgen physworld video DIR ...                                   the video: a film, a bag, or a simulator's expert
-  physgen physworld reconstruct DIR                                 tracks and the scene
-  physgen physworld train DIR                                       the residual, in the twin
-  physgen physworld run DIR                                         act
-  physgen physworld ladder ...                                      compare ways to act on ever less perfect tracks
-"""
+EXAMPLES = {
+    "": ("physgen physworld --task StackCube-v1 --seed 7 --out runs/pw",),
+    "video": ("physgen physworld video runs/pw --video clip.mp4 --camera camera.yaml",),
+    "reconstruct": ('physgen physworld reconstruct runs/pw --instruction "push the cube to the goal"',),
+    "train": ("physgen physworld train runs/pw --steps 100000",),
+    "run": ("physgen physworld run runs/pw --how base",),
+    "ladder": ("physgen physworld ladder --seeds 1000:50 --out ladder.json",),
+}
 
 
 def build_parser(step: str = "") -> CommandParser:
     """Return the parser of one step; "" is all of them in a row."""
     parser = CommandParser(
-        prog=f"physgen physworld {step}".strip(), description=DESCRIPTION if not step else SUMMARIES[step]
+        prog=f"physgen physworld {step}".strip(), description=DESCRIPTIONS[step], examples=EXAMPLES[step]
     )
     if step == "ladder":
         parser.add_argument("--tasks", default="PushCube-v1,PickCube-v1,StackCube-v1", help="comma separated")
-        parser.add_argument(
-            "--seeds", default="1000:10", metavar="FIRST:COUNT", help="(default: %(default)s)"
-        )
-        parser.add_argument("--rungs", default="truth,oracle,oracle-arm", help="(default: %(default)s)")
+        parser.add_argument("--seeds", default="1000:10", metavar="FIRST:COUNT", help="which")
+        parser.add_argument("--rungs", default="truth,oracle,oracle-arm", help="comma separated")
         parser.add_argument(
             "--residual", type=Path, metavar="FILE", help="a trained residual as a third way to act"
         )
@@ -58,7 +58,7 @@ def build_parser(step: str = "") -> CommandParser:
         )
     if step in ("", "video"):
         parser.add_argument("--task", default="", help="a ManiSkill task: the expert's episode is the video")
-        parser.add_argument("--seed", type=int, default=0, help="of the scene (default: %(default)s)")
+        parser.add_argument("--seed", type=int, default=0, help="of the scene")
         parser.add_argument("--arm", action="store_true", help="leave the arm in the expert's video")
         parser.add_argument("--video", type=Path, metavar="FILE", help="an mp4 or GIF of any program instead")
         parser.add_argument("--bag", type=Path, metavar="BAG", help="a recorded bag instead")
@@ -77,19 +77,15 @@ def build_parser(step: str = "") -> CommandParser:
             help="where a thing is in the first picture, if its words do not say it",
         )
     if step in ("", "train"):
-        parser.add_argument(
-            "--steps", type=int, default=100_000, help="of all twins together (default: %(default)s)"
-        )
-        parser.add_argument(
-            "--twins", type=int, default=32, help="worlds side by side (default: %(default)s)"
-        )
-        parser.add_argument("--rl-seed", type=int, default=0, help="of the training (default: %(default)s)")
+        parser.add_argument("--steps", type=int, default=100_000, help="of all twins together")
+        parser.add_argument("--twins", type=int, default=32, help="worlds side by side")
+        parser.add_argument("--rl-seed", type=int, default=0, help="of the training")
     if step in ("", "run"):
         parser.add_argument(
             "--how",
             choices=("residual", "base", "naive"),
             default="residual",
-            help="base and residual, the base alone, or naive retargeting (default: %(default)s)",
+            help="base and residual, the base alone, or naive retargeting",
         )
     return parser
 
@@ -98,35 +94,31 @@ def main(arguments: list[str]) -> int:
     """Run one step, or all."""
     step = arguments[0] if arguments[:1] and arguments[0] in STEPS else ""
     options = build_parser(step).parse_args(arguments[1:] if step else arguments)
-    match step:
-        case "ladder":
-            return _ladder(options)
-        case "video":
-            _timed("video", lambda: _video(options))
-        case "reconstruct":
-            _timed("reconstruct", lambda: _reconstruct(options))
-        case "train":
-            _timed("train", lambda: _train(options))
-        case "run":
-            return _run(options)
-        case _:
-            _timed("video", lambda: _video(options))
-            _timed("reconstruct", lambda: _reconstruct(options))
-            if options.how == "residual":
-                _timed("train", lambda: _train(options))
-            return _run(options)
+    if step == "ladder":
+        return _ladder(options)
+    progress = Progress()
+    works = {"video": _video, "reconstruct": _reconstruct, "train": _train}
+    if not step:
+        progress.say(f"Results go to {options.folder}")
+    for name, work in works.items():
+        wanted = step == name or (not step and (name != "train" or options.how == "residual"))
+        if wanted:
+            started = time.monotonic()
+            with progress.stage(name):
+                fresh = work(options, progress)
+            took = f"done in {time.monotonic() - started:.1f} s" if fresh else "is done already"
+            progress.say(f"{name}: {took}")
+    if step in ("", "run"):
+        with progress.stage("run"):
+            text = _run(options)
+        progress.result(text)
+    else:
+        following = STEPS[STEPS.index(step) + 1]
+        progress.next("./physgen", "physworld", following, options.folder)
     return 0
 
 
-def _timed(name: str, work: Callable[[], bool]) -> None:
-    started = time.monotonic()
-    fresh = work()
-    print(
-        f"{name}: {f'done in {time.monotonic() - started:.1f} s' if fresh else 'is done already'}", flush=True
-    )
-
-
-def _video(options: argparse.Namespace) -> bool:
+def _video(options: argparse.Namespace, _progress: Progress) -> bool:
     from physgen_physworld.pipeline.step_folder import sha256
     from physgen_physworld.pipeline.video_step import make_video
     from physgen_physworld.video.bag import BagSource
@@ -166,29 +158,31 @@ def _video(options: argparse.Namespace) -> bool:
     return make_video(options.folder, source, inputs, settings)
 
 
-def _reconstruct(options: argparse.Namespace) -> bool:
+def _reconstruct(options: argparse.Namespace, _progress: Progress) -> bool:
     from physgen_physworld.pipeline.reconstruct_step import reconstruct
 
     instruction = options.instruction or _instruction(options.folder)
     return reconstruct(options.folder, instruction, _clicks(options.object), options.tracks)
 
 
-def _train(options: argparse.Namespace) -> bool:
+def _train(options: argparse.Namespace, progress: Progress) -> bool:
     from physgen_physworld.pipeline.train_step import train
     from physgen_physworld.residual.training import TrainingConfig
 
+    told = time.monotonic()
+
     def report(steps: int, reward: float) -> None:
-        sys.stderr.write(f"\r  {steps} of {options.steps} steps, mean reward {reward:.2f} ")
-        sys.stderr.flush()
+        nonlocal told
+        if time.monotonic() - told > TELL_EVERY_S:
+            told = time.monotonic()
+            progress.say(f"  {steps} of {options.steps} steps, mean reward {reward:.2f}")
 
-    config = TrainingConfig(steps=options.steps, twins=options.twins, seed=options.rl_seed)
-    fresh = train(options.folder, config, report)
-    if fresh:
-        sys.stderr.write("\n")
-    return fresh
+    return train(
+        options.folder, TrainingConfig(steps=options.steps, twins=options.twins, seed=options.rl_seed), report
+    )
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> str:
     from physgen_physworld.execution.reality import ManiSkillReality
     from physgen_physworld.pipeline.run_step import act
     from physgen_sim_bridge.maniskill.world import TASKS, ManiSkillWorld
@@ -207,11 +201,10 @@ def _run(options: argparse.Namespace) -> int:
         _clicks(options.object),
     )
     outcome = "success" if result["success"] else "no success"
-    print(
+    return (
         f"run ({options.how}): {outcome} after {result['steps']} steps, "
         f"goal {result['goals_reached']} of {result['goals']}, {result['failed_grasps']} failed grasps"
     )
-    return 0
 
 
 def _ladder(options: argparse.Namespace) -> int:
@@ -237,6 +230,8 @@ def _ladder(options: argparse.Namespace) -> int:
     if options.residual is not None:
         network = load_residual(options.residual)
         executions["residual"] = lambda goals: ResidualPolicy(goals, network)
+    progress = Progress()
+    progress.say(f"Results go to {options.out}")
     trials = []
     for task in tasks:
         world = ManiSkillWorld(task, image_size=256)
@@ -246,10 +241,10 @@ def _ladder(options: argparse.Namespace) -> int:
             won = ", ".join(
                 f"{trial.rung}/{trial.execution} {'yes' if trial.success else 'no'}" for trial in fresh
             )
-            print(f"{task} seed {seed}: {won}", flush=True)
+            progress.say(f"{task} seed {seed}: {won}")
             write_ladder(trials, options.out)  # after each seed: what is measured is not lost
         world.close()
-    print(ladder_text(summarize(trials)))
+    progress.result(ladder_text(summarize(trials)))
     return 0
 
 

@@ -40,14 +40,7 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LadderTrial:
-    """One episode of one rung and one way to act.
-
-    stage says where a failure began: video, reconstruction, tracking, grasp or execution; empty after a success.
-
-    Attributes:
-        end_error_mm: From where the video leaves the object to where it really is; track_*: the track's own errors, see
-            TrackErrors. NaN where there was no track or no episode.
-    """
+    """One episode of one rung and one way to act; numbers are NaN where there was no track or no episode."""
 
     task: str
     seed: int
@@ -55,11 +48,14 @@ class LadderTrial:
     execution: str
     success: bool
     stage: str
+    """Where a failure began: video, reconstruction, tracking, grasp or execution; empty after a success."""
     detail: str
     steps: int
     failed_grasps: int
     end_error_mm: float
+    """From where the video leaves the object to where it really is."""
     track_start_mm: float
+    """The track's own errors, see TrackErrors."""
     track_end_mm: float
     track_yaw_deg: float
 

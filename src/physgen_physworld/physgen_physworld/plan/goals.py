@@ -34,21 +34,18 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goals:
-    """Where the moved object begins and shall go.
-
-    Attributes:
-        positions: float64 [K, 3].
-        yaws: float64 [K], known up to quarter turns; the first is where it begins.
-        lifted: It leaves its support.
-        released: It ends on a support and is let go; else it is held where the video ends.
-    """
+    """Where the moved object begins and shall go."""
 
     name: str
     size: tuple[float, float, float]
     positions: Float64Array
+    """Float64 [K, 3]; the first is where it begins."""
     yaws: Float64Array
+    """Float64 [K], known up to quarter turns."""
     lifted: bool
+    """It leaves its support."""
     released: bool
+    """It ends on a support and is let go; else it is held where the video ends."""
     obstacles: tuple[Obstacle, ...]
 
 

@@ -23,17 +23,14 @@ FINGER_BREADTH = 0.045
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grasp:
-    """A grasp of a box from above: the turn about the vertical [rad] that the hand has yet to make, and the room [m].
-
-    room is negative where a finger would come down on an obstacle.
-
-    Attributes:
-        width: The box's edge between the fingers [m].
-    """
+    """A grasp of a box from above."""
 
     turn: float
+    """About the vertical, that the hand has yet to make [rad]."""
     room: float
+    """Beside the fingers [m]; negative where one would come down on an obstacle."""
     width: float
+    """The box's edge between the fingers [m]."""
 
 
 def grasp_proposals(

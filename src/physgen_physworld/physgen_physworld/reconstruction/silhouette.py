@@ -27,19 +27,20 @@ PIXEL_NOISE = 0.25
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoxFit:
-    """A box's middle [3] (m, base frame) and yaw [rad]; how far its outline and the pixels agree (0 to 1); variances.
-
-    Attributes:
-        visible: Share of the outline that nothing hides.
-        covariance: float64 [3, 3] of the position [m^2]; yaw_variance [rad^2].
-    """
+    """Where a box is in one picture, and how sure that is."""
 
     position: Float64Array
+    """Its middle [3] in the base frame [m]."""
     yaw: float
+    """Its turn about the vertical [rad], up to quarter turns."""
     agreement: float
+    """How far its outline and the pixels agree (0 to 1)."""
     visible: float
+    """Share of the outline that nothing hides."""
     covariance: Float64Array
+    """Float64 [3, 3] of the position [m^2]."""
     yaw_variance: float
+    """Of the yaw [rad^2]."""
 
 
 def corners(position: Float64Array, yaw: float, size: tuple[float, float, float]) -> Float64Array:
@@ -73,6 +74,7 @@ class SilhouetteFitter:
             doubt: how little a pixel of another colour says, 0 to 1 [height, width]: something may be in front.
             start: first guess of the middle [m].
             yaws: first guesses of the yaw [rad]; the best result wins.
+            iterations: most steps of the least squares.
             fixed_height: keep the start's z.
             iterations: of Gauss-Newton, at most.
         """

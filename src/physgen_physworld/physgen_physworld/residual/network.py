@@ -19,20 +19,18 @@ FORMAT = "physgen-physworld-residual-1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResidualNetwork:
-    """Two tanh layers and a linear one on normalised observations; scale [6]: the largest residual [m], [rad].
-
-    Attributes:
-        weights: float32 [out, in] of each layer.
-        biases: float32 [out].
-        mean: float32 [OBSERVATION_DIM].
-        deviation: float32 [OBSERVATION_DIM].
-    """
+    """Two tanh layers and a linear one on normalised observations."""
 
     weights: tuple[Float32Array, ...]
+    """Float32 [out, in] of each layer."""
     biases: tuple[Float32Array, ...]
+    """Float32 [out] of each layer."""
     mean: Float32Array
+    """Of observations, float32 [OBSERVATION_DIM]."""
     deviation: Float32Array
+    """Of observations, float32 [OBSERVATION_DIM]."""
     scale: Float64Array
+    """The largest residual [6] ([m], [rad])."""
 
     def residual(self, observation: Float32Array) -> Float32Array:
         """Return the addition [7] to a base action; the gripper's is 0."""

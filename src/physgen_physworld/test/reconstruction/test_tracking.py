@@ -188,6 +188,8 @@ def test_tracks_survive_their_file_and_strange_files_are_one_sentence(tmp_path: 
             import_tracks(tmp_path / "strange.npz")
 
 
+# The simulator runs in this process, with what its libraries warn of each other.
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.sim
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("mani_skill") is None, reason="mani-skill is not installed")

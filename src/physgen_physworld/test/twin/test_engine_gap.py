@@ -13,6 +13,8 @@ from physgen_physworld.values import yaw_of
 pytest.importorskip("mujoco", reason="the extra physworld is not installed")
 
 
+# The simulator runs in this process, with what its libraries warn of each other.
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.sim
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("mani_skill") is None, reason="mani-skill is not installed")

@@ -11,6 +11,8 @@ from physgen_physworld.reconstruction.depth import SensorDepth
 from physgen_physworld.video.oracle import maniskill_camera
 
 
+# The simulator runs in this process, with what its libraries warn of each other.
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.sim
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("mani_skill") is None, reason="mani-skill is not installed")
