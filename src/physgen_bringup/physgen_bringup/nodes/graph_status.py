@@ -39,8 +39,13 @@ class GraphStatus:
     recorder: str = ""
 
 
-def look(look_s: float = TIMEOUT_S + 1.0) -> GraphStatus:
-    """Listen to the graph in the domain of the environment."""
+def look(look_s: float = TIMEOUT_S + 3.0) -> GraphStatus:
+    """Listen to the graph in the domain of the environment.
+
+    Args:
+        look_s: How long [s]. Participants that DDS missed at the first announcement are found at the next, three
+            seconds later.
+    """
     with GraphClient() as client:
         beats = client.listen(String, topics.HEARTBEAT, BEATS)
         safety = client.listen(SafetyStatus, topics.SAFETY_STATUS, qos.LATCHED)

@@ -37,7 +37,9 @@ def listen(*words: str) -> Spoken:
     last = time.monotonic()
     lines, silence_s = [], 0.0
     command = [sys.executable, "-m", "physgen_bringup.cli", *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # Without the suite's domain, which others use at the same time: a graph then takes one of its own.
+    environment = {key: value for key, value in os.environ.items() if key != "ROS_DOMAIN_ID"}
+    environment["OMP_NUM_THREADS"] = "1"
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
     ) as process:

@@ -33,6 +33,8 @@ from physgen_control.types import NS_PER_S, Episode, EpisodePhase
 DISK_CHECK_NS = NS_PER_S
 EPISODE_GAP_NS = NS_PER_S // 2
 """A stamp so far beyond the last observation belongs to the next episode: a reset moves the clock by 1 s or more."""
+NAMES_KEPT = 8
+"""Newest episodes whose bags' names are remembered."""
 
 
 class EpisodeRecorder:
@@ -68,7 +70,7 @@ class EpisodeRecorder:
         self._writer: BagWriter | None = None
         self._episode: Episode | None = None
         self._seen: set[str] = {""}
-        self._named: tuple[str, Path] | None = None  # newest episode with its bag
+        self._names: dict[str, Path] = {}
         self._held: list[RawMessage] = []
         self._drain_end_ns: int | None = None  # monotonic
         self._stamps: dict[str, set[int]] = {}
@@ -91,17 +93,19 @@ class EpisodeRecorder:
 
         The time is that of the first call for an episode, so that what was announced is what gets written.
         """
-        if self._named is not None and self._named[0] == episode.episode_id:
-            return self._named[1]
+        if episode.episode_id in self._names:
+            return self._names[episode.episode_id]
         stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
         task = re.sub(r"[^A-Za-z0-9._-]+", "_", episode.task).strip("._") or "episode"
         name = f"{stamp}_{task}" + (f"_{episode.seed:06d}" if episode.seed >= 0 else "")  # no seed on an arm
         folder = Path(self.config.bag_dir).expanduser()
         path, number = folder / name, 1
-        while path.exists() or path.with_name(path.name + PARTIAL_SUFFIX).exists():
+        given = set(self._names.values())
+        while path in given or path.exists() or path.with_name(path.name + PARTIAL_SUFFIX).exists():
             number += 1
             path = folder / f"{name}-{number}"
-        self._named = (episode.episode_id, path)
+        # A few: the next episode may be announced while the one before is still being written.
+        self._names = dict([*list(self._names.items())[1 - NAMES_KEPT :], (episode.episode_id, path)])
         return path
 
     def on_message(self, topic: str, data: bytes, now_ns: int, mono_ns: int) -> None:
