@@ -259,3 +259,15 @@ def test_a_message_without_header_is_reported(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.send(Sent(topics.JOINT_STATES, b"\0\1\0\0", 5))
     assert "at least 12 bytes" in bench.statuses[-1].detail
+
+
+def test_a_bag_keeps_its_name_when_the_next_episode_is_announced_first(tmp_path: Path) -> None:
+    """An operator who starts anew at once: the bag of before then went elsewhere than its episode said."""
+    bench = Bench(tmp_path)
+    first, second = (make_episode(episode_id=name) for name in ("e1", "e2"))
+    announced = bench.recorder.bag_path(first)
+    assert bench.recorder.bag_path(second) != announced, "in one second there are two names, too"
+    bench.send(*whole_episode(first))
+    assert bench.recorder.bag_path(first) == announced
+    check(tmp_path, first)
+    assert announced.is_dir()
