@@ -61,7 +61,7 @@ def check_scene_changes(world: World, seed: int, displaces: bool) -> None:
     offsets = np.array(frozen_list().variants["robot", 5][seed].scene.joints)
     # LIBERO's controller draws the joints back towards home while the scene settles.
     went = robot.positions - clean.positions
-    assert went @ offsets > 0.3 * offsets @ offsets
+    assert went @ offsets > 0.1 * (offsets @ offsets)
     # The fixed camera of a changed one would be somewhere else; here it must be the clean one, and so must all.
     again = perturbed(world, parse_condition(""))
     assert again is world
