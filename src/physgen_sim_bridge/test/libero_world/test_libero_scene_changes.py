@@ -1,26 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Perturbations of LIBERO itself. Needs the extra and a folder of scene files."""
 
-import importlib.util
-
 import pytest
+from libero_here import why_not
 from scene_checks import check_scene_changes
 
-from physgen_control.errors import UserError
-from physgen_sim_bridge.libero.assets import VARIABLE, find_assets
 from physgen_sim_bridge.registry import make_world
-
-
-def why_not() -> str:
-    """Why these tests cannot run here; empty when they can."""
-    if importlib.util.find_spec("libero") is None:
-        return "LIBERO is not installed (`physgen setup --sim libero`)"
-    try:
-        find_assets()
-    except UserError:
-        return f"no folder of LIBERO's scene files ({VARIABLE})"
-    return ""
-
 
 pytestmark = [
     pytest.mark.sim,

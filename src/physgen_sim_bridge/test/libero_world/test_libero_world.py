@@ -2,7 +2,6 @@
 """LIBERO itself: signs, frames, images, determinism, experts. Needs the extra and a folder of scene files."""
 
 import hashlib
-import importlib.util
 import math
 import os
 import subprocess
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from libero_here import why_not
 
 from physgen_control.errors import UserError
 from physgen_control.geometry import matrix_from_rotation_vector, matrix_from_unit_quaternion
@@ -21,18 +21,6 @@ from physgen_sim_bridge.libero.init_states import read_init_states
 from physgen_sim_bridge.libero.tasks import STEP_LIMITS, libero_tasks
 from physgen_sim_bridge.registry import make_world
 from physgen_sim_bridge.world import DRAWN, World
-
-
-def why_not() -> str:
-    """Why these tests cannot run here; empty when they can."""
-    if importlib.util.find_spec("libero") is None:
-        return "LIBERO is not installed (`physgen setup --sim libero`)"
-    try:
-        find_assets()
-    except UserError:
-        return f"no folder of LIBERO's scene files ({VARIABLE})"
-    return ""
-
 
 # Imports and the first scene take seconds of a core, minutes where many share it.
 pytestmark = [
