@@ -44,10 +44,12 @@ class Policy(ABC):
     Attributes:
         needs_state: Whether `act` wants the measured state of the arm.
         execute_steps: Actions of each answer that are executed before the next look, 1 to 8.
+        robots: Which robots its actions are meant for; a graph of another one is refused. Name "fr3" for a real arm.
     """
 
     needs_state: ClassVar[bool] = False
     execute_steps: ClassVar[int] = HORIZON
+    robots: ClassVar[tuple[str, ...]] = ("panda",)
 
     def reset(self, instruction: str, seed: int) -> None:  # noqa: B027  (a policy without memory needs none)
         """Start an episode: forget what came before.

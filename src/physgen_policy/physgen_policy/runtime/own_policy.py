@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from physgen_policy.runtime.mailbox import CancelToken
 
 _STATES = 512
 _STATE_WAIT_S = 1.0
+_MOST_PERIODS = 2
+"""Control periods that a state may be older than the images it is given with."""
 
 
 class OwnPolicyError(UserError):
@@ -68,8 +71,11 @@ class OwnPolicyRunner:
         return cls(policy, name, period_ns)
 
     def mismatches(self, graph: GraphDescription) -> list[str]:
-        """Return nothing: what a policy of one's own fits is its author's to know."""
-        return []
+        """Return that it names no such robot, if so: only its author knows what its actions are meant for."""
+        if graph.robot in ("", *self._policy.robots):
+            return []
+        named = ", ".join(self._policy.robots) or "none"
+        return [f"the robot is {graph.robot}, and {self.policy_id} names {named} in `robots`"]
 
     def warm_up(self, imagine: bool = False) -> None:
         """Do nothing: a policy of one's own is ready once it is made."""
@@ -120,24 +126,20 @@ class OwnPolicyRunner:
         )
         actions = self._checked(self._policy.act(seen))
         (cancel or CancelToken()).check()
-        chunk = ActionChunk(
+        chunk = ActionChunk.of(
+            actions,
             session_id=self._session_id,
             episode_id=episode.episode_id,
             chunk_seq=self._seq,
             base_step=observation.base_step,
             stamp_ns=frames.stamp_ns,
-            observation_stamp_ns=frames.stamp_ns,
-            inference_start_ns=now_ns,
-            inference_end_ns=now_ns,
-            valid_until_ns=0,
+            inference_ns=now_ns,
             step_period_ns=self._period_ns,
-            data=actions,
-            execute_steps=self.execute_steps,
             instruction=self._instruction,
             policy_id=self.policy_id,
         )
         self._seq += 1
-        return chunk
+        return replace(chunk, execute_steps=self.execute_steps)
 
     def predict_frame(self) -> UInt8Image | None:
         """Return None: only a checkpoint imagines frames."""
@@ -179,7 +181,8 @@ class OwnPolicyRunner:
             self._arrived.wait_for(
                 lambda: bool(self._states) and self._states[-1].stamp_ns >= stamp_ns, _STATE_WAIT_S
             )
-            older = [state for state in self._states if state.stamp_ns <= stamp_ns]
+            oldest_ns = stamp_ns - _MOST_PERIODS * self._period_ns
+            older = [state for state in self._states if oldest_ns <= state.stamp_ns <= stamp_ns]
             if not older:
                 raise OwnPolicyError(
                     "the arm's state of the time of the images did not come; does the robot publish /joint_states?"

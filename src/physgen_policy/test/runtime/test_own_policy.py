@@ -8,6 +8,7 @@ import pytest
 
 from physgen_control.errors import UserError
 from physgen_control.types import CameraFrame, Episode, Pose, RobotState
+from physgen_policy.contract.embodiment_check import GraphDescription
 from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.contract.own_policy import Policy, PolicyInput
 from physgen_policy.contract.past_actions import idle_actions
@@ -117,3 +118,20 @@ def test_an_observation_outside_of_the_episode_is_refused():
     runner = OwnPolicyRunner(Answers(np.zeros((8, 7))), "mine", PERIOD_NS)
     with pytest.raises(UserError, match="outside"):
         runner.act(observation(0), 0)
+
+
+def test_a_state_from_long_before_the_images_is_not_given() -> None:
+    """A robot that fell silent: its last state would be a plausible lie."""
+    runner = OwnPolicyRunner(Answers(np.zeros((4, 7))), "own", PERIOD_NS)
+    runner.reset(EPISODE)
+    runner.put_state(state(0))
+    assert runner.act(observation(2), 0).base_step == 2
+    with pytest.raises(UserError, match="did not come"):
+        runner.act(observation(3), 0)
+
+
+def test_a_robot_that_the_policy_does_not_name_is_refused() -> None:
+    runner = OwnPolicyRunner(Answers(np.zeros((4, 7))), "own", PERIOD_NS)
+    assert runner.mismatches(GraphDescription(control_period=0.05, robot="panda")) == []
+    [sentence] = runner.mismatches(GraphDescription(control_period=0.05, robot="fr3"))
+    assert "fr3" in sentence and "panda" in sentence
