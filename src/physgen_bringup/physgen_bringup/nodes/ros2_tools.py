@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.parameter_client import AsyncParameterClient
@@ -17,44 +17,45 @@ from physgen_control.errors import UserError
 
 FIND_S = 3.0
 """Time in which a node finds what is there."""
+SETTLE_S = 1.0
+"""What was found is complete when nothing new came for so long."""
 ANSWER_S = 30.0
+
+Found = TypeVar("Found")
 
 
 def node_names() -> list[str]:
     """Full names of the nodes in this domain."""
     with GraphClient() as client:
-        client.spin_until(lambda: False, FIND_S)
-        return _nodes(client)
+        return _settled(client, lambda: _nodes(client))
 
 
 def node_info(name: str) -> dict[str, list[str]]:
     """What a node publishes, reads and serves, as `name [types]`; raises UserError for an unknown node."""
     with GraphClient() as client:
         base, space = _split(_find_node(client, name))
-        ends = {
-            "publishers": client.node.get_publisher_names_and_types_by_node(base, space),
-            "subscribers": client.node.get_subscriber_names_and_types_by_node(base, space),
-            "services": client.node.get_service_names_and_types_by_node(base, space),
-            "clients": client.node.get_client_names_and_types_by_node(base, space),
+        looks = {
+            "publishers": client.node.get_publisher_names_and_types_by_node,
+            "subscribers": client.node.get_subscriber_names_and_types_by_node,
+            "services": client.node.get_service_names_and_types_by_node,
+            "clients": client.node.get_client_names_and_types_by_node,
         }
+        ends = _settled(client, lambda: {what: sorted(look(base, space)) for what, look in looks.items()})
     return {
-        what: [f"{topic} [{', '.join(types)}]" for topic, types in sorted(listed)]
-        for what, listed in ends.items()
+        what: [f"{topic} [{', '.join(types)}]" for topic, types in listed] for what, listed in ends.items()
     }
 
 
 def topic_names() -> list[tuple[str, list[str]]]:
     """Topics with their types."""
     with GraphClient() as client:
-        client.spin_until(lambda: False, FIND_S)
-        return sorted(client.node.get_topic_names_and_types())
+        return _settled(client, lambda: sorted(client.node.get_topic_names_and_types()))
 
 
 def service_names() -> list[tuple[str, list[str]]]:
     """Services with their types, without those that every node has for its parameters."""
     with GraphClient() as client:
-        client.spin_until(lambda: False, FIND_S)
-        return sorted(client.node.get_service_names_and_types())
+        return _settled(client, lambda: sorted(client.node.get_service_names_and_types()))
 
 
 def topic_info(topic: str) -> dict[str, list[str]]:
@@ -74,8 +75,7 @@ def topic_info(topic: str) -> dict[str, list[str]]:
 
         # A writer is found before the name of its node is.
         client.spin_until(lambda: not any("UNKNOWN" in name for of in ends().values() for name in of), FIND_S)
-        told = ends()
-    return {"type": [type_name], **told}
+        return {"type": [type_name], **_settled(client, ends)}
 
 
 def messages(topic: str, count: int | None, wait_s: float | None) -> Iterator[tuple[float, Any]]:
@@ -133,6 +133,18 @@ def set_parameter(node: str, name: str, value: Any) -> tuple[bool, str]:
     return bool(result.successful), str(result.reason)
 
 
+def _settled(client: GraphClient, look: Callable[[], Found]) -> Found:
+    """What `look` finds once nothing new came for SETTLE_S: nodes are found one after another.
+
+    Where it finds nothing at all, it is given FIND_S.
+    """
+    found, since = look(), time.monotonic()
+    while time.monotonic() - since < (SETTLE_S if found else FIND_S):
+        if client.spin_until(lambda: look() != found, SETTLE_S):
+            found, since = look(), time.monotonic()
+    return found
+
+
 def _parameters_of(client: GraphClient, node: str) -> AsyncParameterClient:
     remote = AsyncParameterClient(client.node, _find_node(client, node))
     if not client.spin_until(remote.services_are_ready, FIND_S):
@@ -179,8 +191,9 @@ def _topic_type(client: GraphClient, topic: str) -> str:
 
 def _matching(client: GraphClient, topic: str) -> QoSProfile:
     """A profile that every writer of the topic fits: latched and reliable only where all are."""
-    writers = client.node.get_publishers_info_by_topic(topic)
-    profiles = [writer.qos_profile for writer in writers]
+    profiles = _settled(
+        client, lambda: [end.qos_profile for end in client.node.get_publishers_info_by_topic(topic)]
+    )
     reliable = all(p.reliability == ReliabilityPolicy.RELIABLE for p in profiles)
     latched = profiles and all(p.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in profiles)
     return QoSProfile(

@@ -91,11 +91,17 @@ def test_ros2_looks_calls_and_reads_parameters(capsys: pytest.CaptureFixture[str
         assert ros2.main(list(words)) == 0
         return capsys.readouterr().out
 
-    assert "/controller_node\n" in said("node", "list")
-    assert "/physgen/safety_status [physgen_msgs/msg/SafetyStatus]" in said("node", "info", "controller_node")
-    assert "/physgen/hold [std_srvs/srv/Trigger]\n" in said("service", "list", "-t")
-    assert "/physgen/safety_status\n" in said("topic", "list")
-    assert "- /controller_node\n" in said("topic", "info", "/physgen/safety_status")
+    def says(sentence: str, *words: str) -> None:
+        """On a busy machine a look may end before a node was found."""
+        end = time.monotonic() + 60
+        while sentence not in (last := said(*words)):
+            assert time.monotonic() < end, last
+
+    says("/controller_node\n", "node", "list")
+    says("/physgen/safety_status [physgen_msgs/msg/SafetyStatus]", "node", "info", "controller_node")
+    says("/physgen/hold [std_srvs/srv/Trigger]\n", "service", "list", "-t")
+    says("/physgen/safety_status\n", "topic", "list")
+    says("- /controller_node\n", "topic", "info", "/physgen/safety_status")
     assert "detail:" in said("topic", "echo", "/physgen/safety_status", "--once")
     assert "average rate:" in said("topic", "hz", "/physgen/heartbeat")
     answer = said("service", "call", "/physgen/set_armed", "std_srvs/srv/SetBool", "{data: false}")
