@@ -7,11 +7,14 @@
 It needs rclpy and physgen_msgs alone. In lockstep observation n is stamped `start + n * 50 ms`.
 """
 
+import signal
+from threading import Event
+
 import numpy as np
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import JointState
 
 from physgen_msgs.msg import ActionChunk, ChunkAck, EpisodeInfo
@@ -75,13 +78,16 @@ class Sinking(Node):
 
 
 def main() -> None:
-    rclpy.init()
-    try:
-        rclpy.spin(Sinking())
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        rclpy.try_shutdown()
+    # rclpy's own handlers shut the context down under a waiting node, which then sleeps on or raises.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    node = Sinking()
+    while not stop.is_set():
+        rclpy.spin_once(node, timeout_sec=0.2)
+    node.destroy_node()
+    rclpy.shutdown()
 
 
 if __name__ == "__main__":

@@ -134,7 +134,10 @@ def test_a_node_of_ones_own_acts_in_a_graph(tmp_path):
         for process in (launch, node):
             if process is not None:
                 process.terminate()
-                process.communicate(timeout=60)
+                try:
+                    process.communicate(timeout=60)
+                finally:
+                    process.kill()
     assert launch.returncode == 0, output
     assert node.returncode == 0
     [episode] = json.loads((tmp_path / "results.json").read_text())["episodes"]
