@@ -140,8 +140,9 @@ def _settled(client: GraphClient, look: Callable[[], Found]) -> Found:
     """
     found, since = look(), time.monotonic()
     while time.monotonic() - since < (SETTLE_S if found else FIND_S):
-        if client.spin_until(lambda: look() != found, SETTLE_S):
-            found, since = look(), time.monotonic()
+        client.spin_until(lambda: False, 0.05)
+        if (now := look()) != found:
+            found, since = now, time.monotonic()
     return found
 
 

@@ -13,8 +13,13 @@ class BoundedReader(io.BufferedReader):
     """Reads at most what the file held when it was opened, whatever is asked for."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path))
-        self._size = os.fstat(self.fileno()).st_size
+        file = io.FileIO(path)
+        try:
+            self._size = os.fstat(file.fileno()).st_size
+            super().__init__(file)
+        except BaseException:  # no memory for the buffer
+            file.close()
+            raise
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return at most `size` bytes; the base class reserves `size` bytes before it reads them."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from enum import IntEnum, IntFlag
@@ -57,7 +58,7 @@ def pose_from_msg(message: Any, what: str = "pose") -> Pose:
         ConversionError: The numbers are not finite or the quaternion is not of unit length (within 1e-3).
     """
     pose = _pose_values(message)
-    norm = float(np.linalg.norm(pose.quaternion))
+    norm = math.hypot(*pose.quaternion)  # numpy's overflows with a warning
     if not np.isfinite(pose.position).all() or not abs(norm - 1.0) < 1e-3:
         raise ConversionError(
             f"The {what} must have a finite position and a unit quaternion, "

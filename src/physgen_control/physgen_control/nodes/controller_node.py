@@ -7,6 +7,7 @@ SafetyStatus still says what happened.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import traceback
@@ -190,8 +191,8 @@ class ControllerNode(GuardedNode):
     def _on_wrench(self, message: WrenchStamped) -> None:
         force, torque = message.wrench.force, message.wrench.torque
         self.core.on_wrench(
-            float(np.linalg.norm([force.x, force.y, force.z])),
-            float(np.linalg.norm([torque.x, torque.y, torque.z])),
+            math.hypot(force.x, force.y, force.z),
+            math.hypot(torque.x, torque.y, torque.z),
         )
         self._send_trajectory()
 
