@@ -80,6 +80,10 @@ def static_lanes(layout: Layout, *, everything: bool) -> dict[str, list[Stage]]:
         Stage(name="ruff format", commands=[[str(tools / "ruff"), "format", "--check", *ruff_cache, "."]]),
         Stage(name="shellcheck", commands=[[str(tools / "shellcheck"), *_shell_files()]]),
         Stage(name="spelling", commands=[[str(tools / "codespell")]]),
+        Stage(
+            name="documentation site",
+            commands=[[str(tools / "mkdocs"), "build", "--quiet", "--site-dir", str(layout.home / "site")]],
+        ),
         Stage(name="mypy", commands=[[str(tools / "mypy"), "--cache-dir", str(cache / "mypy")]]),
     ]
     product = [

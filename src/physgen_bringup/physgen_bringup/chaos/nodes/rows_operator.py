@@ -84,9 +84,11 @@ def end_controller(number: signal.Signals) -> Callable[[Rig], Measured]:
         rest = probe.rest(t0)
         rig.wait_dead(CONTROLLER)
         width = sum(probe.joints.position[7:9])
-        before = len(probe.statuses)
+        restarted = time.monotonic()
         rig.restart(CONTROLLER)
-        probe.wait_for(lambda: len(probe.statuses) > before + 1, "the new controller", 30.0)
+        probe.wait_for(
+            lambda: sum(said.time_s > restarted for said in probe.statuses) > 1, "the new controller", 30.0
+        )
         probe.spin(1.0)
         must(probe.state is SafetyState.DISARMED, f"the new controller is {probe.state}: {probe.said}")
         must(probe.speed < 1e-2, f"the arm moves at {probe.speed:.3f} rad/s")
