@@ -149,7 +149,8 @@ ROWS = (
          "HOLD, POLICY_LATE, and on with the next chunk", (0.7, None), silent_then_back),
     _row(3, "policy_killed", "the policy's process is killed and started again",
          "no action left; its heart beats no more", "HOLD, POLICY_LATE; the restart is obeyed",
-         (0.9, 1.2), killed_and_restarted),
+         (0.9, 1.2), killed_and_restarted,
+         may_refuse=True),  # a process starts beside the fake driver, which may read a trajectory after its end
     _row(4, "second_publisher", "a second publisher of chunks appears", "publisher count at 10 Hz",
          "HOLD, MULTIPLE_PUBLISHERS", (0.5, 1.0), second_publisher),
     _row(5, "second_policy", "a second policy sends a chunk at once", "publisher count with every chunk",
