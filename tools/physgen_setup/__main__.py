@@ -54,8 +54,8 @@ def ensure(layout: Layout, extras: frozenset[str]) -> int:
     return 0
 
 
-def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
-    """Run `./physgen setup`."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `./physgen setup`."""
     parser = argparse.ArgumentParser(
         prog="physgen setup", description="Install everything the commands need into the state folder."
     )
@@ -76,6 +76,12 @@ def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
     parser.add_argument("--lerobot", action="store_true", help="what writing LeRobot datasets needs, too")
     parser.add_argument("--peer", action="store_true", help="the lerobot package, to compare with, too")
     parser.add_argument("--dev", action="store_true", help="the tools of `./physgen test` too")
+    return parser
+
+
+def setup_command(layout: Layout, arguments: Sequence[str]) -> int:
+    """Run `./physgen setup`."""
+    parser = build_parser()
     options = parser.parse_args(arguments)
     simulations = [name for name in options.sim.split(",") if name]
     unknown = sorted(set(simulations) - set(SIMULATIONS))
@@ -168,9 +174,9 @@ def main(arguments: Sequence[str]) -> int:
         if is_ready(layout, frozenset()):
             return in_venv(layout, module, forwarded)
         if name == "test":
-            from physgen_checks.__main__ import build_parser  # on the path as this package is
+            from physgen_checks import __main__ as checks  # on the path as this package is
 
-            build_parser().print_help()
+            checks.build_parser().print_help()
             return 0
         return help_without_setup(forwarded)
     if name == "doctor" and not is_ready(layout, frozenset()):
