@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 # Name -> what it brings. ManiSkill belongs to the base: the main job needs it.
 EXTRAS = {
@@ -47,7 +48,7 @@ def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[s
         needed.add("viewer")
     if "pyspacemouse" in (launch.get("teleop_device"), launch.get("device")):
         needed.add("teleop")
-    if command == "convert" and value_of(arguments, "--format") == "lerobot":
+    if command == "convert" and (value_of(arguments, "--format") == "lerobot" or _lerobot_named(arguments)):
         needed.add("lerobot")
     peer = command == "peer-train" or (command == "eval" and value_of(arguments, "--policy") == "lerobot")
     if peer and not environment.get("PHYSGEN_LEROBOT_PATH"):
@@ -61,6 +62,11 @@ def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[s
         if "--all" in arguments:
             needed |= {"lerobot", "libero", "peer", "viewer"}
     return frozenset(needed)
+
+
+def _lerobot_named(arguments: Sequence[str]) -> bool:
+    """One of the words is the folder of a LeRobot dataset."""
+    return any((Path(word) / "meta" / "info.json").is_file() for word in arguments)
 
 
 def _looks_on(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`physgen convert BAGS... --out DATASET`: recorded bags to a training dataset, or to a LeRobot dataset."""
+"""`physgen convert BAGS... --out DATASET`: bags to a training or a LeRobot dataset, or LeRobot to training dataset."""
 
 from __future__ import annotations
 
@@ -21,13 +21,17 @@ def build_parser() -> CommandParser:
     """The command line; standard library only."""
     parser = CommandParser(
         prog="physgen convert",
-        description="Recorded bags to a training dataset, or to a LeRobot dataset.",
+        description="Recorded bags to a training dataset or to a LeRobot dataset; a LeRobot dataset to a training "
+        "dataset.",
         examples=(
             "physgen convert bags/pushcube --out datasets/pushcube",
             "physgen convert bags/pushcube --format lerobot --out datasets/pushcube-lerobot",
+            "physgen convert lerobot/drawer --camera fixed=observation.images.front --out datasets/drawer",
         ),
     )
-    parser.add_argument("bags", nargs="+", type=Path, help="bag folders, or folders that contain bags")
+    parser.add_argument(
+        "bags", nargs="+", type=Path, help="bag folders, folders that contain bags, or one LeRobot dataset"
+    )
     add_out(
         parser,
         "dataset folder; the own format keeps existing episodes, the other needs a new folder",
@@ -52,6 +56,21 @@ def build_parser() -> CommandParser:
         default="video",
         help="lerobot: how images are kept (default video)",
     )
+    foreign = parser.add_argument_group("from a LeRobot dataset (v3.0)")
+    foreign.add_argument(
+        "--camera",
+        action="append",
+        default=[],
+        metavar="CAMERA=NAME",
+        help="feature of the camera fixed or wrist (default observation.images.fixed and .wrist); may be repeated",
+    )
+    foreign.add_argument(
+        "--trust-actions",
+        action="store_true",
+        help="the actions are steps of the hand [m, rad] in the base frame and a gripper of +1 open to -1 closed, "
+        "whatever their names say",
+    )
+    foreign.add_argument("--task", default="", help="name of the task (default: each episode's instruction)")
     parser.add_argument(
         "--rate", type=float, default=20.0, help="control rate of the recordings in Hz (default 20)"
     )
@@ -93,12 +112,39 @@ def _to_dataset(options: argparse.Namespace, progress: Progress) -> Conversion:
     from physgen_policy.data.bags_to_dataset import convert_bags
 
     size = options.image_size or 128
+    if any((folder / "meta" / "info.json").is_file() for folder in options.bags):
+        return _from_lerobot(options, size, progress)
     return convert_bags(
         options.bags,
         options.out,
         view=(size, size),
         rate_hz=options.rate,
         track=lambda bags: progress.track(bags, "converting"),
+    )
+
+
+def _from_lerobot(options: argparse.Namespace, size: int, progress: Progress) -> Conversion:
+    from importlib.util import find_spec
+
+    from physgen_control.errors import UserError
+
+    if len(options.bags) > 1:
+        raise UserError("a LeRobot dataset is converted alone: name one folder")
+    if find_spec("pyarrow") is None:
+        raise UserError("a LeRobot dataset needs pyarrow, which `./physgen setup --lerobot` installs")
+    from physgen_policy.data.lerobot_to_dataset import convert_lerobot
+
+    cameras = dict(word.partition("=")[::2] for word in options.camera)
+    if unknown := sorted(set(cameras) - {"fixed", "wrist"}):
+        raise UserError(f"--camera names {', '.join(unknown)}, expected fixed=NAME or wrist=NAME")
+    return convert_lerobot(
+        options.bags[0],
+        options.out,
+        view=(size, size),
+        cameras=cameras,
+        trust_actions=options.trust_actions,
+        task=options.task,
+        track=lambda numbers: progress.track(numbers, "converting"),
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of every bag of a conversion; the counts add up."""
+"""What became of every bag, or episode of another dataset, of a conversion; the counts add up."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ MIN_GB = 0.05
 class ConversionReport:
     """What became of every bag."""
 
+    of: str = "bags"
+    """What is converted, in the plural."""
     converted: int = 0
     """Bags that became an episode now."""
     present: int = 0
@@ -44,7 +46,7 @@ class ConversionReport:
             DatasetError: All were left out.
         """
         if self.bags == len(self.left_out):
-            raise DatasetError(f"none of the {self.bags} bags can be used, for the reasons above")
+            raise DatasetError(f"none of the {self.bags} {self.of} can be used, for the reasons above")
 
     def lines(self, what: str) -> list[str]:
         """Return the report: one line per bag left out, the rate of reading, and last the counts.
@@ -59,7 +61,7 @@ class ConversionReport:
                 f"read {gigabytes:.2f} GB in {minutes:.1f} min, {minutes / gigabytes:.2f} min per GB"
             )
         lines.append(
-            f"{what}; of {self.bags} bags {self.converted} converted, {self.present} already there, "
+            f"{what}; of {self.bags} {self.of} {self.converted} converted, {self.present} already there, "
             f"{len(self.left_out)} left out"
         )
         return lines
