@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -49,6 +50,16 @@ def dataset(request: pytest.FixtureRequest, bags: Path, tmp_path_factory: pytest
 def columns(dataset: Path) -> dict[str, np.ndarray]:
     table = pq.read_table(dataset / "data/chunk-000/file-000.parquet")
     return {name: np.array(table[name].to_pylist()) for name in table.column_names if "images" not in name}
+
+
+def test_the_card_says_what_is_inside(dataset: Path) -> None:
+    """Its head is what a hub reads; every column that needs words has them."""
+    _, head, text = (dataset / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(head)["tags"] == ["LeRobot"]
+    assert "3 demonstrations of the robot `fr3`, 31 control steps at 20 Hz" in text
+    assert "- open the drawer\n" in text and text.count("- push the cube\n") == 1
+    for name in ("action", "observation.state", "is_intervention", "is_label"):
+        assert f"| `{name}` |" in text
 
 
 def test_values_are_those_of_the_bags(dataset: Path) -> None:

@@ -3,7 +3,7 @@
 
 Only pyarrow and the bundled ffmpeg are needed, not the lerobot package, which brings torchvision and CUDA. Layout:
 
-    meta/info.json  meta/stats.json  meta/tasks.parquet  meta/episodes/chunk-000/file-000.parquet
+    README.md  meta/info.json  meta/stats.json  meta/tasks.parquet  meta/episodes/chunk-000/file-000.parquet
     data/chunk-000/file-000.parquet
     videos/observation.images.fixed/chunk-000/file-000.mp4      (images="video")
 """
@@ -26,6 +26,7 @@ from physgen_control.errors import UserError
 from physgen_control.messages.topics import CAMERAS
 from physgen_control.program.folder_lock import LOCK_FILE, folder_lock
 from physgen_policy.data.dataset import DatasetError
+from physgen_policy.data.lerobot.card import dataset_card
 from physgen_policy.data.lerobot.episode import LerobotEpisode
 from physgen_policy.data.lerobot.features import image_key
 from physgen_policy.data.lerobot.file_place import DATA_FILE_MB, VIDEO_FILE_MB, FilePlace
@@ -182,6 +183,8 @@ class LerobotWriter:
             video=self._video,
         )
         self._write_json("meta/info.json", info)
+        card = dataset_card(self.folder.name, info, list(self._tasks))
+        (self._root / "README.md").write_text(card, encoding="utf-8")
         (self._root / LOCK_FILE).unlink()
         self._root.rename(self.folder)
         return self.folder
