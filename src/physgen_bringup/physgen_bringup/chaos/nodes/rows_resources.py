@@ -59,8 +59,10 @@ class RecorderListener:
         def found() -> float | None:
             return next((t for t, status in self.said if t >= since_s and status["state"] == state), None)
 
-        last = self.said[-1:] if self.said else "nothing"
-        self.rig.probe.wait_for(found, f"the recorder in state {state!r}; it said {last}", timeout_s)
+        try:
+            self.rig.probe.wait_for(found, f"the recorder in state {state!r}", timeout_s)
+        except RowFailedError as error:
+            raise RowFailedError(f"{error}; it said {self.said[-1:] or 'nothing'}") from error
         arrived_s = found()
         assert arrived_s is not None
         return arrived_s - since_s
@@ -72,6 +74,8 @@ def recorder_fails(break_it: Callable[[Rig], Callable[[], None]]) -> Callable[[R
     def inject(rig: Rig) -> Measured:
         probe = rig.probe
         with RecorderListener(rig) as recorder:
+            # The row before may have started it a moment ago.
+            probe.wait_for(lambda: recorder.said, "a word of the recorder", 30.0)
             begin_s = time.monotonic()
             with episode(rig, 60):
                 recorder.wait("recording", begin_s, 15.0)
