@@ -30,7 +30,7 @@ from physgen_control.controller_config import ArmInterface, ControllerConfig, Pa
 from physgen_control.messages import topics
 from physgen_control.messages.graph_identity import own_graph
 from physgen_control.motion.trajectory import TrajectoryPlanner
-from physgen_control.nodes import qos
+from physgen_control.nodes import precedence, qos
 from physgen_control.nodes.arm_driver import ArmDriver
 from physgen_control.nodes.controller_messages import (
     safety_status_to_msg,
@@ -341,6 +341,7 @@ class ControllerNode(GuardedNode):
 
 def main() -> int:
     """Run the node until it is told to stop; a bad parameter is one sentence and status 2."""
+    precedence.come_first(precedence.CONTROL)
     without_shared_memory(os.environ)
     return run_node("controller_node", ControllerNode, close=ControllerNode.close)
 

@@ -30,7 +30,7 @@ from physgen_control.monitor.config import ArmLimits, MotionMonitorConfig
 from physgen_control.monitor.monitor import MotionMonitor, Reaction
 from physgen_control.monitor.segments import Knots, UnreadableTrajectoryError, arm_joints, read_knots
 from physgen_control.motion.kinematics import joint_range, joint_top_speed
-from physgen_control.nodes import qos
+from physgen_control.nodes import precedence, qos
 from physgen_control.nodes.dds_profile import without_shared_memory
 from physgen_control.nodes.guarded_node import GuardedNode
 from physgen_control.nodes.lifetime import run_node
@@ -231,6 +231,7 @@ def _make_switch(node: GuardedNode) -> tuple[Any, Any] | None:
 
 def main() -> int:
     """Run the node until it is told to stop; a bad parameter is one sentence and status 2."""
+    precedence.come_first(precedence.CONTROL)
     without_shared_memory(os.environ)
     return run_node("motion_monitor_node", MotionMonitorNode)
 

@@ -7,11 +7,9 @@ with a warning; then the fingers follow AppliedAction.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,7 +24,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from physgen_control.errors import UserError
 from physgen_control.messages import topics
-from physgen_control.nodes import qos
+from physgen_control.nodes import precedence, qos
 from physgen_control.nodes.conversions import (
     applied_action_from_msg,
     episode_to_msg,
@@ -54,9 +52,6 @@ LAG_NS = 20_000_000
 """The cell is simulated this late, so that a command which waited in this process still takes effect when it came."""
 
 SIM_STATE_PERIOD_S = 0.05
-
-PRIORITY = -10
-"""Niceness of the process."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,15 +322,9 @@ def _optional(rows: list[object]) -> np.ndarray | None:
     return None if not any(len(row) for row in rows) else _rows(rows)  # type: ignore[arg-type]  # as above
 
 
-def _come_first() -> None:
-    """Ask for the processor before others: a real arm and its cameras do not wait for the policy's computer."""
-    with suppress(PermissionError):  # without the right the node takes its turn
-        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
-
-
 def main() -> int:
     """Run the node until it is asked to stop; 2 when it cannot start."""
-    _come_first()
+    precedence.come_first(precedence.ARM)
     return run_node("fake_franka_node", FakeFrankaNode)
 
 
