@@ -221,7 +221,9 @@ def test_rosdep_keys_are_packages_of_the_lock_files() -> None:
 def test_host_files_have_the_syntax_of_their_readers() -> None:
     for line in (DOCKER / "host/99-realtime.conf").read_text().splitlines():
         if line and not line.startswith("#"):
-            assert re.fullmatch(r"@realtime (soft|hard) (rtprio|memlock|priority) (99|unlimited)", line)
+            assert re.fullmatch(
+                r"@realtime (soft|hard) ((rtprio|memlock|priority) (99|unlimited)|nice -10)", line
+            )
     for line in (DOCKER / "udev/99-physgen.rules").read_text().splitlines():
         if line and not line.startswith("#"):
             for part in re.split(r",\s*(?=[A-Z])", line):
