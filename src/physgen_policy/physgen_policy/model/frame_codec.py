@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from physgen_policy.model.config import ConfigError, ModelConfig, VaeConfig
 from physgen_policy.model.image_vae import ImageVaeEncoder
 from physgen_policy.model.open_sora_vae import OpenSoraVae
+from physgen_policy.model.patch_vae import PatchVae
 
 
 class FrameCodec(nn.Module, ABC):
@@ -60,7 +62,44 @@ class FrameCodec(nn.Module, ABC):
         """Return pixels around [-1, 1], [b, 3, H, W], of unscaled latents [b, c, h, w]."""
 
 
-class AutoencoderKlCodec(FrameCodec):
+class TrainableCodec(FrameCodec):
+    """A codec that is trained here, on single frames."""
+
+    vae: Any
+    """Has an `encoder`, and 1x1 convolutions behind it (`quant_conv`) and before its decoder (`post_quant_conv`)."""
+
+    @abstractmethod
+    def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return unscaled mean and log variance [b, c, h, w] of pixels in [-1, 1], [b, 3, H, W]."""
+
+    def encode_pixels(self, pixels: Tensor) -> Tensor:
+        """Return the unscaled posterior mean [b, c, h, w] of pixels in [-1, 1], [b, 3, H, W]."""
+        return self.posterior(pixels)[0]
+
+    def image_encoder(self, *, collapse: bool = True) -> nn.Module:
+        """Return encode_pixels as a module of its own; these are 2-D already, whatever `collapse` says."""
+        return _KlImageEncoder(copy.deepcopy(self.vae.encoder), copy.deepcopy(self.vae.quant_conv))
+
+
+class PatchCodec(TrainableCodec):
+    """The autoencoder of patches; `image_size` as in NovaConfig."""
+
+    def __init__(self, config: VaeConfig, image_size: tuple[int, int]) -> None:
+        super().__init__(config)
+        self.vae = PatchVae(config, image_size)
+
+    def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return unscaled mean and log variance [b, c, h, w] of pixels in [-1, 1], [b, 3, H, W]."""
+        mean, log_variance = self.vae.encode(pixels)
+        return mean, log_variance
+
+    def decode_latents(self, latents: Tensor) -> Tensor:
+        """Return pixels around [-1, 1], [b, 3, H, W], of unscaled latents [b, c, h, w]."""
+        pixels: Tensor = self.vae.decode(latents)
+        return pixels
+
+
+class AutoencoderKlCodec(TrainableCodec):
     """diffusers' AutoencoderKL with four levels (stride 8)."""
 
     def __init__(self, config: VaeConfig) -> None:
@@ -79,14 +118,10 @@ class AutoencoderKlCodec(FrameCodec):
             scaling_factor=config.scaling_factor,
         )
 
-    def image_encoder(self, *, collapse: bool = True) -> nn.Module:
-        """Return encode_pixels as a module of its own; this autoencoder is 2-D already, whatever `collapse` says."""
-        return _KlImageEncoder(copy.deepcopy(self.vae.encoder), copy.deepcopy(self.vae.quant_conv))
-
-    def encode_pixels(self, pixels: Tensor) -> Tensor:
-        """Return the unscaled posterior mean [b, c, h, w] of pixels in [-1, 1], [b, 3, H, W]."""
-        mean: Tensor = self.vae.encode(pixels).latent_dist.mean
-        return mean
+    def posterior(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return unscaled mean and log variance [b, c, h, w] of pixels in [-1, 1], [b, 3, H, W]."""
+        distribution = self.vae.encode(pixels).latent_dist
+        return distribution.mean, distribution.logvar
 
     def decode_latents(self, latents: Tensor) -> Tensor:
         """Return pixels around [-1, 1], [b, 3, H, W], of unscaled latents [b, c, h, w]."""
@@ -162,4 +197,6 @@ def build_frame_codec(config: ModelConfig) -> FrameCodec:
             return AutoencoderKlCodec(config.vae)
         case "open_sora":
             return OpenSoraCodec(config.vae)
+        case "patch":
+            return PatchCodec(config.vae, config.nova.image_size)
     raise ConfigError(f"there is no frame autoencoder called {config.vae.kind!r}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains the small frame codec (a diffusers AutoencoderKL) on the dataset's spliced images, then measures its scale."""
+"""Trains a small frame codec on the dataset's spliced images, then measures its scale."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pixel_unshuffle
 
 from physgen_control.errors import UserError
 from physgen_policy.data.dataset import Dataset
+from physgen_policy.model.frame_codec import TrainableCodec
 from physgen_policy.training.config import CodecStage
 from physgen_policy.training.optim import learning_rate_at
 
@@ -62,9 +62,9 @@ def to_unit_range(images: Tensor) -> Tensor:
     return images.permute(0, 3, 1, 2).float() / 127.5 - 1.0
 
 
-def colour_readout(vae: AutoencoderKL) -> nn.Conv2d:
+def colour_readout(codec: TrainableCodec) -> nn.Conv2d:
     """Return a linear map from a latent to the mean colours of its cell's quarters, [b, c, y, x] -> [b, 12, y, x]."""
-    return nn.Conv2d(vae.config.latent_channels, 3 * READOUT_CELLS**2, 1)
+    return nn.Conv2d(codec.config.latent_channels, 3 * READOUT_CELLS**2, 1)
 
 
 def cell_colours(pixels: Tensor, stride: int) -> Tensor:
@@ -73,7 +73,7 @@ def cell_colours(pixels: Tensor, stride: int) -> Tensor:
 
 
 def codec_loss(
-    vae: AutoencoderKL,
+    codec: TrainableCodec,
     pixels: Tensor,
     stage: CodecStage,
     generator: torch.Generator,
@@ -83,10 +83,9 @@ def codec_loss(
 
     Pixels that differ from the frame's mean colour count more: the arm and the objects fill a small part of the view.
     """
-    posterior = vae.encode(pixels).latent_dist
-    mean, logvar = posterior.mean.float(), posterior.logvar.float()
+    mean, logvar = (part.float() for part in codec.posterior(pixels))
     noise = torch.randn(mean.shape, generator=generator).to(mean.device)
-    decoded = vae.decode(mean + torch.exp(0.5 * logvar) * noise).sample.float()
+    decoded = codec.decode_latents(mean + torch.exp(0.5 * logvar) * noise).float()
     error = (decoded - pixels).abs()
     saliency = 1.0 + 4.0 * (pixels - pixels.mean((2, 3), keepdim=True)).abs().amax(1, keepdim=True).clamp(
         max=1.0
@@ -108,7 +107,7 @@ def codec_loss(
 
 
 def train_codec(
-    vae: AutoencoderKL,
+    codec: TrainableCodec,
     pool: FramePool,
     stage: CodecStage,
     *,
@@ -120,13 +119,16 @@ def train_codec(
     """Train in place on a device; return the scaling factor that gives the latents unit standard deviation.
 
     Raises:
-        UserError: The loss is not finite.
+        UserError: The loss is not finite, or crops are asked for where the codec has place maps.
     """
+    if codec.config.place_maps and stage.crop and stage.whole_fraction < 1.0:
+        raise UserError("a codec with place maps learns from whole frames: set codec.crop to 0")
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
-    vae.train().to(device=device, memory_format=torch.channels_last)
-    readout = colour_readout(vae).to(device) if stage.readout_weight > 0.0 else None
-    trained = [*vae.parameters(), *(readout.parameters() if readout is not None else ())]
+    codec.train().to(device)
+    codec.vae.to(memory_format=torch.channels_last)
+    readout = colour_readout(codec).to(device) if stage.readout_weight > 0.0 else None
+    trained = [*codec.parameters(), *(readout.parameters() if readout is not None else ())]
     optimizer = torch.optim.AdamW(trained, lr=stage.learning_rate, weight_decay=1e-4)
     for step in range(stage.steps):
         lr = learning_rate_at(
@@ -144,7 +146,7 @@ def train_codec(
         with torch.autocast(
             device.type, dtype=autocast_dtype or torch.bfloat16, enabled=autocast_dtype is not None
         ):
-            losses = codec_loss(vae, pixels, stage, generator, readout)
+            losses = codec_loss(codec, pixels, stage, generator, readout)
         optimizer.zero_grad(set_to_none=True)
         losses["total"].backward()
         norm = torch.nn.utils.clip_grad_norm_(trained, 1.0)
@@ -155,30 +157,30 @@ def train_codec(
         optimizer.step()
         progress(step + 1, {key: float(value.detach()) for key, value in losses.items()} | {"lr": lr})
     if stage.whiten:
-        whiten(vae, pool, rng)
-    return measure_scale(vae, pool, rng)
+        whiten(codec, pool, rng)
+    return measure_scale(codec, pool, rng)
 
 
 @torch.no_grad()
-def whiten(vae: AutoencoderKL, pool: FramePool, rng: np.random.Generator) -> None:
+def whiten(codec: TrainableCodec, pool: FramePool, rng: np.random.Generator) -> None:
     """Change the basis of the latents so that their mean is 0 and their covariance the identity; images stay the same.
 
     The 1x1 convolutions after the encoder and before the decoder take the change up. The posterior's variance, which is
     diagonal in the old basis only, becomes its mean over frames. An autoencoder puts what it learned first into a few
     directions: without this their spread may be a hundred times that of others, and what follows is slow to see those.
     """
-    vae.eval()
-    device = next(vae.parameters()).device
-    posteriors = [vae.encode(pool.draw(32, rng).to(device)).latent_dist for _ in range(8)]
-    means = torch.cat([p.mean.flatten(2).transpose(1, 2).flatten(0, 1) for p in posteriors]).double()
+    codec.eval()
+    device = next(codec.parameters()).device
+    posteriors = [codec.posterior(pool.draw(32, rng).to(device)) for _ in range(8)]
+    means = torch.cat([mean.flatten(2).transpose(1, 2).flatten(0, 1) for mean, _ in posteriors]).double()
     centre, covariance = means.mean(0), torch.cov(means.T)
     values, vectors = torch.linalg.eigh(covariance)
     values = values.clamp(min=float(values.max()) * SMALLEST_VARIANCE)
     forward = vectors @ torch.diag(values.rsqrt()) @ vectors.T  # the whitening nearest to the old basis
     backward = vectors @ torch.diag(values.sqrt()) @ vectors.T
-    spread = torch.stack([p.var.mean((0, 2, 3)) for p in posteriors]).mean(0).double()
+    spread = torch.stack([logvar.exp().mean((0, 2, 3)) for _, logvar in posteriors]).mean(0).double()
     count = len(centre)
-    encoder, decoder = vae.quant_conv, vae.post_quant_conv
+    encoder, decoder = codec.vae.quant_conv, codec.vae.post_quant_conv
     weight, bias = encoder.weight.double(), encoder.bias.double()
     weight[:count] = torch.einsum("ij,jkyx->ikyx", forward, weight[:count])
     bias[:count] = forward @ (bias[:count] - centre)
@@ -190,9 +192,9 @@ def whiten(vae: AutoencoderKL, pool: FramePool, rng: np.random.Generator) -> Non
 
 
 @torch.no_grad()
-def measure_scale(vae: AutoencoderKL, pool: FramePool, rng: np.random.Generator) -> float:
+def measure_scale(codec: TrainableCodec, pool: FramePool, rng: np.random.Generator) -> float:
     """Return 1 / standard deviation of the posterior means over 256 random frames."""
-    vae.eval()
-    device = next(vae.parameters()).device
-    means = [vae.encode(pool.draw(32, rng).to(device)).latent_dist.mean for _ in range(8)]
+    codec.eval()
+    device = next(codec.parameters()).device
+    means = [codec.encode_pixels(pool.draw(32, rng).to(device)) for _ in range(8)]
     return float(1.0 / torch.cat(means).std())

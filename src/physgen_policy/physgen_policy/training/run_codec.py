@@ -12,7 +12,7 @@ from physgen_control.errors import UserError
 from physgen_policy.contract.tensor_file import save_file
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.model.config import ModelConfig
-from physgen_policy.model.frame_codec import AutoencoderKlCodec, FrameCodec, build_frame_codec
+from physgen_policy.model.frame_codec import FrameCodec, TrainableCodec, build_frame_codec
 from physgen_policy.training.codec_stage import FramePool, train_codec
 from physgen_policy.training.config import TrainConfig
 from physgen_policy.training.run_place import RunPlace
@@ -41,7 +41,7 @@ def run_codec(
         if not stage.tune:
             return architecture, taken
     codec = build_frame_codec(architecture) if taken is None else taken.requires_grad_(True)
-    if not isinstance(codec, AutoencoderKlCodec):
+    if not isinstance(codec, TrainableCodec):
         raise UserError(
             f"preset {config.model!r} uses the published video VAE; import it first and pass codec.init_from"
         )
@@ -56,7 +56,7 @@ def run_codec(
                 place.log.numbers("codec", step, values)
 
         scale = train_codec(
-            codec.vae,
+            codec,
             pool,
             stage,
             seed=config.seed,
