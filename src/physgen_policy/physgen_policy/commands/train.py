@@ -74,6 +74,11 @@ def build_parser() -> CommandParser:
     parser.add_argument("--seed", type=int, help="random seed (overrides the file)")
     parser.add_argument("--device", help="cpu, cuda or auto (overrides the file)")
     parser.add_argument("--precision", choices=("auto", "fp32", "bf16"), help="overrides the file")
+    parser.add_argument(
+        "--track",
+        choices=("wandb", "trackio"),
+        help="send the numbers to this experiment tracker too (its package is yours to install; overrides the file)",
+    )
     parser.add_argument("--steps", type=int, help="steps of the policy stage (overrides the file)")
     parser.add_argument("--batch-size", type=int, help="windows per step (overrides the file)")
     parser.add_argument("--learning-rate", type=float, help="highest learning rate (overrides the file)")
@@ -183,7 +188,7 @@ def _overrides(options: argparse.Namespace) -> tuple[dict[str, Any], dict[str, A
     def given(names: tuple[str, ...]) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(options, name)) is not None}
 
-    return given(("output", "dataset", "seed", "device", "precision")), given(POLICY_OPTIONS)
+    return given(("output", "dataset", "seed", "device", "precision", "track")), given(POLICY_OPTIONS)
 
 
 if __name__ == "__main__":

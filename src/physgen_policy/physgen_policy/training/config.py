@@ -175,6 +175,8 @@ class TrainConfig:
     """Steps from one saved state, from which --resume goes on, to the next."""
     log_every: int = 20
     """Steps from one line of the log to the next."""
+    track: Literal["", "wandb", "trackio"] = ""
+    """Send the numbers to this experiment tracker too; its package is yours to install."""
 
     # The two parts.
     codec: CodecStage = field(default_factory=CodecStage)

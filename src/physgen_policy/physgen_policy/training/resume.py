@@ -21,7 +21,7 @@ CONFIG_FILE, RECORD_FILE, STATE_FILE = "config.yaml", "run.json", "policy/state.
 
 MAY_CHANGE = frozenset(
     {"name", "output", "cache", "device", "num_threads", "precision", "store_dtype", "dataset"}
-    | {"validation_episodes", "validate_every", "save_every", "log_every"}
+    | {"validation_episodes", "validate_every", "save_every", "log_every", "track"}
     | {
         f"policy.{key}"
         for key in (

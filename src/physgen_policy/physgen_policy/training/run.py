@@ -10,6 +10,7 @@ metrics.jsonl.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -134,7 +135,7 @@ class TrainingRun:
         data = tuple(dataset_fingerprint(dataset) for dataset in datasets)
         for change in begin_run(self.folder, self.config, data, environment):
             self.log.say(f"changed since the run began: {change}")
-        self.log.open()
+        self.log.open(self.config.name, self.config.track, asdict(self.config))
 
     def _wanted(self) -> ModelConfig | None:
         """Return the architecture that the configuration names; None is the start's."""

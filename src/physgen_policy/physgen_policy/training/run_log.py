@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 from torch.utils.tensorboard import SummaryWriter
 
 from physgen_control.program.progress import Progress, Stage
 from physgen_control.types import UInt8Image
+from physgen_policy.training.tracker import Tracker
 
 
 class RunLog:
@@ -21,15 +24,29 @@ class RunLog:
         self.folder = folder
         self.progress = progress
         self._writer: SummaryWriter | None = None
+        self._tracker: Tracker | None = None
 
-    def open(self) -> None:
-        """Begin to keep numbers and pictures."""
+    def open(self, name: str = "", track: str = "", config: Mapping[str, Any] | None = None) -> None:
+        """Begin to keep numbers and pictures.
+
+        Args:
+            name: Of the run.
+            track: Where numbers are sent too, one of TRACKERS; "" is nowhere.
+            config: What the run is made of, for the tracker.
+
+        Raises:
+            UserError: The tracker cannot be used.
+        """
+        if track:
+            self._tracker = Tracker(track, name, self.folder, config or {})
         self._writer = SummaryWriter(str(self.folder / "tensorboard"))
 
     def close(self) -> None:
-        """Write what TensorBoard has not written yet."""
+        """Write what TensorBoard has not written yet, send what the tracker has not."""
         if self._writer is not None:
             self._writer.close()
+        if self._tracker is not None:
+            self._tracker.close()
 
     def say(self, line: str) -> None:
         """A line for people."""
@@ -45,6 +62,8 @@ class RunLog:
         """Keep numbers of one step of a stage, in metrics.jsonl and TensorBoard."""
         if self._writer is None:
             return
+        if self._tracker is not None:
+            self._tracker.log(stage, step, values)
         for key, value in values.items():
             self._writer.add_scalar(f"{stage}/{key}", value, step)
         with (self.folder / "metrics.jsonl").open("a") as stream:
