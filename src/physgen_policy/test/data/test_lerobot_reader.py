@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from numbered_bags import write_bag
 
 from physgen_control.errors import UserError
+from physgen_policy.checkpoint import read_description, resolve_checkpoint
 from physgen_policy.commands.convert import main as convert
 from physgen_policy.data.dataset import Dataset
 
@@ -160,3 +163,23 @@ def test_a_cut_video_is_a_sentence(copied: Path, tmp_path: Path, capsys: pytest.
 def test_two_folders_are_refused(lerobot: Path, bags: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="converted alone"):
         convert([str(lerobot), str(bags), "--out", str(tmp_path / "out")])
+
+
+def test_the_example_trains_a_shipped_policy_on_one(tmp_path: Path) -> None:
+    robot = read_description(resolve_checkpoint("pushcube-tiny", "")).embodiment.robot
+    for seed in range(3):
+        write_bag(
+            tmp_path / "bags" / f"{seed}", 30, seed=seed, scale=0.01, robot=robot, instruction="push it"
+        )
+    dataset = tmp_path / "lerobot"
+    assert convert([str(tmp_path / "bags"), "--out", str(dataset), "--format", "lerobot"]) == 0
+    example = Path(__file__).parents[4] / "examples" / "train_on_lerobot.py"
+    done = subprocess.run(
+        [sys.executable, str(example), str(dataset), str(tmp_path / "run"), "2"],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert read_description(tmp_path / "run" / "train" / "checkpoint").embodiment.robot == robot
