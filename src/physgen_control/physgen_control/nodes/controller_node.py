@@ -341,7 +341,7 @@ class ControllerNode(GuardedNode):
 
 def main() -> int:
     """Run the node until it is told to stop; a bad parameter is one sentence and status 2."""
-    precedence.come_first(precedence.CONTROL)
+    precedence.come_first()
     without_shared_memory(os.environ)
     return run_node("controller_node", ControllerNode, close=ControllerNode.close)
 

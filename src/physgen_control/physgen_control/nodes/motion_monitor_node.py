@@ -231,7 +231,7 @@ def _make_switch(node: GuardedNode) -> tuple[Any, Any] | None:
 
 def main() -> int:
     """Run the node until it is told to stop; a bad parameter is one sentence and status 2."""
-    precedence.come_first(precedence.CONTROL)
+    precedence.come_first()
     without_shared_memory(os.environ)
     return run_node("motion_monitor_node", MotionMonitorNode)
 

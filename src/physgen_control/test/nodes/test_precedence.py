@@ -13,7 +13,7 @@ pytest.importorskip("rclpy")
 PROGRAM = """
 import os, pathlib, threading
 from physgen_control.nodes import precedence
-precedence.come_first(precedence.CONTROL)
+precedence.come_first()
 told = []
 thread = threading.Thread(target=lambda: told.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
 thread.start()
@@ -43,15 +43,15 @@ def niceness(*wrapper: str, own_session: bool = False) -> list[str]:
 def test_a_process_and_the_threads_it_starts_take_the_niceness() -> None:
     """And its session does, which is what counts between the sessions of a desktop kernel."""
     process, thread, session = niceness(own_session=True)
-    assert (process, thread) == ("-6", "-6")
-    assert session in ("-6", "none")
+    assert (process, thread) == ("-10", "-10")
+    assert session in ("-10", "none")
 
 
 @privileged
 def test_a_session_that_others_share_is_left_alone() -> None:
     group = Path("/proc/self/autogroup")
     before = group.read_text().split()[-1] if group.exists() else "none"
-    assert niceness() == ["-6", "-6", before]
+    assert niceness() == ["-10", "-10", before]
 
 
 @privileged

@@ -324,7 +324,7 @@ def _optional(rows: list[object]) -> np.ndarray | None:
 
 def main() -> int:
     """Run the node until it is asked to stop; 2 when it cannot start."""
-    precedence.come_first(precedence.ARM)
+    precedence.come_first()
     return run_node("fake_franka_node", FakeFrankaNode)
 
 
