@@ -189,7 +189,9 @@ def test_numbers_within_the_dead_band_keep_the_command() -> None:
     decision = switch.decide(-0.1, 0.08, 10**9)
     assert decision.command == OPEN and decision.delayed
     assert switch.decide(-0.3, 0.08, 2 * 10**9).command == CLOSED
-    assert switch.decide(0.1, 0.0, 4 * 10**9).command == CLOSED
+    held = switch.decide(0.1, 0.0, 4 * 10**9)
+    assert held.command == CLOSED and held.delayed
+    assert not switch.decide(0.0, 0.0, 4 * 10**9).delayed
 
 
 def test_changes_keep_the_minimum_interval() -> None:
