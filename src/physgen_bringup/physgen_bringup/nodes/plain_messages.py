@@ -42,10 +42,10 @@ def to_plain(value: Any) -> Any:
         return {name: to_plain(getattr(value, name)) for name in value.get_fields_and_field_types()}
     if isinstance(value, bytes | bytearray):
         value = list(value)
+    if isinstance(value, np.generic):  # first: numpy's float64 is a float, too
+        return value.item()
     if isinstance(value, str | bool | int | float):
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     items = [to_plain(item) for item in value[:MOST_ITEMS]]
     return items if len(value) <= MOST_ITEMS else [*items, f"... {len(value)} in all"]
 

@@ -18,6 +18,7 @@ from physgen_bringup.graph.domain import VARIABLE, PrivateDomain
 from physgen_bringup.nodes import graph_status, plain_messages
 from physgen_bringup.processes.runner import LocalRunner
 from physgen_control.errors import UserError
+from physgen_control.program.plain_values import yaml_text
 
 pytestmark = pytest.mark.ros
 
@@ -152,3 +153,13 @@ def test_messages_become_plain_values_and_back() -> None:
     assert plain["pose"]["position"] == {"x": 1.0, "y": 2.5, "z": 0.0}
     image = plain_messages.find_type("sensor_msgs/msg/Image", "msg")(data=bytes(1000))
     assert plain_messages.to_plain(image)["data"][-1] == "... 1000 in all"
+
+
+@pytest.mark.parametrize("kind", ["physgen_msgs/msg/AppliedAction", "sensor_msgs/msg/CameraInfo"])
+def test_numbers_of_every_width_become_yaml(kind: str) -> None:
+    """Also those that are not finite: fields of fixed length hold numpy's numbers."""
+    message = plain_messages.find_type(kind, "msg")()
+    for name, field in message.get_fields_and_field_types().items():
+        if field.startswith(("float[", "double[")):
+            getattr(message, name)[:] = float("nan")
+    assert ".nan" in yaml_text(plain_messages.to_plain(message))

@@ -55,8 +55,8 @@ class Said:
 
 STILL_M, STILL_CHUNKS = 1e-4, 6
 STILL_SCALES = (1.0, 0.5, 0.75, -1.0)
-"""How the motion is varied where the hand stays in its place: ManiSkill's inverse kinematics may fail for one command, keeps
-the arm where it is then, and is asked the same for ever."""
+"""How the motion is varied where the hand stays in its place: ManiSkill's inverse kinematics may fail for one command,
+keeps the arm where it is then, and is asked the same for ever."""
 
 
 class ChaosProbe:
