@@ -166,6 +166,12 @@ ARGUMENTS: tuple[Argument, ...] = (
         help="YAML with the poses of the cameras (sim:=none); default: the nominal set-up in camera_extrinsics.yaml",
     ),
     Argument(
+        name="camera_reference",
+        kind="text",
+        default="",
+        help="picture of the demonstrations by `physgen camera reference`; a fixed camera that has moved is refused",
+    ),
+    Argument(
         name="rviz",
         kind="bool",
         default="false",
@@ -217,6 +223,7 @@ class LaunchArguments:
     wrist_camera_serial: str
     camera_profile: str
     calibration_file: str
+    camera_reference: str
     rviz: bool
     motion_monitor: bool
     params_file: str

@@ -122,6 +122,7 @@ def _policy(arguments: LaunchArguments) -> NodeSpec:
         "task": arguments.task,
         "robot": _robot(arguments),
         "execution": arguments.execution,
+        "camera_reference": arguments.camera_reference,
         "pace": arguments.pace if arguments.simulated else "realtime",
         "autostart": True,
     }

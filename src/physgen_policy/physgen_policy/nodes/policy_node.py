@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from geometry_msgs.msg import PoseStamped
@@ -46,6 +47,7 @@ from physgen_policy.contract.embodiment_check import GraphDescription
 from physgen_policy.nodes.image_pairs import ImagePairs, uses_message_filters
 from physgen_policy.nodes.policy_parameters import PolicyNodeConfig
 from physgen_policy.nodes.policy_status import status_message
+from physgen_policy.runtime.camera_check import CAMERA, CameraCheck, read_picture
 from physgen_policy.runtime.loading import load_policy
 from physgen_policy.runtime.own_policy import OwnPolicyRunner
 from physgen_policy.runtime.served_policy import ServedPolicy
@@ -81,6 +83,7 @@ class PolicyNode(Guarded, LifecycleNode):
         self._missing = ["configuration"]
         self._alive = True
         self._checked: set[str] = set()
+        self._camera: CameraCheck | None = None
         self._connections: list[tuple[Any, Any]] = []  # (what, how to destroy it)
         self._heartbeat = Heartbeat(self, Role.POLICY)
         self._status_publisher = self.create_publisher(PolicyStatus, topics.POLICY_STATUS, qos.LATCHED)
@@ -95,6 +98,9 @@ class PolicyNode(Guarded, LifecycleNode):
         config = self.config
         try:
             self._pairs = self._image_pairs()
+            if config.camera_reference:
+                reference = read_picture(Path(config.camera_reference).expanduser())
+                self._camera = CameraCheck(reference, config.camera_limit)
             policy = self._load()
             policy.warm_up(imagine=config.predict_frames)
         except UserError as error:
@@ -260,6 +266,9 @@ class PolicyNode(Guarded, LifecycleNode):
         found = self._policy.mismatches(graph)
         if found:
             self.failure = f"the checkpoint cannot be used with the {stream} camera: {'; '.join(found)}"
+        elif stream == CAMERA and self._camera is not None:
+            self.failure = self._camera.complaint(frame.rgb)
+        if self.failure:
             if not self.stopped.done():
                 self.stopped.set_result(None)
             return False

@@ -93,6 +93,16 @@ class PolicyNodeConfig:
     control_period: float = parameter(
         0.05, unit="s", description="Time between two actions.", ge=0.001, le=10.0
     )
+    camera_reference: str = parameter(
+        "",
+        description="Picture of the demonstrations (PNG) with which the fixed camera is compared; empty: none.",
+    )
+    camera_limit: float = parameter(
+        3.0,
+        description="Largest shift of the fixed camera's view against it, in pixels of that picture.",
+        ge=0.1,
+        le=1000.0,
+    )
     sync_slop: float = parameter(
         0.02,
         unit="s",

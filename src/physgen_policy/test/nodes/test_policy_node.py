@@ -16,7 +16,17 @@ pytest.importorskip("rclpy", reason="needs the pip runtime or a ROS 2 installati
 
 import itertools
 
-from policy_harness import CAMERAS, DT, Graph, PolicyProcess, broken_image, camera_frame, private_domain
+from PIL import Image as PilImage
+from policy_harness import (
+    CAMERAS,
+    DT,
+    Graph,
+    PolicyProcess,
+    broken_image,
+    camera_frame,
+    private_domain,
+    view,
+)
 from sensor_msgs.msg import Image
 from tiny_checkpoint import write_tiny_checkpoint
 
@@ -318,3 +328,43 @@ def _message(action: AppliedAction) -> Any:
     from physgen_control.nodes.conversions import applied_action_to_msg
 
     return applied_action_to_msg(action)
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_camera_that_sees_something_else_than_the_demonstrations_is_refused(
+    checkpoint, tmp_path, domain, refused
+) -> None:
+    """The first picture tells; a node whose camera stands where it stood acts."""
+    pixels = view(1000, "elsewhere") if refused else view(0, "fixed")
+    PilImage.fromarray(pixels).save(tmp_path / "reference.png")
+    graph = Graph(domain)
+    process = PolicyProcess(
+        domain,
+        tmp_path / "node.txt",
+        checkpoint=checkpoint,
+        camera_reference=tmp_path / "reference.png",
+        **FAST,
+    )
+    try:
+        graph.wait_ready()
+        graph.start_episode("a")
+        graph.observe()
+        if refused:
+            assert process.process.wait(60) == 2
+        else:
+            graph.spin_until(lambda: bool(graph.chunks), 60.0, "a chunk")
+    finally:
+        process.close()
+        graph.close()
+    assert ("does not see the scene of the demonstrations" in process.output) is refused
+    assert "Traceback" not in process.output
+
+
+def test_a_reference_that_is_no_picture_is_a_sentence(checkpoint, tmp_path, domain) -> None:
+    (tmp_path / "reference.png").write_bytes(b"not a picture")
+    process = PolicyProcess(
+        domain, tmp_path / "log", checkpoint=checkpoint, camera_reference=tmp_path / "reference.png"
+    )
+    assert process.process.wait(90) == 2
+    process.close()
+    assert "cannot be read" in process.output and "Traceback" not in process.output

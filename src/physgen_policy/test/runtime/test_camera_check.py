@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A reference of recordings, and what `physgen camera` says of a camera that stands, was bumped, or sees something else."""
+"""What `physgen camera` says of a camera that stands, was bumped, or sees something else; and the reference itself."""
 
 from pathlib import Path
 
