@@ -40,7 +40,7 @@ def reference_picture(
             stream = read_episode(bag).images[camera]
             pictures.append(resize_view(stream.rgb(0), *view))
         except (BagError, KeyError, IndexError) as error:
-            left_out.append(f"{bag.name}: {error or 'no picture'}")
+            left_out.append(f"{bag.name}: {str(error) or 'no picture'}")
     if not pictures:
         raise DatasetError(f"none of the {len(chosen)} recordings has a picture of the {camera} camera")
     return np.median(np.stack(pictures), axis=0).round().astype(np.uint8), left_out

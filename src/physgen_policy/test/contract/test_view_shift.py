@@ -17,7 +17,9 @@ def scene(seed: int, size: int = 4 * (SIZE + 64)) -> UInt8Image:
     rng = np.random.default_rng(seed)
     layers = [
         np.asarray(
-            Image.fromarray(rng.integers(0, 256, (n, n, 3), np.uint8)).resize((size, size), Image.BICUBIC)
+            Image.fromarray(rng.integers(0, 256, (n, n, 3), np.uint8)).resize(
+                (size, size), Image.Resampling.BICUBIC
+            )
         )
         for n in (6, 24, 96)
     ]
