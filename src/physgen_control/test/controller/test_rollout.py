@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from value_strategies import make_action, make_episode
 
 from physgen_control.controller.rollout import Limits, Rollout, Termination
-from physgen_control.types import EpisodePhase, Source
+from physgen_control.types import AckResult, ChunkAck, EpisodePhase, Source
 
 EPISODE = make_episode()
 NO_LIMITS = Limits(max_steps=0, max_duration_s=0.0)
@@ -91,3 +92,27 @@ def test_an_episode_before_it_does_not_replace_it_and_one_after_it_does() -> Non
     run.on_early_episode(EPISODE)
     run.on_early_episode(other)
     assert run.verdict(0.0) is Termination.ABORTED
+
+
+def test_the_newest_answer_to_a_chunk_of_its_episode_is_kept() -> None:
+    run = rollout()
+    assert run.ack is None
+    own = ChunkAck(
+        stamp_ns=1,
+        session_id="s",
+        episode_id=EPISODE.episode_id,
+        chunk_seq=3,
+        result=AckResult.ACCEPTED,
+        detail="",
+    )
+    run.on_ack(own)
+    run.on_ack(replace(own, episode_id="other", chunk_seq=4))
+    assert run.ack is own
+
+
+def test_why_it_ended_is_said_in_the_numbers_of_the_action() -> None:
+    action = pytest.importorskip("physgen_msgs.action")
+    result = action.RunPolicy.Result
+    assert {reason.name: int(reason) for reason in Termination} == {
+        reason.name: getattr(result, reason.name) for reason in Termination
+    }

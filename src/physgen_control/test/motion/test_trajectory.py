@@ -47,6 +47,44 @@ def test_random_chunks_keep_every_limit_and_end_at_rest() -> None:
     assert accepted > CHUNKS * 0.9
 
 
+def test_a_chunk_is_made_smaller_never_larger_and_the_flag_says_so() -> None:
+    """Short smoothing asks for accelerations that the joints have not: a share of the motion is done."""
+    rng = np.random.default_rng(3)
+    shares = set()
+    for number in range(60):
+        size = (0.0002, 0.001, 0.003)[number % 3]
+        planner = TrajectoryPlanner(
+            config(max_clipped_steps=8, smoothing_time=0.08, smoothing_time_jerk=0.05)
+        )
+        motions = rng.uniform(-size, size, (8, 6)).astype(np.float32)
+        steps = planner.plan(motions, state(), START_NS)
+        asked = np.linalg.norm(motions, axis=1)
+        done = np.array([np.linalg.norm(step.motion) for step in steps]) / asked
+        np.testing.assert_allclose(done, done[0], rtol=1e-4)
+        shares.add(round(float(done[0]), 3))
+        assert {step.limits for step in steps} == {Limit.ACCEL if done[0] < 0.99 else Limit.NONE}
+    assert shares == {1.0, 0.8, 0.6, 0.3}
+
+
+def test_no_knot_comes_sooner_than_a_message_may_take() -> None:
+    """From rest the first knot is where the first step ends; a replacement's may be sooner, but not than 60 ms."""
+    planner = TrajectoryPlanner(config())
+    motions = np.tile(np.array([0.004, 0, 0, 0, 0, 0], np.float32), (8, 1))
+    planner.plan(motions, state(), START_NS)
+    planner.take()
+    firsts = []
+    for millisecond in range(1, 200):
+        now_ns = START_NS + millisecond * 1_000_000
+        again = TrajectoryPlanner(config())
+        again.plan(motions, state(), START_NS)
+        again.take()
+        again.plan(motions, state(again.command(now_ns)[0], now_ns), now_ns)
+        trajectory = again.take()
+        assert trajectory is not None
+        firsts.append(float(trajectory.times[0]))
+    assert 0.06 <= min(firsts) < 0.07
+
+
 def test_a_replacement_continues_position_velocity_and_acceleration() -> None:
     rng = np.random.default_rng(2)
     planner = TrajectoryPlanner(config(max_clipped_steps=8))
