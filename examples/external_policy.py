@@ -51,6 +51,8 @@ class Sinking(Node):
         step = round(elapsed / PERIOD)
         if self.episode.phase != EpisodeInfo.RUNNING or step != self.sent * STEPS:
             return
+        if not self.chunks.get_subscription_count():
+            return  # the controller was not found yet; the world repeats what nobody answered
         actions = np.zeros((1, STEPS, 7), np.float32)  # x, y, z [m], rotation vector [rad], gripper
         actions[..., 2], actions[..., 6] = -0.005, 1.0
         chunk = ActionChunk(

@@ -210,20 +210,15 @@ class VaeConfig:
     """Widths of the four levels; of the two of `patch`, at strides 4 and 8."""
     layers_per_block: int = 2
     place_maps: bool = False
-    """`patch`: a learned bias of the decoder for every place. It holds what never moves, as the table seen by a camera
-    that stands still, and binds the codec to that camera's place."""
+    """`patch`: the decoder has a learned bias for every place, for what a camera that stands still always sees."""
     latent_channels: int = 4
     norm_groups: int = 32
     scaling_factor: float = 0.18215
 
     def __post_init__(self) -> None:
         _require_sizes(self, depths=("layers_per_block",))
-        levels = 2 if self.kind == "patch" else 4
-        _require(
-            len(self.block_out_channels) == levels,
-            f"block_out_channels of {self.kind} needs {levels} levels for the stride of 8, got "
-            f"{len(self.block_out_channels)}",
-        )
+        levels, given = 2 if self.kind == "patch" else 4, len(self.block_out_channels)
+        _require(given == levels, f"block_out_channels of {self.kind} needs {levels} levels, got {given}")
         _require(not self.place_maps or self.kind == "patch", "place_maps belong to vae.kind patch")
         _require(self.scaling_factor > 0, f"scaling_factor must be positive, got {self.scaling_factor}")
 

@@ -23,6 +23,25 @@ def sideways(step: float, steps: int = STEPS, gripper: float = 1.0) -> Float32Ar
     return actions
 
 
+class Stuck:
+    """How a motion is varied where the hand stays in its place.
+
+    ManiSkill's inverse kinematics may fail for one command, keep the arm where it is, and be asked the same for ever.
+    """
+
+    STILL_M, CHUNKS, SCALES = 1e-4, 6, (1.0, 0.5, 0.75, -1.0)
+
+    def __init__(self) -> None:
+        self._last_m = 0.0
+        self._still = 0
+
+    def scale(self, place_m: float) -> float:
+        """Return by what the next motion is multiplied; called once per chunk with the place of the hand [m]."""
+        self._still = self._still + 1 if abs(place_m - self._last_m) < self.STILL_M else 0
+        self._last_m = place_m
+        return self.SCALES[self._still // self.CHUNKS % len(self.SCALES)]
+
+
 class ChunkWriter:
     """One session of a policy: numbers its chunks and stamps them with the time given."""
 

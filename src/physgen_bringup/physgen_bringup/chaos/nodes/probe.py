@@ -23,7 +23,7 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 from std_srvs.srv import SetBool, Trigger
 
-from physgen_bringup.chaos.nodes.chunks import ChunkWriter, sideways
+from physgen_bringup.chaos.nodes.chunks import ChunkWriter, Stuck, sideways
 from physgen_bringup.chaos.nodes.device import Device
 from physgen_bringup.chaos.row import RowFailedError
 from physgen_control.messages import topics
@@ -53,12 +53,6 @@ class Said:
     intervention: bool
 
 
-STILL_M, STILL_CHUNKS = 1e-4, 6
-STILL_SCALES = (1.0, 0.5, 0.75, -1.0)
-"""How the motion is varied where the hand stays in its place: ManiSkill's inverse kinematics may fail for one command,
-keeps the arm where it is then, and is asked the same for ever."""
-
-
 class ChaosProbe:
     """Use as a context manager; every waiting method spins, and raises RowFailedError when its time is over."""
 
@@ -83,8 +77,7 @@ class ChaosProbe:
         self.playing = False
         self.gripper = 1.0
         self._way = 1.0
-        self._last_y = 0.0
-        self._still = 0
+        self._stuck = Stuck()
         self._due_s = 0.0
         self._chunks: Any = None
         self._clients: dict[str, Any] = {}
@@ -200,10 +193,7 @@ class ChaosProbe:
         y = float(self.scene.tcp_pose.position[1]) if self.scene is not None else 0.0
         if abs(y) > 0.03:
             self._way = -1.0 if y > 0 else 1.0
-        self._still = self._still + 1 if abs(y - self._last_y) < STILL_M else 0
-        self._last_y = y
-        scale = STILL_SCALES[self._still // STILL_CHUNKS % len(STILL_SCALES)]
-        return sideways(size * scale * self._way, gripper=self.gripper)
+        return sideways(size * self._stuck.scale(y) * self._way, gripper=self.gripper)
 
     def send(self, actions: Any = None, spoil: Callable[[Any], None] | None = None, **changes: Any) -> int:
         """Publish one chunk and return its number; `spoil` changes the message after it was built."""
