@@ -39,8 +39,7 @@ class CodecStage:
     squared_weight: float = 0.0
     """Weight of the squared error, so that small things of a strong colour count more than faint texture."""
     readout_weight: float = 0.0
-    """Weight of a linear map from each latent to the colours of the four quarters of its cell, trained along and thrown
-    away: what a linear patch embedding is to see must be linear in the latents."""
+    """Weight of a linear map from each latent to its cell's colours, trained along, thrown away (docs/training.md)."""
     whiten: bool = False
     """Give latents zero mean, unit variance and no correlation, by a change of basis inside the autoencoder."""
 
@@ -176,7 +175,7 @@ class TrainConfig:
     log_every: int = 20
     """Steps from one line of the log to the next."""
     track: Literal["", "wandb", "trackio"] = ""
-    """Send the numbers to this experiment tracker too; its package is yours to install."""
+    """Experiment tracker that gets the numbers too; its package is yours to install."""
 
     # The two parts.
     codec: CodecStage = field(default_factory=CodecStage)
@@ -284,8 +283,7 @@ RANGES: dict[str, tuple[float, float]] = {
 POSITIVE = frozenset(
     {"validate_every", "save_every", "log_every", "codec.batch_size"}
     | {"policy.batch_size", "policy.obs_loss_every", "policy.clip_norm"}
-)
-"""Numbers that must be above zero; all others must not be below it."""
+)  # above zero; all other numbers not below it
 
 
 def _check_ranges(config: TrainConfig) -> None:
