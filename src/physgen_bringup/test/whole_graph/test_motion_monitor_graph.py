@@ -19,6 +19,7 @@ from arm_probe import ArmProbe
 from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from running_processes import children
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from physgen_bringup.graph.arguments import parse_arguments
@@ -226,6 +227,24 @@ def test_a_violation_makes_the_controller_hold_until_armed_again(tmp_path):
         probe.wait_for(lambda: probe.state == SafetyState.HOLD, "HOLD", 20.0)
         probe.wait_for(lambda: probe.arm().success, "arming", 20.0)
         probe.keep_moving(probe.moving, "motion again", 60.0)
+
+
+def test_the_hold_is_asked_for_until_somebody_answers(tmp_path):
+    """A controller that is found late, or was busy, hears of it; one that has answered is left alone."""
+    with running(tmp_path) as (_, probe):
+        stopped(probe, probe.command(1.5, 0.5))
+        asked: list[Trigger.Request] = []
+
+        def hold(request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            asked.append(request)
+            response.success = True
+            return response
+
+        probe.node.create_service(Trigger, topics.HOLD, hold)
+        probe.wait_for(lambda: asked, "the monitor's request", 20.0)
+        reports = len(probe.reports)
+        probe.wait_for(lambda: len(probe.reports) > reports + 2, "three reports", 20.0)
+        assert len(asked) == 1
 
 
 def test_chunks_are_played_in_peace(tmp_path):

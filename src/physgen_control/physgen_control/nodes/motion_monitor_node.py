@@ -7,6 +7,7 @@ it watches, then the controller is asked to hold, and the arm's controller is de
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -20,6 +21,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.clock import Clock, ClockType
 from rclpy.executors import ExternalShutdownException
+from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -43,6 +45,7 @@ NAME = "motion_monitor_node: motion"
 WATCH_PERIOD_S = 0.05
 DIAGNOSTICS_PERIOD_S = 1.0
 _AFTER_THE_STOP_S = 0.1
+_ASK_AGAIN_S = 0.5
 _OLDEST_STATE_S = 0.5
 """A state stamped earlier than this before it arrived has a stamp of another clock."""
 
@@ -66,6 +69,8 @@ class MotionMonitorNode(GuardedNode):
         self._commands = self.create_publisher(JointTrajectory, topics.JOINT_TRAJECTORY, qos.COMMAND)
         self._diagnostics = self.create_publisher(DiagnosticArray, topics.DIAGNOSTICS, qos.COMMAND)
         self._hold = self.create_client(Trigger, topics.HOLD)
+        self._hold_due = False
+        self._hold_asked_s = -math.inf
         self._switch = _make_switch(self)
         # Last, because from here on somebody may be stopped.
         self.create_subscription(JointTrajectory, topics.JOINT_TRAJECTORY, self._on_trajectory, qos.COMMAND)
@@ -128,6 +133,7 @@ class MotionMonitorNode(GuardedNode):
         self._react(self.monitor.watch(self._seconds()), began)
         if was_wrong and not self.monitor.wrong:
             self.get_logger().info("the arm is at rest and nothing is wrong any more")
+        self._ask_for_hold()
         if self._deactivate_at is not None and self._seconds() >= self._deactivate_at:
             self._deactivate_at = None
             self._deactivate()
@@ -176,8 +182,20 @@ class MotionMonitorNode(GuardedNode):
         return True
 
     def _call_hold(self) -> None:
+        self._hold_due, self._hold_asked_s = True, -math.inf
+        self._ask_for_hold()
+
+    def _ask_for_hold(self) -> None:
+        """Ask until the controller answers: it may be busy, or not have been found yet."""
+        if not self._hold_due or self._seconds() - self._hold_asked_s < _ASK_AGAIN_S:
+            return
         if self._hold.service_is_ready():
-            self._hold.call_async(Trigger.Request())
+            self._hold_asked_s = self._seconds()
+            self._hold.call_async(Trigger.Request()).add_done_callback(self._on_hold_answered)
+
+    def _on_hold_answered(self, future: Future) -> None:
+        if future.exception() is None:
+            self._hold_due = False
 
     def _deactivate(self) -> None:
         if self._switch is None:
