@@ -16,6 +16,9 @@ from physgen_policy.contract.view_shift import ViewShift, view_shift
 CAMERA = "fixed"
 """The other one moves with the hand: what it sees says nothing about how it is mounted."""
 
+SIDES = (16, 1024)
+"""Of a reference [pixels]: fewer show no scene, more keep the node from its work."""
+
 
 @dataclass(frozen=True, slots=True)
 class CameraCheck:
@@ -25,6 +28,14 @@ class CameraCheck:
     """uint8 [y, x, 3] RGB, in the size that the policy sees."""
     limit: float
     """Largest shift allowed [pixels of the reference]."""
+
+    def __post_init__(self) -> None:
+        sides = self.reference.shape[:2]
+        if min(sides) < SIDES[0] or max(sides) > SIDES[1]:
+            raise UserError(
+                f"a reference has sides of {SIDES[0]} to {SIDES[1]} pixels, got {sides[1]}x{sides[0]}: make one with "
+                "`physgen camera reference`"
+            )
 
     def shift(self, picture: UInt8Image) -> ViewShift:
         """Return how far a picture, uint8 [y, x, 3] RGB of any size, is shifted, in pixels of the reference."""

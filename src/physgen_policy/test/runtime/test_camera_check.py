@@ -84,3 +84,9 @@ def test_a_file_that_is_no_picture_is_a_sentence(tmp_path: Path, content: bytes)
 def test_the_difference_shows_all_three(reference: Path) -> None:
     shown = CameraCheck(read_picture(reference), 3.0).difference(seen(scene()))
     assert (shown[:, 256:] == 0).all() and (shown[:, :128] == shown[:, 128:256]).all()
+
+
+@pytest.mark.parametrize("size", [(8, 128), (128, 2000)])
+def test_a_reference_of_an_unusable_size_is_a_sentence(size: tuple[int, int]) -> None:
+    with pytest.raises(UserError, match="sides of 16 to 1024"):
+        CameraCheck(np.zeros((*size, 3), np.uint8), 3.0)
