@@ -4,22 +4,27 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy")
 
+GROUP = """
+import pathlib
+group = pathlib.Path("/proc/self/autogroup")
+# Empty for the first session of a container: it is in no group that has a niceness of its own.
+words = group.read_text().split() if group.exists() else []
+print(words[-1] if words else "none")
+"""
 PROGRAM = """
-import os, pathlib, threading
+import os, threading
 from physgen_control.nodes import precedence
 precedence.come_first()
 told = []
 thread = threading.Thread(target=lambda: told.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
 thread.start()
 thread.join()
-group = pathlib.Path("/proc/self/autogroup")
-print(os.getpriority(os.PRIO_PROCESS, 0), told[0], group.read_text().split()[-1] if group.exists() else "none")
+print(os.getpriority(os.PRIO_PROCESS, 0), told[0])
 """
 MAY = not subprocess.run(
     [sys.executable, "-c", "import os; os.nice(-1)"], stderr=subprocess.DEVNULL
@@ -27,9 +32,10 @@ MAY = not subprocess.run(
 privileged = pytest.mark.skipif(not MAY or os.geteuid() != 0, reason="needs root with CAP_SYS_NICE")
 
 
-def niceness(*wrapper: str, own_session: bool = False) -> list[str]:
+def niceness(*wrapper: str, own_session: bool = False, program: str = PROGRAM + GROUP) -> list[str]:
+    """The words that a fresh process prints: its niceness, that of a thread it started, that of its session."""
     done = subprocess.run(
-        [*wrapper, sys.executable, "-c", PROGRAM],
+        [*wrapper, sys.executable, "-c", program],
         start_new_session=own_session,
         capture_output=True,
         text=True,
@@ -49,9 +55,8 @@ def test_a_process_and_the_threads_it_starts_take_the_niceness() -> None:
 
 @privileged
 def test_a_session_that_others_share_is_left_alone() -> None:
-    group = Path("/proc/self/autogroup")
-    before = group.read_text().split()[-1] if group.exists() else "none"
-    assert niceness() == ["-10", "-10", before]
+    before = niceness(program=GROUP)
+    assert niceness() == ["-10", "-10", *before]
 
 
 @privileged
