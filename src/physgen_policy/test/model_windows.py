@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from physgen_policy.model.batch import WindowBatch
-from physgen_policy.model.config import ActionConfig, ModelConfig, NovaConfig, TextEncoderConfig, VaeConfig
+from physgen_policy.model.config import ActionConfig, ModelConfig, NovaConfig, TextEncoderConfig
 from physgen_policy.model.physgen import PhysGen
+from physgen_policy.model.vae_config import VaeConfig
 
 PACKS = 5
 
@@ -63,10 +64,13 @@ def make_windows(config: ModelConfig, batch: int = 2, packs: int = PACKS, seed: 
     yes = torch.ones(batch, packs, dtype=torch.bool)
     boa = torch.zeros(batch, packs, dtype=torch.bool)
     boa[:, 0] = True
+    states = normal(batch, nova.text_len, nova.text_dim)
+    latents = normal(batch, packs + 1, nova.latent_channels, *nova.latent_size)
     return WindowBatch(
-        text_states=normal(batch, nova.text_len, nova.text_dim),
+        text_states=states,
         text_lengths=torch.full((batch,), 4),
-        latents=normal(batch, packs + 1, nova.latent_channels, *nova.latent_size),
+        latents=latents,
+        imagined=latents,
         past_actions=actions(action.horizon),
         boa=boa,
         target_actions=actions(action.num_actions),

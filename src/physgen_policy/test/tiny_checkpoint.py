@@ -25,6 +25,10 @@ VIDEO_VAE = {"kind": "open_sora", "block_out_channels": [8, 8, 8, 8], "layers_pe
 """The video autoencoder instead of the image one, for `model={"vae": VIDEO_VAE}`."""
 
 
+PATCH_VAE = {"kind": "patch", "block_out_channels": [8, 8], "latent_channels": 6, "layers_per_block": 1}
+"""A codec in which frames are imagined, beside the image one through which the policy sees."""
+
+
 def tiny_config(model: dict[str, Any] | None = None, **action: object) -> ModelConfig:
     """Two layers, width 32, 1 x 2 frame tokens."""
     return ModelConfig.from_dict(
@@ -88,6 +92,7 @@ def write_tiny_checkpoint(
     torch.manual_seed(seed)
     config = tiny_config(model, **(action or {}))
     network, codec, text = PhysGen(config), build_frame_codec(config), build_text_encoder(config)
+    imagined = None if config.frames.codec is None else build_frame_codec(config.of_frames())
     with torch.no_grad():
         for parameter in network.parameters():
             if parameter.numel() == 0:
@@ -100,6 +105,7 @@ def write_tiny_checkpoint(
         folder,
         model=network,
         codec=codec,
+        imagined_codec=imagined,
         text_encoder=text,
         config=config,
         norm=norm or tiny_norm(),

@@ -15,10 +15,10 @@ from model_windows import make_windows, mini_config
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from physgen_policy.model.config import VaeConfig
 from physgen_policy.model.frame_codec import OpenSoraCodec, build_frame_codec
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.text_encoder import build_text_encoder
+from physgen_policy.model.vae_config import VaeConfig
 from physgen_policy.model.window_loss import window_loss
 from physgen_policy.sampling.actions import sample_actions
 from physgen_policy.sampling.frame import FrameSampler, sample_frame

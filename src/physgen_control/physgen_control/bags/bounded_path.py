@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ class BoundedReader(io.BufferedReader):
         except BaseException:  # no memory for the buffer
             file.close()
             raise
+
+    def __del__(self) -> None:
+        """Close the file of a reader that a library lost: rosbags does, where memory runs out amid its closing."""
+        with suppress(ValueError):  # never opened
+            self.raw.close()
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return at most `size` bytes; the base class reserves `size` bytes before it reads them."""

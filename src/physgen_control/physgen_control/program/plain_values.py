@@ -13,6 +13,7 @@ import math
 import reprlib
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from ruamel.yaml import YAML
@@ -180,6 +181,8 @@ def convert(hint: Any, value: Any, where: str, error: type[UserError] = UserErro
     if is_dataclass(hint) and isinstance(hint, type):
         return build(hint, value, where, error)
     origin = get_origin(hint)
+    if origin is UnionType and get_args(hint)[1:] == (NoneType,):
+        return None if value is None else convert(get_args(hint)[0], value, where, error)
     if origin is Literal:
         if value not in get_args(hint):
             raise error(f"{where} must be one of {list(get_args(hint))}, got {shown(value)}")

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,6 +97,16 @@ def test_no_more_is_read_than_there_is(tmp_path: Path) -> None:
         assert file.read(2**62) == b"345"
         file.seek(0)
         assert file.read() == b"12345"
+
+
+def test_a_reader_that_a_library_lost_closes_its_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    reader = (BoundedPath(tmp_path) / "a").open("rb")
+    number = reader.fileno()
+    del reader  # warnings are errors here, that of an unclosed file too
+    gc.collect()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
 
 
 def test_json_in_a_message_may_be_anything() -> None:

@@ -21,11 +21,13 @@ def from_checkpoint(name_or_folder: str, device: torch.device) -> Checkpoint:
 
 
 def stored_in(checkpoint: Checkpoint, dtype: torch.dtype) -> Checkpoint:
-    """Return the same checkpoint with copies of model and codec in another type."""
+    """Return the same checkpoint with copies of model and codecs in another type."""
     if dtype == torch.float32:
         return checkpoint
+    own = checkpoint.own_imagined_codec
     return replace(
         checkpoint,
         model=copy.deepcopy(checkpoint.model).to(dtype),
         codec=copy.deepcopy(checkpoint.codec).to(dtype),
+        own_imagined_codec=None if own is None else copy.deepcopy(own).to(dtype),
     )

@@ -224,7 +224,8 @@ def _things(films: Iterable[FilmedEpisode]) -> tuple[Tracked, ...]:
 
 @torch.inference_mode()
 def _through_codec(checkpoint: Checkpoint, pictures: Sequence[UInt8Image]) -> list[UInt8Image]:
-    codec, device = checkpoint.codec, next(checkpoint.codec.parameters()).device
+    codec = checkpoint.imagined_codec
+    device = next(codec.parameters()).device
     return [
         codec.decode(codec.encode(torch.from_numpy(np.ascontiguousarray(p))[None].to(device)))[0]
         .cpu()

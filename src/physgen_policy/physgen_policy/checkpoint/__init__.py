@@ -2,8 +2,8 @@
 """Checkpoint folders: find, verify, load, write. Safetensors only; nothing is ever unpickled.
 
 Layout (format 1): config.json (whole architecture), model.safetensors (keys prefixed `model.`, `codec.`,
-`text_encoder.`), norm_stats.json, embodiment.json, format_version, tokenizer/ (unless text is taken as bytes),
-README.md (model card, optional).
+`text_encoder.`, and `imagined_codec.` where frames are imagined in latents of their own), norm_stats.json,
+embodiment.json, format_version, tokenizer/ (unless text is taken as bytes), README.md (model card, optional).
 An adapter checkpoint has, in place of model.safetensors, what a fine-tune changed: base.json (another checkpoint and
 its SHA-256), trained.safetensors (parts that were trained whole), adapter_config.json and adapter_model.safetensors
 (PEFT's format).
@@ -16,6 +16,7 @@ from physgen_policy.checkpoint.load import (
     Checkpoint,
     load_checkpoint,
     load_codec,
+    load_imagined_codec,
     load_model,
     load_text_encoder,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "file_sha256",
     "load_checkpoint",
     "load_codec",
+    "load_imagined_codec",
     "load_model",
     "load_text_encoder",
     "located_config",

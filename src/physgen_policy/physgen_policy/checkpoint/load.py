@@ -24,6 +24,9 @@ from physgen_policy.model.text_encoder import TextEncoder, build_text_encoder
 UNBUILDABLE = (ValueError, RuntimeError, ArithmeticError, AssertionError)
 """What layers raise whose sizes do not fit together; RuntimeError and ArithmeticError also for sizes beyond 64 bits."""
 
+IMAGINED_CODEC = "imagined_codec"
+"""Prefix of the tensors of the codec in which frames are imagined, where there are two."""
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
@@ -33,6 +36,7 @@ class Checkpoint:
 
     model: PhysGen
     codec: FrameCodec
+    """What the policy sees through."""
     text_encoder: TextEncoder
     norm: NormStats
     """Its action statistics."""
@@ -43,6 +47,13 @@ class Checkpoint:
     """Of the weights."""
     path: Path
     """Its folder."""
+    own_imagined_codec: FrameCodec | None = None
+    """The codec in whose latents frames are imagined, where it is not `codec`."""
+
+    @property
+    def imagined_codec(self) -> FrameCodec:
+        """The codec in whose latents frames are imagined."""
+        return self.codec if self.own_imagined_codec is None else self.own_imagined_codec
 
     @property
     def policy_id(self) -> str:
@@ -74,6 +85,7 @@ def load_checkpoint(
         name=path.name,
         sha256=checkpoint_sha256(path),
         path=path,
+        own_imagined_codec=load_imagined_codec(path, described.config, tensors, device, dtype),
     )
 
 
@@ -105,6 +117,24 @@ def load_codec(
         CheckpointError: The tensors do not fit the configuration.
     """
     return _filled(_without_values(build_frame_codec, config), "codec", tensors, path, dtype).to(device)
+
+
+def load_imagined_codec(
+    path: Path,
+    config: ModelConfig,
+    tensors: dict[str, torch.Tensor],
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> FrameCodec | None:
+    """Return the codec in which frames are imagined, as load_codec does; None where it is the policy's.
+
+    Raises:
+        CheckpointError: The tensors do not fit the configuration.
+    """
+    if config.frames.codec is None:
+        return None
+    own = _without_values(build_frame_codec, config.of_frames())
+    return _filled(own, IMAGINED_CODEC, tensors, path, dtype).to(device)
 
 
 def load_text_encoder(

@@ -23,6 +23,7 @@ from physgen_policy.checkpoint.folder import (
     WEIGHT_FILE,
     write_json,
 )
+from physgen_policy.checkpoint.load import IMAGINED_CODEC
 from physgen_policy.checkpoint.tensors import checkpoint_tensors
 from physgen_policy.contract.embodiment import Embodiment
 from physgen_policy.contract.normalize import NormStats
@@ -38,6 +39,7 @@ def save_checkpoint(
     *,
     model: PhysGen,
     codec: FrameCodec,
+    imagined_codec: FrameCodec | None = None,
     text_encoder: TextEncoder,
     config: ModelConfig,
     norm: NormStats,
@@ -45,8 +47,13 @@ def save_checkpoint(
     dtype: torch.dtype = torch.float32,
     training: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a complete checkpoint folder atomically (into a sibling, then renamed); floats are stored as `dtype`."""
+    """Write a complete checkpoint folder atomically (into a sibling, then renamed); floats are stored as `dtype`.
+
+    `imagined_codec` is written where frames are imagined in latents of their own.
+    """
     modules: dict[str, nn.Module] = {"model": model, "codec": codec, "text_encoder": text_encoder}
+    if config.frames.codec is not None and imagined_codec is not None:
+        modules[IMAGINED_CODEC] = imagined_codec
     tensors = {
         f"{prefix}.{key}": value
         for prefix, module in modules.items()

@@ -35,6 +35,8 @@ def model_info(config: ModelConfig) -> dict[str, Any]:
         with torch.device("meta"):
             model = PhysGen(config)
             outside = {"frame_codec": build_frame_codec(config), "text_encoder": build_text_encoder(config)}
+            if config.frames.codec is not None:
+                outside["imagined_codec"] = build_frame_codec(config.of_frames())
     # RuntimeError and ArithmeticError: sizes beyond 64 bits.
     except (ValueError, RuntimeError, ArithmeticError, AssertionError) as error:
         raise UserError(f"no network can be built from this configuration: {error}") from error

@@ -20,9 +20,10 @@ from torch import Tensor
 from physgen_control.errors import UserError
 from physgen_policy.golden.checks import compute_all
 from physgen_policy.golden.recording import Recording
-from physgen_policy.model.config import NovaConfig, VaeConfig
+from physgen_policy.model.config import NovaConfig
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.open_sora_vae import OpenSoraVae
+from physgen_policy.model.vae_config import VaeConfig
 
 # Relative tolerances, first match wins: (prefix, tolerance). From the recordings' own measured differences.
 TOLERANCES = (

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values that go in and out of the model: training windows, losses, outputs of a pack.
 
-Legend: b batch, p packs, n frame tokens, d width, c h w latent, k actions of a chunk, a action_dim.
+Legend: b batch, p packs, n frame tokens, d width, c h w latent, ci h w latent of imagined frames, k actions of a chunk,
+a action_dim.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class WindowBatch:
     """The pack carries the learned begin-of-action tokens."""
     latents: Float[Tensor, "b p+1 c h w"]
     """Scaled latents of frames 0 .. p, fp32."""
+    imagined: Float[Tensor, "b p+1 ci h w"]
+    """The same frames in the latents in which frames are imagined; `latents` itself where there is one codec."""
     past_actions: Float[Tensor, "b p k a"]
     """Actions between frame n - 1 and n, normalised; ignored where boa."""
     target_actions: Float[Tensor, "b p targets a"]

@@ -7,22 +7,14 @@ The configuration describes tensors only; training choices (learning rate, windo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from typing import Any, Literal
 
-from physgen_control.errors import UserError
 from physgen_control.program.plain_values import build, parse_yaml
 from physgen_policy.model.frame_config import FrameConfig
-
-MAX_SIZE = 1 << 20
-"""Largest size of a configuration, twenty times the largest vocabulary in use: a file may name any number."""
-MAX_DEPTH = 512
-"""Most layers of one part; every layer is built before its weights can be missed."""
-
-
-class ConfigError(UserError):
-    """A model configuration is not usable; the message names the key and what was expected."""
+from physgen_policy.model.sizes import ConfigError, require, require_sizes
+from physgen_policy.model.vae_config import VaeConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +29,9 @@ class NovaConfig:
     head_depth: int = 3
     mlp_ratio: int = 4
     latent_channels: int = 4
+    """Of the frames that the video encoder reads."""
+    image_channels: int = 0
+    """Latent channels of the frames that are imagined, by image encoder and head; 0: as many as are read."""
     image_size: tuple[int, int] = (480, 768)
     """Rows and columns of a frame [pixels]."""
     vae_stride: int = 8
@@ -53,21 +48,23 @@ class NovaConfig:
     """0 leaves the mixer out."""
 
     def __post_init__(self) -> None:
-        _require_sizes(self, depths=("video_depth", "image_depth", "head_depth"), zero=("mixer_rank",))
-        _require(
+        require_sizes(
+            self, depths=("video_depth", "image_depth", "head_depth"), zero=("mixer_rank", "image_channels")
+        )
+        require(
             self.width % self.heads == 0 and self.width % 4 == 0,
             f"width {self.width} must be a multiple of 4 and of heads {self.heads}",
         )
         cell = self.vae_stride * self.video_patch
-        _require(
+        require(
             all(side > 0 and side % cell == 0 for side in self.image_size),
             f"image_size {list(self.image_size)} must be multiples of vae_stride x video_patch = {cell}",
         )
-        _require(
+        require(
             self.video_patch % self.image_patch == 0,
             f"video_patch {self.video_patch} must be a multiple of image_patch {self.image_patch}",
         )
-        _require(
+        require(
             0 < self.text_len <= self.text_table_rows,
             f"text_len {self.text_len} must be 1 to text_table_rows ({self.text_table_rows})",
         )
@@ -103,9 +100,14 @@ class NovaConfig:
         return self.width // self.heads
 
     @property
+    def imagined_channels(self) -> int:
+        """Latent channels of the frames that are imagined."""
+        return self.image_channels or self.latent_channels
+
+    @property
     def patch_dim(self) -> int:
         """Numbers in one image-encoder patch, ordered (row, column, channel)."""
-        return self.image_patch**2 * self.latent_channels
+        return self.image_patch**2 * self.imagined_channels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,18 +143,18 @@ class ActionConfig:
     bins: int = 256
 
     def __post_init__(self) -> None:
-        _require_sizes(self, depths=("dit_depth",))
-        _require(
+        require_sizes(self, depths=("dit_depth",))
+        require(
             self.dit_width % self.dit_heads == 0,
             f"dit_width {self.dit_width} must be a multiple of dit_heads {self.dit_heads}",
         )
-        _require(self.num_chunks >= 1 and self.horizon >= 1, "num_chunks and horizon must be at least 1")
-        _require(
+        require(self.num_chunks >= 1 and self.horizon >= 1, "num_chunks and horizon must be at least 1")
+        require(
             self.num_chunks > 1 or not self.plan_conditioning,
             "a model of one chunk has no lookahead to be conditioned on; set plan_conditioning to false",
         )
-        _require(self.bins >= 2, f"bins must be at least 2, got {self.bins}")
-        _require(0.0 <= self.plan_dropout <= 1.0, f"plan_dropout {self.plan_dropout} must lie in [0, 1]")
+        require(self.bins >= 2, f"bins must be at least 2, got {self.bins}")
+        require(0.0 <= self.plan_dropout <= 1.0, f"plan_dropout {self.plan_dropout} must lie in [0, 1]")
 
     @property
     def num_actions(self) -> int:
@@ -186,9 +188,9 @@ class TextEncoderConfig:
     """"bytes" (built in) or a tokenizer folder."""
 
     def __post_init__(self) -> None:
-        _require_sizes(self, depths=("num_layers",))
+        require_sizes(self, depths=("num_layers",))
         rotated = int(self.hidden_size / self.num_heads * self.partial_rotary_factor)
-        _require(
+        require(
             self.hidden_size % self.num_heads == 0
             and 0 < rotated <= self.hidden_size // self.num_heads
             and rotated % 2 == 0,
@@ -196,31 +198,9 @@ class TextEncoderConfig:
             f"{self.partial_rotary_factor} rotates {rotated} numbers per head; it must be a positive even number",
         )
         if self.tokenizer == "bytes":
-            _require(
+            require(
                 self.vocab_size >= 259, f"the byte tokenizer needs vocab_size >= 259, got {self.vocab_size}"
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VaeConfig:
-    """The frame autoencoder. Latents given to the model are scaling_factor x posterior mean."""
-
-    kind: Literal["autoencoder_kl", "open_sora", "patch"] = "open_sora"
-    block_out_channels: tuple[int, ...] = (128, 256, 512, 512)
-    """Widths of the four levels; of the two of `patch`, at strides 4 and 8."""
-    layers_per_block: int = 2
-    place_maps: bool = False
-    """`patch`: the decoder has a learned bias for every place, for what a camera that stands still always sees."""
-    latent_channels: int = 4
-    norm_groups: int = 32
-    scaling_factor: float = 0.18215
-
-    def __post_init__(self) -> None:
-        _require_sizes(self, depths=("layers_per_block",))
-        levels, given = 2 if self.kind == "patch" else 4, len(self.block_out_channels)
-        _require(given == levels, f"block_out_channels of {self.kind} needs {levels} levels, got {given}")
-        _require(not self.place_maps or self.kind == "patch", "place_maps belong to vae.kind patch")
-        _require(self.scaling_factor > 0, f"scaling_factor must be positive, got {self.scaling_factor}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,19 +233,31 @@ class ModelConfig:
     """Only "anchor_only" exists: the begin-of-video slot feeds the mixer and is not part of the window."""
 
     def __post_init__(self) -> None:
-        _require(
+        require(
             self.bov == "anchor_only",
             f'bov "{self.bov}" is not implemented; use "anchor_only", which keeps the window at text + packs',
         )
-        _require(self.context_packs >= 1, f"context_packs must be at least 1, got {self.context_packs}")
-        _require(
+        require(self.context_packs >= 1, f"context_packs must be at least 1, got {self.context_packs}")
+        require(
             self.text_encoder.hidden_size == self.nova.text_dim,
             f"text_encoder.hidden_size {self.text_encoder.hidden_size} must equal nova.text_dim {self.nova.text_dim}",
         )
-        _require(
+        require(
             self.vae.latent_channels == self.nova.latent_channels,
             f"vae.latent_channels {self.vae.latent_channels} must equal nova's {self.nova.latent_channels}",
         )
+        imagined = self.frames.codec or self.vae
+        require(
+            imagined.latent_channels == self.nova.imagined_channels,
+            f"frames are imagined as latents of {imagined.latent_channels} channels, nova.image_channels says "
+            f"{self.nova.imagined_channels}",
+        )
+
+    def of_frames(self) -> ModelConfig:
+        """Return the same model as if it saw through the autoencoder in which its frames are imagined."""
+        codec = self.frames.codec or self.vae
+        nova = replace(self.nova, latent_channels=codec.latent_channels, image_channels=0)
+        return replace(self, vae=codec, nova=nova, frames=replace(self.frames, codec=None))
 
     @property
     def pack_tokens(self) -> int:
@@ -320,25 +312,6 @@ def changed(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
         inner = merged.get(key)
         merged[key] = changed(inner or {}, value) if isinstance(value, Mapping) else value
     return merged
-
-
-def _require_sizes(config: Any, *, depths: tuple[str, ...] = (), zero: tuple[str, ...] = ()) -> None:
-    """Check that all integers of a part are sizes that can be built; `zero` may be absent, `depths` count layers.
-
-    Raises:
-        ConfigError: One is not.
-    """
-    for entry in fields(config):
-        value = getattr(config, entry.name)
-        low, high = int(entry.name not in zero), MAX_DEPTH if entry.name in depths else MAX_SIZE
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, int) and not isinstance(number, bool):
-                _require(low <= number <= high, f"{entry.name} must be {low} to {high}, got {number}")
-
-
-def _require(condition: bool, sentence: str) -> None:
-    if not condition:
-        raise ConfigError(sentence)
 
 
 def _plain(value: Any) -> Any:

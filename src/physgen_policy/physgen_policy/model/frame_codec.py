@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from physgen_policy.model.config import ConfigError, ModelConfig, VaeConfig
+from physgen_policy.model.config import ModelConfig
 from physgen_policy.model.image_vae import ImageVaeEncoder
 from physgen_policy.model.open_sora_vae import OpenSoraVae
 from physgen_policy.model.patch_vae import PatchVae
+from physgen_policy.model.sizes import ConfigError
+from physgen_policy.model.vae_config import VaeConfig
 
 
 class FrameCodec(nn.Module, ABC):

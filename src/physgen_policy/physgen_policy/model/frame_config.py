@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from physgen_policy.model.vae_config import VaeConfig
+
 FramePrediction = Literal["epsilon", "v"]
 
 
@@ -24,6 +26,11 @@ class FrameConfig:
     next_actions: bool = False
     """The chunk that is about to be executed is part of the condition; without it a frame is the mean of what any chunk
     would lead to."""
+
+    codec: VaeConfig | None = None
+    """The frame path's own autoencoder: the present frame reaches it in these latents, and the next one is imagined in
+    them, while the policy goes on seeing through `vae`. So frames become sharper under a policy that stays as it is.
+    None: one autoencoder for both. `nova.image_channels` has to be its latent_channels."""
 
     @property
     def adds_inputs(self) -> bool:

@@ -58,7 +58,7 @@ class FrameInputs(nn.Module):
         self.grid, self.times = nova.video_grid, nova.video_patch // nova.image_patch
         self.up = nn.Linear(nova.width, nova.width * self.times**2) if frames.up else None
         self.present = (
-            PatchEmbed(nova.latent_channels, nova.width, nova.image_patch) if frames.present else None
+            PatchEmbed(nova.imagined_channels, nova.width, nova.image_patch) if frames.present else None
         )
         self.next_actions = (
             ChunkEmbed(action.horizon * action.action_dim, nova.width) if frames.next_actions else None

@@ -100,7 +100,7 @@ class ImageEncoder(nn.Module):
 
     def __init__(self, config: NovaConfig) -> None:
         super().__init__()
-        self.patch_embed = PatchEmbed(config.latent_channels, config.width, config.image_patch)
+        self.patch_embed = PatchEmbed(config.imagined_channels, config.width, config.image_patch)
         self.blocks = nn.ModuleList(
             Block(config.width, config.heads, config.mlp_ratio) for _ in range(config.image_depth)
         )
@@ -147,7 +147,7 @@ class Nova(nn.Module):
         self.image_encoder = ImageEncoder(config)
         self.image_decoder = DiffusionMlp(
             patch=config.image_patch,
-            channels=config.latent_channels,
+            channels=config.imagined_channels,
             cond_width=config.width,
             width=config.head_width,
             depth=config.head_depth,

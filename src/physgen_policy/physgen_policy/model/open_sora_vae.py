@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from physgen_policy.model.config import VaeConfig
+from physgen_policy.model.vae_config import VaeConfig
 
 NORM_EPS = 1e-6
 LOGVAR_RANGE = (-30.0, 20.0)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from physgen_policy.model.config import VaeConfig
+from physgen_policy.model.vae_config import VaeConfig
 
 PATCH = 4
 """Side of a patch [pixels]."""

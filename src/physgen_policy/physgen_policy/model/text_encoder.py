@@ -10,7 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from physgen_policy.model.config import ConfigError, ModelConfig, TextEncoderConfig
+from physgen_policy.model.config import ModelConfig, TextEncoderConfig
+from physgen_policy.model.sizes import ConfigError
 
 
 class Tokenizer(Protocol):

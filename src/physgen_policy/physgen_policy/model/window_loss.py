@@ -131,13 +131,13 @@ def _observation_loss(
     condition = model.frame_condition(
         anchors(model.nova, batch, text)[window] if mixes else None,
         output.frame_hidden[window, pack],
-        batch.latents[window, pack].float(),
+        batch.imagined[window, pack].float(),
         batch.target_actions[window, pack, :horizon].float() if actions_known else None,
     )
     loss = frame_loss(
         model.nova,
         condition,
-        batch.latents[window, pack + 1].float(),
+        batch.imagined[window, pack + 1].float(),
         draws=draws,
         schedule=cosine_schedule(),
         rows=RowDraws(generator, window, condition.tokens.device),

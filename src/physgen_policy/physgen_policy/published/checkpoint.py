@@ -21,9 +21,11 @@ from physgen_policy.contract.embodiment import Embodiment
 from physgen_policy.contract.normalize import NormStats
 from physgen_policy.model.action_head import ActionDiT
 from physgen_policy.model.action_tokenizer import ActionTokenizer
-from physgen_policy.model.config import ConfigError, ModelConfig, NovaConfig, TextEncoderConfig, VaeConfig
+from physgen_policy.model.config import ModelConfig, NovaConfig, TextEncoderConfig
 from physgen_policy.model.frame_codec import build_frame_codec
+from physgen_policy.model.sizes import ConfigError
 from physgen_policy.model.text_encoder import build_text_encoder
+from physgen_policy.model.vae_config import VaeConfig
 from physgen_policy.published.nova_folder import (
     SINGLE,
     NovaFolderError,

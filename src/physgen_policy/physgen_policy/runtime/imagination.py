@@ -43,6 +43,15 @@ class ImaginedFrame:
     """What the frame alone took, decoder included."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """The newest frame, and the chunk that led to it, as the two halves of the network read them."""
+
+    pack: Pack
+    present: Tensor
+    """Latents of the codec in which frames are imagined, [1, c, h, w]."""
+
+
 class Imagination:
     """One imagined episode at a time: begin, then step. Not thread-safe.
 
@@ -77,7 +86,7 @@ class Imagination:
         self._prompts = PromptStates(
             checkpoint, unload=False, autocast=lambda: torch.autocast(self._device.type, enabled=False)
         )
-        self._newest: Pack | None = None
+        self._newest: _Newest | None = None
         self._seed = self._steps = 0
 
     @torch.inference_mode()
@@ -94,7 +103,7 @@ class Imagination:
         """
         self._window.restart(self._prompts.tokens(instruction))
         self._seed, self._steps = seed, 0
-        self._newest = Pack(self._encode(image), None)
+        self._newest = self._seen(self._checked(image), None)
 
     def spliced(self, fixed: UInt8Image, wrist: UInt8Image) -> UInt8Image:
         """Return two cameras' images of any size, uint8 [y, x, 3], as the frame that the checkpoint sees."""
@@ -104,7 +113,7 @@ class Imagination:
     @torch.inference_mode()
     def correct(self, image: UInt8Image) -> None:
         """Put a frame that was really seen in the place of the newest one; the actions before it stay."""
-        self._newest = Pack(self._encode(image), self._pending().past)
+        self._newest = self._seen(self._checked(image), self._pending().pack.past)
 
     @torch.inference_mode()
     def step(self, actions: Float32Array | None = None) -> ImaginedFrame:
@@ -117,24 +126,24 @@ class Imagination:
             UserError: begin was not called, or the actions are not a chunk of finite numbers.
         """
         newest = self._pending()
-        output, _ = self._window.extend(newest)
+        output, _ = self._window.extend(newest.pack)
         self._window.commit()
         chunk = self._own_chunk(output) if actions is None else self._given_chunk(actions)
         past = torch.from_numpy(self.checkpoint.norm.normalize(chunk))[None].to(self._device)
         anchor = self._window.anchor()  # of the instruction: computed once
         begun = self._seconds()
-        condition = self._model.frame_condition(anchor, output.frame_hidden, newest.latent, past)
+        condition = self._model.frame_condition(anchor, output.frame_hidden, newest.present, past)
         latent = sample_frame(self._model, condition, self.frames, self._random(FRAMES))
-        image = decode_frame(self.checkpoint.codec, latent)
+        image = decode_frame(self.checkpoint.imagined_codec, latent)
         seconds = self._seconds() - begun
-        self._newest = Pack(latent.to(newest.latent.dtype), past)
+        self._newest = self._imagined(image, latent, past)
         self._steps += 1
         return ImaginedFrame(image, chunk, seconds)
 
     def _seconds(self) -> float:
         return time.process_time() if self._device.type == "cpu" else time.perf_counter()
 
-    def _pending(self) -> Pack:
+    def _pending(self) -> _Newest:
         if self._newest is None:
             raise UserError("an imagination has to begin with a frame: call begin first")
         return self._newest
@@ -153,15 +162,31 @@ class Imagination:
             )
         return actions.astype(np.float32)
 
-    def _encode(self, image: UInt8Image) -> Tensor:
+    def _checked(self, image: UInt8Image) -> UInt8Image:
         size = self._model.config.nova.image_size
         if image.dtype != np.uint8 or image.shape != (*size, 3):
             raise UserError(
                 f"checkpoint {self.checkpoint.name} sees frames of {size[0]} x {size[1]} pixels, RGB, 8 bits, got "
                 f"{list(image.shape)} of {image.dtype}"
             )
-        given = torch.from_numpy(np.ascontiguousarray(image))[None].to(self._device)
-        return self.checkpoint.codec.encode(given)
+        return np.ascontiguousarray(image)
+
+    def _seen(self, image: UInt8Image, past: Tensor | None) -> _Newest:
+        """Return a picture as the newest frame."""
+        codec, imagined_codec = self.checkpoint.codec, self.checkpoint.imagined_codec
+        given = torch.from_numpy(image)[None].to(self._device)
+        latent = codec.encode(given)
+        return _Newest(
+            Pack(latent, past), latent if imagined_codec is codec else imagined_codec.encode(given)
+        )
+
+    def _imagined(self, image: UInt8Image, latent: Tensor, past: Tensor) -> _Newest:
+        """Return a frame that was imagined as the newest one: its latents, or what the policy would see of it."""
+        codec = self.checkpoint.codec
+        seen = latent
+        if self.checkpoint.imagined_codec is not codec:
+            seen = codec.encode(torch.from_numpy(image)[None].to(self._device))
+        return _Newest(Pack(seen, past), latent)
 
     def _random(self, purpose: int) -> torch.Generator:
         return chunk_generator(0, self._seed, self._steps, purpose, self._device)

@@ -123,6 +123,8 @@ class PolicyConfig:
 class _Latest:
     """What became of the newest observation."""
 
+    image: UInt8Image
+    """The picture of it, for the frame path's own codec."""
     latent: Tensor
     output: PackOutput
     """Hidden states."""
@@ -265,11 +267,18 @@ class PhysGenPolicy:
             condition = model.frame_condition(
                 self._window.anchor(),
                 latest.output.frame_hidden,
-                latest.latent,
+                self._present(latest),
                 self._state.normalized(executed_actions(self.checkpoint, latest.sampled[0])),
             )
             latent = sample_frame(model, condition, self._frames, self._state.generator(1))
-        return decode_frame(self.checkpoint.codec, latent)
+        return decode_frame(self.checkpoint.imagined_codec, latent)
+
+    def _present(self, latest: _Latest) -> Tensor:
+        """Return the newest frame as the frame path reads it."""
+        codec = self.checkpoint.imagined_codec
+        if codec is self.checkpoint.codec:
+            return latest.latent
+        return codec.encode(torch.from_numpy(latest.image)[None].to(self._device)).float()
 
     def warm_up(self, imagine: bool = False) -> None:
         """Run every path once on empty images, so that no real observation is a slow one: an empty to a full window.
@@ -329,7 +338,7 @@ class PhysGenPolicy:
                 f"checkpoint {checkpoint.name} predicted actions that are not finite numbers; "
                 "its weights or the camera images are damaged"
             )
-        return _Latest(latent, output, actions)
+        return _Latest(image, latent, output, actions)
 
     def _autocast(self, enabled: bool) -> torch.autocast:
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)

@@ -22,13 +22,15 @@ class EpisodeTensors:
     """One episode of T control steps with an image at the steps 0, N, 2 N, ... <= T, N = picture_every."""
 
     latents: Tensor
-    """float16 [T // N + 1, c, y, x], scaled."""
+    """float16 [T // N + 1, c, y, x], scaled, of the policy's codec."""
     actions: NDArray[np.float32]
     """float32 [T, A] in model units."""
     labels: NDArray[np.bool_]
     """bool [T]."""
     instruction: str
     picture_every: int = 1
+    imagined: Tensor | None = None
+    """Latents of the same pictures in which frames are imagined, where those are of another codec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ class ActionBatch:
     """A batch of windows without text; its tensors are those of model.batch.WindowBatch."""
 
     latents: Tensor
+    imagined: Tensor
     past_actions: Tensor
     boa: Tensor
     target_actions: Tensor
@@ -85,13 +88,14 @@ def collate(
     """Stack windows, padded to the longest one; padded packs repeat the last frame and are masked out."""
     packs = max(window.num_packs for _, window in picked)
     cuts = [cut_window(e.actions, e.labels, w, horizon, num_chunks, idle, e.picture_every) for e, w in picked]
-    # To fp32 one by one: under autocast a CPU cannot stack float16.
-    latents = torch.stack(
-        [
-            e.latents[_pad_frames(c.frames // e.picture_every, packs)].float()
-            for (e, _), c in zip(picked, cuts, strict=True)
-        ]
-    )
+    frames = [_pad_frames(c.frames // e.picture_every, packs) for (e, _), c in zip(picked, cuts, strict=True)]
+
+    def pictures(of: list[Tensor]) -> Tensor:
+        # To fp32 one by one: under autocast a CPU cannot stack float16.
+        return torch.stack([latents[rows].float() for latents, rows in zip(of, frames, strict=True)])
+
+    latents = pictures([e.latents for e, _ in picked])
+    own = [e.imagined for e, _ in picked if e.imagined is not None]
 
     def stack(name: str) -> Tensor:
         return torch.from_numpy(np.stack([_pad(getattr(c, name), packs) for c in cuts]))
@@ -99,6 +103,7 @@ def collate(
     pack_mask = torch.tensor([[n < w.num_packs for n in range(packs)] for _, w in picked])
     return ActionBatch(
         latents=latents,
+        imagined=pictures(own) if own else latents,
         past_actions=stack("past"),
         boa=stack("boa"),
         target_actions=stack("target"),

@@ -51,7 +51,8 @@ class CodecStage:
 
     # Where it starts.
     init_from: str = ""
-    """Codec folder of a run, or a checkpoint, whose codec is taken; a run with policy.init_from has that one's."""
+    """Codec folder of a run, or a checkpoint, whose codec is taken; with policy.objective frames the one in which they
+    are imagined (frames.codec). Every other run with policy.init_from has that one's."""
     tune: bool = False
     """Train the codec that the run starts from further, on its frames, so that it learns to show new objects."""
 
@@ -235,7 +236,8 @@ class TrainConfig:
                 "`codec.whiten` changes what every latent means, which the networks of `policy.init_from` do not know; "
                 "leave it out or set `policy.init_parts: fitting`"
             )
-        if self.policy.init_from and self.codec.init_from and not fitting:
+        brings_codec = self.policy.init_from and not fitting and self.policy.objective != "frames"
+        if brings_codec and self.codec.init_from:
             raise TrainConfigError(
                 "`policy.init_from` brings the codec its latents were made with; leave `codec.init_from` empty"
             )
@@ -331,7 +333,6 @@ def parse_config(values: dict[str, Any], where: str) -> TrainConfig:
     if not isinstance(values, dict):
         raise TrainConfigError(f"{where} must be a mapping of keys to values, got {shown(values)}")
     values = dict(values)
-    _reject_unknown(values, TrainConfig, where)
     for key in ("name", "model", "dataset", "output"):
         if key not in values:
             raise TrainConfigError(f"{where}: key {key!r} is missing")
@@ -341,10 +342,3 @@ def parse_config(values: dict[str, Any], where: str) -> TrainConfig:
         if values.get(key) is None:
             values[key] = {}
     return build(TrainConfig, values, where, TrainConfigError)
-
-
-def _reject_unknown(values: dict[str, Any], cls: type, where: str) -> None:
-    known = {f.name for f in fields(cls)}
-    unknown = sorted(map(str, set(values) - known))
-    if unknown:
-        raise TrainConfigError(f"{where}: unknown keys {unknown}; known keys are {sorted(known)}")

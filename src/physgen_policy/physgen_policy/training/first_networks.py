@@ -70,6 +70,24 @@ def first_networks(
     return networks
 
 
+def _with_imagined_codec(
+    config: TrainConfig, place: RunPlace, start: Start, datasets: list[Dataset]
+) -> Start:
+    """Return the start with the codec that its frame path asks for: the named one, its own, or one that is trained now.
+
+    Raises:
+        UserError: The named one does not fit, or the training diverged.
+    """
+    wanted = start.config.frames.codec
+    if wanted is None or (not config.codec.init_from and start.imagined_codec is not None):
+        return start
+    found, codec = run_codec(config, place, start.config.of_frames(), datasets)
+    frames = replace(start.config.frames, codec=found.vae)
+    trained = replace(start.config, frames=frames)
+    start.model.config = trained
+    return replace(start, config=trained, imagined_codec=codec)
+
+
 def _start(
     config: TrainConfig,
     place: RunPlace,
@@ -88,6 +106,7 @@ def _start(
         return None
     if stage.objective == "frames":
         start = frame_start(stage.init_from, config.architecture, embodiment, fitted)
+        start = _with_imagined_codec(config, place, start, datasets)
     elif stage.init_parts == "fitting":
         assert wanted is not None  # TrainConfig refuses "checkpoint"
         architecture, codec = run_codec(config, place, wanted, datasets)

@@ -30,9 +30,9 @@ class FramePairs:
     hidden: Tensor
     """Frame slots of the pack, bfloat16 [p, m, d]."""
     present: Tensor
-    """Latents of the pack's frame, float16 [p, c, h, w]."""
+    """Latents of the pack's frame, in which frames are imagined, float16 [p, c, h, w]."""
     following: Tensor
-    """Latents of the next frame, float16 [p, c, h, w]."""
+    """The same of the next frame."""
     chunks: Tensor
     """Normalised, [p, 8, a]."""
     anchors: Tensor | None
@@ -106,8 +106,8 @@ def frame_pairs(
         window, pack = (batch.frame_mask & batch.pack_mask).nonzero(as_tuple=True)
         part = [
             hidden[window, pack].bfloat16(),
-            batch.latents[window, pack].half(),
-            batch.latents[window, pack + 1].half(),
+            batch.imagined[window, pack].half(),
+            batch.imagined[window, pack + 1].half(),
             batch.target_actions[window, pack, :horizon].float(),
         ]
         if mixes:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from physgen_control.errors import UserError
+from physgen_policy.checkpoint.load import IMAGINED_CODEC
 from physgen_policy.model.draws import RowDraws
 from physgen_policy.model.frame_loss import frame_loss
 from physgen_policy.model.physgen import PhysGen
@@ -170,11 +171,17 @@ class FrameTrainer:
 def with_new_frame_side(stored: dict[str, Tensor], model: PhysGen, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return a checkpoint's tensors as they are stored, but for the frame side: that is the model's, in `dtype`.
 
+    The codec in which frames are imagined is left to the caller.
+
     Raises:
         UserError: The model has other parts than the checkpoint beside the frame side.
     """
     prefix = "model."
-    kept = {k: v for k, v in stored.items() if not is_frame_side(k.removeprefix(prefix))}
+    kept = {
+        k: v
+        for k, v in stored.items()
+        if not is_frame_side(k.removeprefix(prefix)) and not k.startswith(IMAGINED_CODEC)
+    }
     own = model.state_dict()
     if {prefix + k for k in own if not is_frame_side(k)} != {k for k in kept if k.startswith(prefix)}:
         raise UserError("the checkpoint has other parts than the model whose frames were trained")

@@ -18,6 +18,7 @@ from physgen_policy.checkpoint import (
     write_checkpoint,
 )
 from physgen_policy.checkpoint.adapters import current_adapter
+from physgen_policy.checkpoint.load import IMAGINED_CODEC
 from physgen_policy.contract.embodiment import Embodiment
 from physgen_policy.contract.normalize import NormStats
 from physgen_policy.model.config import ModelConfig
@@ -43,6 +44,13 @@ class Networks:
     """What the run began with, if it was a checkpoint."""
     adapted: bool
     """The backbone has adapters."""
+    own_imagined_codec: FrameCodec | None = None
+    """The codec in whose latents frames are imagined, where it is not `codec`."""
+
+    @property
+    def imagined_codec(self) -> FrameCodec:
+        """The codec in whose latents frames are imagined."""
+        return self.codec if self.own_imagined_codec is None else self.own_imagined_codec
 
     def save(
         self, run: Path, embodiment: Embodiment, dtype: torch.dtype, training: dict[str, Any], *, last: bool
@@ -71,11 +79,18 @@ class Networks:
         """Return the tensors of all networks under a checkpoint's keys."""
         tensors = {f"model.{key}": value for key, value in self.model.state_dict().items()}
         tensors |= {f"codec.{key}": value for key, value in self.codec.state_dict().items()}
+        if self.own_imagined_codec is not None:
+            tensors |= imagined_codec_tensors(self.own_imagined_codec)
         if isinstance(self.text, nn.Module):
             return tensors | {f"text_encoder.{key}": value for key, value in self.text.state_dict().items()}
         assert self.start is not None  # states without an encoder come from a checkpoint
         stored = checkpoint_tensors(self.start.path)
         return tensors | {key: value for key, value in stored.items() if key.startswith("text_encoder.")}
+
+
+def imagined_codec_tensors(codec: FrameCodec) -> dict[str, Tensor]:
+    """Return the tensors of the codec in which frames are imagined under a checkpoint's keys."""
+    return {f"{IMAGINED_CODEC}.{key}": value for key, value in codec.state_dict().items()}
 
 
 def new_networks(config: ModelConfig, codec: FrameCodec, norm: NormStats) -> Networks:
@@ -111,7 +126,7 @@ def started_networks(
         text = cached_text_states(cache, fingerprint, config.nova.text_len, instructions, load)
     if stage.tuning == "full":
         model.requires_grad_(True)
-        return Networks(model, text, start.codec, config, start.norm, start, False)
+        return Networks(model, text, start.codec, config, start.norm, start, False, start.imagined_codec)
     config = replace(config, lora=adapter_settings(config.lora, stage))
     freeze_all_but_adapters(model, config.lora, autocast_dtype or torch.float32)
-    return Networks(model, text, start.codec, config, start.norm, start, True)
+    return Networks(model, text, start.codec, config, start.norm, start, True, start.imagined_codec)

@@ -108,7 +108,15 @@ class TrainingRun:
             check_pictures(datasets, horizon)
             check_instructions(datasets, networks.text, text_len)
             cache = Path(self.config.cache or self.folder)
-            episodes = load_episodes(datasets, networks.codec.to(self.device), networks.norm, cache, place)
+            own = networks.own_imagined_codec
+            episodes = load_episodes(
+                datasets,
+                networks.codec.to(self.device),
+                networks.norm,
+                cache,
+                place,
+                None if own is None else own.to(self.device),
+            )
             warn_of_starts(episodes, horizon, place)
         positions = [episode_position(d.actions(i)) for d in datasets for i in range(len(d))]
         split = split_episodes(positions, self.config.validation_share, self.config.validation_episodes)
@@ -217,7 +225,7 @@ class TrainingRun:
                 sample = prediction_sample(
                     networks.model,
                     networks.text,
-                    networks.codec,
+                    networks.imagined_codec,
                     trainer.data.validation[0],
                     networks.config,
                 )

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from physgen_control.errors import UserError
 from physgen_policy.contract.embodiment import Embodiment
@@ -75,24 +76,45 @@ def check_pictures(datasets: list[Dataset], horizon: int) -> None:
 
 
 def load_episodes(
-    datasets: list[Dataset], codec: FrameCodec, norm: NormStats, cache: Path, place: RunPlace
+    datasets: list[Dataset],
+    codec: FrameCodec,
+    norm: NormStats,
+    cache: Path,
+    place: RunPlace,
+    imagined_codec: FrameCodec | None = None,
 ) -> list[EpisodeTensors]:
-    """Return all episodes as latents and normalised actions; latents that are not in the cache folder yet get there."""
+    """Return all episodes as latents and normalised actions; latents that are not in the cache folder yet get there.
+
+    With imagined_codec they have latents of that one too.
+    """
     episodes: list[EpisodeTensors] = []
     for dataset in datasets:
-        with place.log.stage(f"latents of {dataset.folder.name}", len(dataset)) as bar:
-            latents = dataset_latents(
-                dataset,
-                codec,
-                cache,
-                lambda done, _n: bar.update(completed=done),
-                latent_dtype(codec, place.autocast_dtype),
-            )
+        latents = _latents(dataset, codec, cache, place)
+        own = None if imagined_codec is None else _latents(dataset, imagined_codec, cache, place)
         for index, latent in enumerate(latents):
-            actions = norm.normalize(dataset.actions(index))
-            instruction, every = dataset.entries[index]["instruction"], dataset.picture_every(index)
-            episodes.append(EpisodeTensors(latent, actions, dataset.labels(index), instruction, every))
+            entry = dataset.entries[index]
+            episodes.append(
+                EpisodeTensors(
+                    latent,
+                    norm.normalize(dataset.actions(index)),
+                    dataset.labels(index),
+                    entry["instruction"],
+                    dataset.picture_every(index),
+                    None if own is None else own[index],
+                )
+            )
     return episodes
+
+
+def _latents(dataset: Dataset, codec: FrameCodec, cache: Path, place: RunPlace) -> list[Tensor]:
+    with place.log.stage(f"latents of {dataset.folder.name}", len(dataset)) as bar:
+        return dataset_latents(
+            dataset,
+            codec,
+            cache,
+            lambda done, _n: bar.update(completed=done),
+            latent_dtype(codec, place.autocast_dtype),
+        )
 
 
 def warn_of_starts(episodes: list[EpisodeTensors], horizon: int, place: RunPlace) -> None:

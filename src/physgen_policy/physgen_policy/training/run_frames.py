@@ -16,7 +16,7 @@ from physgen_policy.training.batches import EpisodeTensors
 from physgen_policy.training.config import TrainConfig
 from physgen_policy.training.frame_pairs import FramePairs, frame_pairs
 from physgen_policy.training.frame_stage import FrameTrainer, with_new_frame_side
-from physgen_policy.training.networks import Networks
+from physgen_policy.training.networks import Networks, imagined_codec_tensors
 from physgen_policy.training.policy_stage import MOST_LEFT_OUT, DivergedError, PolicyData
 from physgen_policy.training.resume import plain
 from physgen_policy.training.run_place import RunPlace
@@ -70,10 +70,9 @@ def run_frames(
             if step % config.validate_every == 0 or last:
                 latest = trainer.validate()
                 place.log.numbers("validation", step, latest)
-                errors = ", ".join(f"{k} {v:.4f}" for k, v in latest.items())
-                place.log.say(
-                    f"step {step}: loss {values['observation']:.4f}, {errors}; {per_step:.2f} s/step"
-                )
+                losses = {"loss": values["observation"]} | latest
+                errors = ", ".join(f"{name} {value:.4f}" for name, value in losses.items())
+                place.log.say(f"step {step}: {errors}; {per_step:.2f} s/step")
             if step % config.save_every == 0 or last:
                 trainer.save_state(state)
                 _save(config, place, networks, trainer, data, embodiment, latest)
@@ -134,13 +133,15 @@ def _save(
         "policy_sha256": networks.start.sha256,
     }
     with trainer.averaged_weights():
-        tensors = with_new_frame_side(
-            checkpoint_tensors(networks.start.path), networks.model, getattr(torch, config.store_dtype)
-        )
+        dtype = getattr(torch, config.store_dtype)
+        tensors = with_new_frame_side(checkpoint_tensors(networks.start.path), networks.model, dtype)
+        if networks.own_imagined_codec is not None:
+            codec = imagined_codec_tensors(networks.own_imagined_codec)
+            tensors |= {key: value.detach().to(dtype) for key, value in codec.items()}
         description = Description(networks.config, networks.norm, embodiment, training)
         write_checkpoint(place.folder / "checkpoint", tensors, description, None)
         if data.validation:
             sample = prediction_sample(
-                networks.model, networks.text, networks.codec, data.validation[0], networks.config
+                networks.model, networks.text, networks.imagined_codec, data.validation[0], networks.config
             )
             place.log.picture("prediction", trainer.step, sample)

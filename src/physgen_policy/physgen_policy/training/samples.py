@@ -37,6 +37,7 @@ def prediction_sample(
     context = model.start(model.text_tokens(states.to(device), lengths.to(device)))
     generator = torch.Generator().manual_seed(0)
     latents = episode.latents.to(device).float().unsqueeze(1)
+    shown = latents if episode.imagined is None else episode.imagined.to(device).float().unsqueeze(1)
     real, imagined = [], []
     for n in range(window.num_packs):
         step = n * horizon
@@ -46,11 +47,11 @@ def prediction_sample(
         output = model.append(context, latents[step // episode.picture_every], past)
         coming = torch.from_numpy(_chunk(episode.actions, step, horizon))[None].to(device)
         condition = model.frame_condition(
-            context.anchor, output.frame_hidden, latents[step // episode.picture_every], coming
+            context.anchor, output.frame_hidden, shown[step // episode.picture_every], coming
         )
         latent = sample_frame(model, condition, preview_sampler(config), generator)
         following = min((step + horizon) // episode.picture_every, len(latents) - 1)
-        real.append(codec.decode(latents[following])[0].cpu().numpy())
+        real.append(codec.decode(shown[following])[0].cpu().numpy())
         imagined.append(codec.decode(latent.float())[0].cpu().numpy())
     return np.concatenate([np.concatenate(real, axis=1), np.concatenate(imagined, axis=1)])
 

@@ -20,6 +20,7 @@ from physgen_policy.checkpoint import (
     checkpoint_sha256,
     checkpoint_tensors,
     load_codec,
+    load_imagined_codec,
     load_model,
     load_text_encoder,
     read_description,
@@ -31,6 +32,7 @@ from physgen_policy.model.config import ModelConfig, changed
 from physgen_policy.model.frame_codec import FrameCodec, build_frame_codec
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.text_encoder import TextEncoder
+from physgen_policy.model.vae_config import VaeConfig
 from physgen_policy.training.config import InitParts, NormSource
 
 IMAGE_FIELDS = ("cameras", "image_height", "image_width")
@@ -66,6 +68,8 @@ class Start:
     norm: NormStats
     said: str
     """What was taken from where, for a person."""
+    imagined_codec: FrameCodec | None = None
+    """The codec in whose latents frames are imagined, where it is not `codec`."""
 
     def load_text_encoder(self, dtype: torch.dtype = torch.float32) -> TextEncoder:
         """Return the checkpoint's text encoder, frozen.
@@ -127,10 +131,18 @@ def load_start(
         config=config,
         norm=norm,
         said=f"start: {path}; {said}",
+        imagined_codec=load_imagined_codec(path, own.config, tensors),
     )
 
 
-FRAME_KEYS = ("frames.", "nova.mixer_rank", "nova.image_depth", "nova.head_width", "nova.head_depth")
+FRAME_KEYS = (
+    "frames.",
+    "nova.image_channels",
+    "nova.mixer_rank",
+    "nova.image_depth",
+    "nova.head_width",
+    "nova.head_depth",
+)
 """Keys of the frame path, which acting does not read."""
 
 
@@ -147,6 +159,9 @@ def frame_start(
     """
     start = load_start(checkpoint, None, embodiment, fitted, "checkpoint")
     config = ModelConfig.from_dict(changed(start.config.to_dict(), changes))
+    kept = _same_tensors(config.frames.codec, start.config.frames.codec)
+    if kept:
+        config = replace(config, frames=replace(config.frames, codec=start.config.frames.codec))
     have, want = _flat(start.config.to_dict()), _flat(config.to_dict())
     _refuse(
         start.path,
@@ -162,8 +177,16 @@ def frame_start(
         start,
         config=config,
         model=model.eval(),
+        imagined_codec=start.imagined_codec if kept else None,
         said=f"{start.said}; only its frame path is trained, {new:,} numbers of it are new",
     )
+
+
+def _same_tensors(one: VaeConfig | None, other: VaeConfig | None) -> bool:
+    """Return whether two codecs differ in their scale alone, which a configuration cannot know."""
+    if one is None or other is None:
+        return one is other
+    return replace(one, scaling_factor=other.scaling_factor) == other
 
 
 def fitting_start(
@@ -218,6 +241,8 @@ def fit_config(path: Path, own: ModelConfig, wanted: ModelConfig, parts: InitPar
 def load_start_codec(source: Path | str, config: ModelConfig) -> tuple[ModelConfig, FrameCodec]:
     """Return autoencoder and its scale from a run's codec folder or from a checkpoint (folder or shipped name).
 
+    Of a checkpoint with two it is the one that the model asks for.
+
     Raises:
         StartError: There is none, or it is not the kind the model asks for.
     """
@@ -233,11 +258,14 @@ def load_start_codec(source: Path | str, config: ModelConfig) -> tuple[ModelConf
             raise StartError(f"{folder / 'codec.safetensors'} is not this model's codec: {error}") from error
         return config, codec.requires_grad_(False).eval()
     path = resolve_checkpoint(str(source), "")
-    own = read_description(path).config
-    have, want = _flat(own.to_dict()), _flat(config.to_dict())
+    own, tensors = read_description(path).config, checkpoint_tensors(path)
+    want = _flat(config.to_dict())
     keys = [key for key in want if key.startswith("vae.") and key not in FREE_KEYS]
-    _refuse(path, "autoencoder", _different(have, want, keys))
-    return replace(config, vae=own.vae), load_codec(path, own, checkpoint_tensors(path))
+    imagined = load_imagined_codec(path, own, tensors)
+    if imagined is not None and not _different(_flat(own.of_frames().to_dict()), want, keys):
+        return replace(config, vae=own.of_frames().vae), imagined
+    _refuse(path, "autoencoder", _different(_flat(own.to_dict()), want, keys))
+    return replace(config, vae=own.vae), load_codec(path, own, tensors)
 
 
 def clipped_share(norm: NormStats, actions: NDArray[np.float32]) -> float:

@@ -9,10 +9,12 @@ import torch
 from physgen_control.errors import UserError
 from physgen_policy.commands import model_info
 from physgen_policy.cost import parameters
-from physgen_policy.model.config import ConfigError, ModelConfig, VaeConfig, load_preset, preset_names
+from physgen_policy.model.config import ModelConfig, load_preset, preset_names
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.open_sora_vae import OpenSoraVae
 from physgen_policy.model.physgen import PhysGen
+from physgen_policy.model.sizes import ConfigError
+from physgen_policy.model.vae_config import VaeConfig
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:

@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from physgen_policy.model.config import VaeConfig
 from physgen_policy.model.frame_codec import OpenSoraCodec, build_frame_codec
 from physgen_policy.model.open_sora_vae import CausalConv3d, OpenSoraVae
 from physgen_policy.model.text_encoder import build_text_encoder
+from physgen_policy.model.vae_config import VaeConfig
 
 VIDEO = VaeConfig(kind="open_sora", block_out_channels=(8, 8, 8, 8), layers_per_block=1, norm_groups=4)
 

@@ -39,7 +39,8 @@ def test_padding_contributes_nothing(model, windows):
         latents, past, target = base.latents.clone(), base.past_actions.clone(), base.target_actions.clone()
         latents[0, 3:], past[0, 2:], target[0, 2:], target[:, 0, 5:] = value, value, value, value
         model.zero_grad()
-        total = loss(model, replace(base, latents=latents, past_actions=past, target_actions=target)).total
+        changed = replace(base, latents=latents, imagined=latents, past_actions=past, target_actions=target)
+        total = loss(model, changed).total
         total.backward()
         return total.detach(), model.action_tokenizer.slot.grad.clone()
 

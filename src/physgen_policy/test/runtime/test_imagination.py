@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from random_episode import EPISODE, observations
-from tiny_checkpoint import VIEW, write_tiny_checkpoint
+from tiny_checkpoint import PATCH_VAE, VIEW, tiny_config, write_tiny_checkpoint
 
 from physgen_control.errors import UserError
 from physgen_policy.checkpoint import Checkpoint, load_checkpoint
@@ -18,11 +18,15 @@ from physgen_policy.sampling.frame import FrameSampler
 FRAMES = {"prediction": "v", "up": True, "present": True, "next_actions": True}
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+@pytest.fixture(scope="module", params=["one codec", "two codecs"])
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Checkpoint:
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
-    return load_checkpoint(write_tiny_checkpoint(folder, model={"frames": FRAMES}))
+    model: dict[str, object] = {"frames": FRAMES}
+    if request.param == "two codecs":
+        whole = tiny_config().to_dict()
+        model = {"frames": {**FRAMES, "codec": PATCH_VAE}, "nova": {**whole["nova"], "image_channels": 6}}
+    return load_checkpoint(write_tiny_checkpoint(folder, model=model))
 
 
 def picture(seed: int) -> np.ndarray:

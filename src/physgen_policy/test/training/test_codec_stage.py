@@ -10,8 +10,9 @@ from tiny_checkpoint import tiny_embodiment, write_tiny_dataset
 
 from physgen_control.errors import UserError
 from physgen_policy.data.dataset import Dataset
-from physgen_policy.model.config import ConfigError, load_preset
+from physgen_policy.model.config import load_preset
 from physgen_policy.model.frame_codec import TrainableCodec, build_frame_codec
+from physgen_policy.model.sizes import ConfigError
 from physgen_policy.training.codec_stage import FramePool, cell_colours, train_codec, whiten
 from physgen_policy.training.config import CodecStage, TrainConfigError, parse_config
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from random_episode import roll
 from safetensors.torch import load_file
-from tiny_checkpoint import tiny_embodiment, write_tiny_checkpoint, write_tiny_dataset
+from tiny_checkpoint import PATCH_VAE, tiny_embodiment, write_tiny_checkpoint, write_tiny_dataset
 
 from physgen_control.errors import UserError
 from physgen_policy.checkpoint import load_checkpoint, read_description
 from physgen_policy.runtime.policy import PhysGenPolicy
-from physgen_policy.training.config import PolicyStage, TrainConfig, TrainConfigError
+from physgen_policy.training.config import CodecStage, PolicyStage, TrainConfig, TrainConfigError
 from physgen_policy.training.frame_stage import is_frame_side
 from physgen_policy.training.run import TrainingRun
 from physgen_policy.training.start import StartError
@@ -92,6 +92,73 @@ def test_a_resumed_run_repeats_the_uninterrupted_one(config: TrainConfig, tmp_pa
     resumed = TrainingRun(cut, resume=True).fit()
     a, b = load_file(whole / "model.safetensors"), load_file(resumed / "model.safetensors")
     assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.fixture
+def sharper(config: TrainConfig, tmp_path: Path) -> TrainConfig:
+    """Frames that are imagined in the latents of a codec of their own, which the run trains."""
+    own = {**PATCH_VAE, "scaling_factor": 0.5}
+    nova = {**ARCHITECTURE["nova"], "image_channels": 6}
+    architecture = {"nova": nova, "frames": {**ARCHITECTURE["frames"], "codec": own}}
+    stage = CodecStage(steps=3, batch_size=2, crop=0, whole_fraction=0.0)
+    return replace(config, output=str(tmp_path / "sharper"), architecture=architecture, codec=stage)
+
+
+def test_frames_may_have_a_codec_of_their_own(sharper: TrainConfig) -> None:
+    """Under the same policy: the same actions, what it sees through as before, and a frame of the size of a picture."""
+    out = TrainingRun(sharper, resume=False).fit()
+    before, after = load_checkpoint(Path(sharper.policy.init_from)), load_checkpoint(out)
+    policy = PhysGenPolicy(after)
+    for a, b in zip(roll(PhysGenPolicy(before), 7), roll(policy, 7), strict=True):
+        np.testing.assert_array_equal(a, b)
+    frame = policy.predict_frame()
+    assert frame is not None and frame.shape == (32, 64, 3)
+    old, new = (load_file(Path(p) / "model.safetensors") for p in (sharper.policy.init_from, out))
+    for key, value in old.items():
+        assert is_frame_side(key.removeprefix("model.")) or torch.equal(value, new[key]), key
+    codec = read_description(out).config.frames.codec
+    assert codec is not None and codec.scaling_factor not in (0.5, 0.18215)
+    trained = load_file(Path(sharper.output) / "codec" / "codec.safetensors")
+    for key, value in trained.items():
+        assert torch.equal(value.half(), new[f"imagined_codec.{key}"]), key
+
+
+def test_the_codec_of_frames_is_kept_or_taken(sharper: TrainConfig, tmp_path: Path) -> None:
+    """A second run keeps it; that of another checkpoint is taken where it is named; without one there is one codec."""
+    first = TrainingRun(sharper, resume=False).fit()
+
+    def again(name: str, **changes: object) -> dict[str, torch.Tensor]:
+        policy = replace(sharper.policy, init_from=str(changes.pop("start", first)), steps=1)
+        config = replace(sharper, output=str(tmp_path / name), policy=policy, **changes)  # type: ignore[arg-type]
+        return load_file(TrainingRun(config, resume=False).fit() / "model.safetensors")
+
+    def codec(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        return {key: value for key, value in tensors.items() if key.startswith("imagined_codec.")}
+
+    wanted = codec(load_file(first / "model.safetensors"))
+    kept = codec(again("kept"))
+    silent = codec(again("silent", architecture={}))
+    named = codec(again("named", start=sharper.policy.init_from, codec=CodecStage(init_from=str(first))))
+    for found in (kept, silent, named):
+        assert found.keys() == wanted.keys() and all(torch.equal(found[key], wanted[key]) for key in wanted)
+    none = again("none", architecture={"nova": {"image_channels": 0}, "frames": {"codec": None}})
+    assert not codec(none) and load_checkpoint(tmp_path / "none" / "checkpoint").own_imagined_codec is None
+
+
+def test_a_fine_tune_learns_frames_in_their_own_latents(sharper: TrainConfig, tmp_path: Path) -> None:
+    """The whole model further, actions and frames: the codec stays, and the frame loss is of its latents."""
+    first = TrainingRun(sharper, resume=False).fit()
+    policy = PolicyStage(init_from=str(first), steps=2, batch_size=2, warmup_steps=1)
+    config = replace(
+        sharper, output=str(tmp_path / "joint"), architecture={}, policy=policy, codec=CodecStage()
+    )
+    out = TrainingRun(config, resume=False).fit()
+    old, new = (load_file(p / "model.safetensors") for p in (first, out))
+    assert old.keys() == new.keys()
+    assert all(torch.equal(old[key].half(), new[key]) for key in old if "codec." in key)
+    assert any(
+        not torch.equal(old[key], new[key]) for key in old if is_frame_side(key.removeprefix("model."))
+    )
 
 
 def test_it_learns_and_says_how_far_it_is(config: TrainConfig) -> None:
