@@ -78,6 +78,9 @@ def build_parser() -> CommandParser:
         "--own-actions", action="store_true", help="beside a bag: the policy's actions, not the recorded ones"
     )
     parser.add_argument(
+        "--attention", action="store_true", help="a row more: where the action tokens look in each frame"
+    )
+    parser.add_argument(
         "--out", type=Path, default=Path("imagined.mp4"), help="film; actions go beside it (.json)"
     )
     return parser
@@ -99,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise UserError(f"--out must end in .mp4, got {options.out}")
 
     from physgen_bringup.pictures.imagined import FilmRow, write_imagined
+    from physgen_bringup.pictures.overlays import attention_overlay, error_map
     from physgen_control.program.progress import Progress
     from physgen_policy.bench.tracking import TRACKED, track_error
     from physgen_policy.runtime.loading import load_imagination
@@ -126,9 +130,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     first = imagination.spliced(begins.fixed, begins.wrist)
     things = TRACKED.get(begins.task, ())
     rows, report = [], []
+    looks: list[Float32Array] = []
     seeds = range(options.first_sample, options.first_sample + options.samples)
     for seed in progress.track(seeds, "films"):
-        film, chunks = _film(imagination, first, instruction, seed, frames, given, horizon)
+        film, chunks, looks = _film(imagination, first, instruction, seed, frames, given, horizon)
         errors = [
             {thing.name: _plain(track_error(thing, image, true)) for thing in things}
             for image, true in zip(film[1:], truth, strict=False)
@@ -138,8 +143,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report.append(
             {"seed": seed, "actions": [chunk.tolist() for chunk in chunks], "track_error_px": errors}
         )
+    last = rows[-1]
     if truth:
-        rows.insert(0, FilmRow("recorded", [first, *truth[:frames]]))
+        true = [first, *truth[:frames]]
+        rows.insert(0, FilmRow("recorded", true))
+        wrong = [error_map(*pair) for pair in zip(last.frames, true, strict=False)]
+        rows.append(FilmRow("what differs", wrong))
+    if options.attention:
+        watched = [attention_overlay(*pair) for pair in zip(last.frames, looks, strict=False)]
+        rows.append(FilmRow("where the actions look", watched))
     who = "recorded actions" if given is not None else "own actions"
     title = f"{checkpoint.name}: {instruction} ({who}, {sampler.label})"
     seconds = horizon / checkpoint.embodiment.control_rate_hz
@@ -166,15 +178,16 @@ def _film(
     frames: int,
     given: Float32Array | None,
     horizon: int,
-) -> tuple[list[UInt8Image], list[Float32Array]]:
-    """The given picture and all imagined ones; the chunk before each of these."""
+) -> tuple[list[UInt8Image], list[Float32Array], list[Float32Array]]:
+    """Return all frames from the given one on, and of every one but the last its chunk and where that looked."""
     imagination.begin(first, instruction, seed)
-    film, chunks = [first], []
+    film, chunks, looks = [first], [], []
     for n in range(frames):
         step = imagination.step(None if given is None else given[n * horizon : (n + 1) * horizon])
         film.append(step.image)
         chunks.append(step.actions)
-    return film, chunks
+        looks.append(imagination.attention())
+    return film, chunks, looks
 
 
 def _plain(error: float | None) -> float | None:

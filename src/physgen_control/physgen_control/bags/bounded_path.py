@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import io
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,8 @@ class BoundedReader(io.BufferedReader):
 
     def __del__(self) -> None:
         """Close the file of a reader that a library lost: rosbags does, where memory runs out amid its closing."""
-        with suppress(ValueError):  # never opened
-            self.raw.close()
+        if (file := getattr(self, "raw", None)) is not None:  # None where there was no file to open
+            file.close()
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return at most `size` bytes; the base class reserves `size` bytes before it reads them."""

@@ -101,6 +101,8 @@ def test_no_more_is_read_than_there_is(tmp_path: Path) -> None:
 
 def test_a_reader_that_a_library_lost_closes_its_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"12345")
+    with pytest.raises(FileNotFoundError):
+        (BoundedPath(tmp_path) / "b").open("rb")
     reader = (BoundedPath(tmp_path) / "a").open("rb")
     number = reader.fileno()
     del reader  # warnings are errors here, that of an unclosed file too

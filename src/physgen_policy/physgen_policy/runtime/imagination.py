@@ -18,6 +18,7 @@ from physgen_control.errors import UserError
 from physgen_control.types import Float32Array, UInt8Image
 from physgen_policy.checkpoint import Checkpoint
 from physgen_policy.contract.splice import splice_views
+from physgen_policy.model.attention_map import action_attention
 from physgen_policy.model.batch import PackOutput
 from physgen_policy.runtime.episode_state import chunk_generator, executed_actions
 from physgen_policy.runtime.frame_decoder import decode_frame
@@ -139,6 +140,20 @@ class Imagination:
         self._newest = self._imagined(image, latent, past)
         self._steps += 1
         return ImaginedFrame(image, chunk, seconds)
+
+    @torch.inference_mode()
+    def attention(self) -> Float32Array:
+        """Return where the actions of the last step looked in the frame before it, float32 [rows, columns].
+
+        Shares of their attention on the grid of frame tokens, see action_attention.
+
+        Raises:
+            UserError: No step was made.
+        """
+        if not self._steps:
+            raise UserError("nothing has been imagined yet: call step first")
+        found: Float32Array = action_attention(self._model, *self._window.whole())[0, -1].cpu().numpy()
+        return found
 
     def _seconds(self) -> float:
         return time.process_time() if self._device.type == "cpu" else time.perf_counter()

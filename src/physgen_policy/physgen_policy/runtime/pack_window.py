@@ -141,12 +141,25 @@ class PackWindow:
         output = self._model.extend(self._context, stored)
         return PackOutput(output.frame_hidden[:, -1], output.action_hidden[:, -1])
 
+    def whole(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the committed packs as PhysGen.full takes them: text tokens, latents, past actions, begins (batch 1).
+
+        Raises:
+            ValueError: There is none.
+        """
+        if not self._packs:
+            raise ValueError("the window is empty")
+        return self._stacked(self._packs)
+
     def _full(self, packs: list[Pack]) -> PackOutput:
+        output = self._model.full(*self._stacked(packs), split_attention=self._split_attention)
+        return PackOutput(output.frame_hidden[:, -1], output.action_hidden[:, -1])
+
+    def _stacked(self, packs: list[Pack]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         assert self._text is not None, "restart must be called first"
         action = self._model.config.action
         latents = torch.stack([pack.latent for pack in packs], dim=1)
         absent = latents.new_zeros(latents.shape[0], action.horizon, action.action_dim)
         past = torch.stack([absent if pack.past is None else pack.past for pack in packs], dim=1)
         boa = torch.tensor([[pack.past is None for pack in packs]], device=latents.device)
-        output = self._model.full(self._text, latents, past, boa, split_attention=self._split_attention)
-        return PackOutput(output.frame_hidden[:, -1], output.action_hidden[:, -1])
+        return self._text, latents, past, boa

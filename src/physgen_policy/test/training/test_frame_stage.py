@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from physgen_policy.training.frame_stage import is_frame_side
 from physgen_policy.training.run import TrainingRun
 from physgen_policy.training.start import StartError
 
-ARCHITECTURE = {
+ARCHITECTURE: dict[str, dict[str, Any]] = {
     "nova": {"mixer_rank": 0},
     "frames": {"prediction": "v", "up": True, "present": True, "next_actions": True},
 }
