@@ -14,12 +14,12 @@ from file_mutants import check_reader, damaged_copy
 
 from physgen_bringup.evaluation.ablation import parse_ablation
 from physgen_bringup.graph.arguments import parse_arguments
-from physgen_bringup.graph.calibration import read_calibration
 from physgen_bringup.graph.checks import check_arguments
 from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.paths import config_file
 from physgen_bringup.results import results
+from physgen_control.calibration.mountings import read_calibration
 from physgen_control.program.plain_values import read_yaml
 
 

@@ -2,8 +2,8 @@
 import pytest
 import yaml
 
-from physgen_bringup.graph.calibration import read_calibration
 from physgen_bringup.paths import share_folder
+from physgen_control.calibration.mountings import read_calibration
 from physgen_control.errors import UserError
 
 

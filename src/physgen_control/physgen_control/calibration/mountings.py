@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the cameras are: reads and checks the calibration YAML that becomes static transforms. No ROS."""
+"""Where the cameras are: the calibration YAML that becomes static transforms, read, checked and written. No ROS."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from physgen_control.errors import UserError
-from physgen_control.program.plain_values import read_yaml, shown
+from physgen_control.geometry import quaternion_from_matrix
+from physgen_control.program.plain_values import read_yaml, shown, yaml_text
+from physgen_control.types import Float64Array
 
 CAMERAS = ("fixed_camera", "wrist_camera")
 _UNIT = 1e-3
@@ -28,6 +32,46 @@ class Mounting:
     """In m."""
     quaternion: tuple[float, float, float, float]
     """Unit (x, y, z, w)."""
+
+
+LINK_FROM_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+"""Turn from a camera's link (x ahead, y left, z up) to its optical frame (x right, y down, z ahead), see REP 103."""
+
+
+def mounting_of(
+    name: str,
+    parent: str,
+    child: str,
+    optical: Float64Array,
+    optical_in_link: tuple[float, float, float] = (0.0, 0.0, 0.0),
+) -> Mounting:
+    """Return the entry of a camera whose optical frame is known.
+
+    Args:
+        name: One of CAMERAS.
+        parent: Frame that `optical` is in.
+        child: The camera's link, from which its driver leads on to the optical frame.
+        optical: Pose of the optical frame, float64 [4, 4] in m.
+        optical_in_link: Where the driver puts the optical frame in the link [m].
+    """
+    link = optical[:3, :3] @ LINK_FROM_OPTICAL.T
+    x, y, z = (round(float(v), 6) for v in optical[:3, 3] - link @ np.array(optical_in_link))
+    qx, qy, qz, qw = (round(float(v), 7) for v in quaternion_from_matrix(link))
+    return Mounting(name=name, parent=parent, child=child, translation=(x, y, z), quaternion=(qx, qy, qz, qw))
+
+
+def calibration_text(mountings: tuple[Mounting, ...]) -> str:
+    """Return the YAML that read_calibration reads."""
+    entries = {
+        m.name: {
+            "parent": m.parent,
+            "child": m.child,
+            "translation": list(m.translation),
+            "quaternion_xyzw": list(m.quaternion),
+        }
+        for m in mountings
+    }
+    return yaml_text(entries)
 
 
 def read_calibration(path: Path) -> tuple[Mounting, ...]:

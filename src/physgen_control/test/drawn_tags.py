@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of an AprilTag as a pinhole camera sees it, and hands that hold the camera or the tag."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from physgen_control.calibration.tags import Tag
+from physgen_control.geometry import matrix_from_rotation_vector
+from physgen_control.types import Float64Array, UInt8Image
+
+MATRIX = np.array([[600.0, 0.0, 318.0], [0.0, 602.0, 243.0], [0.0, 0.0, 1.0]])
+SIZE = (480, 640)
+NUMBER = 7
+_CELLS, _FINE = 8, 4
+
+
+def pose(turn: tuple[float, float, float], place: tuple[float, float, float]) -> Float64Array:
+    """A rotation vector [rad] and a translation [m] as [4, 4]."""
+    out = np.eye(4)
+    out[:3, :3], out[:3, 3] = matrix_from_rotation_vector(np.array(turn)), place
+    return out
+
+
+def drawn(
+    camera_from_tag: Float64Array, tag: Tag, rng: np.random.Generator, number: int = NUMBER
+) -> UInt8Image:
+    """The tag on white paper before a grey wall, smoothed by the pixels' area, with noise."""
+    cell = 40
+    family = cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_APRILTAG_36h11)
+    square = cv2.aruco.generateImageMarker(family, number, _CELLS * cell, borderBits=1)
+    paper = np.pad(square, 2 * cell, constant_values=255)
+    # Pixel edges of the paper to metres of the tag's frame: y points up, the black square has the tag's size.
+    scale = tag.size_m / (_CELLS * cell)
+    middle = paper.shape[0] / 2
+    metres = np.array([[scale, 0, -scale * middle], [0, -scale, scale * middle], [0, 0, 1]])
+    plane = MATRIX @ camera_from_tag[:3, [0, 1, 3]] @ metres
+    # Centres of pixels are whole numbers, in the paper, in the fine picture and in the picture.
+    centre = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    fine = np.array([[_FINE, 0, (_FINE - 1) / 2], [0, _FINE, (_FINE - 1) / 2], [0, 0, 1]])
+    size = (SIZE[1] * _FINE, SIZE[0] * _FINE)
+    large = cv2.warpPerspective(
+        paper,
+        fine @ plane @ centre,
+        size,
+        flags=cv2.INTER_AREA,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=110,
+    )
+    small = large.reshape(SIZE[0], _FINE, SIZE[1], _FINE).mean(axis=(1, 3))
+    noisy = (small + rng.normal(0, 2, SIZE)).clip(0, 255).astype(np.uint8)
+    return np.repeat(noisy[..., None], 3, axis=2)
+
+
+def hands(
+    rng: np.random.Generator, count: int, middle: Float64Array, turn: float = 0.45
+) -> list[Float64Array]:
+    """Poses of the hand around one, turned by up to `turn` rad and moved by up to 8 cm."""
+    out = []
+    for _ in range(count):
+        change = pose(tuple(rng.uniform(-turn, turn, 3)), tuple(rng.uniform(-0.08, 0.08, 3)))
+        out.append(middle @ change)
+    return out
