@@ -74,8 +74,12 @@ def calibration_text(mountings: tuple[Mounting, ...]) -> str:
     return yaml_text(entries)
 
 
-def read_calibration(path: Path) -> tuple[Mounting, ...]:
+def read_calibration(path: Path, *, whole: bool = True) -> tuple[Mounting, ...]:
     """Return the mountings of both cameras.
+
+    Args:
+        path: The file.
+        whole: Both have to be there; otherwise those are returned that are.
 
     Raises:
         UserError: One sentence: the file, the entry and what is wrong with it.
@@ -84,11 +88,12 @@ def read_calibration(path: Path) -> tuple[Mounting, ...]:
         values = read_yaml(path)
     except UserError as error:
         raise UserError(f"calibration_file:={path} cannot be read; give a YAML file: {error}") from error
-    if not isinstance(values, dict) or set(values) != set(CAMERAS):
+    if not isinstance(values, dict) or (set(values) != set(CAMERAS) if whole else set(values) - set(CAMERAS)):
         raise UserError(
-            f"calibration_file:={path} must have the entries {' and '.join(CAMERAS)} and no other"
+            f"calibration_file:={path} must have the entries {' and '.join(CAMERAS)} and no other; "
+            "`physgen camera calibrate` writes one"
         )
-    return tuple(_mounting(path, name, values[name]) for name in CAMERAS)
+    return tuple(_mounting(path, name, values[name]) for name in CAMERAS if name in values)
 
 
 def _mounting(path: Path, name: str, values: Any) -> Mounting:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`physgen camera reference BAGS` and `physgen camera check`: has somebody bumped the fixed camera?"""
+"""`physgen camera`: has the fixed camera been bumped (`reference`, `check`), where are the cameras (`calibrate`)?"""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from physgen_control.program.command_parser import CommandParser, add_out
 from physgen_control.program.progress import Progress
 
-VERBS = ("reference", "check")
+VERBS = ("reference", "check", "calibrate")
 LIMIT_PX = 3.0
 
 
@@ -18,11 +18,15 @@ def build_parser(verb: str = "") -> CommandParser:
     examples = {
         "reference": "physgen camera reference bags/drawer --out cell/reference.png",
         "check": "physgen camera check --reference cell/reference.png --bag bags/today/episode --out apart.png",
+        "calibrate": "physgen camera calibrate bags/tag --camera fixed --tag-size 0.08 --out cell/cameras.yaml",
     }
     told = {
-        "": "Whether the fixed camera still stands where it stood in the demonstrations.",
+        "": "Where the cameras are, and whether the fixed one still stands where it stood in the demonstrations.",
         "reference": "Make a reference picture of demonstrations: the median of what the fixed camera saw first.",
         "check": "Compare a picture of the fixed camera with the reference; status 1 if it has moved.",
+        "calibrate": "Find a camera's place from recordings in which the hand stops in 15 or more places and "
+        "directions: it holds an AprilTag (36h11) before the fixed camera, or the wrist camera looks at one that lies "
+        "still.",
     }
     shown = [examples[verb]] if verb else list(examples.values())
     parser = CommandParser(prog=f"physgen camera {verb}".strip(), description=told[verb], examples=shown)
@@ -34,6 +38,8 @@ def build_parser(verb: str = "") -> CommandParser:
         parser.add_argument(
             "--size", type=int, default=128, help="side of the picture in pixels (default 128)"
         )
+    elif verb == "calibrate":
+        _add_calibrate(parser)
     else:
         parser.add_argument("--reference", required=True, type=Path, help="picture made by `reference`")
         seen = parser.add_mutually_exclusive_group(required=True)
@@ -52,7 +58,8 @@ def main(arguments: list[str]) -> int:
         build_parser().parse_args(arguments)
         return 2
     options = build_parser(arguments[0]).parse_args(arguments[1:])
-    return _reference(options) if arguments[0] == "reference" else _check(options)
+    run = {"reference": _reference, "check": _check, "calibrate": _calibrate}[arguments[0]]
+    return run(options)
 
 
 def _reference(options: argparse.Namespace) -> int:
@@ -72,6 +79,71 @@ def _reference(options: argparse.Namespace) -> int:
     Image.fromarray(picture).save(options.out)
     progress.say(f"wrote {options.out}")
     progress.next("./physgen", "launch", f"camera_reference:={options.out}", "sim:=none", "robot_ip:=ADDRESS")
+    return 0
+
+
+def _add_calibrate(parser: CommandParser) -> None:
+    parser.add_argument("bags", nargs="+", type=Path, help="recordings, or folders that contain some")
+    parser.add_argument("--camera", required=True, choices=("fixed", "wrist"), help="which one")
+    parser.add_argument(
+        "--tag-size", required=True, type=float, metavar="M", help="side of the tag's black square [m]"
+    )
+    parser.add_argument(
+        "--tag", type=int, metavar="N", help="its number (default: the only one in a picture)"
+    )
+    parser.add_argument("--parent", default="", help="frame of the pose (default: base, or fr3_hand_tcp)")
+    parser.add_argument("--child", default="", help="the camera's link (default: fixed_link, wrist_link)")
+    parser.add_argument(
+        "--optical-in-link",
+        nargs=3,
+        type=float,
+        default=(0.0, 0.0, 0.0),
+        metavar=("X", "Y", "Z"),
+        help="where the camera's driver puts the optical frame in its link [m], as tf2_echo says (default 0 0 0)",
+    )
+    parser.add_argument(
+        "--physworld", type=Path, metavar="FILE", help="also write the fixed camera for `physgen physworld`"
+    )
+    add_out(
+        parser,
+        "the file of `calibration_file:=`; an entry of the other camera is kept",
+        required=True,
+        type=Path,
+    )
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from physgen_control.bags.find import search_bags
+    from physgen_control.calibration.calibrate import Calibration, calibrate, camera_yaml, with_mounting
+    from physgen_control.calibration.mountings import calibration_text
+    from physgen_control.calibration.tags import Tag
+    from physgen_control.errors import UserError
+
+    if options.physworld is not None and options.camera != "fixed":
+        raise UserError("--physworld describes the fixed camera; leave it out for the wrist camera")
+    progress = Progress()
+    bags = [bag for folder in options.bags for bag in search_bags(folder).bags]
+    with progress.stage(f"looking for the tag in {len(bags)} recording(s)"):
+        found: Calibration = calibrate(bags, options.camera, Tag(size_m=options.tag_size, number=options.tag))
+    mounting = found.mounting(options.parent, options.child, tuple(options.optical_in_link))
+    entries = with_mounting(options.out, mounting)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(calibration_text(entries), encoding="utf-8")
+    if options.physworld is not None:
+        options.physworld.parent.mkdir(parents=True, exist_ok=True)
+        options.physworld.write_text(camera_yaml(found), encoding="utf-8")
+        progress.say(f"wrote {options.physworld}")
+    for line in found.lines():
+        progress.say(line)
+    progress.say(f"wrote {options.out}: {mounting.child} in {mounting.parent}")
+    if len(entries) == 1:
+        other = "wrist" if options.camera == "fixed" else "fixed"
+        words = ("--camera", other, "--tag-size", f"{options.tag_size:g}", "--out", str(options.out))
+        progress.next("./physgen", "camera", "calibrate", "BAGS", *words)
+    else:
+        progress.next(
+            "./physgen", "launch", f"calibration_file:={options.out}", "sim:=none", "robot_ip:=ADDRESS"
+        )
     return 0
 
 

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From recordings to a camera's entry in the calibration file, with what a person should know of how good it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from physgen_control.calibration.hand_eye import CalibrationError, HandEye, solve_hand_eye
+from physgen_control.calibration.mountings import (
+    CAMERAS,
+    Mounting,
+    mounting_of,
+    read_calibration,
+)
+from physgen_control.calibration.recordings import TagPictures, tag_pictures
+from physgen_control.calibration.tags import Tag
+from physgen_control.geometry import quaternion_from_matrix
+from physgen_control.program.plain_values import yaml_text
+
+PARENTS = {"fixed": "base", "wrist": "fr3_hand_tcp"}
+"""Frames in which the graph measures: poses of the hand are those of the tool centre point."""
+GOOD_PX = 1.0
+"""A larger reprojection error than this has a cause that can be found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """A camera's place and what it was found from."""
+
+    camera: str
+    pictures: TagPictures
+    found: HandEye
+
+    def mounting(
+        self, parent: str = "", child: str = "", optical_in_link: tuple[float, ...] = (0.0, 0.0, 0.0)
+    ) -> Mounting:
+        """Return the entry of the calibration file; an empty name is the graph's own."""
+        x, y, z = optical_in_link
+        return mounting_of(
+            f"{self.camera}_camera",
+            parent or PARENTS[self.camera],
+            child or f"{self.camera}_link",
+            self.found.camera,
+            (x, y, z),
+        )
+
+    def lines(self) -> list[str]:
+        """Return how good it is, in sentences."""
+        found, used = self.found, len(self.found.errors_px)
+        worst = max(found.errors_px, key=lambda name: found.errors_px[name])
+        lines = [
+            f"{used} pictures of {self.pictures.looked_at} places at rest were used",
+            f"reprojection error {found.rms_px:.2f} pixels, at most {found.errors_px[worst]:.2f} ({worst})",
+            f"standard error of the place {1000 * found.position_sigma_m:.1f} mm, of the direction "
+            f"{math.degrees(found.rotation_sigma):.2f} degrees (scatter alone)",
+        ]
+        lines += [f"left out, fits nothing: {name}" for name in found.left_out]
+        if found.rms_px > GOOD_PX:
+            lines.append(
+                f"more than {GOOD_PX:g} pixel is much: is the tag flat and its size right, did camera and tag keep "
+                "their places, did the arm stand still?"
+            )
+        return lines
+
+
+def calibrate(bags: Sequence[Path], camera: str, tag: Tag) -> Calibration:
+    """Find a camera's place.
+
+    Args:
+        bags: Recordings in which the tag is seen from many places.
+        camera: "fixed", with the tag in the hand, or "wrist", with the tag lying still.
+        tag: What to look for.
+
+    Raises:
+        BagError: A recording cannot be read.
+        CalibrationError: They do not determine the place.
+    """
+    if not 0.001 <= tag.size_m <= 2.0:
+        raise CalibrationError(f"the side of a tag is 0.001 to 2 m, got {tag.size_m:g}")
+    if not bags:
+        raise CalibrationError("there is no recording; record one with `physgen launch record:=true`")
+    pictures = tag_pictures(bags, camera, tag)
+    found = solve_hand_eye(pictures.views, pictures.matrix, tag, on_hand=camera == "wrist")
+    return Calibration(camera=camera, pictures=pictures, found=found)
+
+
+def with_mounting(path: Path, mounting: Mounting) -> tuple[Mounting, ...]:
+    """Return the entries of a calibration file, which may not exist yet, with one of them replaced.
+
+    Raises:
+        UserError: The file is there and is none.
+    """
+    before = {m.name: m for m in read_calibration(path, whole=False)} if path.exists() else {}
+    entries = {**before, mounting.name: mounting}
+    return tuple(entries[name] for name in CAMERAS if name in entries)
+
+
+def camera_yaml(calibration: Calibration) -> str:
+    """Return the fixed camera as `physgen physworld` reads it, whose pixels are counted from the picture's corner."""
+    matrix, pose = calibration.pictures.matrix.copy(), calibration.found.camera
+    matrix[:2, 2] += 0.5
+    return yaml_text(
+        {
+            "image_size": list(calibration.pictures.image_size),
+            "matrix": [round(float(value), 6) for value in matrix.ravel()],
+            "base_from_camera": {
+                "position": [round(float(value), 6) for value in pose[:3, 3]],
+                "quaternion": [round(float(value), 7) for value in quaternion_from_matrix(pose[:3, :3])],
+            },
+        }
+    )
