@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
-from physgen_control.calibration.tags import Tag
-from physgen_control.geometry import matrix_from_rotation_vector
-from physgen_control.types import Float64Array, UInt8Image
+from physgen_control.bags.serialize import CameraSpec, EpisodeBag
+from physgen_control.calibration.tags import Tag, find_tag
+from physgen_control.geometry import matrix_from_rotation_vector, quaternion_from_matrix
+from physgen_control.types import Episode, EpisodePhase, Float64Array, Pose, RobotState, UInt8Image
 
 MATRIX = np.array([[600.0, 0.0, 318.0], [0.0, 602.0, 243.0], [0.0, 0.0, 1.0]])
 SIZE = (480, 640)
 NUMBER = 7
-_CELLS, _FINE = 8, 4
+_CELLS, _FINE = 8, 2
+TAG = Tag(size_m=0.08)
 
 
 def pose(turn: tuple[float, float, float], place: tuple[float, float, float]) -> Float64Array:
@@ -61,4 +65,53 @@ def hands(
     for _ in range(count):
         change = pose(tuple(rng.uniform(-turn, turn, 3)), tuple(rng.uniform(-0.08, 0.08, 3)))
         out.append(middle @ change)
+    return out
+
+
+ON_HAND = pose((0.05, -0.08, 1.5), (0.05, 0.01, -0.06))
+"""hand_from_camera, the optical frame."""
+ON_TABLE = pose((0.02, 0.0, 0.4), (0.52, 0.03, 0.0))
+STEP_NS = 50_000_000
+
+
+def record(folder: Path, places: int, matrix: Float64Array = MATRIX) -> Path:
+    """An arm that stops for 0.5 s in each of some places above a tag on the table, at 20 Hz."""
+    rng = np.random.default_rng(0)
+    stops: list[tuple[Float64Array, UInt8Image]] = []
+    for hand in hands(rng, 6 * places, pose((np.pi, 0.0, 0.0), (0.5, 0.0, 0.35))):
+        picture = drawn(_seen_from(hand), TAG, rng)
+        if find_tag(picture, TAG) is not None:
+            stops.append((hand, picture))
+        if len(stops) == places:
+            break
+    assert len(stops) == places
+    cameras = {name: CameraSpec(frame_id=f"{name}_optical", intrinsics=matrix) for name in ("fixed", "wrist")}
+    episode = Episode(episode_id="e", task="", seed=0, instruction="look", robot="fr3", start_ns=STEP_NS)
+    dark = np.zeros((8, 8, 3), np.uint8)
+    stamp = STEP_NS
+    with EpisodeBag(folder, episode, cameras, joint_prefix="fr3") as bag:
+        for number, (stop, picture) in enumerate(stops):
+            # On the way to the next place nothing of what is seen may count.
+            following = stops[(number + 1) % len(stops)][0]
+            ways = [stop] * 10 + [_between(stop, following, share) for share in (0.25, 0.5, 0.75)]
+            for hand in ways:
+                state = RobotState(
+                    stamp_ns=stamp,
+                    positions=np.zeros(7),
+                    velocities=np.zeros(7),
+                    gripper_width=0.08,
+                    tcp_pose=Pose(position=hand[:3, 3], quaternion=quaternion_from_matrix(hand[:3, :3])),
+                )
+                bag.add_observation(stamp, dark, picture, state)
+                stamp += STEP_NS
+        return bag.finish(EpisodePhase.SUCCESS, step=0)
+
+
+def _seen_from(hand: Float64Array) -> Float64Array:
+    return np.linalg.inv(hand @ ON_HAND) @ ON_TABLE
+
+
+def _between(one: Float64Array, other: Float64Array, share: float) -> Float64Array:
+    out = one.copy()
+    out[:3, 3] = (1 - share) * one[:3, 3] + share * other[:3, 3]
     return out

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def tag_pictures(bags: Sequence[Path], camera: str, tag: Tag) -> TagPictures:
 
 def _intrinsics(bag: Path, camera: str) -> tuple[Float64Array, tuple[int, int]]:
     topic = topics.camera_info_topic(camera)
-    message = None
+    message: Any = None
     try:
         with open_bag(bag) as reader:
             store = store_of(reader)

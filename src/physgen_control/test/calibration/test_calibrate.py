@@ -7,65 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn_tags import MATRIX, SIZE, drawn, hands, pose
+from drawn_tags import MATRIX, ON_HAND, SIZE, TAG, record
 
-from physgen_control.bags.serialize import CameraSpec, EpisodeBag
 from physgen_control.calibration.calibrate import calibrate, camera_yaml, with_mounting
 from physgen_control.calibration.hand_eye import CalibrationError
 from physgen_control.calibration.mountings import calibration_text, read_calibration
-from physgen_control.calibration.tags import Tag, find_tag
+from physgen_control.calibration.tags import Tag
 from physgen_control.errors import UserError
-from physgen_control.geometry import matrix_from_quaternion, quaternion_from_matrix
+from physgen_control.geometry import matrix_from_quaternion
 from physgen_control.program.plain_values import parse_yaml
-from physgen_control.types import Episode, EpisodePhase, Float64Array, Pose, RobotState
-
-TAG = Tag(size_m=0.08)
-ON_HAND = pose((0.05, -0.08, 1.5), (0.05, 0.01, -0.06))
-"""hand_from_camera, the optical frame."""
-ON_TABLE = pose((0.02, 0.0, 0.4), (0.52, 0.03, 0.0))
-STEP_NS = 50_000_000
-
-
-def record(folder: Path, places: int, matrix: Float64Array = MATRIX) -> Path:
-    """An arm that stops for 0.5 s in each of some places above a tag on the table, at 20 Hz."""
-    rng = np.random.default_rng(0)
-    stops = [
-        hand
-        for hand in hands(rng, 6 * places, pose((np.pi, 0.0, 0.0), (0.5, 0.0, 0.35)))
-        if find_tag(drawn(_seen_from(hand), TAG, rng), TAG) is not None
-    ][:places]
-    assert len(stops) == places
-    cameras = {name: CameraSpec(frame_id=f"{name}_optical", intrinsics=matrix) for name in ("fixed", "wrist")}
-    episode = Episode(episode_id="e", task="", seed=0, instruction="look", start_ns=STEP_NS)
-    dark = np.zeros((8, 8, 3), np.uint8)
-    stamp = STEP_NS
-    with EpisodeBag(folder, episode, cameras, joint_prefix="fr3") as bag:
-        for number, stop in enumerate(stops):
-            picture = drawn(_seen_from(stop), TAG, rng)
-            # On the way to the next place nothing of what is seen may count.
-            following = stops[(number + 1) % len(stops)]
-            ways = [stop] * 10 + [_between(stop, following, share) for share in (0.25, 0.5, 0.75)]
-            for hand in ways:
-                state = RobotState(
-                    stamp_ns=stamp,
-                    positions=np.zeros(7),
-                    velocities=np.zeros(7),
-                    gripper_width=0.08,
-                    tcp_pose=Pose(position=hand[:3, 3], quaternion=quaternion_from_matrix(hand[:3, :3])),
-                )
-                bag.add_observation(stamp, dark, picture, state)
-                stamp += STEP_NS
-        return bag.finish(EpisodePhase.SUCCESS, step=0)
-
-
-def _seen_from(hand: Float64Array) -> Float64Array:
-    return np.linalg.inv(hand @ ON_HAND) @ ON_TABLE
-
-
-def _between(one: Float64Array, other: Float64Array, share: float) -> Float64Array:
-    out = one.copy()
-    out[:3, 3] = (1 - share) * one[:3, 3] + share * other[:3, 3]
-    return out
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from drawn_tags import MATRIX, NUMBER, drawn, hands, pose
+from drawn_tags import MATRIX, NUMBER, TAG, drawn, hands, pose
 
 from physgen_control.calibration.hand_eye import CalibrationError, HandEye, View, solve_hand_eye
 from physgen_control.calibration.tags import Tag, find_tag, tag_poses
 from physgen_control.geometry import rotation_vector_from_matrix
 from physgen_control.types import Float64Array
-
-TAG = Tag(size_m=0.08)
-FIXED = pose((2.0, 0.6, -0.5), (0.9, 0.1, 0.6))
-"""base_from_camera of a camera that looks at the middle of the table."""
 
 
 def looking_at(eye: tuple[float, float, float], at: tuple[float, float, float]) -> Float64Array:

@@ -160,6 +160,18 @@ def test_a_step_period_may_be_off_by_one_percent() -> None:
         assert refusal is not None and "one action every" in refusal.sentence
 
 
+def test_a_prediction_may_be_as_long_as_the_configuration_says() -> None:
+    config = make_config()
+
+    def refusal(chunks: int, horizon: int) -> str:
+        found = check_shape(make_chunk(0, data=np.zeros((chunks, horizon, 7), np.float32)), config)
+        return "" if found is None else found.sentence
+
+    assert refusal(config.max_chunks, config.max_horizon) == ""
+    assert "max_horizon" in refusal(config.max_chunks, config.max_horizon + 1)
+    assert "max_chunks" in refusal(config.max_chunks + 1, config.max_horizon)
+
+
 def test_a_quaternion_is_kept_bit_for_bit_unless_it_is_no_unit() -> None:
     rig = Rig().begin()
     near, far = DOWN * (1.0 + 5e-7), DOWN * (1.0 + 5e-6)

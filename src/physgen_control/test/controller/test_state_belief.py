@@ -10,7 +10,7 @@ from controller_rig import make_state
 from physgen_control.controller.state_belief import CONFIRMATIONS, StateBelief, impossible_sentence
 from physgen_control.controller_config import ArmInterface, ControllerConfig, RobotType
 from physgen_control.motion import kinematics
-from physgen_control.types import RobotState
+from physgen_control.types import NS_PER_S, RobotState
 
 PERIOD_NS = 10_000_000
 CONFIG = ControllerConfig(arm_interface=ArmInterface.JOINT_TRAJECTORY, robot_type=RobotType.FR3)
@@ -68,3 +68,10 @@ def test_a_quaternion_is_a_rotation_unless_it_is_zero_or_huge(size, usable):
     turned = replace(measured.tcp_pose, quaternion=np.array([0.0, size, 0.0, 0.0]))
     sentence = impossible_sentence(replace(measured, tcp_pose=turned))
     assert ("zero or huge" in sentence) is not usable and bool(sentence) is not usable
+
+
+def test_a_gap_is_longer_than_the_largest_age_of_a_state():
+    """Up to it an arm may have moved as fast as it can; after it only where it was left is believed."""
+    limit_ns = round(CONFIG.max_state_age * NS_PER_S)
+    assert believing().doubt(state(limit_ns, 0.2)) == ""
+    assert "was not believed" in believing().doubt(state(limit_ns + 1, 0.2))

@@ -95,3 +95,26 @@ def test_after_a_stop_while_settling_chunks_go_on_from_where_the_arm_stopped_as_
         planner.plan(forward_motion(0.002), state(end, rest_ns - 1), rest_ns - 1)
     step = planner.plan(forward_motion(0.002), state(end, rest_ns), rest_ns)[0]
     assert np.abs(step.positions - end).max() < 0.02
+
+
+def test_a_stop_that_would_take_longer_than_the_settle_is_not_sent() -> None:
+    """The shortest stop takes a quarter of a second: within the last one the arm rests sooner by itself."""
+    for before_s, sent in ((0.24, False), (0.45, True)):
+        planner, _, began_ns = settling()
+        settles_ns = began_ns
+        while planner.active(settles_ns):
+            settles_ns += PERIOD_NS // 50
+        now_ns = settles_ns - round(before_s * NS_PER_S)
+        planner.stop(None, now_ns)
+        stop = planner.take()
+        assert (stop is not None) == sent
+        assert stop is None or now_ns + stop.times[-1] * NS_PER_S <= settles_ns
+
+
+def test_of_two_stops_amid_a_settle_the_second_is_not_sent() -> None:
+    """The first began at the command or at the measured joints, nobody knows: what runs is checked and ends at rest."""
+    planner, _, began_ns = settling()
+    planner.stop(None, began_ns + 2 * PERIOD_NS)
+    assert planner.take() is not None
+    planner.stop(None, began_ns + 3 * PERIOD_NS)
+    assert planner.take() is None

@@ -113,18 +113,21 @@ def _add_calibrate(parser: CommandParser) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from physgen_control.bags.find import search_bags
-    from physgen_control.calibration.calibrate import Calibration, calibrate, camera_yaml, with_mounting
+    from physgen_control.calibration.calibrate import calibrate, camera_yaml, with_mounting
     from physgen_control.calibration.mountings import calibration_text
     from physgen_control.calibration.tags import Tag
     from physgen_control.errors import UserError
+    from physgen_policy.data.bag_choice import choose_bags
 
     if options.physworld is not None and options.camera != "fixed":
         raise UserError("--physworld describes the fixed camera; leave it out for the wrist camera")
     progress = Progress()
-    bags = [bag for folder in options.bags for bag in search_bags(folder).bags]
-    with progress.stage(f"looking for the tag in {len(bags)} recording(s)"):
-        found: Calibration = calibrate(bags, options.camera, Tag(size_m=options.tag_size, number=options.tag))
+    choice = choose_bags(options.bags)
+    for reason in choice.left_out:
+        progress.say(f"left out: {reason}")
+    with progress.stage(f"looking for the tag in {len(choice.bags)} recording(s)"):
+        tag = Tag(size_m=options.tag_size, number=options.tag)
+        found = calibrate(choice.bags, options.camera, tag)
     mounting = found.mounting(options.parent, options.child, tuple(options.optical_in_link))
     entries = with_mounting(options.out, mounting)
     options.out.parent.mkdir(parents=True, exist_ok=True)
