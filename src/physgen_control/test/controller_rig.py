@@ -86,9 +86,11 @@ def make_chunk(now_ns: int, **changes: Any) -> ActionChunk:
 
 
 def assert_hold(action: AppliedAction | None) -> None:
-    """A step was made, and it does not move the arm."""
+    """A step was made, it does not move the arm, and it claims to be of no chunk."""
     assert action is not None
     assert action.source == Source.HOLD
+    assert (action.session_id, action.latency) == ("", 0.0)
+    assert (action.chunk_seq, action.base_step, action.step_index, action.chunk_index) == (0, 0, 0, 0)
     assert not action.applied[:6].any()
 
 
