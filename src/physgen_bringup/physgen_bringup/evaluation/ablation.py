@@ -100,7 +100,7 @@ def _variant(name: str, value: object, has_video: bool, where: str) -> Variant:
 
 
 def _refuse_unknown(values: Mapping[str, Any], known: set[str], where: str) -> None:
-    if unknown := sorted(set(values) - known):
+    if unknown := sorted(map(str, set(values) - known)):
         raise UserError(
             f"{where} has unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}"
         )

@@ -199,7 +199,7 @@ def check_real_arm(arguments: LaunchArguments, *, have_ros: bool) -> None:
     if arguments.pace == "lockstep":
         raise ArgumentError("a real arm does not wait for the policy; drop pace:=lockstep or use a sim")
     if arguments.calibration_file:
-        from physgen_control.calibration.mountings import read_calibration
+        from physgen_bringup.graph.calibration import read_calibration
 
         read_calibration(Path(arguments.calibration_file).expanduser())
     if not arguments.robot_ip and not arguments.use_fake_hardware:

@@ -6,9 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from physgen_bringup.graph.arguments import LaunchArguments
+from physgen_bringup.graph.calibration import Mounting, read_calibration
 from physgen_bringup.graph.spec import IncludeSpec, NodeSpec
 from physgen_bringup.paths import config_file
-from physgen_control.calibration.mountings import Mounting, read_calibration
 
 ARM_CONTROLLER = "physgen_arm_controller"
 SPAWNER = f"{ARM_CONTROLLER}_spawner"

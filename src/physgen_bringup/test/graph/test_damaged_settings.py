@@ -14,12 +14,13 @@ from file_mutants import check_reader, damaged_copy
 
 from physgen_bringup.evaluation.ablation import parse_ablation
 from physgen_bringup.graph.arguments import parse_arguments
+from physgen_bringup.graph.calibration import read_calibration
 from physgen_bringup.graph.checks import check_arguments
 from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.describe import build_graph
 from physgen_bringup.paths import config_file
 from physgen_bringup.results import results
-from physgen_control.calibration.mountings import read_calibration
+from physgen_control.errors import UserError
 from physgen_control.program.plain_values import read_yaml
 
 
@@ -71,6 +72,27 @@ def check(
 @pytest.mark.parametrize(("kind", "read"), CASES)
 def test_some_damaged_settings(good, kind, read, tmp_path) -> None:
     check(good, kind, read, tmp_path, range(40))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "expected"),
+    [
+        ("ablation", "1: 2\nbudget: 3\n? [a]\n: 4\n", "unknown keys"),
+        (
+            "parameters",
+            f"controller_node: {{ros__parameters: {{max_force: 1{'0' * 400}}}}}\n",
+            "beyond every number",
+        ),
+        ("parameters", "controller_node:\n  a: 1\ncontroller_node:\n  a: 2\n", "duplicate key"),
+    ],
+)
+def test_what_random_damage_found(kind: str, text: str, expected: str, tmp_path: Path) -> None:
+    """Keys that are no texts, an integer that is no number, a key twice: one sentence each."""
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=expected) as caught:
+        dict(CASES)[kind](path)
+    assert "\n\n" not in str(caught.value)
 
 
 @pytest.mark.slow

@@ -126,7 +126,10 @@ def _scalar(entry: Field[Any], like: Any, value: Any) -> Any:
         hint = f"; quote it: {entry.name}:=\"'{value}'\"" if kind is str else ""
         raise ParameterError(f"Parameter {entry.name!r} must be {words[kind]}, got {value!r}{hint}.")
     if kind is float:
-        value = float(value)
+        try:
+            value = float(value)
+        except OverflowError as error:
+            raise ParameterError(f"Parameter {entry.name!r} is an integer beyond every number.") from error
     low, high = entry.metadata.get("ge"), entry.metadata.get("le")
     too_low = low is not None and kind in (int, float) and not value >= low
     too_high = high is not None and kind in (int, float) and not value <= high

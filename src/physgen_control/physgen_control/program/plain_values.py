@@ -99,7 +99,8 @@ def parse_yaml(text: str, where: str, error: type[UserError] = UserError) -> Any
         values = _yaml().load(text)
     # The others are a constructor's: a date that is none, a key that has no hash, an alias within itself.
     except (YAMLError, ValueError, RecursionError, TypeError, LookupError, AttributeError) as cause:
-        raise error(f"{where} is not valid YAML: {cause}") from cause
+        # Behind an empty line the library tells programmers how to switch its check off.
+        raise error(f"{where} is not valid YAML: {str(cause).partition(chr(10) * 2)[0]}") from cause
     left = MAX_YAML_VALUES
     waiting = [(values, 0)]
     while waiting:

@@ -32,7 +32,7 @@ def read_camera(path: Path) -> Camera:
         )
     values = read_yaml_mapping(path)
     known = {"image_size", "matrix", "fov_y", "base_from_camera"}
-    if unknown := sorted(set(values) - known):
+    if unknown := sorted(map(str, set(values) - known)):
         raise UserError(f"{path} has the unknown key {unknown[0]!r}; {EXPECTED}.")
     height, width = (int(number) for number in _numbers(values, "image_size", 2, path))
     if min(height, width) < 1:

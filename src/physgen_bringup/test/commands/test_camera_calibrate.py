@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from drawn_tags import record
 
-from physgen_control.calibration.mountings import read_calibration
+from physgen_bringup.commands.camera import main as camera
+from physgen_bringup.graph.calibration import read_calibration
 from physgen_control.errors import UserError
-from physgen_policy.commands.camera import main as camera
 
 
 def test_one_file_gets_the_place_and_the_next_line_asks_for_the_other(

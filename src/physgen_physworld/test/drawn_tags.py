@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from physgen_control.bags.serialize import CameraSpec, EpisodeBag
-from physgen_control.calibration.tags import Tag, find_tag
 from physgen_control.geometry import matrix_from_rotation_vector, quaternion_from_matrix
 from physgen_control.types import Episode, EpisodePhase, Float64Array, Pose, RobotState, UInt8Image
+from physgen_physworld.calibration.tags import Tag, find_tag
 
 MATRIX = np.array([[600.0, 0.0, 318.0], [0.0, 602.0, 243.0], [0.0, 0.0, 1.0]])
 SIZE = (480, 640)

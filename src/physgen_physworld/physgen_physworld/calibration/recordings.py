@@ -12,13 +12,13 @@ import numpy as np
 
 from physgen_control.bags.reader import EpisodeRecording, PoseTable, read_episode
 from physgen_control.bags.source import DAMAGE, connections_of, open_bag, store_of
-from physgen_control.calibration.hand_eye import CalibrationError, View
-from physgen_control.calibration.tags import Tag, find_tag
 from physgen_control.geometry import matrix_from_quaternion, rotation_vector_from_matrix
 from physgen_control.messages import topics
 from physgen_control.messages.read import ConversionError
 from physgen_control.messages.status import intrinsics_from_msg
 from physgen_control.types import Float64Array
+from physgen_physworld.calibration.hand_eye import CalibrationError, View
+from physgen_physworld.calibration.tags import Tag, find_tag
 
 LARGEST_DISTORTION = 1e-3
 """Coefficients of CameraInfo beyond this bend a picture by more than a corner's noise."""

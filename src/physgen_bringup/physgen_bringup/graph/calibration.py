@@ -16,6 +16,8 @@ from physgen_control.program.plain_values import read_yaml, shown, yaml_text
 from physgen_control.types import Float64Array
 
 CAMERAS = ("fixed_camera", "wrist_camera")
+PARENTS = {"fixed": "base", "wrist": "fr3_hand_tcp"}
+"""Frames in which the graph measures: poses of the hand are those of the tool centre point."""
 _UNIT = 1e-3
 _FAR = 1e6
 """No camera is farther away [m]."""
@@ -39,25 +41,42 @@ LINK_FROM_OPTICAL = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0
 
 
 def mounting_of(
-    name: str,
-    parent: str,
-    child: str,
+    camera: str,
     optical: Float64Array,
+    parent: str = "",
+    child: str = "",
     optical_in_link: tuple[float, float, float] = (0.0, 0.0, 0.0),
 ) -> Mounting:
     """Return the entry of a camera whose optical frame is known.
 
     Args:
-        name: One of CAMERAS.
-        parent: Frame that `optical` is in.
-        child: The camera's link, from which its driver leads on to the optical frame.
-        optical: Pose of the optical frame, float64 [4, 4] in m.
+        camera: "fixed" or "wrist".
+        optical: Pose of the optical frame in the parent, float64 [4, 4] in m.
+        parent: A frame; empty: the one in which the graph measures, see PARENTS.
+        child: The camera's link, from which its driver leads on to the optical frame; empty: the graph's own.
         optical_in_link: Where the driver puts the optical frame in the link [m].
     """
     link = optical[:3, :3] @ LINK_FROM_OPTICAL.T
     x, y, z = (round(float(v), 6) for v in optical[:3, 3] - link @ np.array(optical_in_link))
     qx, qy, qz, qw = (round(float(v), 7) for v in quaternion_from_matrix(link))
-    return Mounting(name=name, parent=parent, child=child, translation=(x, y, z), quaternion=(qx, qy, qz, qw))
+    return Mounting(
+        name=f"{camera}_camera",
+        parent=parent or PARENTS[camera],
+        child=child or f"{camera}_link",
+        translation=(x, y, z),
+        quaternion=(qx, qy, qz, qw),
+    )
+
+
+def with_mounting(path: Path, mounting: Mounting) -> tuple[Mounting, ...]:
+    """Return the entries of a calibration file, which may not exist yet, with one of them replaced.
+
+    Raises:
+        UserError: The file is there and is none.
+    """
+    before = {m.name: m for m in read_calibration(path, whole=False)} if path.exists() else {}
+    entries = {**before, mounting.name: mounting}
+    return tuple(entries[name] for name in CAMERAS if name in entries)
 
 
 def calibration_text(mountings: tuple[Mounting, ...]) -> str:

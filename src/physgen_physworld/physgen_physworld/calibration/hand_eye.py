@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from physgen_control.calibration.tags import Tag, tag_poses
 from physgen_control.errors import UserError
 from physgen_control.geometry import matrix_from_rotation_vector, rotation_vector_from_matrix
 from physgen_control.types import Float64Array
+from physgen_physworld.calibration.tags import Tag, tag_poses
 
 LEAST_VIEWS = 8
 LEAST_TURN = np.radians(5.0)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from drawn_tags import MATRIX, NUMBER, TAG, drawn, hands, pose
 
-from physgen_control.calibration.hand_eye import CalibrationError, HandEye, View, solve_hand_eye
-from physgen_control.calibration.tags import Tag, find_tag, tag_poses
 from physgen_control.geometry import rotation_vector_from_matrix
 from physgen_control.types import Float64Array
+from physgen_physworld.calibration.hand_eye import CalibrationError, HandEye, View, solve_hand_eye
+from physgen_physworld.calibration.tags import Tag, find_tag, tag_poses
 
 
 def looking_at(eye: tuple[float, float, float], at: tuple[float, float, float]) -> Float64Array:

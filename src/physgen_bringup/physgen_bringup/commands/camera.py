@@ -113,10 +113,11 @@ def _add_calibrate(parser: CommandParser) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from physgen_control.calibration.calibrate import calibrate, camera_yaml, with_mounting
-    from physgen_control.calibration.mountings import calibration_text
-    from physgen_control.calibration.tags import Tag
+    from physgen_bringup.graph.calibration import calibration_text, mounting_of, with_mounting
     from physgen_control.errors import UserError
+    from physgen_physworld.calibration.calibrate import calibrate
+    from physgen_physworld.calibration.tags import Tag
+    from physgen_physworld.video.camera_file import camera_text
     from physgen_policy.data.bag_choice import choose_bags
 
     if options.physworld is not None and options.camera != "fixed":
@@ -128,13 +129,14 @@ def _calibrate(options: argparse.Namespace) -> int:
     with progress.stage(f"looking for the tag in {len(choice.bags)} recording(s)"):
         tag = Tag(size_m=options.tag_size, number=options.tag)
         found = calibrate(choice.bags, options.camera, tag)
-    mounting = found.mounting(options.parent, options.child, tuple(options.optical_in_link))
+    x, y, z = options.optical_in_link
+    mounting = mounting_of(options.camera, found.found.camera, options.parent, options.child, (x, y, z))
     entries = with_mounting(options.out, mounting)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(calibration_text(entries), encoding="utf-8")
     if options.physworld is not None:
         options.physworld.parent.mkdir(parents=True, exist_ok=True)
-        options.physworld.write_text(camera_yaml(found), encoding="utf-8")
+        options.physworld.write_text(camera_text(found.scene_camera()), encoding="utf-8")
         progress.say(f"wrote {options.physworld}")
     for line in found.lines():
         progress.say(line)

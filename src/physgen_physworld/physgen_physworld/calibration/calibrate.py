@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From recordings to a camera's entry in the calibration file, with what a person should know of how good it is."""
+"""From recordings to a camera's place, with what a person should know of how good it is."""
 
 from __future__ import annotations
 
@@ -8,20 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from physgen_control.calibration.hand_eye import CalibrationError, HandEye, solve_hand_eye
-from physgen_control.calibration.mountings import (
-    CAMERAS,
-    Mounting,
-    mounting_of,
-    read_calibration,
-)
-from physgen_control.calibration.recordings import TagPictures, tag_pictures
-from physgen_control.calibration.tags import Tag
-from physgen_control.geometry import quaternion_from_matrix
-from physgen_control.program.plain_values import yaml_text
+import numpy as np
 
-PARENTS = {"fixed": "base", "wrist": "fr3_hand_tcp"}
-"""Frames in which the graph measures: poses of the hand are those of the tool centre point."""
+from physgen_control.geometry import quaternion_from_matrix
+from physgen_control.types import Pose
+from physgen_physworld.calibration.hand_eye import CalibrationError, HandEye, solve_hand_eye
+from physgen_physworld.calibration.recordings import TagPictures, tag_pictures
+from physgen_physworld.calibration.tags import Tag
+from physgen_physworld.camera import Camera
+
 GOOD_PX = 1.0
 """A larger reprojection error than this has a cause that can be found."""
 
@@ -34,17 +29,13 @@ class Calibration:
     pictures: TagPictures
     found: HandEye
 
-    def mounting(
-        self, parent: str = "", child: str = "", optical_in_link: tuple[float, ...] = (0.0, 0.0, 0.0)
-    ) -> Mounting:
-        """Return the entry of the calibration file; an empty name is the graph's own."""
-        x, y, z = optical_in_link
-        return mounting_of(
-            f"{self.camera}_camera",
-            parent or PARENTS[self.camera],
-            child or f"{self.camera}_link",
-            self.found.camera,
-            (x, y, z),
+    def scene_camera(self) -> Camera:
+        """Return the fixed camera as reconstruction reads it, whose pixels are counted from the picture's corner."""
+        pose = self.found.camera
+        return Camera(
+            matrix=self.pictures.matrix + np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]]),
+            image_size=self.pictures.image_size,
+            base_from_camera=Pose(position=pose[:3, 3], quaternion=quaternion_from_matrix(pose[:3, :3])),
         )
 
     def lines(self) -> list[str]:
@@ -85,30 +76,3 @@ def calibrate(bags: Sequence[Path], camera: str, tag: Tag) -> Calibration:
     pictures = tag_pictures(bags, camera, tag)
     found = solve_hand_eye(pictures.views, pictures.matrix, tag, on_hand=camera == "wrist")
     return Calibration(camera=camera, pictures=pictures, found=found)
-
-
-def with_mounting(path: Path, mounting: Mounting) -> tuple[Mounting, ...]:
-    """Return the entries of a calibration file, which may not exist yet, with one of them replaced.
-
-    Raises:
-        UserError: The file is there and is none.
-    """
-    before = {m.name: m for m in read_calibration(path, whole=False)} if path.exists() else {}
-    entries = {**before, mounting.name: mounting}
-    return tuple(entries[name] for name in CAMERAS if name in entries)
-
-
-def camera_yaml(calibration: Calibration) -> str:
-    """Return the fixed camera as `physgen physworld` reads it, whose pixels are counted from the picture's corner."""
-    matrix, pose = calibration.pictures.matrix.copy(), calibration.found.camera
-    matrix[:2, 2] += 0.5
-    return yaml_text(
-        {
-            "image_size": list(calibration.pictures.image_size),
-            "matrix": [round(float(value), 6) for value in matrix.ravel()],
-            "base_from_camera": {
-                "position": [round(float(value), 6) for value in pose[:3, 3]],
-                "quaternion": [round(float(value), 7) for value in quaternion_from_matrix(pose[:3, :3])],
-            },
-        }
-    )

@@ -8,8 +8,8 @@ import pytest
 from numbered_bags import write_bag
 from PIL import Image
 
+from physgen_bringup.commands.camera import main as camera
 from physgen_control.errors import UserError
-from physgen_policy.commands.camera import main as camera
 from physgen_policy.contract.splice import resize_view
 from physgen_policy.runtime.camera_check import CameraCheck, read_picture
 
