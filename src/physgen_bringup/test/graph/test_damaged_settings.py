@@ -49,7 +49,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     }
 
 
-CASES = [
+CASES: list[tuple[str, Callable[[Path], object]]] = [
     ("calibration", read_calibration),
     ("parameters", read_parameters),
     ("ablation", read_ablation),

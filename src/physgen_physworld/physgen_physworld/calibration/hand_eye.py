@@ -86,7 +86,8 @@ def solve_hand_eye(views: Sequence[View], matrix: Float64Array, tag: Tag, *, on_
             "sides, at rest"
         )
     _check_turns(views)
-    moves: list[Float64Array] = [np.linalg.inv(v.hand) if on_hand else v.hand for v in views]
+    hands = np.stack([view.hand for view in views])
+    moves: list[Float64Array] = list(np.linalg.inv(hands).astype(np.float64) if on_hand else hands)
     camera, held = _closed_form([tag_poses(v.pixels, matrix, tag)[0] for v in views], moves)
     used = list(range(len(views)))
     for _ in range(2):
