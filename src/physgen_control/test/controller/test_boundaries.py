@@ -88,6 +88,19 @@ def test_a_robots_silence_matters_only_while_it_owes_a_state(how: str) -> None:
     assert not rig.core.status.faults & Fault.STATE_STALE
 
 
+def test_a_force_at_the_limit_is_allowed_and_the_next_larger_one_is_not() -> None:
+    limits = {"max_force": 20.0, "max_torque": 4.0}
+    for force, torque, faults in (
+        (20.0, 4.0, Fault.NONE),
+        (np.nextafter(20.0, 21.0), 4.0, Fault.WRENCH),
+        (20.0, np.nextafter(4.0, 5.0), Fault.WRENCH),
+        (float("nan"), 0.0, Fault.WRENCH),
+    ):
+        rig = arm_rig(**limits)
+        rig.core.on_wrench(force, torque)
+        assert rig.core.status.faults & Fault.WRENCH == faults
+
+
 def test_only_a_policy_that_is_expected_can_be_late() -> None:
     """A human moves the arm, a chunk plays, or the controller is disarmed: nobody waits for the policy."""
     human = Rig(policy_timeout=1.0).begin()
