@@ -65,7 +65,7 @@ COMMANDS = (
     ),
     Command("pull", "physgen_policy.commands.pull", "copy a checkpoint or dataset from there"),
     Command("tensorboard", "physgen_policy.commands.tensorboard", "show the curves of training runs"),
-    Command("camera", "physgen_bringup.commands.camera", "has somebody bumped the fixed camera?"),
+    Command("camera", "physgen_bringup.commands.camera", "where the cameras are, and whether one was bumped"),
     Command(
         "physworld",
         "physgen_physworld.commands.physworld",

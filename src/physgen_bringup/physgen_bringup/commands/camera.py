@@ -140,6 +140,11 @@ def _calibrate(options: argparse.Namespace) -> int:
         progress.say(f"wrote {options.physworld}")
     for line in found.lines():
         progress.say(line)
+    if not any(options.optical_in_link):
+        progress.say(
+            f"the optical frame was taken to lie in the origin of {mounting.child}; a driver that puts it elsewhere "
+            "(RealSense: about 15 mm) needs --optical-in-link"
+        )
     progress.say(f"wrote {options.out}: {mounting.child} in {mounting.parent}")
     if len(entries) == 1:
         other = "wrist" if options.camera == "fixed" else "fixed"

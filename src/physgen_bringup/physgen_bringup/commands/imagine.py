@@ -148,10 +148,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         true = [first, *truth[:frames]]
         rows.insert(0, FilmRow("recorded", true))
         wrong = [error_map(*pair) for pair in zip(last.frames, true, strict=False)]
-        rows.append(FilmRow("what differs", wrong))
+        rows.append(FilmRow(f"what differs, sample {seeds[-1]}", wrong))
     if options.attention:
         watched = [attention_overlay(*pair) for pair in zip(last.frames, looks, strict=False)]
-        rows.append(FilmRow("where the actions look", watched))
+        rows.append(FilmRow(f"where the actions look, sample {seeds[-1]}", watched))
     who = "recorded actions" if given is not None else "own actions"
     title = f"{checkpoint.name}: {instruction} ({who}, {sampler.label})"
     seconds = horizon / checkpoint.embodiment.control_rate_hz
