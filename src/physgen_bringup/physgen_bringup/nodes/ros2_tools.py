@@ -15,8 +15,10 @@ from physgen_bringup.nodes.graph_client import NAME, GraphClient
 from physgen_bringup.nodes.plain_messages import fill, find_type, to_plain
 from physgen_control.errors import UserError
 
-FIND_S = 3.0
-"""Time in which a node finds what is there."""
+FIND_S = 10.0
+"""Longest search for what was named [s]: one lost announcement of a node on a busy machine costs seconds."""
+EMPTY_S = 3.0
+"""A list is empty when nothing came for so long [s]."""
 SETTLE_S = 1.0
 """What was found is complete when nothing new came for so long."""
 ANSWER_S = 30.0
@@ -136,10 +138,10 @@ def set_parameter(node: str, name: str, value: Any) -> tuple[bool, str]:
 def _settled(client: GraphClient, look: Callable[[], Found]) -> Found:
     """What `look` finds once nothing new came for SETTLE_S: nodes are found one after another.
 
-    Where it finds nothing at all, it is given FIND_S.
+    Where it finds nothing at all, it is given EMPTY_S.
     """
     found, since = look(), time.monotonic()
-    while time.monotonic() - since < (SETTLE_S if found else FIND_S):
+    while time.monotonic() - since < (SETTLE_S if found else EMPTY_S):
         client.spin_until(lambda: False, 0.05)
         if (now := look()) != found:
             found, since = now, time.monotonic()
