@@ -10,7 +10,7 @@ from mani_skill.envs.tasks.tabletop.push_cube import PushCubeEnv
 from mani_skill.utils.registration import register_env
 
 from physgen_sim_bridge.experts.push import PushExpert
-from physgen_sim_bridge.maniskill.world import ManiSkillTask
+from physgen_sim_bridge.maniskill.tasks import ManiSkillTask
 
 
 @register_env("PushCubeFar-v1", max_episode_steps=100)

@@ -24,7 +24,7 @@ TORCH = {"torch", "transformers", "diffusers", "peft", "accelerate", "stable_bas
 # ManiSkill speaks torch tensors and has one thread knob that only torch offers.
 # The residual of physworld trains with stable-baselines3: docs/decisions/0009-torch-in-residual.md.
 TORCH_ALLOWED = {
-    "physgen_sim_bridge/maniskill/world.py": {"torch"},
+    "physgen_sim_bridge/maniskill/simulator.py": {"torch"},
     "physgen_physworld/residual/training.py": {"torch", "stable_baselines3"},
 }
 PICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve"}

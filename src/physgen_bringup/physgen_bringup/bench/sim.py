@@ -171,7 +171,8 @@ def _native(sim: str, task: str, image_size: int, steps: int) -> float:
     if sim != "maniskill":
         return _world(sim, task, image_size, steps)
     from physgen_sim_bridge.canonical_action import maniskill_action
-    from physgen_sim_bridge.maniskill.world import TASKS, make_native_env
+    from physgen_sim_bridge.maniskill.simulator import make_native_env
+    from physgen_sim_bridge.maniskill.tasks import TASKS
 
     env = make_native_env(task, TASKS[task], image_size, obs_mode="rgb")
     env.reset(seed=0)

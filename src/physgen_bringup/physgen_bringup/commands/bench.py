@@ -18,6 +18,10 @@ TARGETS = {
     "recorder": ("physgen_bringup.commands.bench_recorder", "images lost while two cameras are recorded"),
     "policy": ("physgen_policy.commands.bench_policy", "latency of every stage from observation to chunk"),
     "video": ("physgen_policy.commands.bench_video", "how good a checkpoint's predicted frames are"),
+    "anomaly": (
+        "physgen_bringup.commands.bench_anomaly",
+        "how well the error of expected frames tells that something happened",
+    ),
     "viewer": ("physgen_bringup.commands.bench_viewer", "what a viewer that looks on costs a chunk"),
 }
 

@@ -114,6 +114,7 @@ def _add_calibrate(parser: CommandParser) -> None:
 
 def _calibrate(options: argparse.Namespace) -> int:
     from physgen_bringup.graph.calibration import calibration_text, mounting_of, with_mounting
+    from physgen_bringup.results.results import write_atomically
     from physgen_control.errors import UserError
     from physgen_physworld.calibration.calibrate import calibrate
     from physgen_physworld.calibration.tags import Tag
@@ -133,10 +134,10 @@ def _calibrate(options: argparse.Namespace) -> int:
     mounting = mounting_of(options.camera, found.found.camera, options.parent, options.child, (x, y, z))
     entries = with_mounting(options.out, mounting)
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(calibration_text(entries), encoding="utf-8")
+    write_atomically(options.out, calibration_text(entries))
     if options.physworld is not None:
         options.physworld.parent.mkdir(parents=True, exist_ok=True)
-        options.physworld.write_text(camera_text(found.scene_camera()), encoding="utf-8")
+        write_atomically(options.physworld, camera_text(found.scene_camera()))
         progress.say(f"wrote {options.physworld}")
     for line in found.lines():
         progress.say(line)

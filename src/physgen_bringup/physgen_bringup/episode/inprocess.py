@@ -197,6 +197,20 @@ class InProcess:
         return self._source.needs_images or (arriving and self._source.looks_at_images)
 
 
+def armed_controller(spec: EvaluationSpec) -> ControllerCore:
+    """Return a controller that is configured as that of an evaluation's graph would be, and armed.
+
+    Raises:
+        UserError: It cannot be armed.
+    """
+    words = [f"sim:={spec.sim}", f"task:={spec.task}", "policy:=expert", f"output_dir:={spec.out}"]
+    words += [f"pace:={spec.pace}", f"execution:={spec.execution}"]
+    core = ControllerCore(controller_config(build_graph(parse_arguments(words)).node("controller_node")))
+    if not core.auto_arm():
+        raise UserError(f"the controller could not be armed: {core.status.detail}")
+    return core
+
+
 class Stage:
     """The world and the policy of one process, kept for the next evaluation if it needs the same ones; close it.
 
@@ -234,15 +248,10 @@ class Stage:
         Raises:
             UserError: World or policy cannot be made, or the controller cannot be armed.
         """
-        words = [f"sim:={spec.sim}", f"task:={spec.task}", "policy:=expert", f"output_dir:={spec.out}"]
-        words += [f"pace:={spec.pace}", f"execution:={spec.execution}"]
-        config = controller_config(build_graph(parse_arguments(words)).node("controller_node"))
+        core = armed_controller(spec)
         # Nobody looks at the images unless the policy does, and rendering is most of a step.
         world = self._make_world(spec.sim, spec.task, render=film or policy_kind(spec.policy).sees_images)
         world = perturbed(world, parse_condition(spec.perturbation), instructions(spec.sim, spec.task))
-        core = ControllerCore(config)
-        if not core.auto_arm():
-            raise UserError(f"the controller could not be armed: {core.status.detail}")
         return InProcess(
             world,
             core,

@@ -91,7 +91,7 @@ def load_chunk_policy(checkpoint: Path, task: str, robot: str, period_ns: int) -
     """
     from physgen_policy.contract.embodiment_check import GraphDescription
     from physgen_policy.runtime.loading import load_policy
-    from physgen_policy.runtime.policy import PolicyConfig
+    from physgen_policy.runtime.policy_config import PolicyConfig
 
     graph = GraphDescription(control_period=period_ns / 1e9, task=task, robot=robot)
     policy = load_policy(str(checkpoint), graph, PolicyConfig())

@@ -53,10 +53,12 @@ TABLE = {
             topics.ACTION_CHUNK,
             topics.POLICY_STATUS,
             topics.PREDICTED_IMAGE,
+            topics.PREDICTION_ERROR,
             topics.HEARTBEAT,
         ),
         subscribes=(*IMAGES, *_ROBOT, topics.APPLIED_ACTION, topics.EPISODE_INFO, topics.HEARTBEAT),
         serves=(topics.SET_INSTRUCTION,),
+        calls=(topics.HOLD,),
     ),
     "expert_node": Endpoints(
         publishes=(topics.ACTION_CHUNK, topics.POLICY_STATUS, topics.HEARTBEAT),
@@ -151,7 +153,7 @@ TABLE = {
         subscribes=(
             *(*IMAGES, *INFOS, *_ROBOT, topics.SIM_STATE, topics.EPISODE_INFO, topics.TF_STATIC),
             *(topics.ACTION_CHUNK, topics.CHUNK_ACK, topics.APPLIED_ACTION, topics.SAFETY_STATUS),
-            *(topics.POLICY_STATUS, topics.PREDICTED_IMAGE),
+            *(topics.POLICY_STATUS, topics.PREDICTED_IMAGE, topics.PREDICTION_ERROR),
         ),
     ),
     "keyboard_teleop_node": Endpoints(

@@ -19,6 +19,8 @@ WORKSPACE = "world/workspace"
 FIXED_IN_WORLD = "world/fixed_camera"
 FIXED, WRIST = "cameras/fixed", "cameras/wrist"
 IMAGINED = {"fixed": "predicted/fixed", "wrist": "predicted/wrist"}
+WRONG = {"fixed": "predicted/wrong/fixed", "wrist": "predicted/wrong/wrist"}
+SURPRISE = "prediction_error"
 TRANSLATION, ROTATION, GRIPPER_PLOT = "actions/translation", "actions/rotation", "actions/gripper"
 LATENCY = "latency"
 STATES = "states"
@@ -43,9 +45,11 @@ def blueprint(*, keys: bool = False) -> Any:
     pictures = rrb.Grid(
         rrb.Spatial2DView(origin=FIXED, name="fixed camera"),
         rrb.Spatial2DView(origin=IMAGINED["fixed"], name="predicted"),
+        rrb.Spatial2DView(origin=WRONG["fixed"], name="wrong by"),
         rrb.Spatial2DView(origin=WRIST, name="wrist camera"),
         rrb.Spatial2DView(origin=IMAGINED["wrist"], name="predicted"),
-        grid_columns=2,
+        rrb.Spatial2DView(origin=WRONG["wrist"], name="wrong by"),
+        grid_columns=3,
     )
     scene = rrb.Spatial3DView(
         origin=WORLD,
@@ -62,7 +66,10 @@ def blueprint(*, keys: bool = False) -> Any:
         rrb.TimeSeriesView(origin=ROTATION, name="rotation per step [mrad]", plot_legend=hidden),
         rrb.TimeSeriesView(origin=GRIPPER_PLOT, name="gripper (+1 open, -1 closed)", plot_legend=hidden),
         rrb.TimeSeriesView(origin=LATENCY, name="latency [ms]", plot_legend=rrb.Corner2D.LeftTop),
-        row_shares=[3, 3, 2, 3],
+        rrb.TimeSeriesView(
+            origin=SURPRISE, name="error of the expected frame [levels]", plot_legend=rrb.Corner2D.LeftTop
+        ),
+        row_shares=[3, 3, 2, 3, 2],
     )
     return rrb.Blueprint(
         rrb.Horizontal(

@@ -185,6 +185,12 @@ class Canvas:
         entity = f"{names.LATENCY}/{stage.replace(' ', '_')}"
         self._log(entity, self._rr.Scalars([duration_ns / 1e6]))
 
+    def surprise(self, errors: tuple[float, ...]) -> None:
+        """Log how wrong an expected frame was, in levels of 255: worst blocks and mean of each view."""
+        stages = ("fixed worst", "fixed mean", "wrist worst", "wrist mean")
+        for stage, error in zip(stages, errors, strict=True):
+            self._log(f"{names.SURPRISE}/{stage.replace(' ', '_')}", self._rr.Scalars([error]))
+
     def state(self, lane: str, state: str) -> None:
         """Log the new state of a lane of the timeline."""
         rr = self._rr

@@ -89,6 +89,12 @@ FEEDS: tuple[Feed, ...] = (
         latched=True,
     ),
     Feed(topic=topics.PREDICTED_IMAGE, type="sensor_msgs/msg/Image", to_value=read.image_from_msg, keep=4),
+    Feed(
+        topic=topics.PREDICTION_ERROR,
+        type="physgen_msgs/msg/PredictionError",
+        to_value=status.prediction_report_from_msg,
+        keep=8,
+    ),
 )
 """In the order in which what is held back is shown: a pose before the chunk that starts at it."""
 

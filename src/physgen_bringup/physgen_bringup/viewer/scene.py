@@ -12,6 +12,7 @@ import numpy as np
 from physgen_bringup.viewer import blueprint as names
 from physgen_bringup.viewer import entities
 from physgen_bringup.viewer.camera import CameraView, measured_view, simulated_view
+from physgen_bringup.viewer.expectations import Expectations
 from physgen_bringup.viewer.panels import keys_text, names_of, status_text
 from physgen_bringup.viewer.prediction import ActionLimits, PredictedPath, predicted_path
 from physgen_bringup.viewer.robot import RobotView
@@ -22,6 +23,7 @@ from physgen_control.messages.status import (
     MeasuredJoints,
     MeasuredPose,
     PolicyReport,
+    PredictionReport,
     SafetyReport,
     StaticTransform,
 )
@@ -78,6 +80,7 @@ class Scene:
         self._path: PredictedPath | None = None
         self._chunk: ActionChunk | None = None
         self._shown: dict[str, str] = {}
+        self._expected = {camera: Expectations() for camera in topics.CAMERAS}
         self._methods: dict[str, Callable[[Any], None]] = {
             topics.EPISODE_INFO: self._show_episode,
             topics.TF_STATIC: self._show_transforms,
@@ -90,6 +93,7 @@ class Scene:
             topics.SAFETY_STATUS: self._show_safety,
             topics.POLICY_STATUS: self._show_policy,
             topics.PREDICTED_IMAGE: self._show_imagined,
+            topics.PREDICTION_ERROR: self._show_surprise,
             **{topics.camera_info_topic(c): self._info_of(c) for c in topics.CAMERAS},
             **{topics.image_topic(c): self._image_of(c) for c in topics.CAMERAS},
         }
@@ -111,6 +115,9 @@ class Scene:
         def show(frame: CameraFrame) -> None:
             self._draw.at(frame.stamp_ns)
             self._draw.image(entity, frame.rgb)
+            wrong = self._expected[camera].wrong(frame)
+            if wrong is not None:
+                self._draw.image(names.WRONG[camera], wrong)
             if camera == "fixed" and self._size != frame.rgb.shape[:2]:
                 self._size = (frame.rgb.shape[0], frame.rgb.shape[1])
                 self._look()
@@ -156,8 +163,13 @@ class Scene:
             ahead = chunk.execute_steps * chunk.step_period_ns
         self._draw.at(frame.stamp_ns + ahead)
         half = frame.rgb.shape[1] // 2
-        self._draw.image(names.IMAGINED["fixed"], frame.rgb[:, :half])
-        self._draw.image(names.IMAGINED["wrist"], frame.rgb[:, half:])
+        for camera, view in (("fixed", frame.rgb[:, :half]), ("wrist", frame.rgb[:, half:])):
+            self._draw.image(names.IMAGINED[camera], view)
+            self._expected[camera].add(frame.stamp_ns + ahead, view)
+
+    def _show_surprise(self, report: PredictionReport) -> None:
+        self._draw.at(report.stamp_ns)
+        self._draw.surprise(report.errors)
 
     # ---- robot and paths
 
@@ -230,6 +242,8 @@ class Scene:
             self._cut.clear()
             self._poses = deque((p for p in self._poses if p.stamp_ns >= episode.start_ns), KEPT_POSES)
             self._path, self._step, self._refusal = None, 0, ""
+            for expected in self._expected.values():
+                expected.forget()
             self._draw.at(episode.start_ns)
             self._draw.forget_paths()
             if known is None or known.robot != episode.robot:

@@ -21,7 +21,7 @@ from physgen_policy.commands import train
 from physgen_policy.contract.embodiment_check import GraphDescription
 from physgen_policy.data.dataset import Dataset, DatasetError
 from physgen_policy.runtime.loading import load_policy
-from physgen_policy.runtime.policy import PolicyConfig
+from physgen_policy.runtime.policy_config import PolicyConfig
 from physgen_sim_bridge.experts.by_task import make_expert
 from physgen_sim_bridge.registry import make_world
 

@@ -20,7 +20,7 @@ from physgen_bringup.viewer.prediction import ActionLimits
 from physgen_bringup.viewer.scene import Scene
 from physgen_bringup.viewer.sink import open_sink
 from physgen_control.messages import topics
-from physgen_control.messages.status import MeasuredPose, SafetyReport
+from physgen_control.messages.status import MeasuredPose, PredictionReport, SafetyReport
 from physgen_control.types import AckResult, ActionChunk, CameraFrame, ChunkAck, Fault, Pose, SafetyState
 
 LIMITS = ActionLimits(
@@ -85,6 +85,26 @@ def test_an_imagined_frame_stands_at_the_time_that_it_is_imagined_for(tmp_path):
     file = drawn(tmp_path, draw)
     times = values(file, names.IMAGINED["wrist"], names.TIMELINE)
     assert [time.total_seconds() for time in times] == [pytest.approx(0.45)]
+
+
+def test_where_an_expected_frame_was_wrong_is_shown_with_the_picture_of_its_instant(tmp_path):
+    """Only that picture has one; another size of the camera does not matter."""
+
+    def draw(scene: Scene) -> None:
+        scene.show(topics.CURRENT_POSE, pose(STEP_NS, 0.3))
+        scene.show(topics.ACTION_CHUNK, chunk(STEP_NS, 0.01))
+        expected = np.zeros((16, 32, 3), np.uint8)
+        scene.show(topics.PREDICTED_IMAGE, CameraFrame(stamp_ns=STEP_NS, rgb=expected, frame_id="x"))
+        for step in range(1, 11):
+            seen = CameraFrame(stamp_ns=step * STEP_NS, rgb=np.zeros((48, 48, 3), np.uint8), frame_id="x")
+            scene.show(topics.image_topic("fixed"), seen)
+        report = PredictionReport(stamp_ns=9 * STEP_NS, errors=(40.0, 4.0, 3.0, 1.0))
+        scene.show(topics.PREDICTION_ERROR, report)
+
+    file = drawn(tmp_path, draw)
+    times = values(file, names.WRONG["fixed"], names.TIMELINE)
+    assert [time.total_seconds() for time in times] == [pytest.approx(9 * 0.05)]
+    assert values(file, f"{names.SURPRISE}/fixed_worst", "Scalars:scalars") == [[40.0]]
 
 
 def test_a_refused_chunk_says_why_and_a_fault_is_named(tmp_path):

@@ -113,6 +113,32 @@ def safety_report_from_msg(message: Any) -> SafetyReport:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionReport:
+    """How far the pictures of an observation are from what was expected [levels of 255]."""
+
+    stamp_ns: int
+    """Of the observation."""
+    errors: tuple[float, float, float, float]
+    """Worst blocks and mean of the fixed view, then of the wrist view."""
+
+
+def prediction_report_from_msg(message: Any) -> PredictionReport:
+    """Return the errors of a frame.
+
+    Raises:
+        ConversionError: One is no finite number.
+    """
+    errors = tuple(
+        float(getattr(message, f"{view}_{what}")) for view in ("fixed", "wrist") for what in ("worst", "mean")
+    )
+    if not np.isfinite(errors).all():
+        raise ConversionError(f"the errors of a PredictionError must be finite numbers, got {errors}")
+    return PredictionReport(
+        stamp_ns=stamp_to_ns(message.header.stamp), errors=(errors[0], errors[1], errors[2], errors[3])
+    )
+
+
 def policy_report_from_msg(message: Any) -> PolicyReport:
     """Return the policy's state."""
     return PolicyReport(

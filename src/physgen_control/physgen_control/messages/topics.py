@@ -23,6 +23,7 @@ TELEOP_TWIST = "/teleop/twist"
 TELEOP_JOY = "/teleop/joy"
 JOINT_TRAJECTORY = "/physgen_arm_controller/joint_trajectory"
 PREDICTED_IMAGE = "/physgen/predicted/image_raw"
+PREDICTION_ERROR = "/physgen/prediction_error"
 ROBOT_STATE = "/franka_robot_state_broadcaster/robot_state"
 EXTERNAL_WRENCH = "/franka_robot_state_broadcaster/external_wrench_in_base_frame"
 TF_STATIC = "/tf_static"
@@ -86,7 +87,7 @@ def recorded_topics(
     Args:
         compressed: Images are recorded as JPEG.
         sim: The simulator's state is required.
-        predicted: The frames that the policy imagines are recorded too.
+        predicted: The frames that the policy imagines are recorded too, and how wrong they were.
     """
     image = "sensor_msgs/msg/CompressedImage" if compressed else "sensor_msgs/msg/Image"
     cameras = [
@@ -96,7 +97,10 @@ def recorded_topics(
     infos = [
         RecordedTopic(name=camera_info_topic(camera), type="sensor_msgs/msg/CameraInfo") for camera in CAMERAS
     ]
-    predictions = RecordedTopic(name=PREDICTED_IMAGE, type="sensor_msgs/msg/Image", best_effort=True)
+    predictions = (
+        RecordedTopic(name=PREDICTED_IMAGE, type="sensor_msgs/msg/Image", best_effort=True),
+        RecordedTopic(name=PREDICTION_ERROR, type="physgen_msgs/msg/PredictionError"),
+    )
     return (
         *cameras,
         *infos,
@@ -123,5 +127,5 @@ def recorded_topics(
         ),
         RecordedTopic(name=ROBOT_DESCRIPTION, type="std_msgs/msg/String", latched=True, stamped=False),
         RecordedTopic(name=DIAGNOSTICS, type="diagnostic_msgs/msg/DiagnosticArray"),
-        *((predictions,) if predicted else ()),
+        *(predictions if predicted else ()),
     )

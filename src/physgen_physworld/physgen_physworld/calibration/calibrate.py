@@ -48,6 +48,7 @@ class Calibration:
             f"standard error of the place {1000 * found.position_sigma_m:.1f} mm, of the direction "
             f"{math.degrees(found.rotation_sigma):.2f} degrees (scatter alone)",
         ]
+        lines += [f"left out: {reason}" for reason in self.pictures.left_out]
         lines += [f"left out, fits nothing: {name}" for name in found.left_out]
         if found.rms_px > GOOD_PX:
             lines.append(
@@ -66,8 +67,7 @@ def calibrate(bags: Sequence[Path], camera: str, tag: Tag) -> Calibration:
         tag: What to look for.
 
     Raises:
-        BagError: A recording cannot be read.
-        CalibrationError: They do not determine the place.
+        CalibrationError: They do not determine the place, or none can be read.
     """
     if not 0.001 <= tag.size_m <= 2.0:
         raise CalibrationError(f"the side of a tag is 0.001 to 2 m, got {tag.size_m:g}")

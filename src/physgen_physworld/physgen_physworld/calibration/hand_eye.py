@@ -10,7 +10,7 @@ base_from_camera, Y hand_from_tag and A_i the hand's pose. X and Y are found in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,6 +68,33 @@ class HandEye:
         return float(np.sqrt(np.mean(np.square(list(self.errors_px.values())))))
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Where corners were seen, and all that is known of where they should be."""
+
+    views: Sequence[View]
+    moves: Sequence[Float64Array]
+    """A_i of every view."""
+    matrix: Float64Array
+    """Intrinsic matrix of the camera [3, 3]."""
+    tag: Tag
+
+    def only(self, indices: Sequence[int]) -> _Seen:
+        """Return some of the views."""
+        return replace(self, views=[self.views[i] for i in indices], moves=[self.moves[i] for i in indices])
+
+    def apart(self, camera: Float64Array, held: Float64Array) -> Float64Array:
+        """Return how far each corner is from where X and Y say, [n, 4, 2] in pixels."""
+        back = np.linalg.inv(camera)
+        corners = np.hstack([self.tag.corners, np.ones((4, 1))])
+        out = []
+        for view, move in zip(self.views, self.moves, strict=True):
+            found = (corners @ (back @ move @ held).T)[:, :3] @ self.matrix.T
+            # A point behind the camera has no picture; a small depth keeps the search going.
+            out.append(found[:, :2] / np.maximum(found[:, 2:], 1e-3) - view.pixels)
+        return np.array(out)
+
+
 def solve_hand_eye(views: Sequence[View], matrix: Float64Array, tag: Tag, *, on_hand: bool) -> HandEye:
     """Find a camera's pose.
 
@@ -88,14 +115,12 @@ def solve_hand_eye(views: Sequence[View], matrix: Float64Array, tag: Tag, *, on_
     _check_turns(views)
     hands = np.stack([view.hand for view in views])
     moves: list[Float64Array] = list(np.linalg.inv(hands).astype(np.float64) if on_hand else hands)
+    seen = _Seen(views, moves, matrix, tag)
     camera, held = _closed_form([tag_poses(v.pixels, matrix, tag)[0] for v in views], moves)
     used = list(range(len(views)))
     for _ in range(2):
-        found, scatter = _refined(
-            camera, held, [views[i] for i in used], [moves[i] for i in used], matrix, tag
-        )
-        camera, held = found
-        errors = _errors(camera, held, views, moves, matrix, tag)
+        (camera, held), scatter = _refined(camera, held, seen.only(used))
+        errors = np.sqrt(np.square(seen.apart(camera, held)).sum(axis=2).mean(axis=1))
         limit = max(OUTLIER_PX, OUTLIER_TIMES * float(np.median(errors[used])))
         used = [i for i in range(len(views)) if errors[i] <= limit]
         if len(used) < max(LEAST_VIEWS, len(views) // 2) or float(np.median(errors)) > LARGEST_MEDIAN_PX:
@@ -147,12 +172,7 @@ def _closed_form(
 
 
 def _refined(
-    camera: Float64Array,
-    held: Float64Array,
-    views: Sequence[View],
-    moves: Sequence[Float64Array],
-    matrix: Float64Array,
-    tag: Tag,
+    camera: Float64Array, held: Float64Array, seen: _Seen
 ) -> tuple[tuple[Float64Array, Float64Array], Float64Array]:
     """Return both poses with the least distances of corners, and the standard errors of the camera's six numbers."""
     from scipy.optimize import least_squares
@@ -160,10 +180,13 @@ def _refined(
     def poses(numbers: Float64Array) -> tuple[Float64Array, Float64Array]:
         return _changed(camera, numbers[:6]), _changed(held, numbers[6:])
 
-    def distances(numbers: Float64Array) -> Float64Array:
-        return np.ravel(_apart(*poses(numbers), views, moves, matrix, tag))
-
-    found = least_squares(distances, np.zeros(12), loss="huber", f_scale=1.0, x_scale="jac")
+    found = least_squares(
+        lambda numbers: np.ravel(seen.apart(*poses(numbers))),
+        np.zeros(12),
+        loss="huber",
+        f_scale=1.0,
+        x_scale="jac",
+    )
     freedom = max(1, len(found.fun) - 12)
     covariance = np.linalg.pinv(found.jac.T @ found.jac) * 2.0 * found.cost / freedom
     return poses(found.x), np.sqrt(np.diag(covariance)[:6])
@@ -175,34 +198,3 @@ def _changed(pose: Float64Array, numbers: Float64Array) -> Float64Array:
     changed[:3, :3] = matrix_from_rotation_vector(numbers[:3]) @ pose[:3, :3]
     changed[:3, 3] += numbers[3:]
     return changed
-
-
-def _errors(
-    camera: Float64Array,
-    held: Float64Array,
-    views: Sequence[View],
-    moves: Sequence[Float64Array],
-    matrix: Float64Array,
-    tag: Tag,
-) -> Float64Array:
-    apart = _apart(camera, held, views, moves, matrix, tag)
-    return np.sqrt(np.square(apart).sum(axis=2).mean(axis=1))
-
-
-def _apart(
-    camera: Float64Array,
-    held: Float64Array,
-    views: Sequence[View],
-    moves: Sequence[Float64Array],
-    matrix: Float64Array,
-    tag: Tag,
-) -> Float64Array:
-    """Return how far each corner is from where it is expected, [n, 4, 2] in pixels."""
-    back = np.linalg.inv(camera)
-    corners = np.hstack([tag.corners, np.ones((4, 1))])
-    out = []
-    for view, move in zip(views, moves, strict=True):
-        seen = (corners @ (back @ move @ held).T)[:, :3] @ matrix.T
-        # A point behind the camera has no picture; a small depth keeps the search going.
-        out.append(seen[:, :2] / np.maximum(seen[:, 2:], 1e-3) - view.pixels)
-    return np.array(out)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from physgen_control.bags.errors import BagError
 from physgen_control.bags.reader import EpisodeRecording, PoseTable, read_episode
 from physgen_control.bags.source import DAMAGE, connections_of, open_bag, store_of
 from physgen_control.geometry import matrix_from_quaternion, rotation_vector_from_matrix
@@ -40,20 +41,26 @@ class TagPictures:
     """Height and width of its pictures [pixels]."""
     looked_at: int
     """Pictures in different places, at rest, with the tag or without."""
+    left_out: tuple[str, ...] = ()
+    """Recordings that cannot be read, with the reason."""
 
 
 def tag_pictures(bags: Sequence[Path], camera: str, tag: Tag) -> TagPictures:
-    """Return the pictures of a tag in bags of one camera ("fixed" or "wrist").
+    """Return the pictures of a tag in bags of one camera ("fixed" or "wrist"); a damaged bag is left out by name.
 
     Raises:
-        BagError: A bag cannot be read.
-        CalibrationError: The camera has no intrinsic matrix, or another one in another bag.
+        CalibrationError: No bag can be read, or the camera has no intrinsic matrix, or another one in another bag.
     """
     views: list[View] = []
+    left_out: list[str] = []
     looked = 0
     known: tuple[Float64Array, tuple[int, int]] | None = None
     for bag in bags:
-        episode = read_episode(bag)
+        try:
+            episode = read_episode(bag)
+        except BagError as error:
+            left_out.append(str(error))
+            continue
         matrix, size = _intrinsics(bag, camera)
         if known is not None and (size != known[1] or not np.allclose(matrix, known[0])):
             raise CalibrationError(
@@ -68,8 +75,14 @@ def tag_pictures(bags: Sequence[Path], camera: str, tag: Tag) -> TagPictures:
             if pixels is not None:
                 views.append(View(name=f"{bag.name}, picture {index}", hand=hand, pixels=pixels))
     if known is None:
-        raise CalibrationError("give at least one recording")
-    return TagPictures(views=tuple(views), matrix=known[0], image_size=known[1], looked_at=looked)
+        raise CalibrationError(f"no recording can be read: {'; '.join(left_out)}")
+    return TagPictures(
+        views=tuple(views),
+        matrix=known[0],
+        image_size=known[1],
+        looked_at=looked,
+        left_out=tuple(left_out),
+    )
 
 
 def _intrinsics(bag: Path, camera: str) -> tuple[Float64Array, tuple[int, int]]:

@@ -125,7 +125,7 @@ def _video(options: argparse.Namespace, _progress: Progress) -> bool:
     from physgen_physworld.video.clip import ClipSource
     from physgen_physworld.video.oracle import OracleSource
     from physgen_physworld.video.source import VideoSource
-    from physgen_sim_bridge.maniskill.world import TASKS
+    from physgen_sim_bridge.maniskill.tasks import TASKS
 
     chosen = [name for name in ("video", "bag") if getattr(options, name) is not None]
     if len(chosen) > 1:
@@ -185,7 +185,8 @@ def _train(options: argparse.Namespace, progress: Progress) -> bool:
 def _run(options: argparse.Namespace) -> str:
     from physgen_physworld.execution.reality import ManiSkillReality
     from physgen_physworld.pipeline.run_step import act
-    from physgen_sim_bridge.maniskill.world import TASKS, ManiSkillWorld
+    from physgen_sim_bridge.maniskill.tasks import TASKS
+    from physgen_sim_bridge.maniskill.world import ManiSkillWorld
 
     settings = _video_settings(options.folder)
     task, seed = str(settings.get("task", "")), int(settings.get("seed", 0))
@@ -218,7 +219,8 @@ def _ladder(options: argparse.Namespace) -> int:
     )
     from physgen_physworld.execution.residual_policy import ResidualPolicy
     from physgen_physworld.residual.network import load_residual
-    from physgen_sim_bridge.maniskill.world import TASKS, ManiSkillWorld
+    from physgen_sim_bridge.maniskill.tasks import TASKS
+    from physgen_sim_bridge.maniskill.world import ManiSkillWorld
 
     tasks, rungs = options.tasks.split(","), [rung for rung in RUNGS if rung in options.rungs.split(",")]
     if unknown := sorted(set(tasks) - set(TASKS)) + sorted(set(options.rungs.split(",")) - set(RUNGS)):
@@ -258,7 +260,7 @@ def _video_settings(folder: Path) -> dict[str, Any]:
 
 
 def _instruction(folder: Path) -> str:
-    from physgen_sim_bridge.maniskill.world import TASKS
+    from physgen_sim_bridge.maniskill.tasks import TASKS
 
     task = str(_video_settings(folder).get("task", ""))
     if task not in TASKS:

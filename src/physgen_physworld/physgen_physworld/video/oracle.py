@@ -15,7 +15,8 @@ from physgen_physworld.camera import Camera
 from physgen_physworld.values import Video
 from physgen_physworld.video.source import VideoError, checked
 from physgen_sim_bridge.experts.by_task import make_expert
-from physgen_sim_bridge.maniskill.world import CONTROL_PERIOD_NS, ManiSkillWorld
+from physgen_sim_bridge.maniskill.simulator import CONTROL_PERIOD_NS
+from physgen_sim_bridge.maniskill.world import ManiSkillWorld
 
 AFTER_SUCCESS = 6
 """Control steps that are still shown after success, so that the video ends at rest."""
@@ -23,7 +24,7 @@ AFTER_SUCCESS = 6
 
 def maniskill_camera(task: str, image_size: int) -> Camera:
     """Return the fixed camera of a ManiSkill task, as a calibration would find it."""
-    from physgen_sim_bridge.maniskill.world import TASKS
+    from physgen_sim_bridge.maniskill.tasks import TASKS
     from physgen_sim_bridge.world import CameraSpec
 
     size = (image_size, image_size)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,3 +48,16 @@ def test_what_cannot_be_used_is_a_sentence(bag: Path, tmp_path: Path) -> None:
     blind = record(tmp_path / "blind", 1, np.zeros((3, 3)))
     with pytest.raises(CalibrationError, match="focal lengths above 0"):
         calibrate([blind], "wrist", TAG)
+
+
+def test_a_damaged_recording_is_left_out_by_name(bag: Path, tmp_path: Path) -> None:
+    """One that cannot be read costs nothing but itself; where none can be, the reason is said."""
+    damaged = tmp_path / "damaged"
+    shutil.copytree(bag, damaged)
+    for file in damaged.glob("*.mcap"):
+        file.write_bytes(b"no recording")
+    found = calibrate([damaged, bag], "wrist", TAG)
+    assert found.pictures.looked_at == 16
+    assert any("left out" in line and str(damaged) in line for line in found.lines())
+    with pytest.raises(CalibrationError, match=r"no recording can be read: .*damaged"):
+        calibrate([damaged], "wrist", TAG)

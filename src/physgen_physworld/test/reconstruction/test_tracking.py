@@ -209,7 +209,8 @@ def test_the_expert_without_its_arm_is_tracked_in_the_simulator(
     PickCube ends inside of the drawn goal, which hides most of the cube.
     """
     from physgen_physworld.video.oracle import OracleSource
-    from physgen_sim_bridge.maniskill.world import TASKS, ManiSkillWorld
+    from physgen_sim_bridge.maniskill.tasks import TASKS
+    from physgen_sim_bridge.maniskill.world import ManiSkillWorld
 
     world = ManiSkillWorld(task, image_size=256)
     starts, ends = [], []

@@ -18,7 +18,8 @@ from physgen_policy.cost.decoding import Cost
 from physgen_policy.cost.machine import Calibration, calibrate, machine_facts, peak_memory
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.runtime.engine_options import EngineOptions
-from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig
+from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.policy_config import PolicyConfig
 from physgen_policy.sampling.solver import SolverKind
 
 FORMAT = 1

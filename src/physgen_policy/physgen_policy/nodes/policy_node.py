@@ -47,6 +47,7 @@ from physgen_policy.contract.embodiment_check import GraphDescription
 from physgen_policy.nodes.image_pairs import ImagePairs, uses_message_filters
 from physgen_policy.nodes.policy_parameters import PolicyNodeConfig
 from physgen_policy.nodes.policy_status import status_message
+from physgen_policy.nodes.prediction_watch import PredictionWatch
 from physgen_policy.runtime.camera_check import CAMERA, CameraCheck, read_picture
 from physgen_policy.runtime.loading import load_policy
 from physgen_policy.runtime.own_policy import OwnPolicyRunner
@@ -89,6 +90,7 @@ class PolicyNode(Guarded, LifecycleNode):
         self._status_publisher = self.create_publisher(PolicyStatus, topics.POLICY_STATUS, qos.LATCHED)
         self._chunk_publisher = self.create_publisher(ActionChunkMsg, topics.ACTION_CHUNK, qos.COMMAND)
         self._image_publisher = self.create_publisher(Image, topics.PREDICTED_IMAGE, qos.SENSOR_WRITER)
+        self._watch = PredictionWatch(self, self.config.prediction_error_limit)
 
     # ---- lifecycle
 
@@ -102,7 +104,7 @@ class PolicyNode(Guarded, LifecycleNode):
                 reference = read_picture(Path(config.camera_reference).expanduser())
                 self._camera = CameraCheck(reference, config.camera_limit)
             policy = self._load()
-            policy.warm_up(imagine=config.predict_frames)
+            policy.warm_up(imagine=config.imagines)
         except UserError as error:
             self.failure = str(error)
             if not config.autostart:
@@ -283,14 +285,21 @@ class PolicyNode(Guarded, LifecycleNode):
     def _publish_frame(self, image: UInt8Image, stamp_ns: int) -> None:
         # Stamped like the observation it was imagined from, so that viewers can pair the two.
         self._image_publisher.publish(image_to_msg(image, stamp_ns, "camera_predicted"))
+        policy, session = self._policy, self._session
+        if policy is not None and session is not None:
+            surprise = self._watch.seen(policy.prediction_errors, stamp_ns, session.status.session_id)
+            if surprise:
+                self.get_logger().error(surprise)
+                session.set_detail(surprise)
 
     def _wants_frame(self) -> bool:
-        return self.config.predict_frames or self._image_publisher.get_subscription_count() > 0
+        return self.config.imagines or self._image_publisher.get_subscription_count() > 0
 
     def _report_failure(self, error: Exception) -> None:
         self.get_logger().error("inference failed:\n" + "".join(traceback.format_exception(error)))
 
     def _check_connections(self) -> None:
+        self._watch.poll()
         missing = [
             f"the {name} camera" for name, topic in CAMERAS.items() if not self.count_publishers(topic)
         ]

@@ -11,7 +11,7 @@ from physgen_policy.contract.observation import GateConfig
 from physgen_policy.nodes.image_pairs import SYNCHRONIZERS
 from physgen_policy.runtime.engine_options import CAPTURES, EngineOptions
 from physgen_policy.runtime.pack_window import WindowPolicy
-from physgen_policy.runtime.policy import PolicyConfig
+from physgen_policy.runtime.policy_config import PolicyConfig
 from physgen_policy.sampling.frame import FRAME_CHOICES
 from physgen_policy.sampling.solver import SOLVERS
 
@@ -119,6 +119,14 @@ class PolicyNodeConfig:
     predict_frames: bool = parameter(
         False, description="Imagine the next frame after every chunk, not only when somebody subscribes."
     )
+    prediction_error_limit: float = parameter(
+        0.0,
+        description="Levels of 255 by which the worst 2 % of the fixed view may differ from what was expected before "
+        "the arm is asked to hold (`physgen bench anomaly` measures what is usual); 0: never. Above 0 frames are "
+        "imagined.",
+        ge=0.0,
+        le=255.0,
+    )
     frame_sampler: str = parameter(
         "auto",
         description="Imagined frames: their mean (sharp where the future is certain), or a sample; auto: the mean "
@@ -137,6 +145,11 @@ class PolicyNodeConfig:
             raise ParameterError(
                 f"lead_steps ({self.lead_steps}) must be smaller than execute_steps ({self.execute_steps})"
             )
+
+    @property
+    def imagines(self) -> bool:
+        """Whether a frame is imagined after every chunk even where nobody looks."""
+        return self.predict_frames or self.prediction_error_limit > 0.0
 
     @property
     def lockstep(self) -> bool:

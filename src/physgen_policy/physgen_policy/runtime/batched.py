@@ -22,7 +22,7 @@ from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.runtime.episode_state import EpisodeState
 from physgen_policy.runtime.loading import choose_device
 from physgen_policy.runtime.pack_window import Pack, WindowPolicy
-from physgen_policy.runtime.policy import PolicyConfig, PolicyError
+from physgen_policy.runtime.policy_config import PolicyConfig, PolicyError
 from physgen_policy.runtime.prompts import PromptStates
 from physgen_policy.sampling.actions import sample_actions
 

@@ -17,7 +17,8 @@ from physgen_policy.contract.past_actions import idle_actions
 from physgen_policy.contract.synchronizer import SyncedFrames
 from physgen_policy.runtime.batched import BatchedPolicy, BatchItem
 from physgen_policy.runtime.loading import load_policy
-from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig
+from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.policy_config import PolicyConfig
 
 STREAMS = ("fixed", "wrist")
 

@@ -9,7 +9,8 @@ from physgen_control.errors import UserError
 from physgen_policy.checkpoint import CheckpointError, load_checkpoint, resolve_checkpoint
 from physgen_policy.contract.embodiment_check import GraphDescription, find_mismatches
 from physgen_policy.runtime.imagination import Imagination
-from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig
+from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.policy_config import PolicyConfig
 from physgen_policy.sampling.frame import FrameChoice, FrameSampler, preview_sampler
 
 

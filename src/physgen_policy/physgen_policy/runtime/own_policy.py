@@ -25,6 +25,7 @@ from physgen_policy.contract.embodiment_check import GraphDescription
 from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.contract.own_policy import Policy, PolicyInput, find_policy_class
 from physgen_policy.runtime.mailbox import CancelToken
+from physgen_policy.runtime.prediction_error import PredictionError
 
 _STATES = 512
 _STATE_WAIT_S = 1.0
@@ -46,6 +47,7 @@ class OwnPolicyRunner:
         self._policy, self._period_ns = policy, period_ns
         self.policy_id = name
         self.gpu_memory = 0.0
+        self.prediction_errors: tuple[PredictionError, ...] = ()  # it imagines nothing
         self.execute_steps = policy.execute_steps
         self.needs_state = policy.needs_state
         self._episode: Episode | None = None

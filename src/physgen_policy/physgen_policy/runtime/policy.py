@@ -8,115 +8,30 @@ earlier episodes, on time, or on who calls.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from physgen_control.errors import UserError
 from physgen_control.types import HORIZON, ActionChunk, Episode, Float32Array, RobotState, UInt8Image
 from physgen_policy.checkpoint import Checkpoint
 from physgen_policy.contract.embodiment_check import GraphDescription, find_mismatches
 from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.model.batch import PackOutput
-from physgen_policy.model.physgen import PhysGen
-from physgen_policy.runtime.engine_options import EngineOptions
-from physgen_policy.runtime.episode_state import EpisodeState, executed_actions
+from physgen_policy.runtime.episode_state import executed_actions
 from physgen_policy.runtime.frame_decoder import decode_frame
 from physgen_policy.runtime.frame_encoder import FrameEncoder
 from physgen_policy.runtime.mailbox import CancelToken
 from physgen_policy.runtime.pack_window import Pack, PackWindow, WindowPolicy
+from physgen_policy.runtime.policy_config import PolicyConfig, PolicyError
+from physgen_policy.runtime.prediction_error import PredictionError, compare_views
 from physgen_policy.runtime.prompts import PromptStates
 from physgen_policy.sampling.actions import ActionDenoiser
-from physgen_policy.sampling.frame import FrameChoice, FrameSampler, preview_sampler, sample_frame
-from physgen_policy.sampling.solver import SamplerConfig, SolverKind
+from physgen_policy.sampling.frame import sample_frame
 
 STAGES = ("preprocess", "vae", "transformer", "denoise", "chunk")
 """What `on_stage` is told, in order: each name when that part of an observation's way to its chunk is done."""
-
-
-class PolicyError(UserError):
-    """The policy cannot act; the message says why and what to do."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyConfig:
-    """How a checkpoint is run."""
-
-    sampler: SolverKind = "ddim"
-    """Solver of the action head."""
-    denoise_steps: int = 10
-    """Of the action head."""
-    action_samples: int = 8
-    """Chunks denoised from different noise, whose mean is taken."""
-    window_policy: WindowPolicy = WindowPolicy.RECOMPUTE
-    """What is done at a full window."""
-    engine: EngineOptions = field(default_factory=EngineOptions)
-    """How it is computed."""
-    use_plan: bool = False
-    """Condition on the plan. Off: the shipped checkpoint follows its own plan too closely, see its card."""
-    execute_steps: int = HORIZON
-    """Actions of the executed chunk to run before the next observation."""
-    num_threads: int = 1
-    """CPU threads of torch, process-wide; 0 leaves it alone."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the networks; solvers and statistics stay float32."""
-    frame_sampler: FrameChoice = "auto"
-    """How frames are imagined, see FrameSampler; auto: the mean where the checkpoint has one."""
-    frame_ar_steps: int = 8
-    """Of sampled frames."""
-    frame_denoise_steps: int = 10
-    """Of sampled frames."""
-    frame_temperature: float = 1.0
-    """Of sampled frames."""
-    seed: int = 0
-    """Added to every episode's own seed."""
-
-    def __post_init__(self) -> None:
-        if self.denoise_steps < 1:
-            raise ValueError(f"denoise_steps must be at least 1, got {self.denoise_steps}")
-        self._sampled_frames()
-        if self.action_samples < 1:
-            raise ValueError(f"action_samples must be at least 1, got {self.action_samples}")
-        if not 1 <= self.execute_steps <= HORIZON:
-            raise ValueError(f"execute_steps must be 1..{HORIZON}, got {self.execute_steps}")
-        if self.num_threads < 0:
-            raise ValueError(f"num_threads must be >= 0, got {self.num_threads}")
-
-    def frames_of(self, model: PhysGen) -> FrameSampler:
-        """Return how the frames of a model are imagined.
-
-        Raises:
-            PolicyError: The mean is asked for, and the model has none.
-        """
-        if self.frame_sampler == "sample":
-            return self._sampled_frames()
-        preview = preview_sampler(model.config)
-        if self.frame_sampler == "mean" and preview.kind != "mean":
-            raise PolicyError(
-                "frame_sampler mean needs a checkpoint whose frame head predicts v (frames.prediction); use auto or "
-                "sample"
-            )
-        return preview if preview.kind == "mean" else self._sampled_frames()
-
-    def _sampled_frames(self) -> FrameSampler:
-        return FrameSampler(
-            ar_steps=self.frame_ar_steps,
-            denoise_steps=self.frame_denoise_steps,
-            temperature=self.frame_temperature,
-        )
-
-    def action_sampler(self) -> SamplerConfig:
-        """How the action head is run."""
-        return SamplerConfig(kind=self.sampler, steps=self.denoise_steps, samples=self.action_samples)
-
-    def episode_state(self, checkpoint: Checkpoint) -> EpisodeState:
-        """Return the memory of one episode at a time."""
-        return EpisodeState(
-            checkpoint, seed=self.seed, use_plan=self.use_plan, execute_steps=self.execute_steps
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +45,8 @@ class _Latest:
     """Hidden states."""
     sampled: Float32Array
     """Normalised actions [3, 8, a]."""
+    expected: UInt8Image | None
+    """What the picture was imagined to be, if it was, and if what was imagined to be done has been done."""
 
 
 class PhysGenPolicy:
@@ -175,6 +92,10 @@ class PhysGenPolicy:
         self._state = self.config.episode_state(checkpoint)
         self._frames = self.config.frames_of(model)
         self._latest: _Latest | None = None
+        self._expected: UInt8Image | None = None
+        self.prediction_errors: tuple[PredictionError, ...] = ()
+        """Of the fixed and the wrist view of the newest observation against the frame that was imagined for it; empty
+        where none was. predict_frame compares."""
 
     @property
     def policy_id(self) -> str:
@@ -205,7 +126,8 @@ class PhysGenPolicy:
     def reset(self, episode: Episode, session_id: str = "") -> None:
         """Start an episode with its instruction; nothing of earlier episodes remains."""
         self._state.begin(episode, session_id)
-        self._latest = None
+        self._latest = self._expected = None
+        self.prediction_errors = ()
         self._window.restart(self._prompts.tokens(episode.instruction))
         self._prompts.release()
 
@@ -262,6 +184,9 @@ class PhysGenPolicy:
         """
         if (latest := self._latest) is None:
             return None
+        self.prediction_errors = (
+            () if latest.expected is None else compare_views(latest.expected, latest.image)
+        )
         model = self.checkpoint.model
         with self._autocast(self._half and not self._cast):
             condition = model.frame_condition(
@@ -271,7 +196,8 @@ class PhysGenPolicy:
                 self._state.normalized(executed_actions(self.checkpoint, latest.sampled[0])),
             )
             latent = sample_frame(model, condition, self._frames, self._state.generator(1))
-        return decode_frame(self.checkpoint.imagined_codec, latent)
+        self._expected = decode_frame(self.checkpoint.imagined_codec, latent)
+        return self._expected
 
     def _present(self, latest: _Latest) -> Tensor:
         """Return the newest frame as the frame path reads it."""
@@ -300,7 +226,7 @@ class PhysGenPolicy:
         if imagine:
             self.predict_frame()
         self._state.end()
-        self._latest = None
+        self._latest = self._expected = None
         self._prompts.forget()
 
     @torch.inference_mode()
@@ -338,7 +264,8 @@ class PhysGenPolicy:
                 f"checkpoint {checkpoint.name} predicted actions that are not finite numbers; "
                 "its weights or the camera images are damaged"
             )
-        return _Latest(image, latent, output, actions)
+        expected, self._expected = self._expected, None
+        return _Latest(image, latent, output, actions, expected if executed == HORIZON else None)
 
     def _autocast(self, enabled: bool) -> torch.autocast:
         return torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=enabled, cache_enabled=False)

@@ -9,6 +9,7 @@ from physgen_control.types import ActionChunk, Episode, RobotState, UInt8Image
 from physgen_policy.contract.embodiment_check import GraphDescription
 from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.runtime.mailbox import CancelToken
+from physgen_policy.runtime.prediction_error import PredictionError
 
 
 class ServedPolicy(Protocol):
@@ -25,6 +26,10 @@ class ServedPolicy(Protocol):
     @property
     def needs_state(self) -> bool:
         """Whether it wants the measured state of the arm (`put_state`)."""
+
+    @property
+    def prediction_errors(self) -> tuple[PredictionError, ...]:
+        """Errors of the views of the newest observation against what was imagined for it, see predict_frame; or ()."""
 
     def put_state(self, state: RobotState) -> None:
         """Take a measured state; called from other threads."""

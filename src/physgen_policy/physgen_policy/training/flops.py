@@ -5,7 +5,7 @@ A linear layer costs its forward FLOPs F (two per multiply-add), F again for the
 trained, and F for the gradient of its inputs where something upstream is trained: 3 F in full training, 2 F in the
 frozen layers of a low-rank fine-tune. Attention has no weights, and two products forward become four backward: always
 three times its forward FLOPs where a gradient passes. What gradient checkpointing computes again is not counted.
-Derivation: docs/training.md.
+Derivation: docs/notes/training_throughput.md.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def build_optimizers(
 
 
 # Modulations begin at zero on purpose; Muon would open them at full speed. Queries meet keys in a product that nothing
-# bounds, and under Muon the logits grow until a single key is seen and the instruction is not (docs/training.md).
+# bounds, and under Muon the logits grow until a single key is seen and the instruction is not (docs/notes/training.md).
 NOT_FOR_MUON = ("modulation", "norm", "qkv", "cross_q")
 
 

@@ -34,7 +34,8 @@ from physgen_control.nodes import qos
 from physgen_control.types import Source
 from physgen_policy.checkpoint import load_checkpoint
 from physgen_policy.contract.observation import GateConfig, ObservationGate, PolicyObservation
-from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig
+from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.policy_config import PolicyConfig
 
 pytestmark = pytest.mark.ros
 FAST = {"denoise_steps": 4, "frame_ar_steps": 2, "frame_denoise_steps": 2}

@@ -15,7 +15,8 @@ from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.contract.synchronizer import SyncedFrames
 from physgen_policy.runtime.batched import BatchedPolicy, BatchItem
 from physgen_policy.runtime.pack_window import WindowPolicy
-from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig, PolicyError
+from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.policy_config import PolicyConfig, PolicyError
 
 CHUNKS = 7
 """More than the window holds."""

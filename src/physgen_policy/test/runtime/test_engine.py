@@ -23,7 +23,8 @@ from physgen_policy.runtime.engine_options import EngineOptions
 from physgen_policy.runtime.loading import load_policy
 from physgen_policy.runtime.mailbox import Cancelled, CancelToken
 from physgen_policy.runtime.pack_window import WindowPolicy
-from physgen_policy.runtime.policy import STAGES, PhysGenPolicy, PolicyConfig
+from physgen_policy.runtime.policy import STAGES, PhysGenPolicy
+from physgen_policy.runtime.policy_config import PolicyConfig
 
 SWITCHES = [field.name for field in fields(EngineOptions) if field.name != "capture"]
 

@@ -12,7 +12,8 @@ from tiny_checkpoint import PATCH_VAE, VIEW, tiny_config, write_tiny_checkpoint
 from physgen_control.errors import UserError
 from physgen_policy.checkpoint import Checkpoint, load_checkpoint
 from physgen_policy.runtime.imagination import Imagination
-from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig, PolicyError
+from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.policy_config import PolicyConfig, PolicyError
 from physgen_policy.sampling.frame import FrameSampler
 
 FRAMES = {"prediction": "v", "up": True, "present": True, "next_actions": True}

@@ -15,7 +15,7 @@ from physgen_policy.contract.embodiment_check import GraphDescription
 from physgen_policy.contract.observation import PolicyObservation
 from physgen_policy.contract.synchronizer import SyncedFrames
 from physgen_policy.runtime.loading import load_policy
-from physgen_policy.runtime.policy import PolicyConfig
+from physgen_policy.runtime.policy_config import PolicyConfig
 
 SENTENCE = "push it"
 

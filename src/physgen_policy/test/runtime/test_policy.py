@@ -15,7 +15,8 @@ from physgen_policy.checkpoint import Checkpoint, load_checkpoint
 from physgen_policy.runtime.engine_options import EngineOptions
 from physgen_policy.runtime.mailbox import Cancelled, CancelToken
 from physgen_policy.runtime.pack_window import WindowPolicy
-from physgen_policy.runtime.policy import PhysGenPolicy, PolicyConfig, PolicyError
+from physgen_policy.runtime.policy import PhysGenPolicy
+from physgen_policy.runtime.policy_config import PolicyConfig, PolicyError
 
 
 @pytest.fixture(scope="module")

@@ -203,6 +203,16 @@ class FakeWorld(World):
     def close(self) -> None:
         """Do nothing: there is nothing to free."""
 
+    def displace(self, name: str, by: Float64Array) -> None:
+        """Move the cube by a vector [3] in m, at once.
+
+        Raises:
+            UserError: The task has no such thing.
+        """
+        if name != "cube" or not self._task.has_cube:
+            raise UserError(f"{self.spec.task} has no {name} to move")
+        self._cube = self._cube + by
+
     def _push(self) -> None:
         """Move the cube out of the finger along the axis of least overlap (it slides without turning)."""
         if self._tcp[2] > 2 * CUBE_HALF + 0.01:

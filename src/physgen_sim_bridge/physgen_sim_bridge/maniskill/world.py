@@ -8,18 +8,16 @@ simulator owns global state (renderer, torch threads, logging).
 from __future__ import annotations
 
 import gc
-import math
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from physgen_control.errors import UserError
-from physgen_control.types import Float32Array, Pose, UInt8Image
+from physgen_control.types import Float32Array, Float64Array, Pose, UInt8Image
 from physgen_sim_bridge.canonical_action import maniskill_action
 from physgen_sim_bridge.maniskill.scene_changes import change_built_scene, fixed_camera_pose, set_lights
+from physgen_sim_bridge.maniskill.simulator import CONTROL_MODE, CONTROL_PERIOD_NS, WRIST_FOV, make_native_env
+from physgen_sim_bridge.maniskill.tasks import TASKS, ManiSkillTask
 from physgen_sim_bridge.perturbation.scene import SceneChange
 from physgen_sim_bridge.world import (
     BY_SEED,
@@ -33,77 +31,6 @@ from physgen_sim_bridge.world import (
     WorldSpec,
     looking,
 )
-
-CONTROL_MODE = "pd_ee_delta_pose"
-CONTROL_PERIOD_NS = 50_000_000
-"""pd_ee_delta_pose runs at 20 Hz."""
-
-ROBOT_UID = "panda_wristcam"
-"""The stock uid is reused on purpose: the scenes choose the start pose of the arm by this name."""
-
-# Camera on panda_hand: position [m] and quaternion (w, x, y, z) of the stock RealSense mount, field of view 90 degrees.
-WRIST_POSITION = (0.0464982, -0.0200011, 0.0360011)
-WRIST_QUATERNION = (0.70710678, 0.0, -0.70710678, 0.0)
-WRIST_FOV = math.pi / 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ManiSkillTask:
-    """A task: its words, its limits and its fixed camera.
-
-    The camera looks from `eye` to `target` in the simulator's world frame: robot base at x = -0.615 m, table top at z =
-    0.
-    """
-
-    instruction: str
-    success_rule: str
-    max_steps: int
-    """Control steps."""
-    objects: tuple[tuple[str, str], ...]
-    """Our name and the attribute of the environment, of each."""
-    eye: tuple[float, float, float]
-    """[m]"""
-    target: tuple[float, float, float]
-    """[m]"""
-    fov: float
-    """Vertical field of view [rad]."""
-    env_id: str = ""
-    """The environment's id in gymnasium where it is not the task's name."""
-    expert: Callable[[], Expert] | None = None
-    """Makes the task's scripted expert; None: the table of experts may have one."""
-
-
-# The fixed camera stands opposite the robot, a little to its left, so that the cube is always between the camera and
-# the gripper that pushes it, and the slant shows depth.
-TASKS: dict[str, ManiSkillTask] = {
-    "PushCube-v1": ManiSkillTask(
-        instruction="push the cube to the goal",
-        success_rule="the cube's centre is within 0.1 m of the goal's centre, on the table",
-        max_steps=100,
-        objects=(("cube", "obj"), ("goal", "goal_region")),
-        eye=(0.70, 0.18, 0.50),
-        target=(0.06, 0.0, 0.03),
-        fov=0.70,
-    ),
-    "PickCube-v1": ManiSkillTask(
-        instruction="pick up the cube and move it to the goal",
-        success_rule="the cube's centre is within 0.025 m of the goal and the arm is still",
-        max_steps=150,
-        objects=(("cube", "cube"), ("goal", "goal_site")),
-        eye=(0.65, 0.18, 0.50),
-        target=(0.0, 0.0, 0.14),
-        fov=0.75,
-    ),
-    "StackCube-v1": ManiSkillTask(
-        instruction="stack the red cube on the green cube",
-        success_rule="the red cube lies still on the green cube and is not held",
-        max_steps=200,
-        objects=(("cubeA", "cubeA"), ("cubeB", "cubeB")),
-        eye=(0.65, 0.18, 0.50),
-        target=(-0.02, 0.0, 0.06),
-        fov=0.92,
-    ),
-}
 
 BASE_X = -0.615  # where the scenes put the robot's base on the world's x axis [m]; its axes are the world's
 
@@ -207,6 +134,16 @@ class ManiSkillWorld(World):
             if body is not None:
                 body.visibility = 0.0
 
+    def displace(self, name: str, by: Float64Array) -> None:
+        """Move an object by a vector [3] in m, at once; it is at rest afterwards."""
+        import sapien
+
+        actor = dict(self._objects)[name]
+        pose = actor.pose.raw_pose[0].numpy().astype(np.float64)
+        actor.set_pose(sapien.Pose(pose[:3] + by, pose[3:]))
+        for set_velocity in (actor.set_linear_velocity, actor.set_angular_velocity):
+            set_velocity(np.zeros(3, np.float32))
+
     def fixed_depth(self) -> Float32Array:
         """Return the fixed camera's depth: float32 [height, width], metres along its axis, 0 where nothing is."""
         self._env.scene.update_render(update_sensors=True, update_human_render_cameras=False)
@@ -274,76 +211,3 @@ def _pose_in_base(thing: Any, base: np.ndarray) -> Pose:
     """Return the pose of an actor or link in the base frame, which is only translated."""
     raw = thing.pose.raw_pose[0].numpy().astype(np.float64)
     return Pose(position=raw[:3] - base[:3], quaternion=raw[[4, 5, 6, 3]])
-
-
-def make_native_env(
-    task_id: str, task: ManiSkillTask, image_size: int, *, obs_mode: str = "none", render: bool = True
-) -> Any:
-    """Return the unwrapped environment with both cameras; the World renders itself, so its obs_mode is "none".
-
-    Raises:
-        UserError: There is no device to draw with.
-        RuntimeError: The simulator failed otherwise.
-    """
-    import gymnasium
-    import sapien
-    import torch
-    from mani_skill import logger
-    from mani_skill.agents.registration import register_agent
-    from mani_skill.agents.robots.panda.panda import Panda
-    from mani_skill.sensors.camera import CameraConfig
-    from mani_skill.utils import sapien_utils
-
-    # Every tensor here has a handful of numbers: more threads only cost time.
-    torch.set_num_threads(1)
-    # Two warnings per start-up tell of the reused uid: intended.
-    logger.setLevel("ERROR")
-    # SAPIEN asks pinocchio for a joint by its old name.
-    warnings.filterwarnings("ignore", "Deprecated member", module="sapien")
-    import mani_skill.envs  # noqa: F401  (registers the tasks)
-
-    class LitePandaWristCam(Panda):
-        """Panda with a wrist camera and no camera mesh: the stock one has 425,160 of the scene's 582,216 triangles."""
-
-        uid = ROBOT_UID
-
-        @property
-        def _sensor_configs(self) -> list[Any]:
-            return [
-                CameraConfig(
-                    uid="hand_camera",
-                    pose=sapien.Pose(WRIST_POSITION, WRIST_QUATERNION),
-                    width=image_size,
-                    height=image_size,
-                    fov=WRIST_FOV,
-                    near=0.01,
-                    far=100,
-                    mount=self.robot.links_map["panda_hand"],
-                )
-            ]
-
-    register_agent(override=True)(LitePandaWristCam)
-    sensor_configs = {
-        "width": image_size,
-        "height": image_size,
-        "base_camera": {"pose": sapien_utils.look_at(task.eye, task.target), "fov": task.fov},
-    }
-    try:
-        env = gymnasium.make(
-            task.env_id or task_id,
-            obs_mode=obs_mode,
-            control_mode=CONTROL_MODE,
-            sim_backend="physx_cpu",
-            render_backend="cpu" if render else "none",
-            robot_uids=ROBOT_UID,
-            sensor_configs=sensor_configs,
-        )
-    except RuntimeError as error:
-        if "rendering device" in str(error) or "physical device" in str(error):
-            raise UserError(
-                "ManiSkill found no Vulkan device: install Mesa's lavapipe 24.3 or newer and point VK_ICD_FILENAMES at "
-                f"its lvp_icd JSON file (the simulator said: {error})."
-            ) from error
-        raise
-    # The wrapper would end episodes after 50 steps; the step limit is the caller's.
-    return env.unwrapped

@@ -11,7 +11,7 @@ import pytest
 from physgen_control.errors import UserError
 from physgen_control.geometry import matrix_from_rotation_vector
 from physgen_sim_bridge.experts.by_task import make_expert
-from physgen_sim_bridge.maniskill.world import TASKS
+from physgen_sim_bridge.maniskill.tasks import TASKS
 from physgen_sim_bridge.registry import make_world
 from physgen_sim_bridge.world import World
 
