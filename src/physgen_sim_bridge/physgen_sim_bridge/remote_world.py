@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from physgen_control.errors import UserError
-from physgen_control.types import Float32Array, Pose, UInt8Image
+from physgen_control.types import Float32Array, Float64Array, Pose, UInt8Image
 from physgen_sim_bridge.perturbation.scene import SceneChange
 from physgen_sim_bridge.world import BY_SEED, CameraSpec, Observation, World, WorldCrashed, WorldSpec
 
@@ -108,6 +108,10 @@ class RemoteWorld(World):
     def change(self, scene: SceneChange) -> None:
         """See ChangeableWorld; a world that cannot be changed says so."""
         self._exchange({"call": "change", "scene": asdict(scene)})
+
+    def displace(self, name: str, by: Float64Array) -> None:
+        """See DisplacingWorld; a world that cannot says so."""
+        self._exchange({"call": "displace", "name": name, "by": [float(value) for value in by]})
 
     def close(self) -> None:
         """Ask the worker to end, then make it end."""

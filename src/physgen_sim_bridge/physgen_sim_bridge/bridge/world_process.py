@@ -18,6 +18,7 @@ import numpy as np
 from physgen_control.errors import UserError
 from physgen_control.program.plain_values import build
 from physgen_control.types import Pose, UInt8Image
+from physgen_sim_bridge.perturbation.event import displace
 from physgen_sim_bridge.perturbation.scene import SceneChange, change_scene
 from physgen_sim_bridge.registry import make_world
 from physgen_sim_bridge.remote_world import shared_images
@@ -41,6 +42,9 @@ def _observation_to_json(observation: Observation) -> dict[str, Any]:
 
 def _handle(world: World, request: dict[str, Any], images: tuple[UInt8Image, UInt8Image]) -> dict[str, Any]:
     try:
+        if request["call"] == "displace":
+            displace(world, request["name"], np.array(request["by"], np.float64))
+            return {}
         if request["call"] == "change":
             change_scene(world, build(SceneChange, request["scene"], "scene"))
             return {}

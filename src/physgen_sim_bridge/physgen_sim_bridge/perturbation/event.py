@@ -31,6 +31,17 @@ class DisplacingWorld(Protocol):
         """Move one of its objects by a vector [3] in m, base frame, at once; it is at rest afterwards."""
 
 
+def displace(world: World, name: str, by: Float64Array) -> None:
+    """Move an object of a world by a vector [3] in m.
+
+    Raises:
+        UserError: The world cannot do it.
+    """
+    if not isinstance(world, DisplacingWorld):
+        raise UserError(f"{world.spec.name} cannot move an object in the middle of an episode; maniskill can")
+    world.displace(name, by)
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """What happens, and when."""
@@ -51,10 +62,6 @@ class EventWorld(World):
     def __init__(self, world: World, event: Event) -> None:
         if event.kind not in KINDS:
             raise UserError(f"an event is one of {', '.join(KINDS)}, got {event.kind!r}")
-        if event.kind.startswith("object") and not isinstance(world, DisplacingWorld):
-            raise UserError(
-                f"{world.spec.name} cannot move an object in the middle of an episode; maniskill can"
-            )
         self._world, self._event = world, event
         self.spec = world.spec
         self.happened = False
@@ -89,13 +96,12 @@ class EventWorld(World):
         self.happened = True
         if not self._event.kind.startswith("object"):
             return
-        assert isinstance(self._world, DisplacingWorld)
         name = next(iter(self._now))
         lifted = float(self._now[name].position[2] - self._start[name].position[2])
         if self._event.kind == "object_moved":
-            self._world.displace(name, np.array([*(MOVED_M * self._direction), 0.0]))
+            displace(self._world, name, np.array([*(MOVED_M * self._direction), 0.0]))
         elif lifted > HELD_ABOVE_M:
-            self._world.displace(name, np.array([0.0, 0.0, -lifted]))
+            displace(self._world, name, np.array([0.0, 0.0, -lifted]))
         else:
             self.happened = False
 
