@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from physgen_bringup.episode.evaluation_spec import EvaluationSpec
 from physgen_bringup.episode.inprocess import InProcess, armed_controller
@@ -72,7 +73,7 @@ class Anomalies:
         }
 
 
-def roc_area(normal: Sequence[float], events: Sequence[float]) -> float:
+def roc_area(normal: ArrayLike, events: ArrayLike) -> float:
     """Return the probability that the error of an event is above that of a normal frame; equal ones count half.
 
     Raises:
