@@ -31,7 +31,7 @@ def build_parser() -> CommandParser:
     parser.add_argument(
         "--events", default="", help="kinds, separated by commas (default: all that can happen)"
     )
-    add_json(parser, type=Path)
+    add_json(parser)
     return parser
 
 
@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     from physgen_bringup.bench import anomaly
+    from physgen_bringup.results.results import write_atomically
     from physgen_control.errors import UserError
     from physgen_control.program.progress import Progress
     from physgen_policy.checkpoint import resolve_checkpoint
@@ -69,8 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seeds = [trial.seed for trial in spec.trials]
     values = {"task": spec.task, "checkpoint": policy.policy_id, "seeds": seeds, **found.values()}
     progress.result(anomaly.table(values))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(values, indent=1) + "\n")
     picture = path.with_suffix(".png")
     anomaly.draw(values, picture)
     progress.say(f"numbers: {path}, curves: {picture}")

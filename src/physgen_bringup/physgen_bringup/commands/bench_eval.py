@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from physgen_control.program.command_parser import CommandParser, add_json, add_workers
 
@@ -26,7 +25,7 @@ def build_parser() -> CommandParser:
     parser.add_argument("--episodes", type=int, default=40, help="episodes per measurement")
     add_workers(parser, "of the parallel runs (default: one per core)", default=0)
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each kind")
-    add_json(parser, type=Path)
+    add_json(parser)
     return parser
 
 
@@ -34,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, write JSON if asked to."""
     options = build_parser().parse_args(arguments)
     from physgen_bringup.bench.evaluation import run, table
+    from physgen_bringup.results.results import write_atomically
     from physgen_control.program.progress import Progress
 
     progress = Progress()
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress.result(table(result))
     if options.json:
         rates = {"bare": result.bare, "serial": result.serial, "parallel": result.parallel}
-        options.json.write_text(json.dumps(asdict(result) | rates, indent=1) + "\n", encoding="utf-8")
+        write_atomically(options.json, json.dumps(asdict(result) | rates, indent=1) + "\n")
     words = ("--sim", options.sim, "--task", options.task, "--policy", options.policy)
     progress.next("./physgen", "eval", *words, "--out", "runs/eval")
     return 0

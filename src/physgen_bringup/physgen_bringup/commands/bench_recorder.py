@@ -24,7 +24,7 @@ def build_parser() -> CommandParser:
     parser.add_argument("--size", default="640x480", help="image size [pixels]")
     parser.add_argument("--rate", type=float, default=30.0, help="images per second and camera")
     parser.add_argument("--dir", type=Path, default=Path("runs"), help="a folder on the disk to measure")
-    add_json(parser, type=Path)
+    add_json(parser)
     return parser
 
 
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     from physgen_bringup.bench.recorder import run, table
+    from physgen_bringup.results.results import write_atomically
     from physgen_control.errors import UserError
     from physgen_control.program.progress import Progress
 
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     progress.result(table(results))
     if options.json:
         text = json.dumps([asdict(result) for result in results], indent=1) + "\n"
-        options.json.write_text(text, encoding="utf-8")
+        write_atomically(options.json, text)
     words = ("teleop:=keyboard", "record:=true")
     progress.next("./physgen", "launch", "sim:=fake", "task:=FrankaPick-v0", "policy:=none", *words)
     return 0

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from physgen_control.program.command_parser import CommandParser, add_json
 
@@ -24,7 +23,7 @@ def build_parser() -> CommandParser:
     parser.add_argument("--image-size", type=int, default=128, help="side of a camera's image [pixels]")
     parser.add_argument("--steps", type=int, default=60, help="control steps per measurement")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each kind")
-    add_json(parser, type=Path)
+    add_json(parser)
     return parser
 
 
@@ -32,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, write JSON if asked to."""
     options = build_parser().parse_args(arguments)
     from physgen_bringup.bench.sim import run, table
+    from physgen_bringup.results.results import write_atomically
     from physgen_control.program.progress import Progress
 
     progress = Progress()
@@ -47,6 +47,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     progress.result(table(result))
     if options.json:
-        options.json.write_text(json.dumps(asdict(result), indent=1) + "\n", encoding="utf-8")
+        write_atomically(options.json, json.dumps(asdict(result), indent=1) + "\n")
     progress.next("./physgen", "bench", "eval", "--sim", options.sim, "--task", options.task)
     return 0

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from physgen_control.program.command_parser import CommandParser, add_json
 
@@ -26,7 +25,7 @@ def build_parser() -> CommandParser:
     parser.add_argument("--episodes", type=int, default=5, help="episodes per run")
     parser.add_argument("--seed", type=int, default=1_000_000, help="seed of the first episode")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each kind")
-    add_json(parser, type=Path)
+    add_json(parser)
     return parser
 
 
@@ -36,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_bringup.bench.viewer import VARIANTS, run, table
     from physgen_bringup.graph.arguments import parse_arguments
     from physgen_bringup.graph.checks import check_arguments
+    from physgen_bringup.results.results import write_atomically
     from physgen_control.program.progress import Progress
 
     given = {"sim": options.sim, "task": options.task, "policy": options.policy}
@@ -50,6 +50,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         shares = {variant: result.share(variant) for variant in VARIANTS}
         values = asdict(result) | {"shares": shares}
-        options.json.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        write_atomically(options.json, json.dumps(values, indent=1) + "\n")
     progress.next("./physgen", "launch", f"task:={checked.task}", "viewer:=rerun")
     return 0

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from physgen_control.program.command_parser import CommandParser, add_out
+from physgen_control.program.command_parser import CommandParser, add_out, file_to_write
 from physgen_control.program.progress import Progress
 
 VERBS = ("reference", "check", "calibrate")
@@ -34,7 +34,7 @@ def build_parser(verb: str = "") -> CommandParser:
         parser.add_argument("verb", choices=VERBS, help="what to do")
     elif verb == "reference":
         parser.add_argument("bags", nargs="+", type=Path, help="recordings, or folders that contain some")
-        add_out(parser, "the picture to write (PNG)", required=True, type=Path)
+        add_out(parser, "the picture to write (PNG)", required=True, type=file_to_write(".png"))
         parser.add_argument(
             "--size", type=int, default=128, help="side of the picture in pixels (default 128)"
         )
@@ -45,7 +45,9 @@ def build_parser(verb: str = "") -> CommandParser:
         seen = parser.add_mutually_exclusive_group(required=True)
         seen.add_argument("--bag", type=Path, help="a recording, whose first picture is compared")
         seen.add_argument("--picture", type=Path, help="a picture file of the fixed camera")
-        add_out(parser, "write reference, picture and their difference here (PNG)", type=Path)
+        add_out(
+            parser, "write reference, picture and their difference here (PNG)", type=file_to_write(".png")
+        )
         parser.add_argument(
             "--limit", type=float, default=LIMIT_PX, help=f"pixels of the reference (default {LIMIT_PX:g})"
         )
@@ -102,13 +104,16 @@ def _add_calibrate(parser: CommandParser) -> None:
         help="where the camera's driver puts the optical frame in its link [m], as tf2_echo says (default 0 0 0)",
     )
     parser.add_argument(
-        "--physworld", type=Path, metavar="FILE", help="also write the fixed camera for `physgen physworld`"
+        "--physworld",
+        type=file_to_write(".yaml", ".yml"),
+        metavar="FILE",
+        help="also write the fixed camera for `physgen physworld`",
     )
     add_out(
         parser,
         "the file of `calibration_file:=`; an entry of the other camera is kept",
         required=True,
-        type=Path,
+        type=file_to_write(".yaml", ".yml"),
     )
 
 

@@ -40,7 +40,7 @@ def build_parser() -> CommandParser:
         help="only this row, or rows N-M (may be repeated)",
     )
     parser.add_argument("--repeat", type=int, default=3, metavar="N", help="repetitions of every row")
-    add_json(parser, type=Path)
+    add_json(parser)
     parser.add_argument("--list", action="store_true", help="print the rows of the graph and end")
     add_out(parser, "logs of the nodes (default: a temporary folder)", type=Path)
     parser.add_argument(

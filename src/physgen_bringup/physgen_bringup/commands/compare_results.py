@@ -20,7 +20,7 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("a", type=Path, metavar="A", help="output folder of the first evaluation")
     parser.add_argument("b", type=Path, metavar="B", help="output folder of the second one")
-    add_json(parser, type=Path)
+    add_json(parser)
     return parser
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from physgen_control.errors import UserError
 from physgen_control.program.command_line import run_command
-from physgen_control.program.command_parser import CommandParser
+from physgen_control.program.command_parser import CommandParser, file_to_write
 
 if TYPE_CHECKING:
     from physgen_control.types import Float32Array, UInt8Image
@@ -81,7 +81,10 @@ def build_parser() -> CommandParser:
         "--attention", action="store_true", help="a row more: where the action tokens look in each frame"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("imagined.mp4"), help="film; actions go beside it (.json)"
+        "--out",
+        type=file_to_write(".mp4"),
+        default=Path("imagined.mp4"),
+        help="film; actions go beside it (.json)",
     )
     return parser
 
@@ -98,8 +101,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise UserError(f"--{name} must be at least 1, got {getattr(options, name)}")
     if options.own_actions and not options.bag:
         raise UserError("--own-actions chooses between recorded and own actions; give --bag")
-    if options.out.suffix != ".mp4":
-        raise UserError(f"--out must end in .mp4, got {options.out}")
 
     from physgen_bringup.pictures.imagined import FilmRow, write_imagined
     from physgen_bringup.pictures.overlays import attention_overlay, error_map

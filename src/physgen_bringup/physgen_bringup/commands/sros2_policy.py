@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
-from physgen_control.program.command_parser import CommandParser, add_out
+from physgen_control.program.command_parser import CommandParser, add_out, file_to_write
 
 
 def build_parser() -> CommandParser:
@@ -20,7 +19,7 @@ def build_parser() -> CommandParser:
         old_names={"--output": "--out", "-o": "--out"},
     )
     parser.add_argument("words", nargs="*", metavar="name:=value", help="launch arguments of the graph")
-    add_out(parser, "file to write (default: the terminal)", type=Path, metavar="FILE")
+    add_out(parser, "file to write (default: the terminal)", type=file_to_write(), metavar="FILE")
     return parser
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from physgen_control.program.command_line import run_command
-from physgen_control.program.command_parser import CommandParser, add_out
+from physgen_control.program.command_parser import CommandParser, add_out, file_to_write
 
 
 def build_parser() -> CommandParser:
@@ -25,7 +25,12 @@ def build_parser() -> CommandParser:
     parser.add_argument(
         "path", type=Path, help="a bag, a folder of bags, a run, or an .rrd file of the viewer"
     )
-    add_out(parser, "the video (default: NAME.mp4 next to the folder)", type=Path, metavar="FILE")
+    add_out(
+        parser,
+        "the video (default: NAME.mp4 next to the folder)",
+        type=file_to_write(".mp4", ".mkv", ".mov"),
+        metavar="FILE",
+    )
     parser.add_argument("--seed", type=int, help="only the bags of this seed")
     parser.add_argument("--limit", type=int, default=10, help="episodes in the video")
     parser.add_argument("--no-video", action="store_true", help="print the table only")

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from physgen_control.program.verbosity import take_flags
@@ -105,6 +106,28 @@ def add_workers(parser: argparse._ActionsContainer, help_text: str, **others: An
     parser.add_argument("--workers", type=int, metavar="N", help=help_text, **others)
 
 
-def add_json(parser: argparse._ActionsContainer, **others: Any) -> None:
-    """A file for the numbers that a command prints."""
-    parser.add_argument("--json", metavar="FILE", help="write the numbers to a file too", **others)
+def add_json(parser: argparse._ActionsContainer) -> None:
+    """A file for the numbers that a command prints; a Path, or None."""
+    parser.add_argument(
+        "--json", metavar="FILE", type=file_to_write(), help="write the numbers to a file too"
+    )
+
+
+def file_to_write(*endings: str) -> Callable[[str], Path]:
+    """Return the `type` of an option that names a file to write, so that a wrong name costs nothing but a sentence.
+
+    Args:
+        endings: Such as .mp4, in lower case; any where none is given.
+    """
+
+    def path_of(text: str) -> Path:
+        path = Path(text).expanduser()
+        if endings and path.suffix.lower() not in endings:
+            raise argparse.ArgumentTypeError(
+                f"the name of the file must end in {' or '.join(endings)}, got {text}"
+            )
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text} is a folder; name a file")
+        return path
+
+    return path_of

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from physgen_control.program.command_parser import CommandParser
+from physgen_control.program.command_parser import CommandParser, file_to_write
 
 OUTPUT = Path("runs") / "bench"
 
@@ -64,7 +64,10 @@ def build_parser() -> CommandParser:
         help="with --checkpoint: also compare samplers on its frames",
     )
     parser.add_argument(
-        "--json", default="", metavar="FILE", help=f"the numbers (default: {OUTPUT}/policy-SUBJECT.json)"
+        "--json",
+        type=file_to_write(),
+        metavar="FILE",
+        help=f"the numbers (default: {OUTPUT}/policy-SUBJECT.json)",
     )
     parser.add_argument("--plot", default="", metavar="FILE", help="default: beside the JSON file")
     return parser
@@ -132,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.print_tables(result, console)
     if result["samplers"]:
         report.print_quality(result["samplers"], console)
-    path = Path(options.json) if options.json else OUTPUT / f"policy-{preset or checkpoint.name}.json"
+    path = options.json or OUTPUT / f"policy-{preset or checkpoint.name}.json"
     picture = Path(options.plot) if options.plot else path.with_suffix(".png")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

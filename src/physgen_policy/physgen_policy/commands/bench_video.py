@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from physgen_control.program.command_parser import CommandParser
+from physgen_control.program.command_parser import CommandParser, file_to_write
 
 OUTPUT = Path("runs") / "bench"
 
@@ -42,7 +42,10 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; 0: torch's default")
     parser.add_argument(
-        "--json", default="", metavar="FILE", help=f"the numbers (default: {OUTPUT}/video-CHECKPOINT.json)"
+        "--json",
+        type=file_to_write(),
+        metavar="FILE",
+        help=f"the numbers (default: {OUTPUT}/video-CHECKPOINT.json)",
     )
     return parser
 
@@ -91,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     result["dataset"] = options.dataset
     video_report.print_tables(result, console)
-    path = Path(options.json) if options.json else OUTPUT / f"video-{checkpoint.name}.json"
+    path = options.json or OUTPUT / f"video-{checkpoint.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     picture, plot = path.with_name(path.stem + ".png"), path.with_name(path.stem + "-horizon.png")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from physgen_control.program.command_parser import CommandParser
+from physgen_control.program.command_parser import CommandParser, file_to_write
 
 
 def build_parser() -> CommandParser:
@@ -27,7 +27,12 @@ def build_parser() -> CommandParser:
         help="name of a preset or of a shipped checkpoint, or a folder",
     )
     parser.add_argument(
-        "--json", nargs="?", const="-", metavar="FILE", help="the numbers as JSON, printed or into a file"
+        "--json",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        type=file_to_write(),
+        help="the numbers as JSON, printed or into a file",
     )
     return parser
 
@@ -38,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_policy.cost.parameters import model_info, read_config
 
     info = model_info(read_config(options.model))
-    if options.json == "-":
+    if str(options.json) == "-":
         print(json.dumps(info, indent=2))
         return 0
     if options.json:
