@@ -56,7 +56,21 @@ ACT = (
 LEARN = (
     ("collect", "--task", "PushCube-v1", "--episodes", "2", "--workers", "1", "--out", "bags"),
     ("train", "--finetune", "pushcube-tiny", "--bags", "bags", "--steps", "3", "--out", "trained"),
+    (
+        "train",
+        "--finetune",
+        "pushcube-tiny",
+        "--bags",
+        "bags",
+        "--steps",
+        "4",
+        "--out",
+        "trained",
+        "--resume",
+    ),
     ("model-info", "trained/checkpoint"),
+    ("view", "bags", "--out", "bags.mp4"),
+    ("convert", "bags", "--out", "dataset"),
 )
 
 
