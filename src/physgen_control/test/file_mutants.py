@@ -24,6 +24,9 @@ import yaml
 from physgen_control.errors import UserError
 
 READ_LIMIT_S = 20.0
+"""Processor time of a read; a machine that does other work is not a read that hangs."""
+STUCK_S = 300.0
+"""Of wall time: a read that waits for something uses no processor."""
 MEMORY_LIMIT = 1 << 30
 """What a read of a file of some kilobytes may reserve beyond what the process has."""
 
@@ -196,17 +199,25 @@ def bounded() -> Iterator[None]:
     """Bound time and memory of what runs inside: TooSlowError, MemoryError."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise TooSlowError(f"longer than {READ_LIMIT_S} s")
+        del frame
+        spent = f"{READ_LIMIT_S:g} s of the processor" if number == signal.SIGPROF else f"{STUCK_S:g} s"
+        raise TooSlowError(f"longer than {spent}")
 
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    handler = signal.signal(signal.SIGALRM, stop)
+    timers = (
+        (signal.ITIMER_PROF, signal.SIGPROF, READ_LIMIT_S),
+        (signal.ITIMER_REAL, signal.SIGALRM, STUCK_S),
+    )
+    handlers = [signal.signal(number, stop) for _, number, _ in timers]
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY_LIMIT, hard))
-    signal.setitimer(signal.ITIMER_REAL, READ_LIMIT_S)
+    for timer, _, limit_s in timers:
+        signal.setitimer(timer, limit_s)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for timer, _, _ in timers:
+            signal.setitimer(timer, 0.0)
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        signal.signal(signal.SIGALRM, handler)
+        for (_, number, _), handler in zip(timers, handlers, strict=True):
+            signal.signal(number, handler)

@@ -54,7 +54,7 @@ class Probe(NodeProbe):
         self.stamps[name].append(stamp_to_ns(message.header.stamp))
         self.last[name] = message
 
-    def until(self, predicate: Callable[[], bool], timeout_s: float = 20.0) -> bool:
+    def until(self, predicate: Callable[[], bool], timeout_s: float = 60.0) -> bool:
         """Spin until the predicate holds; returns whether it did."""
         end = time.monotonic() + timeout_s
         while not predicate():

@@ -110,7 +110,7 @@ def test_a_killed_evaluation_keeps_its_episodes_and_leaves_no_workers(tmp_path):
     workers = psutil.Process(process.pid).children(recursive=True)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    _, alive = psutil.wait_procs(workers, timeout=10)
+    _, alive = psutil.wait_procs(workers, timeout=60)
     assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
     found = results.read(out / "results.json").episodes
     assert found

@@ -60,5 +60,5 @@ def test_a_pool_that_is_closed_amid_its_jobs_leaves_nobody() -> None:
     next(running)
     start_s = time.monotonic()
     pool.close()
-    assert time.monotonic() - start_s < 2 * CLOSE_GRACE_S
+    assert time.monotonic() - start_s < CLOSE_GRACE_S + 30.0  # the jobs would hang for ever
     assert children() == []

@@ -38,7 +38,7 @@ def make_runner(the_graph: Graph, lines: list[str]) -> LocalRunner:
     return LocalRunner(the_graph, console=lines.append, environment={"PYTHONPATH": path})
 
 
-def wait_for(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+def wait_for(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "the condition did not become true in time"

@@ -48,7 +48,7 @@ def test_every_socket_is_on_loopback_and_pages_may_talk_to_nobody_else(own_cache
         found = listening(psutil.Process(window.process.pid)) | (listening(psutil.Process()) - before)
         assert len(found) == 3  # data, Rerun's pages, ours with the rule
         assert {address for address, _ in found} == {"127.0.0.1"}
-        with urllib.request.urlopen(window.page, timeout=10.0) as answer:
+        with urllib.request.urlopen(window.page, timeout=60.0) as answer:
             rule = answer.headers["Content-Security-Policy"]
             assert b"re_viewer.js" in answer.read()
         allowed = rule.partition("connect-src")[2].partition(";")[0].split()
@@ -86,7 +86,7 @@ def test_the_viewer_ends_with_a_program_that_is_killed(own_cache):
         assert owner.stdout is not None
         viewer = psutil.Process(int(owner.stdout.readline()))
         owner.send_signal(signal.SIGKILL)
-    psutil.wait_procs([viewer], timeout=20.0)
+    psutil.wait_procs([viewer], timeout=60.0)
     assert not viewer.is_running() or viewer.status() == psutil.STATUS_ZOMBIE
 
 

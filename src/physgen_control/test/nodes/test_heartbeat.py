@@ -53,7 +53,7 @@ class Listener:
     def living(self) -> int:
         return self.heartbeat.living_publishers(topics.ACTION_CHUNK)
 
-    def wait(self, condition: Callable[[], object], what: str, timeout_s: float = 20.0) -> None:
+    def wait(self, condition: Callable[[], object], what: str, timeout_s: float = 60.0) -> None:
         end_s = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < end_s, f"not within {timeout_s:g} s: {what}"

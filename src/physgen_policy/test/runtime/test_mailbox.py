@@ -49,9 +49,9 @@ def test_every_item_of_an_unhurried_producer_arrives() -> None:
     worker = threading.Thread(target=work)
     worker.start()
     for item in range(200):
-        assert ready.acquire(timeout=10)
+        assert ready.acquire(timeout=60)
         box.put(item)
-    assert ready.acquire(timeout=10)
+    assert ready.acquire(timeout=60)
     box.close()
     worker.join(10)
     assert taken == list(range(200))

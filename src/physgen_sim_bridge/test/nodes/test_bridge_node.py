@@ -25,7 +25,7 @@ BRIDGE = "physgen_sim_bridge.nodes.bridge_node"
 def lockstep() -> Iterator[Probe]:
     process = start_node(BRIDGE, 20, sim="fake", task="FakePush-v0", image_size=32, republish_s=0.3)
     probe = Probe(20)
-    assert probe.until(probe.connected, 40), "the bridge did not come up"
+    assert probe.until(probe.connected, 90), "the bridge did not come up"
     yield probe
     probe.close()
     assert stop_node(process) == 0
@@ -136,7 +136,7 @@ def test_lockstep_timeout_is_a_crash_not_a_failure():
     process = start_node(BRIDGE, 21, image_size=32, republish_s=0.2, lockstep_timeout_s=0.6)
     probe = Probe(21)
     try:
-        assert probe.until(probe.connected, 40)
+        assert probe.until(probe.connected, 90)
         first = probe.reset(seed=1).episode_id
         assert probe.until(lambda: EpisodePhase.CRASHED in probe.phases(first))
         assert "controller" in probe.episodes[-1].detail
@@ -153,7 +153,7 @@ def test_realtime_steps_without_actions():
     process = start_node(BRIDGE, 22, image_size=32, pace="realtime")
     probe = Probe(22)
     try:
-        assert probe.until(probe.connected, 40)
+        assert probe.until(probe.connected, 90)
         episode = probe.reset(seed=1, max_steps=8).episode_id
         assert probe.until(lambda: EpisodePhase.FAILURE in probe.phases(episode))
         assert "8 steps had no action" in probe.episodes[-1].detail
@@ -180,10 +180,10 @@ def test_stopping_in_the_middle_of_an_episode_is_quiet():
     process = start_node(BRIDGE, 24, image_size=32, pace="realtime")
     probe = Probe(24)
     try:
-        assert probe.until(probe.connected, 40)
+        assert probe.until(probe.connected, 90)
         begin(probe, max_steps=10_000)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=20)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == 0 and "Traceback" not in errors
     finally:
         probe.close()
