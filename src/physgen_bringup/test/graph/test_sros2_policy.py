@@ -27,7 +27,7 @@ INSIDE = {"fake_joint_trajectory_controller": "fake_franka_node"}
 ABSENT = {
     "recorder_node": {
         "/tf_static",
-        "/physgen/predicted/image_raw",
+        *(topics.PREDICTED_IMAGE, topics.PREDICTION_ERROR),
         *(f"/camera/{camera}/color/image_raw/compressed" for camera in ("fixed", "wrist")),
     },
     "controller_node": {"/franka_robot_state_broadcaster/robot_state", *TABLE["controller_node"].calls},
