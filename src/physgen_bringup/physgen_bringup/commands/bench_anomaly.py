@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     from physgen_bringup.bench import anomaly
-    from physgen_bringup.results.results import write_atomically
+    from physgen_bringup.results.whole_file import write_atomically
     from physgen_control.errors import UserError
     from physgen_control.program.progress import Progress
     from physgen_policy.checkpoint import resolve_checkpoint

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, write JSON if asked to."""
     options = build_parser().parse_args(arguments)
     from physgen_bringup.bench.evaluation import run, table
-    from physgen_bringup.results.results import write_atomically
+    from physgen_bringup.results.whole_file import write_atomically
     from physgen_control.program.progress import Progress
 
     progress = Progress()

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     from physgen_bringup.bench.recorder import run, table
-    from physgen_bringup.results.results import write_atomically
+    from physgen_bringup.results.whole_file import write_atomically
     from physgen_control.errors import UserError
     from physgen_control.program.progress import Progress
 

@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_bringup.bench.viewer import VARIANTS, run, table
     from physgen_bringup.graph.arguments import parse_arguments
     from physgen_bringup.graph.checks import check_arguments
-    from physgen_bringup.results.results import write_atomically
+    from physgen_bringup.results.whole_file import write_atomically
     from physgen_control.program.progress import Progress
 
     given = {"sim": options.sim, "task": options.task, "policy": options.policy}

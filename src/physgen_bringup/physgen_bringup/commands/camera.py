@@ -119,7 +119,7 @@ def _add_calibrate(parser: CommandParser) -> None:
 
 def _calibrate(options: argparse.Namespace) -> int:
     from physgen_bringup.graph.calibration import calibration_text, mounting_of, with_mounting
-    from physgen_bringup.results.results import write_atomically
+    from physgen_bringup.results.whole_file import write_atomically
     from physgen_control.errors import UserError
     from physgen_physworld.calibration.calibrate import calibrate
     from physgen_physworld.calibration.tags import Tag

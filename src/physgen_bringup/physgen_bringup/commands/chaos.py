@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace, table: Any, rows: list[Any]) -> int:
     from physgen_bringup.chaos.report import line, summary, to_json
     from physgen_bringup.results.provenance import describe_environment
-    from physgen_bringup.results.results import write_atomically
+    from physgen_bringup.results.whole_file import write_atomically
     from physgen_control.program.progress import Progress
 
     course = Progress()
@@ -108,7 +108,7 @@ def _run(options: argparse.Namespace, table: Any, rows: list[Any]) -> int:
 
 def _write_page(options: argparse.Namespace) -> int:
     from physgen_bringup.chaos.page import page
-    from physgen_bringup.results.results import write_atomically
+    from physgen_bringup.results.whole_file import write_atomically
     from physgen_control.errors import UserError
 
     if not options.sources:

@@ -28,7 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     """Print the table."""
     options = build_parser().parse_args(arguments)
     from physgen_bringup.results.comparison import compare, comparison_markdown, matching_results
-    from physgen_bringup.results.results import read, write_atomically
+    from physgen_bringup.results.results import read
+    from physgen_bringup.results.whole_file import write_atomically
 
     pairs = [(read(a), read(b)) for a, b in matching_results(options.a, options.b)]
     values = compare(pairs)

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_bringup.graph.arguments import parse_arguments
     from physgen_bringup.graph.describe import build_graph
     from physgen_bringup.graph.sros2_policy import policy_xml
-    from physgen_bringup.results.results import write_atomically
+    from physgen_bringup.results.whole_file import write_atomically
     from physgen_control.errors import UserError
 
     text = policy_xml(build_graph(parse_arguments(options.words)))

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from physgen_bringup.episode.evaluation_spec import EvaluationSpec
-from physgen_bringup.results.results import Evaluation, summarize, write_atomically
+from physgen_bringup.results.results import Evaluation, summarize
+from physgen_bringup.results.whole_file import write_atomically
 from physgen_control.errors import UserError
 from physgen_control.types import HORIZON
 

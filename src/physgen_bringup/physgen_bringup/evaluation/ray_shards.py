@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from physgen_bringup.evaluation.shards import shard_folder
-from physgen_bringup.results.results import FILE_NAME, write_atomically
+from physgen_bringup.results.results import FILE_NAME
+from physgen_bringup.results.whole_file import write_atomically
 from physgen_control.errors import UserError
 
 CRASHED_STATUS = 1

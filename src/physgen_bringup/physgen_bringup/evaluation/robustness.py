@@ -20,8 +20,8 @@ from physgen_bringup.results.results import (
     EpisodeResult,
     Evaluation,
     summarize,
-    write_atomically,
 )
+from physgen_bringup.results.whole_file import write_atomically
 from physgen_sim_bridge.perturbation.condition import CLEAN, CONTROLS, Condition
 from physgen_sim_bridge.perturbation.frozen_list import SHA256
 from physgen_sim_bridge.perturbation.variant import CATEGORIES

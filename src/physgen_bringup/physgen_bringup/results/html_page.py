@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from physgen_bringup.paths import config_file
-from physgen_bringup.results.results import write_atomically
+from physgen_bringup.results.whole_file import write_atomically
 
 FILE_NAME = "report.html"
 TEMPLATE = "report.html"

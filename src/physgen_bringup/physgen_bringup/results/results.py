@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, asdict, dataclass, field, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from physgen_bringup.results.provenance import describe_environment
+from physgen_bringup.results.whole_file import write_atomically
 from physgen_control.errors import UserError
 from physgen_control.program.plain_values import build, convert, read_json_object
 
@@ -338,14 +338,3 @@ def progress_line(episodes: Iterable[EpisodeResult], remaining: int) -> str:
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds + 0.5), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file so that a kill at any time leaves the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(path.suffix + ".partial")
-    with partial.open("w") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(path)

@@ -14,8 +14,8 @@ from physgen_bringup.results.results import (
     Evaluation,
     percentiles,
     summarize,
-    write_atomically,
 )
+from physgen_bringup.results.whole_file import write_atomically
 
 
 def task_folder(out: Path, task: str, num_tasks: int) -> Path:

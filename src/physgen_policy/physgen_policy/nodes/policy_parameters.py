@@ -121,9 +121,9 @@ class PolicyNodeConfig:
     )
     prediction_error_limit: float = parameter(
         0.0,
-        description="Levels of 255 by which the worst 2 % of the fixed view may differ from what was expected before "
-        "the arm is asked to hold (`physgen bench anomaly` measures what is usual); 0: never. Above 0 frames are "
-        "imagined.",
+        description="Levels of 255 by which the worst colours of the fixed view may differ from what was expected "
+        "before the arm is asked to hold (`physgen bench anomaly` measures what is usual); 0: never. Above 0 frames "
+        "are imagined.",
         ge=0.0,
         le=255.0,
     )

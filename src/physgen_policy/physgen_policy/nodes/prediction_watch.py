@@ -21,7 +21,7 @@ class PredictionWatch:
 
     Args:
         node: Publishes and calls.
-        limit: Of the worst blocks of the fixed view [levels of 255]; 0 never holds.
+        limit: Of the worst colours of the fixed view [levels of 255]; 0 never holds.
     """
 
     def __init__(self, node: Node, limit: float) -> None:
