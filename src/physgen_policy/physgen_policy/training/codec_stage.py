@@ -15,6 +15,7 @@ from physgen_control.errors import UserError
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.model.frame_codec import TrainableCodec
 from physgen_policy.training.config import CodecStage
+from physgen_policy.training.held_out import episode_position
 from physgen_policy.training.optim import learning_rate_at
 
 READOUT_CELLS = 2
@@ -33,15 +34,33 @@ class FramePool:
         datasets: Where the frames come from.
         limit: Frames at most.
         rng: Chooses them.
+        held_out: Share of the episodes that nothing is trained on, see held_out.py.
+
+    Raises:
+        UserError: All episodes are held out.
     """
 
-    def __init__(self, datasets: list[Dataset], limit: int, rng: np.random.Generator) -> None:
-        total = sum(d.num_frames for d in datasets)
-        keep = min(1.0, limit / total)
+    def __init__(
+        self, datasets: list[Dataset], limit: int, rng: np.random.Generator, held_out: float = 0.0
+    ) -> None:
+        learned = [
+            (dataset, index)
+            for dataset in datasets
+            for index in range(len(dataset))
+            if episode_position(dataset.actions(index)) >= held_out
+        ]
+        if not learned:
+            raise UserError(
+                "all episodes are held out for validation; record more, or set `validation_episodes: 0`"
+            )
+        counts = [
+            len(dataset.actions(index)) // dataset.picture_every(index) + 1 for dataset, index in learned
+        ]
+        keep = min(1.0, limit / sum(counts))
         frames: list[NDArray[np.uint8]] = []
-        for dataset in datasets:
-            for _, images in dataset.iter_images():
-                frames.append(images if keep == 1.0 else images[rng.random(len(images)) < keep])
+        for dataset, index in learned:
+            images = dataset.images(index)
+            frames.append(images if keep == 1.0 else images[rng.random(len(images)) < keep])
         self.frames = np.concatenate(frames)
 
     def draw(self, count: int, rng: np.random.Generator, crop: int = 0) -> Tensor:

@@ -47,7 +47,8 @@ def run_codec(
         )
     rng = np.random.default_rng(config.seed)
     place.log.say(f"codec: reading frames of {len(datasets)} dataset(s)")
-    pool = FramePool(datasets, MAX_CODEC_FRAMES, rng)
+    held_out = config.validation_share if config.validation_episodes else 0.0
+    pool = FramePool(datasets, MAX_CODEC_FRAMES, rng, held_out)
     with place.log.stage("codec", stage.steps) as bar:
 
         def report(step: int, values: dict[str, float]) -> None:

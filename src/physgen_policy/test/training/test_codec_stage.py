@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the codec's training promises to what follows: white latents, the same images, colours that are linear."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,27 @@ from physgen_policy.model.frame_codec import TrainableCodec, build_frame_codec
 from physgen_policy.model.sizes import ConfigError
 from physgen_policy.training.codec_stage import FramePool, cell_colours, train_codec, whiten
 from physgen_policy.training.config import CodecStage, TrainConfigError, parse_config
+from physgen_policy.training.held_out import episode_position
 
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> FramePool:
     folder = write_tiny_dataset(tmp_path_factory.mktemp("codec"), tiny_embodiment())
     return FramePool([Dataset(folder)], 1000, np.random.default_rng(0))
+
+
+def test_a_codec_never_sees_what_is_held_out(tmp_path: Path) -> None:
+    """It once learned from every episode, and its figures on held-out ones were those of pictures it knew."""
+    dataset = Dataset(write_tiny_dataset(tmp_path, tiny_embodiment()))
+    positions = [episode_position(dataset.actions(index)) for index in range(len(dataset))]
+    share = sorted(positions)[len(positions) // 2]
+    learned = [index for index, position in enumerate(positions) if position >= share]
+    assert 0 < len(learned) < len(dataset)
+    pool = FramePool([dataset], 1000, np.random.default_rng(0), share)
+    expected = np.concatenate([dataset.images(index) for index in learned])
+    np.testing.assert_array_equal(pool.frames, expected)
+    with pytest.raises(UserError, match="all episodes are held out"):
+        FramePool([dataset], 1000, np.random.default_rng(0), 1.0)
 
 
 KINDS: dict[str, dict[str, Any]] = {
