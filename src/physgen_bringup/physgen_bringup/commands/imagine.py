@@ -228,7 +228,7 @@ def _from_bag(path: Path) -> Beginning:
     if len(found) != 1:
         raise UserError(f"--bag wants one recorded episode; {path} holds {len(found)}")
     episode = read_episode(found[0])
-    recording = to_recording(episode, found[0])
+    recording = to_recording(episode)
     pairs = list(zip(recording.fixed, recording.wrist, strict=False))
     if not pairs:
         raise UserError(f"{path} holds no pictures of both cameras")

@@ -11,6 +11,7 @@ from typing import overload
 import numpy as np
 
 from physgen_bringup.pictures.pictures import Recording
+from physgen_bringup.pictures.recordings import predicted_frames
 from physgen_control.bags.errors import BagError
 from physgen_control.bags.find import search_bags
 from physgen_control.bags.images import ImageStream
@@ -46,7 +47,7 @@ def recording_of(episode: EpisodeRecording) -> Recording:
     """Return what the video and the plots need of a bag.
 
     Raises:
-        BagError: Its actions cannot be drawn.
+        BagError: Its actions cannot be drawn, or its imagined frames cannot be read.
     """
     for action in episode.applied:
         if action.applied.size != ACTION_DIM or not np.isfinite([action.raw, action.applied]).all():
@@ -64,7 +65,7 @@ def recording_of(episode: EpisodeRecording) -> Recording:
         rate_hz=rate_hz,
         fixed=LazyImages(episode.fixed),
         wrist=LazyImages(episode.wrist),
-        predicted={},
+        predicted=predicted_frames(episode, episode.fixed.stamps_ns, every),
         actions=episode.applied,
         tcp=episode.poses.positions,
         picture_every=every,

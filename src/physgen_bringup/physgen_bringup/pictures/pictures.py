@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from physgen_control.errors import UserError
-from physgen_control.types import AppliedAction, Float64Array, Limit, Source, UInt8Image
+from physgen_control.types import HORIZON, AppliedAction, Float64Array, Limit, Source, UInt8Image
 
 LABELS = ("dx", "dy", "dz", "rx", "ry", "rz", "grip")
 UNITS = ("m", "m", "m", "rad", "rad", "rad", "")
@@ -63,17 +63,17 @@ def write_video(recordings: Iterable[Recording], path: Path, *, rate_hz: float =
     import imageio_ffmpeg
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = None
+    writer, size = None, (0, 0)
     try:
         for recording in recordings:
             for frame in video_frames(recording):
                 if writer is None:
-                    height, width = frame.shape[:2]
+                    size = height, width = frame.shape[:2]
                     writer = imageio_ffmpeg.write_frames(
                         str(path), (width, height), fps=rate_hz, macro_block_size=8, ffmpeg_log_level="error"
                     )
                     writer.send(None)
-                writer.send(np.ascontiguousarray(frame))
+                writer.send(np.ascontiguousarray(_on_canvas(frame, size)))
     finally:
         if writer is not None:
             writer.close()
@@ -82,8 +82,22 @@ def write_video(recordings: Iterable[Recording], path: Path, *, rate_hz: float =
     return path
 
 
+def _on_canvas(frame: UInt8Image, size: tuple[int, int]) -> UInt8Image:
+    """Return a frame in the size of the film, which is that of its first: cut, or on the background."""
+    if frame.shape[:2] == size:
+        return frame
+    canvas: UInt8Image = np.full((*size, 3), _BACKGROUND, np.uint8)
+    height, width = min(size[0], frame.shape[0]), min(size[1], frame.shape[1])
+    canvas[:height, :width] = frame[:height, :width]
+    return canvas
+
+
 def video_frames(recording: Recording) -> Iterator[UInt8Image]:
-    """Yield the images of one episode's video, uint8 [y, x, 3]: cameras, imagined frame, the actions below."""
+    """Yield the images of one episode's video, uint8 [y, x, 3]: the cameras, and the actions below.
+
+    Where frames were imagined: beside each camera the frame that is expected at the end of the chunk that is executed,
+    and the picture that was seen then.
+    """
     pictures = min(len(recording.fixed), len(recording.wrist))
     if not pictures:
         return
@@ -94,10 +108,10 @@ def video_frames(recording: Recording) -> Iterator[UInt8Image]:
     applied = np.array([action.applied for action in recording.actions], np.float32).reshape(-1, len(LABELS))
     scale = np.maximum(np.abs(np.concatenate([raw, applied])).max(axis=0, initial=1e-6), 1e-6)
     frame = None
-    imagined: UInt8Image | None = None
+    imagined_at = -1
     for step in range(count):
-        imagined = recording.predicted.get(step, imagined)
-        frame = _picture(recording, step, imagined, raw / scale, applied / scale, last=step == count - 1)
+        imagined_at = step if step in recording.predicted else imagined_at
+        frame = _picture(recording, step, imagined_at, raw / scale, applied / scale, last=step == count - 1)
         yield frame
     for _ in range(int(FREEZE_S * recording.rate_hz)):
         if frame is not None:
@@ -107,33 +121,46 @@ def video_frames(recording: Recording) -> Iterator[UInt8Image]:
 def _picture(
     recording: Recording,
     step: int,
-    imagined: UInt8Image | None,
+    imagined_at: int,
     raw: np.ndarray,
     applied: np.ndarray,
     *,
     last: bool,
 ) -> UInt8Image:
-    shown = step // recording.picture_every
-    views = [("fixed camera", recording.fixed[shown]), ("wrist camera", recording.wrist[shown])]
-    if imagined is not None:
-        # The model imagines both views side by side, as it sees them.
-        half = imagined.shape[1] // 2
-        views += [("imagined fixed", imagined[:, :half]), ("imagined wrist", imagined[:, half:])]
-    columns = 2
-    rows = len(views) // columns
-    canvas = Image.new("RGB", (columns * VIEW_PX, rows * VIEW_PX + PANEL_PX), _BACKGROUND)
+    rows = _views(recording, step, imagined_at)
+    columns = len(rows[0])
+    canvas = Image.new("RGB", (columns * VIEW_PX, len(rows) * VIEW_PX + PANEL_PX), _BACKGROUND)
     draw = ImageDraw.Draw(canvas)
-    for index, (title, rgb) in enumerate(views):
-        corner = (index % columns * VIEW_PX, index // columns * VIEW_PX)
-        canvas.paste(Image.fromarray(rgb).resize((VIEW_PX, VIEW_PX), Image.Resampling.BILINEAR), corner)
-        draw.rectangle(
-            (corner[0] + 4, corner[1] + 4, corner[0] + 8 + 6 * len(title), corner[1] + 18), fill=_BACKGROUND
-        )
-        draw.text((corner[0] + 7, corner[1] + 5), title, fill=_INK)
-    top = rows * VIEW_PX
+    for row, views in enumerate(rows):
+        for column, (title, rgb) in enumerate(views):
+            corner = (column * VIEW_PX, row * VIEW_PX)
+            if rgb is not None:
+                view = Image.fromarray(rgb).resize((VIEW_PX, VIEW_PX), Image.Resampling.BILINEAR)
+                canvas.paste(view, corner)
+            draw.rectangle(
+                (corner[0] + 4, corner[1] + 4, corner[0] + 8 + 6 * len(title), corner[1] + 18),
+                fill=_BACKGROUND,
+            )
+            draw.text((corner[0] + 7, corner[1] + 5), title, fill=_INK)
+    top = len(rows) * VIEW_PX
     _draw_heading(draw, recording, step, top, last=last)
-    _draw_actions(draw, recording, step, raw, applied, top + 22)
+    _draw_actions(draw, recording, step, raw, applied, top + 22, columns * VIEW_PX)
     return np.asarray(canvas)
+
+
+def _views(recording: Recording, step: int, imagined_at: int) -> list[list[tuple[str, UInt8Image | None]]]:
+    """Return the pictures of a step with their titles, row by row; None where there is none."""
+    shown = step // recording.picture_every
+    cameras = (("fixed camera", recording.fixed), ("wrist camera", recording.wrist))
+    if not recording.predicted:
+        return [[(title, pictures[shown]) for title, pictures in cameras]]
+    expected = np.split(recording.predicted[imagined_at], 2, axis=1) if imagined_at >= 0 else (None, None)
+    due, between = divmod(imagined_at + HORIZON, recording.picture_every)
+    rows = []
+    for view, (title, pictures) in zip(expected, cameras, strict=True):
+        came = pictures[due] if view is not None and not between and due < len(pictures) else None
+        rows.append([(title, pictures[shown]), ("expected after this chunk", view), ("what came", came)])
+    return rows
 
 
 def _draw_heading(
@@ -147,13 +174,27 @@ def _draw_heading(
 
 
 def _draw_actions(
-    draw: ImageDraw.ImageDraw, recording: Recording, step: int, raw: np.ndarray, applied: np.ndarray, top: int
+    draw: ImageDraw.ImageDraw,
+    recording: Recording,
+    step: int,
+    raw: np.ndarray,
+    applied: np.ndarray,
+    top: int,
+    width: int,
 ) -> None:
-    """Draw one row per number of the action: a bar for now, a line for the last seconds; grey is before the limits."""
+    """Draw one row per number of the action: a bar for now, a line for the last seconds; grey is before the limits.
+
+    A faint upright line is where a chunk begins.
+    """
     row_px = (PANEL_PX - 30) // len(LABELS)
     now = min(step, len(applied) - 1)
     left, bar_px, line_left = 40, 120, 180
-    line_px = 2 * VIEW_PX - line_left - 8
+    line_px = width - line_left - 8
+    first = max(0, now - HISTORY_STEPS + 1)
+    for i in range(first, now + 1):
+        if recording.actions[i].step_index == 0:
+            x = line_left + (i - first) * line_px // HISTORY_STEPS
+            draw.line((x, top, x, top + row_px * len(LABELS)), fill=_FAINT)
     for index, label in enumerate(LABELS):
         y = top + index * row_px + row_px // 2
         draw.text((8, y - 6), label, fill=_INK)
@@ -167,7 +208,6 @@ def _draw_actions(
         draw.rectangle((min(middle, end), y - 4, max(middle, end), y + 4), fill=SOURCE_COLOURS[action.source])
         tick = middle + int(np.clip(raw[now, index], -1, 1) * bar_px / 2)
         draw.line((tick, y - 6, tick, y + 6), fill=_RAW)
-        first = max(0, now - HISTORY_STEPS + 1)
         for values, colour in ((raw, _RAW), (applied, SOURCE_COLOURS[action.source])):
             points = [
                 (

@@ -25,13 +25,13 @@ def load_recordings(folder: Path) -> tuple[list[Recording], list[str]]:
     recordings, left_out = [], []
     for path in find_bags(folder):
         try:
-            recordings.append(to_recording(read_episode(path), path))
+            recordings.append(to_recording(read_episode(path)))
         except BagError as error:
             left_out.append(f"left out: {error}")
     return sorted(recordings, key=lambda recording: recording.seed), left_out
 
 
-def to_recording(episode: EpisodeRecording, path: Path) -> Recording:
+def to_recording(episode: EpisodeRecording) -> Recording:
     """Pair the streams of one episode.
 
     Raises:
@@ -51,19 +51,27 @@ def to_recording(episode: EpisodeRecording, path: Path) -> Recording:
         rate_hz=1e9 / period_ns,
         fixed=[fixed.rgb(int(row)) for row in rows_fixed],
         wrist=[wrist.rgb(int(row)) for row in rows_wrist],
-        predicted=_predicted(path, stamps, every) if PREDICTED_IMAGE in episode.counts else {},
+        predicted=predicted_frames(episode, stamps, every),
         actions=list(episode.applied),
         tcp=episode.poses.positions[in_episode],
         picture_every=every,
     )
 
 
-def _predicted(path: Path, stamps: np.ndarray, every: int) -> dict[int, UInt8Image]:
-    """Return imagined frames by the step of the observation they were imagined from; one in `every` has a picture.
+def predicted_frames(episode: EpisodeRecording, stamps: np.ndarray, every: int) -> dict[int, UInt8Image]:
+    """Return imagined frames by the step of the observation they were imagined from; empty where none was recorded.
+
+    Args:
+        episode: Whose bag is read.
+        stamps: Of the pictures, int64 [n] in ns.
+        every: Control steps from one picture to the next.
 
     Raises:
         BagError: They cannot be read.
     """
+    if PREDICTED_IMAGE not in episode.counts:
+        return {}
+    path = episode.path
     step_of = {int(stamp): index * every for index, stamp in enumerate(stamps)}
     frames: dict[int, UInt8Image] = {}
     try:

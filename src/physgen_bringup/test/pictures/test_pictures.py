@@ -58,6 +58,29 @@ def test_every_observation_becomes_a_picture_and_the_last_one_stays(predicted):
     assert all(size % 8 == 0 for size in frames[0].shape[:2])
 
 
+def test_an_expected_frame_stands_beside_the_picture_that_came():
+    """From the step at which it was imagined on; before it, and where no picture followed, its place is empty."""
+    view, size = artifacts.VIEW_PX, 32
+    made = replace(recording(20), predicted={4: np.full((size, 2 * size, 3), 200, np.uint8)})
+    frames = list(artifacts.video_frames(made))
+    assert {frame.shape for frame in frames} == {(2 * view + artifacts.PANEL_PX, 3 * view, 3)}
+    middle = slice(40, view)  # below the titles
+    assert len(np.unique(frames[3][middle, view : 2 * view])) < 5
+    np.testing.assert_array_equal(frames[4][middle, view : 2 * view], 200)
+    np.testing.assert_array_equal(frames[4][middle, 2 * view :], frames[12][middle, :view])
+    late = list(artifacts.video_frames(replace(made, predicted={16: made.predicted[4]})))
+    np.testing.assert_array_equal(late[16][middle, view : 2 * view], 200)
+    assert len(np.unique(late[16][middle, 2 * view :])) < 5
+
+
+def test_a_film_of_episodes_with_and_without_expectations_is_whole(tmp_path):
+    """The canvas is that of the first one."""
+    imageio_ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    path = artifacts.write_video([recording(), recording(3, predicted=True)], tmp_path / "film.mp4")
+    count, _ = imageio_ffmpeg.count_frames_and_secs(str(path))
+    assert count == 6 + 4 + 2 * int(20 * artifacts.FREEZE_S)
+
+
 def test_a_picture_stays_until_the_next_one():
     """Of an episode with fewer pictures than steps every step is shown, at the same speed, the last ones too."""
     whole = recording(10)
