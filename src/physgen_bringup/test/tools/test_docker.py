@@ -142,7 +142,8 @@ def test_the_arm_may_run_in_real_time_and_reach_its_devices(file: str) -> None:
     assert arm["ulimits"] == {"rtprio": 99, "rttime": -1, "memlock": -1}
     assert set(arm["cap_add"]) == {"SYS_NICE", "IPC_LOCK"}
     assert {"c 81:* rmw", "c 189:* rmw"} <= set(arm["device_cgroup_rules"])
-    assert "mode:=shadow" in arm["command"]  # nothing moves before somebody arms it
+    assert "mode:=${MODE:-shadow}" in arm["command"]  # nothing moves before somebody says so and arms it
+    assert "\nMODE=shadow\n" in (DOCKER / ".env.example").read_text()
     assert "deploy" not in arm  # no GPU on a PREEMPT_RT kernel
 
 
@@ -179,6 +180,34 @@ def test_the_launch_commands_of_the_arm_and_the_simulation_are_accepted() -> Non
     for words in launches:
         arguments = check_arguments(parse_arguments(words), have_ros=True)
         assert arguments.mode == ("armed" if arguments.simulated else "shadow")
+
+
+def test_a_cells_own_files_reach_launch_file_and_policy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What .env names is mounted and stands in the commands, where both programs take it."""
+    from physgen_bringup.graph.arguments import parse_arguments
+
+    mounts = [
+        mount
+        for file in COMPOSE
+        for s in yaml.safe_load(file.read_text())["services"].values()
+        for mount in s.get("volumes", [])
+    ]
+    assert any(mount.endswith(":/cell:ro") for mount in mounts)
+    named = "params_file:=/cell/arm.yaml calibration_file:=/cell/cameras.yaml camera_reference:=/cell/reference.png"
+    example = (DOCKER / ".env.example").read_text().replace("LAUNCH_ARGUMENTS=", f"LAUNCH_ARGUMENTS={named}")
+    for file in (*COMPOSE, DOCKER / ".env.example"):
+        (tmp_path / file.name).write_text(example if file.name == ".env.example" else file.read_text())
+    monkeypatch.setattr(sys.modules[__name__], "DOCKER", tmp_path)
+    arms = [
+        words for words in commands("ros2 launch physgen_bringup franka.launch.py") if "sim:=none" in words
+    ]
+    assert len(arms) == 2
+    for words in arms:
+        given = parse_arguments(words)
+        assert given.params_file == "/cell/arm.yaml" and given.calibration_file == "/cell/cameras.yaml"
+        assert given.camera_reference == "/cell/reference.png" and given.mode == "shadow"
 
 
 def test_the_policy_beside_a_real_arm_runs_in_real_time() -> None:
