@@ -47,11 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from physgen_control.errors import UserError
     from physgen_control.program.progress import Progress
     from physgen_policy.checkpoint import resolve_checkpoint
-    from physgen_sim_bridge.perturbation.event import KINDS
+    from physgen_sim_bridge.perturbation.event import KINDS, possible_kinds
     from physgen_sim_bridge.registry import make_world
 
-    kinds = tuple(kind for kind in options.events.split(",") if kind) or KINDS
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
+    named = tuple(kind for kind in options.events.split(",") if kind)
+    if unknown := [kind for kind in named if kind not in KINDS]:
         raise UserError(f"--events: there is no {unknown[0]}; an event is one of {', '.join(KINDS)}")
     if options.episodes < 1:
         raise UserError(f"--episodes must be at least 1, got {options.episodes}")
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with progress.stage("policy and world"):
         world = make_world(spec.sim, spec.task, render=True)
         policy = anomaly.policy_for(checkpoint, spec, world.spec.robot, world.spec.control_period_ns / 1e9)
+    kinds = named or possible_kinds(world)
     with progress.stage("episodes", total=options.episodes * (1 + len(kinds))) as stage:
         found = anomaly.measure(
             spec, policy, kinds, world=world, done=lambda what: stage.update(advance=1, info=what)

@@ -42,6 +42,12 @@ def displace(world: World, name: str, by: Float64Array) -> None:
     world.displace(name, by)
 
 
+def possible_kinds(world: World) -> tuple[str, ...]:
+    """Return the kinds of events that can happen in a world."""
+    moves = isinstance(world, DisplacingWorld)
+    return tuple(kind for kind in KINDS if moves or not kind.startswith("object"))
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """What happens, and when."""

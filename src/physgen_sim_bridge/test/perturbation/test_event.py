@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from physgen_control.errors import UserError
-from physgen_sim_bridge.perturbation.event import BUMPED_PX, DIMMED, KINDS, MOVED_M, Event, EventWorld
+from physgen_sim_bridge.perturbation.event import (
+    BUMPED_PX,
+    DIMMED,
+    KINDS,
+    MOVED_M,
+    Event,
+    EventWorld,
+    possible_kinds,
+)
 from physgen_sim_bridge.registry import make_world
 from physgen_sim_bridge.world import Observation, World
 
@@ -82,6 +90,8 @@ def test_what_cannot_happen_is_a_sentence() -> None:
     world = make_world("fake", "FakePush-v0", image_size=64)
     with pytest.raises(UserError, match="an event is one of object_moved"):
         EventWorld(world, Event("flood", 1))
+    assert possible_kinds(world) == KINDS
+    assert possible_kinds(EventWorld(world, Event("light_changed", 1))) == ("camera_bumped", "light_changed")
     with pytest.raises(UserError, match="cannot move an object in the middle"):
         episode(EventWorld(EventWorld(world, Event("light_changed", 1)), Event("object_moved", 1)))
 
