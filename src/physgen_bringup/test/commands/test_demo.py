@@ -32,7 +32,9 @@ def test_one_episode_leaves_everything_that_people_look_at(tmp_path):
     video = imageio_ffmpeg.read_frames(str(out / "demo.mp4"))
     size = next(video)["size"]
     video.close()  # before ffmpeg ends by itself: the reader leaves its pipes open where it did
-    assert size == (2 * VIEW_PX, 2 * VIEW_PX + PANEL_PX), "both cameras, both imagined views, the actions"
+    assert size == (3 * VIEW_PX, 2 * VIEW_PX + PANEL_PX), (
+        "each camera, what is expected and what came; the actions"
+    )
     frames, _ = imageio_ffmpeg.count_frames_and_secs(str(out / "demo.mp4"))
     assert frames > episode["steps"]
     assert {path.stem for path in (out / "plots").iterdir()} == {"actions_1000000", "tcp_paths", "latency"}
