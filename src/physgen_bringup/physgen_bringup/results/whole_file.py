@@ -11,7 +11,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a file so that a kill at any time leaves the old or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(path.suffix + ".partial")
-    with partial.open("w") as stream:
+    with partial.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())

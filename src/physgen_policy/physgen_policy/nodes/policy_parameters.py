@@ -145,6 +145,13 @@ class PolicyNodeConfig:
             raise ParameterError(
                 f"lead_steps ({self.lead_steps}) must be smaller than execute_steps ({self.execute_steps})"
             )
+        whole = self.execution == "sync" and self.execute_steps == HORIZON
+        if self.prediction_error_limit > 0.0 and (self.policy or not whole):
+            raise ParameterError(
+                "prediction_error_limit needs a checkpoint and whole chunks (execution sync, execute_steps "
+                f"{HORIZON}): a frame is expected at the end of a whole chunk, and nothing would ever be compared; "
+                "set it to 0"
+            )
 
     @property
     def imagines(self) -> bool:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 
 from rclpy.node import Node
@@ -14,6 +16,9 @@ from physgen_control.nodes import qos
 from physgen_control.nodes.conversions import make_header
 from physgen_msgs.msg import PredictionError as PredictionErrorMsg
 from physgen_policy.runtime.prediction_error import PredictionError
+
+ASK_AGAIN_S = 0.5
+"""Steady time after which a request that nobody answered is made again: its server may have died with it."""
 
 
 class PredictionWatch:
@@ -29,7 +34,7 @@ class PredictionWatch:
         self._publisher = node.create_publisher(PredictionErrorMsg, topics.PREDICTION_ERROR, qos.COMMAND)
         self._hold = node.create_client(Trigger, topics.HOLD)
         self._hold_due = False
-        self._asked: Future | None = None
+        self._asked_s = -math.inf
 
     def seen(self, errors: Sequence[PredictionError], stamp_ns: int, session_id: str) -> str:
         """Publish the errors of the two views of an observation; return why the arm has to hold, or "".
@@ -54,11 +59,11 @@ class PredictionWatch:
 
     def poll(self) -> None:
         """Ask for the hold that is due until the controller has answered; called again and again by the executor."""
-        if not self._hold_due or (self._asked is not None and not self._asked.done()):
+        if not self._hold_due or time.monotonic() - self._asked_s < ASK_AGAIN_S:
             return
         if self._hold.service_is_ready():
-            self._asked = self._hold.call_async(Trigger.Request())
-            self._asked.add_done_callback(self._on_answer)
+            self._asked_s = time.monotonic()
+            self._hold.call_async(Trigger.Request()).add_done_callback(self._on_answer)
 
     def _on_answer(self, future: Future) -> None:
         if future.exception() is None and not future.cancelled():

@@ -87,7 +87,7 @@ class PolicySession:
             on_chunk=self._on_chunk,
             on_failure=self._on_failure,
             wants_frame=events.wants_frame,
-            on_frame=lambda work, image: events.frame(image, work.observation.frames.stamp_ns),
+            on_frame=self._on_frame,
         )
 
     def close(self) -> None:
@@ -242,6 +242,10 @@ class PolicySession:
             self._detail = f"episode {work.episode.episode_id} is running"
             self.poll()
         self._events.changed()
+
+    def _on_frame(self, work: Work, image: UInt8Image) -> None:
+        if not work.cancel.cancelled:  # its episode may have ended while it was imagined
+            self._events.frame(image, work.observation.frames.stamp_ns)
 
     def _on_failure(self, work: Work, error: Exception) -> None:
         with self._lock:

@@ -29,6 +29,16 @@ def test_readme_table_is_generated() -> None:
     assert field_table(PolicyNodeConfig) in (PACKAGE / "README.md").read_text()
 
 
+@pytest.mark.parametrize(
+    "others", [{"execution": "pipelined"}, {"execute_steps": 4}, {"policy": "module:Class"}]
+)
+def test_a_limit_of_surprise_that_could_never_act_is_refused(others: dict[str, object]) -> None:
+    """Nothing is compared with a frame that is expected at another instant; a limit would only look like one."""
+    assert PolicyNodeConfig(prediction_error_limit=50.0).imagines
+    with pytest.raises(ParameterError, match="prediction_error_limit needs a checkpoint and whole chunks"):
+        PolicyNodeConfig(prediction_error_limit=50.0, **others)  # type: ignore[arg-type]
+
+
 def test_pipelined_lead_must_leave_something_to_execute() -> None:
     """Asking for the next chunk before the current one starts makes no sense; sync ignores the lead."""
     PolicyNodeConfig(execution="sync", execute_steps=2, lead_steps=3)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from physgen_control.messages import topics
 from physgen_control.messages.status import prediction_report_from_msg
 from physgen_control.nodes import qos
 from physgen_msgs.msg import PredictionError
+from physgen_policy.nodes.prediction_watch import ASK_AGAIN_S
 
 pytestmark = pytest.mark.ros
 FAST = {"denoise_steps": 4, "frame_ar_steps": 2, "frame_denoise_steps": 2}
@@ -46,6 +48,8 @@ def test_a_picture_that_nobody_expected_has_the_arm_hold(
 
     def hold(_request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         holds.append(len(errors))
+        if len(holds) == 1:
+            time.sleep(2 * ASK_AGAIN_S + 0.5)  # an answer that is late, or will never come
         response.success = True
         return response
 
@@ -76,7 +80,7 @@ def test_a_picture_that_nobody_expected_has_the_arm_hold(
             # Nobody answers yet: it is asked until somebody does.
             world.spin_for(1.0)
             world.node.create_service(Trigger, topics.HOLD, hold)
-            world.spin_until(lambda: bool(holds), 60.0, "a request to hold")
+            world.spin_until(lambda: len(holds) > 1, 60.0, "a second request to hold while none was answered")
         else:
             world.node.create_service(Trigger, topics.HOLD, hold)
             world.spin_for(1.0)
