@@ -11,28 +11,33 @@ from typing import Any
 from physgen_control.errors import UserError
 from physgen_control.program.command_parser import CommandParser
 from physgen_control.program.progress import Progress
+from physgen_physworld.commands import physworld_clips, physworld_ladder
+from physgen_physworld.video.source import VideoSource
 
-STEPS = ("video", "reconstruct", "train", "run", "ladder")
+STEPS = ("video", "reconstruct", "train", "run")
+OTHERS = {"ladder": physworld_ladder.main, "clips": physworld_clips.main}
 TELL_EVERY_S = 5.0
 
 DESCRIPTIONS = {
     "": "From one picture and a sentence to a robot that does it: a video shows how the object shall move, its motion "
     "is reconstructed in metres, a physical twin of the scene judges and improves the actions, and the robot acts. A "
     "step that is done is not repeated. The steps alone: physworld video, reconstruct, train, run. Comparisons: "
-    "physworld ladder.",
-    "video": "Get the video: a film with its camera, a recorded bag, or the expert's episode in the simulator.",
+    "physworld ladder; clips for a video model: physworld clips.",
+    "video": "Get the video: from a video model, a film with its camera, a recorded bag, or the expert's episode in "
+    "the simulator.",
     "reconstruct": "Find the things that the instruction names, follow them through the video, and build the scene.",
     "train": "Learn the residual in the physical twin of the scene.",
     "run": "Do what the video shows, in the scene that it begins in.",
-    "ladder": "Compare ways to act on ever less perfect tracks, on the same seeds.",
 }
 EXAMPLES = {
-    "": ("physgen physworld --task StackCube-v1 --seed 7 --out runs/pw",),
+    "": (
+        "physgen physworld --task StackCube-v1 --seed 7 --out runs/pw",
+        "physgen physworld --task StackCube-v1 --seed 7 --generator CHECKPOINT --out runs/pw",
+    ),
     "video": ("physgen physworld video runs/pw --video clip.mp4 --camera camera.yaml",),
     "reconstruct": ('physgen physworld reconstruct runs/pw --instruction "push the cube to the goal"',),
     "train": ("physgen physworld train runs/pw --steps 100000",),
     "run": ("physgen physworld run runs/pw --how base",),
-    "ladder": ("physgen physworld ladder --seeds 1000:50 --out ladder.json",),
 }
 
 
@@ -41,15 +46,6 @@ def build_parser(step: str = "") -> CommandParser:
     parser = CommandParser(
         prog=f"physgen physworld {step}".strip(), description=DESCRIPTIONS[step], examples=EXAMPLES[step]
     )
-    if step == "ladder":
-        parser.add_argument("--tasks", default="PushCube-v1,PickCube-v1,StackCube-v1", help="comma separated")
-        parser.add_argument("--seeds", default="1000:10", metavar="FIRST:COUNT", help="which")
-        parser.add_argument("--rungs", default="truth,oracle,oracle-arm", help="comma separated")
-        parser.add_argument(
-            "--residual", type=Path, metavar="FILE", help="a trained residual as a third way to act"
-        )
-        parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the JSON to write")
-        return parser
     if step:
         parser.add_argument("folder", type=Path, metavar="DIR", help="the run's folder")
     else:
@@ -60,15 +56,30 @@ def build_parser(step: str = "") -> CommandParser:
         parser.add_argument("--task", default="", help="a ManiSkill task: the expert's episode is the video")
         parser.add_argument("--seed", type=int, default=0, help="of the scene")
         parser.add_argument("--arm", action="store_true", help="leave the arm in the expert's video")
+        parser.add_argument(
+            "--generator",
+            type=Path,
+            metavar="DIR",
+            help="a checkpoint of a video model that makes the video instead",
+        )
+        parser.add_argument(
+            "--image",
+            type=Path,
+            metavar="FILE",
+            help="the picture that its video begins with (default: the task's)",
+        )
         parser.add_argument("--video", type=Path, metavar="FILE", help="an mp4 or GIF of any program instead")
         parser.add_argument("--bag", type=Path, metavar="BAG", help="a recorded bag instead")
-        parser.add_argument("--camera", type=Path, metavar="FILE", help="camera.yaml of the film or bag")
-    if step in ("", "reconstruct"):
+        parser.add_argument(
+            "--camera", type=Path, metavar="FILE", help="camera.yaml of the picture, film or bag"
+        )
+    if step in ("", "video", "reconstruct"):
         parser.add_argument("--instruction", default="", help="what to do (default: the task's)")
+    if step in ("", "reconstruct"):
         parser.add_argument(
             "--from", dest="tracks", type=Path, metavar="FILE", help="take these tracks.npz instead"
         )
-    if step in ("", "reconstruct", "run"):
+    if step in ("", "video", "reconstruct", "run"):
         parser.add_argument(
             "--object",
             action="append",
@@ -92,10 +103,10 @@ def build_parser(step: str = "") -> CommandParser:
 
 def main(arguments: list[str]) -> int:
     """Run one step, or all."""
+    if arguments[:1] and arguments[0] in OTHERS:
+        return OTHERS[arguments[0]](arguments[1:])
     step = arguments[0] if arguments[:1] and arguments[0] in STEPS else ""
     options = build_parser(step).parse_args(arguments[1:] if step else arguments)
-    if step == "ladder":
-        return _ladder(options)
     progress = Progress()
     works = {"video": _video, "reconstruct": _reconstruct, "train": _train}
     if not step:
@@ -124,12 +135,11 @@ def _video(options: argparse.Namespace, _progress: Progress) -> bool:
     from physgen_physworld.video.bag import BagSource
     from physgen_physworld.video.clip import ClipSource
     from physgen_physworld.video.oracle import OracleSource
-    from physgen_physworld.video.source import VideoSource
     from physgen_sim_bridge.maniskill.tasks import TASKS
 
-    chosen = [name for name in ("video", "bag") if getattr(options, name) is not None]
+    chosen = [name for name in ("generator", "video", "bag") if getattr(options, name) is not None]
     if len(chosen) > 1:
-        raise UserError("A run has one video: give --video or --bag, not both.")
+        raise UserError(f"A run has one video: give --{chosen[0]} or --{chosen[1]}, not both.")
     if options.task and options.task not in TASKS:
         raise UserError(
             f"There is no ManiSkill task {options.task!r} here; choose one of {', '.join(TASKS)}."
@@ -137,7 +147,9 @@ def _video(options: argparse.Namespace, _progress: Progress) -> bool:
     settings: dict[str, Any] = {"task": options.task, "seed": options.seed}
     inputs: dict[str, str] = {}
     source: VideoSource
-    if chosen:
+    if chosen == ["generator"]:
+        source = _generated(options, settings, inputs)
+    elif chosen:
         if options.camera is None:
             raise UserError("A film is of no use without its camera: add --camera camera.yaml.")
         path: Path = getattr(options, chosen[0])
@@ -154,8 +166,50 @@ def _video(options: argparse.Namespace, _progress: Progress) -> bool:
         settings |= {"source": "oracle", "arm": options.arm}
         source = OracleSource(task=options.task, seed=options.seed, arm=options.arm)
     else:
-        raise UserError("Say where the video is from: --task TASK --seed N, --video FILE or --bag BAG.")
+        raise UserError(
+            "Say where the video is from: --task TASK --seed N, --generator CHECKPOINT, --video FILE or --bag BAG."
+        )
     return make_video(options.folder, source, inputs, settings)
+
+
+def _generated(options: argparse.Namespace, settings: dict[str, Any], inputs: dict[str, str]) -> VideoSource:
+    """Return the video model's source, and note in settings and inputs what it is made from.
+
+    Raises:
+        UserError: the picture, its camera or the instruction is missing or cannot be read.
+    """
+    from physgen_physworld.pipeline.step_folder import sha256
+    from physgen_physworld.video.camera_file import read_camera
+    from physgen_physworld.video.first_picture import maniskill_picture, read_picture
+    from physgen_physworld.video.generated import GeneratedSource
+    from physgen_sim_bridge.maniskill.tasks import TASKS
+
+    if (options.image is None) == (not options.task):
+        raise UserError(
+            "A generated video begins with one picture: give --task TASK --seed N, or --image FILE."
+        )
+    if options.image is not None and (options.camera is None or not options.instruction):
+        raise UserError(
+            "A picture needs its camera and what shall happen: add --camera camera.yaml --instruction TEXT."
+        )
+    instruction = options.instruction or TASKS[options.task].instruction
+    clicks = _clicks(options.object)
+    settings |= {
+        "source": "generator",
+        "instruction": instruction,
+        "clicks": {k: list(v) for k, v in clicks.items()},
+    }
+    weights = options.generator / "model.safetensors"
+    if weights.is_file():
+        inputs["generator"] = sha256(weights)
+    if options.image is None:
+        picture, camera = maniskill_picture(options.task, options.seed)
+    else:
+        picture, camera = read_picture(options.image), read_camera(options.camera)
+        inputs |= {"image": sha256(options.image), "camera": sha256(options.camera)}
+    return GeneratedSource(
+        checkpoint=options.generator, picture=picture, camera=camera, instruction=instruction, clicks=clicks
+    )
 
 
 def _reconstruct(options: argparse.Namespace, _progress: Progress) -> bool:
@@ -208,48 +262,6 @@ def _run(options: argparse.Namespace) -> str:
     )
 
 
-def _ladder(options: argparse.Namespace) -> int:
-    from physgen_physworld.execution.ladder import (
-        EXECUTIONS,
-        RUNGS,
-        ladder_text,
-        run_rungs,
-        summarize,
-        write_ladder,
-    )
-    from physgen_physworld.execution.residual_policy import ResidualPolicy
-    from physgen_physworld.residual.network import load_residual
-    from physgen_sim_bridge.maniskill.tasks import TASKS
-    from physgen_sim_bridge.maniskill.world import ManiSkillWorld
-
-    tasks, rungs = options.tasks.split(","), [rung for rung in RUNGS if rung in options.rungs.split(",")]
-    if unknown := sorted(set(tasks) - set(TASKS)) + sorted(set(options.rungs.split(",")) - set(RUNGS)):
-        raise UserError(f"There is no task or rung {unknown[0]!r}; there are {', '.join((*TASKS, *RUNGS))}.")
-    first, _, count = options.seeds.partition(":")
-    if not (first.isdigit() and count.isdigit() and int(count) > 0):
-        raise UserError(f"--seeds is FIRST:COUNT, for example 1000:10, but it is {options.seeds!r}.")
-    executions = dict(EXECUTIONS)
-    if options.residual is not None:
-        network = load_residual(options.residual)
-        executions["residual"] = lambda goals: ResidualPolicy(goals, network)
-    progress = Progress()
-    progress.say(f"Results go to {options.out}")
-    trials = []
-    for task in tasks:
-        world = ManiSkillWorld(task, image_size=256)
-        for seed in range(int(first), int(first) + int(count)):
-            fresh = run_rungs(world, task, seed, rungs, executions)
-            trials += fresh
-            won = ", ".join(
-                f"{trial.rung}/{trial.execution} {'yes' if trial.success else 'no'}" for trial in fresh
-            )
-            progress.say(f"{task} seed {seed}: {won}")
-            write_ladder(trials, options.out)  # after each seed: what is measured is not lost
-        world.close()
-    progress.result(ladder_text(summarize(trials)))
-    return 0
-
-
 def _video_settings(folder: Path) -> dict[str, Any]:
     from physgen_physworld.pipeline.video_step import video_step
 
@@ -262,7 +274,10 @@ def _video_settings(folder: Path) -> dict[str, Any]:
 def _instruction(folder: Path) -> str:
     from physgen_sim_bridge.maniskill.tasks import TASKS
 
-    task = str(_video_settings(folder).get("task", ""))
+    settings = _video_settings(folder)
+    if settings.get("instruction"):
+        return str(settings["instruction"])
+    task = str(settings.get("task", ""))
     if task not in TASKS:
         raise UserError('Say what the video shows: --instruction "stack the red cube on the green cube".')
     return TASKS[task].instruction

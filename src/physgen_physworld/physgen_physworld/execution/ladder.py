@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ladder: the same seeds with ever less perfect tracks, and the ways to act on them, scored in the real world.
-
-Simulator truth enters at two marked places only: as the tracks of the lowest rung, and in scoring.
-"""
+"""The ladder: the same seeds with ever less perfect tracks, and the ways to act on them, scored in the real world."""
 
 from __future__ import annotations
 
@@ -10,32 +7,18 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_physworld.execution.episode import Following, Policy, run_episode
-from physgen_physworld.execution.reality import ManiSkillReality
+from physgen_physworld.execution.rungs import NAMES, RungScenes
 from physgen_physworld.plan.base import GoalFollower
 from physgen_physworld.plan.goals import Goals, make_goals
-from physgen_physworld.reconstruction.depth import PlaneDepth
 from physgen_physworld.reconstruction.errors import track_errors
-from physgen_physworld.reconstruction.support import reconstruct_tracks
-from physgen_physworld.reconstruction.tracker import find_things
-from physgen_physworld.reconstruction.words import things_named
-from physgen_physworld.values import ObjectTrack, Tracks
-from physgen_physworld.video.oracle import OracleEpisode, OracleSource
-from physgen_sim_bridge.maniskill.world import ManiSkillWorld
-
-Rung = Literal["truth", "oracle", "oracle-arm"]
-RUNGS: tuple[Rung, ...] = ("truth", "oracle", "oracle-arm")
-# The instruction's names of things and the simulator's.
-NAMES = {
-    "PushCube-v1": {"cube": "cube"},
-    "PickCube-v1": {"cube": "cube"},
-    "StackCube-v1": {"red_cube": "cubeA", "green_cube": "cubeB"},
-}
+from physgen_physworld.values import Tracks
+from physgen_physworld.video.source import VideoError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +27,7 @@ class LadderTrial:
 
     task: str
     seed: int
-    rung: Rung
+    rung: str
     execution: str
     success: bool
     stage: str
@@ -74,77 +57,43 @@ EXECUTIONS: dict[str, Callable[[Goals], Policy]] = {"naive": naive_policy, "base
 
 
 def run_rungs(
-    world: ManiSkillWorld,
-    task: str,
-    seed: int,
-    rungs: Sequence[Rung],
-    executions: dict[str, Callable[[Goals], Policy]],
+    scenes: RungScenes, seed: int, rungs: Sequence[str], executions: dict[str, Callable[[Goals], Policy]]
 ) -> list[LadderTrial]:
-    """Run the rungs of one seed in a world of the task that draws pictures."""
+    """Run the rungs of one seed."""
     trials = []
-    reality = ManiSkillReality(task, world)
-    filmed: dict[bool, OracleEpisode] = {}
     for rung in rungs:
-        arm = rung == "oracle-arm"
         try:
-            if arm not in filmed:
-                filmed[arm] = OracleSource(task=task, seed=seed, arm=arm).episode(world)
-            episode = filmed[arm]
-        except UserError as error:
-            trials += [_failed(task, seed, rung, name, "video", str(error)) for name in executions]
-            continue
-        try:
-            tracks = true_tracks(episode, task, reality) if rung == "truth" else _tracked(episode, reality)
+            tracks = scenes.tracks(rung, seed)
             goals = make_goals(tracks)
         except UserError as error:
-            trials += [_failed(task, seed, rung, name, "reconstruction", str(error)) for name in executions]
+            stage = "video" if isinstance(error, VideoError) else "reconstruction"
+            trials += [_failed(scenes.task, seed, rung, name, stage, str(error)) for name in executions]
             continue
         for name, make_policy in executions.items():
-            trials.append(_trial(reality, task, seed, rung, name, make_policy, tracks, goals, episode))
+            trials.append(_trial(scenes, seed, rung, name, make_policy, tracks, goals))
     return trials
 
 
-def true_tracks(episode: OracleEpisode, task: str, reality: ManiSkillReality) -> Tracks:
-    """Return the simulator's own poses as tracks: what a perfect tracker would find."""
-    objects = []
-    for thing in things_named(reality.instruction):
-        positions, quaternions = episode.truth[NAMES[task][thing.name]]
-        objects.append(
-            ObjectTrack(
-                name=thing.name,
-                size=thing.size,
-                positions=positions,
-                quaternions=quaternions,
-                confidence=np.ones(len(positions)),
-            )
-        )
-    return Tracks(objects=tuple(objects), period_s=episode.video.period_s, source="the simulator's truth")
-
-
-def _tracked(episode: OracleEpisode, reality: ManiSkillReality) -> Tracks:
-    found = find_things(episode.video, things_named(reality.instruction), PlaneDepth())
-    return reconstruct_tracks(episode.video, found)
-
-
 def _trial(
-    reality: ManiSkillReality,
-    task: str,
+    scenes: RungScenes,
     seed: int,
-    rung: Rung,
+    rung: str,
     name: str,
     make_policy: Callable[[Goals], Policy],
     tracks: Tracks,
     goals: Goals,
-    episode: OracleEpisode,
 ) -> LadderTrial:
+    task, reality = scenes.task, scenes.reality
     true_name = NAMES[task][goals.name]
-    errors = track_errors(tracks.moved, *episode.truth[true_name])
     try:
+        truth = scenes.oracle(seed).truth[true_name]
         result = run_episode(reality, seed, goals, make_policy)
     except UserError as error:
-        return _failed(task, seed, rung, name, "reconstruction", str(error))
+        stage = "video" if isinstance(error, VideoError) else "reconstruction"
+        return _failed(task, seed, rung, name, stage, str(error))
+    errors = track_errors(tracks.moved, *truth)
     verdict = reality.judge()
-    end_error = float(1000 * np.linalg.norm(verdict.positions[true_name] - episode.truth[true_name][0][-1]))
+    end_error = float(1000 * np.linalg.norm(verdict.positions[true_name] - truth[0][-1]))
     stage = ""
     if not verdict.success:
         if errors.end_mm > 25.0 or errors.start_mm > 15.0:
@@ -170,7 +119,7 @@ def _trial(
     )
 
 
-def _failed(task: str, seed: int, rung: Rung, name: str, stage: str, detail: str) -> LadderTrial:
+def _failed(task: str, seed: int, rung: str, name: str, stage: str, detail: str) -> LadderTrial:
     return LadderTrial(
         task=task,
         seed=seed,
@@ -220,6 +169,24 @@ def trial_values(trial: LadderTrial) -> dict[str, Any]:
         key: None if isinstance(value, float) and not np.isfinite(value) else value
         for key, value in asdict(trial).items()
     }
+
+
+def read_ladder(path: Path) -> list[LadderTrial]:
+    """Return the trials of an interrupted ladder; none where there is no file.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    if not path.is_file():
+        return []
+    try:
+        trials = json.loads(path.read_text(encoding="utf-8"))["trials"]
+        numbers = [
+            {key: np.nan if value is None else value for key, value in trial.items()} for trial in trials
+        ]
+        return [LadderTrial(**trial) for trial in numbers]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is no ladder that could go on ({error}): name another file.") from error
 
 
 def write_ladder(trials: Sequence[LadderTrial], path: Path) -> None:

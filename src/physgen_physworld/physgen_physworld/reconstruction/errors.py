@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,7 +26,16 @@ class TrackErrors:
 
 
 def track_errors(track: ObjectTrack, positions: Float64Array, quaternions: Float64Array) -> TrackErrors:
-    """Compare a track with true positions [T, 3] and quaternions [T, 4]."""
+    """Compare a track with true positions [T, 3] and quaternions [T, 4]; of another length, at its ends alone."""
+    if len(track.positions) != len(positions):
+        ends = [0, -1]
+        positions, quaternions = positions[ends], quaternions[ends]
+        track = replace(
+            track,
+            positions=track.positions[ends],
+            quaternions=track.quaternions[ends],
+            confidence=track.confidence[ends],
+        )
     away = track.positions - positions
     turns = [
         square_turn(yaw_of(mine) - yaw_of(true))

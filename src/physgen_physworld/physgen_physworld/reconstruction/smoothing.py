@@ -10,11 +10,11 @@ import numpy as np
 
 from physgen_control.types import Float64Array
 
-ACCELERATION = 0.004
-"""Usual second difference of a position from picture to picture [m]: a hand that starts and stops within a few."""
+ACCELERATION = 0.4
+"""Usual change of an object's velocity [m/s^2]: a hand starts and stops within a few tenths of a second."""
 
-SPEED = 0.03
-"""Usual motion from picture to picture [m]: without a measurement a thing is thought to slow down."""
+SPEED = 0.3
+"""Usual speed [m/s]: without a measurement a thing is thought to slow down."""
 
 HUBER = 2.5
 """Standard deviations from which on a measurement is thought wrong."""
@@ -23,12 +23,15 @@ FLOOR = 4e-4**2
 """No position is known better than this [m^2]."""
 
 
-def smooth_positions(measured: Float64Array, covariances: Float64Array, rounds: int = 4) -> Float64Array:
+def smooth_positions(
+    measured: Float64Array, covariances: Float64Array, period_s: float, rounds: int = 4
+) -> Float64Array:
     """Return the most likely positions [T, 3].
 
     Args:
         measured: float64 [T, 3], NaN where there is no measurement.
         covariances: float64 [T, 3, 3] in m^2.
+        period_s: from one position to the next [s].
         rounds: of reweighting, so that outliers count less.
     """
     count = len(measured)
@@ -41,7 +44,8 @@ def smooth_positions(measured: Float64Array, covariances: Float64Array, rounds: 
     for row in range(len(bend)):
         bend[row, row : row + 3] = (1.0, -2.0, 1.0)
     move = np.diff(np.eye(count), axis=0)
-    prior = np.kron(bend.T @ bend / ACCELERATION**2 + move.T @ move / SPEED**2, np.eye(3))
+    bends, moves = ACCELERATION * period_s**2, SPEED * period_s
+    prior = np.kron(bend.T @ bend / bends**2 + move.T @ move / moves**2, np.eye(3))
     prior += 1e-6 * np.eye(3 * count)
     weight = np.ones(count)
     result = values

@@ -100,7 +100,7 @@ def _moved_track(video: Video, thing: FoundThing, supports: Sequence[ObjectTrack
             covariances[index] = STILL * np.eye(3)
     if lifted:
         _rest_on_support(video, thing, supports, positions, covariances)
-    smooth = smooth_positions(positions, covariances)
+    smooth = smooth_positions(positions, covariances, video.period_s)
     smooth[:, 2] = np.maximum(smooth[:, 2], thing.start.position[2])
     smooth[:begin] = thing.start.position
     return ObjectTrack(

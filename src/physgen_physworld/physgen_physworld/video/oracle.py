@@ -87,7 +87,7 @@ class OracleSource:
         seen = world.reset(self.seed)
         frames: list[UInt8Image] = [seen.rgb_fixed]
         if not self.arm:
-            world.hide_robot()
+            world.show_objects_only()
             # The first picture is the real one: with the arm, which is there.
         truth = {name: [pose] for name, pose in seen.objects.items()}
         left, step = AFTER_SUCCESS, 0

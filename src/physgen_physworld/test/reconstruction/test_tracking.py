@@ -153,7 +153,7 @@ def test_smoothing_bridges_gaps_and_forgives_an_outlier() -> None:
     measured = truth + rng.normal(0, 0.003, truth.shape)
     measured[7] += [0.0, 0.1, 0.0]
     measured[15:18] = np.nan
-    smooth = smooth_positions(measured, np.tile(9e-6 * np.eye(3), (count, 1, 1)))
+    smooth = smooth_positions(measured, np.tile(9e-6 * np.eye(3), (count, 1, 1)), 0.1)
     assert np.linalg.norm(smooth - truth, axis=1).max() < 0.008
     yaws = smooth_yaws(np.array([0.75, 0.78, -0.76, np.nan, -0.75]), np.full(5, 0.01))
     assert np.ptp(yaws) < 0.1

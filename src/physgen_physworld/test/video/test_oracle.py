@@ -32,7 +32,7 @@ def test_camera_depth_and_hidden_arm_of_the_simulator() -> None:
     red = colour_mask(seen.rgb_fixed, "red")
     normal, offset = SensorDepth(depth=depth).table_plane(camera, red | grey_mask(seen.rgb_fixed))
     assert np.degrees(np.arccos(normal[2])) < 1.0 and abs(offset) < 0.005
-    world.hide_robot()
+    world.show_objects_only()
     still = np.array([0.0, 0, 0, 0, 0, 0, 1], np.float32)
     bare = world.step(still)
     hidden = grey_mask(seen.rgb_fixed).sum() - grey_mask(bare.rgb_fixed).sum()

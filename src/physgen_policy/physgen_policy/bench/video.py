@@ -22,7 +22,7 @@ from physgen_policy.data.dataset import Dataset
 from physgen_policy.model.config import ModelConfig
 from physgen_policy.runtime.imagination import Imagination
 from physgen_policy.sampling.frame import FrameSampler
-from physgen_policy.training.held_out import episode_position, split_episodes
+from physgen_policy.training.held_out import position_in, split_episodes
 
 FORMAT = 1
 
@@ -117,7 +117,7 @@ def filmed_episodes(
     Raises:
         UserError: There is none, or its pictures miss the borders of chunks.
     """
-    positions = [episode_position(dataset.actions(index)) for index in range(len(dataset))]
+    positions = [position_in(dataset, index) for index in range(len(dataset))]
     chosen = list(range(len(dataset)))
     if not every_episode:
         chosen = split_episodes(positions, share, len(dataset)).validation

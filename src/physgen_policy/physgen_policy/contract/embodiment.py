@@ -9,6 +9,9 @@ from typing import Any
 from physgen_control.errors import UserError
 from physgen_control.program.plain_values import build
 
+WITHOUT_ACTIONS = "NONE"
+"""The action space of clips in which nobody acts."""
+
 MAX_SIZE = 1 << 16
 """Largest side of an image and longest chunk that a file may name."""
 
@@ -37,6 +40,11 @@ class Embodiment:
     """Frame in which actions are expressed."""
     tasks: tuple[str, ...] = ()
     """Environment ids or suite/index strings of the training data."""
+
+    @property
+    def acts(self) -> bool:
+        """Whether there are actions; else only how things move can be learned from it."""
+        return self.action_space != WITHOUT_ACTIONS
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values for embodiment.json."""

@@ -60,6 +60,8 @@ class NormStats:
 
     def lines(self) -> list[str]:
         """Return the statistics in words, one line per number of an action that is in SI units."""
+        if self.count == 0:
+            return ["the data has no actions"]
         low, high = self.center - self.half_range, self.center + self.half_range
         ranges = "  ".join(f"{a:+.4g} .. {b:+.4g}" for a, b in zip(low, high, strict=True))
         lines = [f"action range (1 % to 99 % of {self.count} labelled actions): {ranges}"]
@@ -98,6 +100,11 @@ class NormStats:
             for key in ("center", "half_range")
         )
         return NormStats(center, half_range, convert(int, values["count"], "norm_stats.count"))
+
+    @staticmethod
+    def without_actions(action_dim: int) -> NormStats:
+        """Return statistics that saw no action: numbers stay as they are."""
+        return NormStats(np.zeros(action_dim, np.float32), np.ones(action_dim, np.float32), 0)
 
     @staticmethod
     def fit(actions: ArrayLike, gripper_index: int | None = 6) -> NormStats:

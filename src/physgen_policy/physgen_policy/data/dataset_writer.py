@@ -108,7 +108,8 @@ class DatasetWriter:
         """
         if not self.entries:
             raise DatasetError("no usable episode was found, so no dataset was written")
-        norm = NormStats.fit(np.concatenate(self._shown))
+        shown = np.concatenate(self._shown)
+        norm = NormStats.fit(shown) if self.embodiment.acts else NormStats.without_actions(shown.shape[1])
         tasks = tuple(sorted({entry["task"] for entry in self.entries}))
         index = {
             "format": DATASET_FORMAT,

@@ -34,7 +34,8 @@ def window_loss(
         obs_loss_frames: Random target frames per window that get the frame loss; 0 leaves it out.
         draws: Of the diffusion time per frame and per action sequence.
         obs_weight: Weight of the frame loss in the total.
-        actions_known: Whether the frame path may read the chunk that leads to its frame, where it is made to.
+        actions_known: Whether there are actions: to predict, and for the frame path to read the chunk that leads to its
+            frame, where it is made to. Without them the action loss is 0 of 0 actions.
     """
     num_packs = int(batch.pack_mask.sum(dim=1).max())
     packs = slice(0, num_packs)  # trailing packs that are padding in every window are not computed
@@ -44,7 +45,11 @@ def window_loss(
     boa = batch.boa[:, packs] | ~valid
     output = model.full(text, latents, batch.past_actions[:, packs], boa)
 
-    action, per_chunk, actions = _action_loss(model, batch, output, valid, draws, generator)
+    if actions_known:
+        action, per_chunk, actions = _action_loss(model, batch, output, valid, draws, generator)
+    else:
+        action, actions = output.action_hidden.sum() * 0.0, torch.zeros((), device=valid.device)
+        per_chunk = action.detach().expand(model.config.action.num_chunks)
     if obs_loss_frames and obs_weight:
         observation, frames = _observation_loss(
             model, batch, text, output, obs_loss_frames, draws, generator, actions_known

@@ -2,7 +2,7 @@
 """A checkpoint as a world model: from one frame on, its own frames take the place of what cameras would see.
 
 Without ROS and without a simulator. What it is asked for is either "what happens if I do this" (actions are given) or
-"what will I do, and what will it look like" (they are the policy's own).
+"what will I do, and what will it look like" (they are the policy's own); or, without any, "what will be seen".
 """
 
 from __future__ import annotations
@@ -131,15 +131,36 @@ class Imagination:
         self._window.commit()
         chunk = self._own_chunk(output) if actions is None else self._given_chunk(actions)
         past = torch.from_numpy(self.checkpoint.norm.normalize(chunk))[None].to(self._device)
-        anchor = self._window.anchor()  # of the instruction: computed once
         begun = self._seconds()
-        condition = self._model.frame_condition(anchor, output.frame_hidden, newest.present, past)
-        latent = sample_frame(self._model, condition, self.frames, self._random(FRAMES))
-        image = decode_frame(self.checkpoint.imagined_codec, latent)
+        image, latent = self._frame(output, newest.present, past)
         seconds = self._seconds() - begun
         self._newest = self._imagined(image, latent, past)
         self._steps += 1
         return ImaginedFrame(image, chunk, seconds)
+
+    @torch.inference_mode()
+    def watch(self) -> UInt8Image:
+        """Imagine what comes next where nobody says what is done, as a model that learned from video alone can.
+
+        Returns:
+            The frame, uint8 [y, 2 x, 3] of two views; it becomes the newest one.
+
+        Raises:
+            UserError: begin was not called.
+        """
+        newest = self._pending()
+        output, _ = self._window.extend(newest.pack)
+        self._window.commit()
+        image, latent = self._frame(output, newest.present, None)
+        self._newest = self._imagined(image, latent, None)
+        self._steps += 1
+        return image
+
+    def _frame(self, output: PackOutput, present: Tensor, chunk: Tensor | None) -> tuple[UInt8Image, Tensor]:
+        anchor = self._window.anchor()  # of the instruction: computed once
+        condition = self._model.frame_condition(anchor, output.frame_hidden, present, chunk)
+        latent = sample_frame(self._model, condition, self.frames, self._random(FRAMES))
+        return decode_frame(self.checkpoint.imagined_codec, latent), latent
 
     @torch.inference_mode()
     def attention(self) -> Float32Array:
@@ -195,7 +216,7 @@ class Imagination:
             Pack(latent, past), latent if imagined_codec is codec else imagined_codec.encode(given)
         )
 
-    def _imagined(self, image: UInt8Image, latent: Tensor, past: Tensor) -> _Newest:
+    def _imagined(self, image: UInt8Image, latent: Tensor, past: Tensor | None) -> _Newest:
         """Return a frame that was imagined as the newest one: its latents, or what the policy would see of it."""
         codec = self.checkpoint.codec
         seen = latent

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -54,6 +54,11 @@ class ActionBatch:
 def idle_action(norm: NormStats) -> NDArray[np.float32]:
     """Return zero motion in model units (the gripper entry is replaced by the last command)."""
     return norm.normalize(np.zeros(norm.action_dim, np.float32))
+
+
+def all_shown(episode: EpisodeTensors) -> EpisodeTensors:
+    """Return the episode with every step as a label: how things move is seen in all of it."""
+    return replace(episode, labels=np.ones_like(episode.labels))
 
 
 def shown_starts(episodes: Sequence[EpisodeTensors], horizon: int) -> float:

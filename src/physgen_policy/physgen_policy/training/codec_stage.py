@@ -15,7 +15,7 @@ from physgen_control.errors import UserError
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.model.frame_codec import TrainableCodec
 from physgen_policy.training.config import CodecStage
-from physgen_policy.training.held_out import episode_position
+from physgen_policy.training.held_out import position_in
 from physgen_policy.training.optim import learning_rate_at
 
 READOUT_CELLS = 2
@@ -47,7 +47,7 @@ class FramePool:
             (dataset, index)
             for dataset in datasets
             for index in range(len(dataset))
-            if episode_position(dataset.actions(index)) >= held_out
+            if position_in(dataset, index) >= held_out
         ]
         if not learned:
             raise UserError(

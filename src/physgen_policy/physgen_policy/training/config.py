@@ -102,6 +102,8 @@ class PolicyStage:
     """Weight of L_obs, the frame loss, against L_act."""
     obs_loss_every: int = 1
     """Steps from one L_obs to the next (it costs most)."""
+    obs_loss_frames: int = 1
+    """Random frames per window that L_obs is taken of."""
     waypoint_weight: float = 0.0
     """Weight of the auxiliary regression of future displacements (training/waypoints.py); 0 leaves it out."""
     latent_noise: float = 0.0
@@ -284,7 +286,7 @@ RANGES: dict[str, tuple[float, float]] = {
 """Numbers that are shares."""
 POSITIVE = frozenset(
     {"validate_every", "save_every", "log_every", "codec.batch_size"}
-    | {"policy.batch_size", "policy.obs_loss_every", "policy.clip_norm"}
+    | {"policy.batch_size", "policy.obs_loss_every", "policy.obs_loss_frames", "policy.clip_norm"}
 )  # above zero; all other numbers not below it
 
 

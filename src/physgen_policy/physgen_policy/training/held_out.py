@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from physgen_control.errors import UserError
+from physgen_policy.data.dataset import Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,17 @@ def episode_position(actions: NDArray[np.float32]) -> float:
     """
     digest = hashlib.sha256(np.ascontiguousarray(actions).data.cast("B")).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def position_in(dataset: Dataset, index: int) -> float:
+    """Return the episode_position of a dataset's episode; where nobody acts, that of its pictures.
+
+    Raises:
+        DatasetError: Its file cannot be read.
+    """
+    if dataset.embodiment.acts:
+        return episode_position(dataset.actions(index))
+    return int(dataset.episode_sha256(index)[:16], 16) / 2**64
 
 
 def split_episodes(positions: Sequence[float], share: float, at_most: int) -> Split:

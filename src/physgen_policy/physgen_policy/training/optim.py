@@ -10,6 +10,9 @@ import torch
 from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
+from physgen_policy.cost.machine import cpu_multiplies_bf16
+from physgen_policy.training.muon import Float32Muon
+
 
 def learning_rate_at(step: int, *, steps: int, warmup_steps: int, peak: float, floor: float) -> float:
     """Return the learning rate of a step: linear warm-up to `peak`, then a cosine to `floor` at `steps`."""
@@ -52,7 +55,9 @@ def build_optimizers(
     groups = [{"params": decay, "weight_decay": weight_decay}, {"params": rest, "weight_decay": 0.0}]
     optimizers: list[Optimizer] = [AdamW(groups, lr=learning_rate, betas=(0.9, 0.95))]
     if hidden:
-        optimizers.append(Muon(hidden, lr=muon_learning_rate, weight_decay=weight_decay))
+        slow_bf16 = hidden[0].device.type == "cpu" and not cpu_multiplies_bf16()
+        muon = Float32Muon if slow_bf16 else Muon
+        optimizers.append(muon(hidden, lr=muon_learning_rate, weight_decay=weight_decay))
     proportion = min_learning_rate / learning_rate if learning_rate > 0 else 0.0
     floors = (min_learning_rate, muon_learning_rate * proportion)
     for optimizer, floor in zip(optimizers, floors, strict=False):

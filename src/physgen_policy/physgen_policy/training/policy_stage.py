@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from physgen_policy.training.batches import (
 )
 from physgen_policy.training.config import PolicyStage
 from physgen_policy.training.flops import StepShape, Trained, step_flops
+from physgen_policy.training.frame_validation import validate_frames
 from physgen_policy.training.optim import WeightAverage, build_optimizers, learning_rate_at
 from physgen_policy.training.policy_loss import PolicyLoss, Term
 from physgen_policy.training.text_states import TextSource
@@ -124,7 +125,8 @@ class PolicyTrainer:
         windows = stage.single_batch_size if single else stage.batch_size
         batch, random = self._draw(windows, 1 if single else self.config.context_packs)
         every = 1 if self.module.video_only else stage.obs_loss_every
-        frames = int(stage.obs_loss_weight > 0 and self.step % every == 0 and not single)
+        taken = stage.obs_loss_weight > 0 and self.step % every == 0 and not single
+        frames = stage.obs_loss_frames if taken else 0
         for group in self._groups():
             group["lr"] = learning_rate_at(
                 self.step,
@@ -150,7 +152,10 @@ class PolicyTrainer:
             self.average.update()
         self.step += 1
         self._check_left_out(finite, report["total"], norm)
-        work = step_flops(self.config, StepShape.of(batch, frames, self.config), self.trained)
+        shape = StepShape.of(batch, frames, self.config)
+        if self.module.video_only:
+            shape = replace(shape, sequences=0)  # no action is denoised
+        work = step_flops(self.config, shape, self.trained)
         counts = {"windows": float(windows), "flops": sum(work.values())}
         return report | {"lr": lr, "grad_norm": norm, "left_out": float(not finite)} | counts
 
@@ -218,6 +223,8 @@ class PolicyTrainer:
         )
         batch = collate(picked, horizon=action.horizon, num_chunks=action.num_chunks, idle=self.idle)
         if stage.latent_noise > 0:
+            # Only what is seen: frames that are to be predicted may be the same memory.
+            batch = replace(batch, latents=batch.latents.clone())
             for latents, (_, window), generator in zip(batch.latents, picked, random.windows, strict=True):
                 frames = latents[: window.num_packs + 1]
                 frames.add_(torch.randn(frames.shape, generator=generator), alpha=stage.latent_noise)
@@ -243,11 +250,15 @@ class PolicyTrainer:
             yield
 
     def validate(self) -> dict[str, float]:
-        """Return training.validation.validate of the averaged weights; empty without validation episodes."""
+        """Return the errors of the averaged weights; empty without validation episodes.
+
+        They are those of training.validation.validate, or of validate_frames where only frames are learned.
+        """
         if not self.data.validation:
             return {}
+        check = validate_frames if self.module.video_only else validate
         with self.averaged_weights(), self.evaluation_autocast():
-            return validate(
+            return check(
                 self.module.model, self.module.text_encoder, self.data.validation, self.config, self.data.norm
             )
 

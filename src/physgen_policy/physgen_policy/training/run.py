@@ -23,9 +23,10 @@ from physgen_policy.contract.embodiment import Embodiment
 from physgen_policy.cost.peak import device_peak
 from physgen_policy.data.dataset import Dataset
 from physgen_policy.model.config import ModelConfig, load_preset
+from physgen_policy.training.batches import all_shown
 from physgen_policy.training.config import TrainConfig
 from physgen_policy.training.first_networks import first_networks
-from physgen_policy.training.held_out import episode_position, split_episodes
+from physgen_policy.training.held_out import position_in, split_episodes
 from physgen_policy.training.latents import dataset_fingerprint
 from physgen_policy.training.meter import Meter
 from physgen_policy.training.networks import Networks
@@ -92,6 +93,10 @@ class TrainingRun:
     def _fit(self) -> Path:
         datasets = [Dataset(Path(folder)) for folder in self.config.dataset]
         embodiment, fitted = merge_datasets(datasets)
+        if not embodiment.acts and self.config.policy.objective != "video" and self.config.policy.steps:
+            raise UserError(
+                "the datasets are clips without actions, from which nothing but `policy.objective: video` can learn"
+            )
         place = RunPlace(
             folder=self.folder,
             device=self.device,
@@ -117,8 +122,10 @@ class TrainingRun:
                 place,
                 None if own is None else own.to(self.device),
             )
+            if self.config.policy.objective == "video":
+                episodes = [all_shown(episode) for episode in episodes]
             warn_of_starts(episodes, horizon, place)
-        positions = [episode_position(d.actions(i)) for d in datasets for i in range(len(d))]
+        positions = [position_in(d, i) for d in datasets for i in range(len(d))]
         split = split_episodes(positions, self.config.validation_share, self.config.validation_episodes)
         data = PolicyData(
             train=[episodes[i] for i in split.train],
@@ -228,5 +235,6 @@ class TrainingRun:
                     networks.imagined_codec,
                     trainer.data.validation[0],
                     networks.config,
+                    acts=self.config.policy.objective != "video",
                 )
                 self.log.picture("prediction", trainer.step, sample)

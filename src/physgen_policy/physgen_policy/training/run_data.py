@@ -23,7 +23,7 @@ SHOWN_STARTS_WARNING = 0.3
 
 
 def merge_datasets(datasets: list[Dataset]) -> tuple[Embodiment, NormStats]:
-    """Return one embodiment for all datasets (tasks united) and statistics over all their labelled actions.
+    """Return one embodiment for all datasets (tasks united) and statistics over all their labelled actions, if any.
 
     Raises:
         UserError: They were not recorded with the same embodiment.
@@ -32,8 +32,10 @@ def merge_datasets(datasets: list[Dataset]) -> tuple[Embodiment, NormStats]:
     merged = [replace(d.embodiment, tasks=tuple(tasks)) for d in datasets]
     if any(embodiment != merged[0] for embodiment in merged):
         raise UserError("the datasets have different embodiments (cameras, image size, action space or rate)")
-    shown = [d.actions(i)[d.labels(i)] for d in datasets for i in range(len(d))]
-    return merged[0], NormStats.fit(np.concatenate(shown))
+    shown = np.concatenate([d.actions(i)[d.labels(i)] for d in datasets for i in range(len(d))])
+    if not merged[0].acts:
+        return merged[0], NormStats.without_actions(shown.shape[1])
+    return merged[0], NormStats.fit(shown)
 
 
 def instructions(datasets: list[Dataset]) -> list[str]:

@@ -23,8 +23,18 @@ def prediction_sample(
     codec: FrameCodec,
     episode: EpisodeTensors,
     config: ModelConfig,
+    *,
+    acts: bool = True,
 ) -> UInt8Image:
     """Roll the episode's real frames through the cache and draw, for every pack, the frame it predicts to come next.
+
+    Args:
+        model: The network.
+        text_encoder: Its text encoder, or its states.
+        codec: In whose latents frames are imagined.
+        episode: The episode.
+        config: The architecture.
+        acts: Whether the model knows actions; else they are hidden from it.
 
     Returns:
         uint8 [2 rows, packs x columns, 3]: per pack the real next frame above the predicted one.
@@ -42,10 +52,10 @@ def prediction_sample(
     for n in range(window.num_packs):
         step = n * horizon
         past = None
-        if n:
+        if n and acts:
             past = torch.from_numpy(episode.actions[step - horizon : step])[None].to(device)
         output = model.append(context, latents[step // episode.picture_every], past)
-        coming = torch.from_numpy(_chunk(episode.actions, step, horizon))[None].to(device)
+        coming = torch.from_numpy(_chunk(episode.actions, step, horizon))[None].to(device) if acts else None
         condition = model.frame_condition(
             context.anchor, output.frame_hidden, shown[step // episode.picture_every], coming
         )

@@ -29,6 +29,8 @@ class ManiSkillTask:
     """[m]"""
     fov: float
     """Vertical field of view [rad]."""
+    markers: tuple[str, ...] = ()
+    """Attributes of the environment of what is drawn in the air and is no thing."""
     env_id: str = ""
     """The environment's id in gymnasium where it is not the task's name."""
     expert: Callable[[], Expert] | None = None
@@ -52,6 +54,7 @@ TASKS: dict[str, ManiSkillTask] = {
         success_rule="the cube's centre is within 0.025 m of the goal and the arm is still",
         max_steps=150,
         objects=(("cube", "cube"), ("goal", "goal_site")),
+        markers=("goal_site",),
         eye=(0.65, 0.18, 0.50),
         target=(0.0, 0.0, 0.14),
         fov=0.75,

@@ -125,12 +125,14 @@ class ManiSkillWorld(World):
             self._env._custom_sensor_configs["base_camera"]["pose"] = pose
             set_lights(self._env, scene.light)
 
-    def hide_robot(self) -> None:
-        """Leave the arm out of all pictures until the next reset; physics is as before."""
+    def show_objects_only(self) -> None:
+        """Leave the arm and what is drawn in the air out of all pictures until the next reset; physics is as before."""
         import sapien
 
-        for link in self._agent.robot.links:
-            body = link._objs[0].entity.find_component_by_type(sapien.render.RenderBodyComponent)
+        markers = [getattr(self._env, name) for name in self._task.markers]
+        bodies = [link._objs[0].entity for link in self._agent.robot.links]
+        for entity in bodies + [marker._objs[0] for marker in markers]:
+            body = entity.find_component_by_type(sapien.render.RenderBodyComponent)
             if body is not None:
                 body.visibility = 0.0
 
