@@ -17,7 +17,7 @@ SIBLINGS = {
     "physgen_control": set(),
     "physgen_sim_bridge": {"physgen_control"},
     "physgen_policy": {"physgen_control"},
-    "physgen_physworld": {"physgen_control", "physgen_sim_bridge"},
+    "physgen_physworld": {"physgen_control", "physgen_sim_bridge", "physgen_policy"},
     "physgen_bringup": {"physgen_control", "physgen_sim_bridge", "physgen_policy", "physgen_physworld"},
 }
 TORCH = {"torch", "transformers", "diffusers", "peft", "accelerate", "stable_baselines3"}

@@ -27,6 +27,8 @@ class Video:
     period_s: float
     camera: Camera
     source: str
+    real_camera: Camera | None = None
+    """The camera of the robot's pictures, where the video shows a part of them only; None: `camera`."""
 
     @property
     def sha256(self) -> str:

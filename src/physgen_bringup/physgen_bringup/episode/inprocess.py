@@ -32,7 +32,7 @@ from physgen_bringup.episode.tally import EpisodeTally, actions_path
 from physgen_bringup.graph.arguments import parse_arguments
 from physgen_bringup.graph.controller_setup import controller_config
 from physgen_bringup.graph.describe import build_graph
-from physgen_bringup.graph.policy_kinds import is_own, policy_kind
+from physgen_bringup.graph.policy_kinds import is_own, picture_size, policy_kind
 from physgen_bringup.results.results import EpisodeResult, Latencies, Trial
 from physgen_control.controller.core import ControllerCore
 from physgen_control.controller_config import Pacing
@@ -250,7 +250,8 @@ class Stage:
         """
         core = armed_controller(spec)
         # Nobody looks at the images unless the policy does, and rendering is most of a step.
-        world = self._make_world(spec.sim, spec.task, render=film or policy_kind(spec.policy).sees_images)
+        render = film or policy_kind(spec.policy).sees_images
+        world = self._make_world(spec.sim, spec.task, picture_size(spec.policy), render=render)
         world = perturbed(world, parse_condition(spec.perturbation), instructions(spec.sim, spec.task))
         return InProcess(
             world,
@@ -261,10 +262,11 @@ class Stage:
             delay_steps=spec.delay_steps,
         )
 
-    def _make_world(self, sim: str, task: str, *, render: bool) -> World:
-        if self._world is None or self._world_key != (sim, task, render):
+    def _make_world(self, sim: str, task: str, image_size: int, *, render: bool) -> World:
+        key = (sim, task, image_size, render)
+        if self._world is None or self._world_key != key:
             self._close_world()
-            self._world, self._world_key = make_world(sim, task, render=render), (sim, task, render)
+            self._world, self._world_key = make_world(sim, task, image_size=image_size, render=render), key
         return self._world
 
     def _make_source(self, spec: EvaluationSpec, world: World, core: ControllerCore) -> ChunkSource:
@@ -283,7 +285,8 @@ class Stage:
             case "replay" if spec.bag_dir is not None:
                 return ReplaySource(spec.bag_dir, period_ns)
             case own if is_own(own):
-                return OwnPolicySource.of(own, period_ns, lockstep=lockstep)
+                folder = "" if spec.checkpoint is None else str(spec.checkpoint)
+                return OwnPolicySource.of(own, period_ns, checkpoint=folder, lockstep=lockstep)
         raise UserError(f"policy {spec.policy!r} cannot run in-process")
 
     def _make_client(self, checkpoint: Path) -> LerobotClient:

@@ -173,11 +173,11 @@ class OwnPolicySource(PolicySource):
         self._runner = runner
 
     @classmethod
-    def of(cls, name: str, period_ns: int, *, lockstep: bool = True) -> OwnPolicySource:
-        """The policy that an installed package adds or that `module:Class` names."""
+    def of(cls, name: str, period_ns: int, *, checkpoint: str = "", lockstep: bool = True) -> OwnPolicySource:
+        """The policy that an installed package adds or that `module:Class` names, with the folder that it takes."""
         from physgen_policy.runtime.own_policy import OwnPolicyRunner
 
-        return cls(OwnPolicyRunner.load(name, period_ns), period_ns, lockstep=lockstep)
+        return cls(OwnPolicyRunner.load(name, period_ns, checkpoint), period_ns, lockstep=lockstep)
 
     def observe(self, stamped: StampedObservation, step: int, active: bool) -> ActionChunk | None:
         """Predict when an observation is due."""

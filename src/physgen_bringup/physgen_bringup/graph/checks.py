@@ -47,13 +47,15 @@ def check_arguments(arguments: LaunchArguments, *, have_ros: bool | None = None)
         _check_simulation(arguments)
     else:
         check_real_arm(arguments, have_ros=has_ros() if have_ros is None else have_ros)
-    check_policy(arguments.policy, arguments.sim, arguments.task)
+    check_policy(arguments.policy, arguments.sim, arguments.task, arguments.checkpoint)
     if arguments.policy == "physgen":
         # Imported here: it loads torch, which no other policy needs.
         from physgen_policy.checkpoint import resolve_checkpoint
 
         folder = resolve_checkpoint(arguments.checkpoint, arguments.task).resolve()
         return replace(arguments, checkpoint=str(folder))
+    if arguments.checkpoint and is_own(arguments.policy):
+        return replace(arguments, checkpoint=str(Path(arguments.checkpoint).expanduser().resolve()))
     if arguments.checkpoint:
         raise ArgumentError(
             f"checkpoint:={arguments.checkpoint} has no meaning with policy:={arguments.policy}; drop it or "
@@ -130,8 +132,14 @@ def check_world(sim: str, task: str) -> None:
     find_world(sim).check_ready()
 
 
-def check_policy(policy: str, sim: str, task: str) -> None:
+def check_policy(policy: str, sim: str, task: str, checkpoint: str = "") -> None:
     """Refuse an expert that the task has not, and somebody's own policy that cannot be imported or made.
+
+    Args:
+        policy: Who acts.
+        sim: The simulated world, or none.
+        task: What is to be done in it.
+        checkpoint: The folder that the policy is made from, if any.
 
     Raises:
         UserError: One sentence.
@@ -141,9 +149,9 @@ def check_policy(policy: str, sim: str, task: str) -> None:
 
         make_expert(sim, task)
     elif is_own(policy):
-        from physgen_policy.contract.own_policy import find_policy_class
+        from physgen_policy.contract.own_policy import check_checkpoint, find_policy_class
 
-        find_policy_class(policy)
+        check_checkpoint(find_policy_class(policy), policy, checkpoint)
 
 
 def check_teleop(arguments: LaunchArguments) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from physgen_bringup.graph.arguments import LaunchArguments
 from physgen_bringup.graph.controller_setup import controller_config
-from physgen_bringup.graph.policy_kinds import is_own, policy_kind
+from physgen_bringup.graph.policy_kinds import is_own, picture_size, policy_kind
 from physgen_bringup.graph.spec import NodeSpec, ParameterValue
 from physgen_bringup.paths import config_file
 
@@ -33,6 +33,7 @@ def _bridge(arguments: LaunchArguments) -> NodeSpec:
         "task": arguments.task,
         "pace": arguments.pace,
         "perturb": arguments.perturb,
+        "image_size": picture_size(arguments.policy),
     }
     return _node("physgen_sim_bridge", "bridge_node", parameters, arguments)
 
@@ -118,7 +119,8 @@ def _policy(arguments: LaunchArguments) -> NodeSpec:
     own = is_own(arguments.policy)
     parameters: dict[str, ParameterValue] = {
         "use_sim_time": arguments.stepped,
-        **({"policy": arguments.policy} if own else {"checkpoint": arguments.checkpoint}),
+        **({"policy": arguments.policy} if own else {}),
+        **({"checkpoint": arguments.checkpoint} if arguments.checkpoint or not own else {}),
         "task": arguments.task,
         "robot": _robot(arguments),
         "execution": arguments.execution,

@@ -39,8 +39,15 @@ OURS = {
 }
 """external: somebody else's node publishes the chunks. none: nobody acts but a person at a device."""
 
+PICTURE_SIZE = 128
+"""What the checkpoints of this project see [pixels]."""
+
 OWN = PolicyKind(node="policy_node", sees_images=True)
 """A policy of somebody's own: an entry point of the group physgen.policies, or module:Class."""
+
+
+OWN_NAMES = ("physworld",)
+"""Policies of this project that are run as those of somebody's own (physgen_policy.contract.own_policy.TABLE)."""
 
 
 def policy_kind(policy: str) -> PolicyKind:
@@ -53,9 +60,22 @@ def is_own(policy: str) -> bool:
     return policy not in OURS
 
 
+def picture_size(policy: str) -> int:
+    """Return the edge of the pictures that simulated cameras draw for whoever acts [pixels].
+
+    Raises:
+        PluginError: It is somebody's own and cannot be imported.
+    """
+    if not is_own(policy):
+        return PICTURE_SIZE
+    from physgen_policy.contract.own_policy import find_policy_class
+
+    return find_policy_class(policy).picture_size
+
+
 def policy_names(*, in_graph: bool) -> tuple[str, ...]:
-    """Return our names of those that run in a graph, or of those that an evaluation can run."""
-    return tuple(_names(in_graph))
+    """Return the names of this project of those that run in a graph, or of those that an evaluation can run."""
+    return (*_names(in_graph), *OWN_NAMES)
 
 
 def _names(in_graph: bool) -> Iterator[str]:

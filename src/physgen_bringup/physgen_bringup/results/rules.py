@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from physgen_bringup.results.results import Protocol
@@ -56,6 +57,16 @@ def _list_sha256() -> str:
 
 
 def _weights_sha256(checkpoint: Path) -> str:
-    from physgen_policy.checkpoint import checkpoint_sha256  # brings torch
+    from physgen_policy.checkpoint import checkpoint_sha256, is_checkpoint  # brings torch
 
-    return checkpoint_sha256(checkpoint)
+    return checkpoint_sha256(checkpoint) if is_checkpoint(checkpoint) else folder_sha256(checkpoint)
+
+
+def folder_sha256(folder: Path) -> str:
+    """Return one hash of all files of a folder, by name and content: what a policy of somebody's own is made from."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)}\0".encode())
+        with path.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

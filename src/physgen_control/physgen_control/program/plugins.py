@@ -130,8 +130,8 @@ def construct(factory: Any, reference: str, kind: str) -> Any:
         ) from error
 
 
-def check_constructor(factory: Any, reference: str, kind: str) -> None:
-    """Check that something can be called without arguments.
+def check_constructor(factory: Any, reference: str, kind: str, *, arguments: int = 0) -> None:
+    """Check that something can be called with so many arguments.
 
     Raises:
         PluginError: It cannot.
@@ -139,10 +139,12 @@ def check_constructor(factory: Any, reference: str, kind: str) -> None:
     if not callable(factory):
         raise PluginError(f"{reference} is no class or function, so that it makes no {kind}")
     try:
-        inspect.signature(factory).bind()
+        inspect.signature(factory).bind(*[None] * arguments)
     except TypeError as error:
+        number = f"{arguments} argument{'s' * (arguments > 1)}" if arguments else "arguments"
         raise PluginError(
-            f"the {kind} {reference} must be made without arguments, but it needs some ({error}); give them defaults"
+            f"the {kind} {reference} must be made with{'' if arguments else 'out'} {number}, but it needs "
+            f"{'others' if arguments else 'some'} ({error}); give them defaults"
         ) from error
     except ValueError:
         pass  # a class written in C has no signature to look at

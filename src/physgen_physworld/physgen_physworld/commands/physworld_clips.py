@@ -16,8 +16,8 @@ def build_parser() -> CommandParser:
     parser = CommandParser(
         prog="physgen physworld clips",
         description="Film objects that move by themselves: the expert moves them, and neither its arm nor its actions "
-        "are in the clips. A video model learns from them (config/train/object_video.yaml). Clips that are there are not "
-        "filmed again.",
+        "are in the clips. A video model learns from them (config/train/object_video.yaml). Clips that are there are "
+        "not filmed again.",
         examples=(
             "physgen physworld clips --task StackCube-v1 --seeds 1000000:750 --out datasets/StackCube-v1-clips",
         ),

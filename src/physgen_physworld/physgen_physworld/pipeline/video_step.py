@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from physgen_control.errors import UserError
+from physgen_physworld.camera import Camera
 from physgen_physworld.pipeline.step_folder import StepFolder, save_picture, strip
 from physgen_physworld.values import Video
 from physgen_physworld.video.camera_file import camera_text, read_camera
 from physgen_physworld.video.source import VideoSource, checked
 
-FRAMES, CAMERA = "frames.npz", "camera.yaml"
+FRAMES, CAMERA, REAL_CAMERA = "frames.npz", "camera.yaml", "real_camera.yaml"
 
 
 def video_step(root: Path) -> StepFolder:
@@ -46,6 +47,7 @@ def make_video(
     with step.file(FRAMES).open("wb") as file:
         np.savez_compressed(file, frames=video.frames, period_s=np.array(video.period_s))
     step.file(CAMERA).write_text(camera_text(video.camera), encoding="utf-8")
+    step.file(REAL_CAMERA).write_text(camera_text(video.real_camera or video.camera), encoding="utf-8")
     save_picture(strip(video.frames), step.picture_path)
     result = {
         "source": video.source,
@@ -54,8 +56,17 @@ def make_video(
         "period_s": video.period_s,
         "sha256": video.sha256,
     }
-    step.finish(inputs, settings, result, (FRAMES, CAMERA))
+    step.finish(inputs, settings, result, (FRAMES, CAMERA, REAL_CAMERA))
     return True
+
+
+def real_camera(root: Path) -> Camera:
+    """Return the camera that takes the robot's pictures.
+
+    Raises:
+        UserError: the step has not been done, or its file is broken.
+    """
+    return read_camera(video_step(root).file(REAL_CAMERA))
 
 
 def load_video(root: Path) -> Video:

@@ -28,6 +28,9 @@ PIECES = 5
 LONGEST_STEP, LONGEST_TURN = 0.06, 0.1
 """What a canonical action may ask for in one control step [m], [rad]."""
 
+PRESSING = -0.005
+"""Where closing fingers are told to go [m]: beyond each other, so that they press on what is between them."""
+
 HAND_START = np.array([0.47, 0.0, 0.18])
 """Where an arm waits [m]."""
 
@@ -125,14 +128,38 @@ class Twin:
             ]
         self._mujoco.mj_forward(self._model, self._data)
 
+    def place(self, hand: Pose, gripper_width: float, objects: dict[str, Pose], *, closing: bool) -> None:
+        """Put hand and objects where they are thought to be now, at rest; properties stay.
+
+        Args:
+            hand: pose of the TCP.
+            gripper_width: opening between the fingers [m].
+            objects: poses by name; others stay where they are.
+            closing: the fingers press on what is between them.
+        """
+        self._data.qvel[:] = 0.0
+        self._data.qacc_warmstart[:] = 0.0
+        place = np.concatenate([hand.position, hand.quaternion[[3, 0, 1, 2]]])
+        address = self._model.joint("hand").qposadr[0]
+        self._data.qpos[address : address + 7] = place
+        self._data.mocap_pos[0], self._data.mocap_quat[0] = place[:3], place[3:]
+        half = float(np.clip(gripper_width / 2, 0.0, FINGER_STROKE))
+        for finger in self._fingers:
+            self._data.qpos[finger] = half
+        self._data.ctrl[:] = PRESSING if closing else half
+        for name, pose in objects.items():
+            address = self._joints[name]
+            self._data.qpos[address : address + 3] = pose.position
+            self._data.qpos[address + 3 : address + 7] = pose.quaternion[[3, 0, 1, 2]]
+        self._mujoco.mj_forward(self._model, self._data)
+
     def step(self, action: Float32Array) -> None:
         """Apply a canonical action (7 numbers) for one control period."""
         values = np.asarray(action, np.float64)
         move, turn = _no_longer(values[:3], LONGEST_STEP), _no_longer(values[3:6], LONGEST_TURN)
         pose = self.tcp_pose
         opening = FINGER_STROKE * float(np.clip(values[6], -1.0, 1.0) + 1.0) / 2
-        # Closing, the fingers press on what is between them.
-        self._data.ctrl[:] = opening if opening > 0 else -0.005
+        self._data.ctrl[:] = opening if opening > 0 else PRESSING
         substeps = round(CONTROL_PERIOD / TIMESTEP / PIECES)
         for piece in range(1, PIECES + 1):
             share = self._follow * piece / PIECES

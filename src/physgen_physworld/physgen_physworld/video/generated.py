@@ -73,6 +73,7 @@ class VideoGenerator:
             period_s=PERIOD_S,
             camera=OBJECT_VIEW.camera(camera),
             source=f"video {number} of {self.name}",
+            real_camera=camera,
         )
 
 

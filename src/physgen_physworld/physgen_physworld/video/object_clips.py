@@ -2,8 +2,8 @@
 """Clips in which objects move by themselves: what a video model learns from without any robot data.
 
 The scripted expert moves the objects, but neither its arm nor its actions are in a clip: only the first picture, which
-is a real one, shows the arm, where it waits. Pictures are evenly spaced along the way of the object that moves, so that a
-clip has no pauses and no clock.
+is a real one, shows the arm, where it waits. Pictures are evenly spaced along the way of the object that moves, so that
+a clip has no pauses and no clock.
 """
 
 from __future__ import annotations

@@ -20,7 +20,12 @@ from physgen_policy.checkpoint.load import (
     load_model,
     load_text_encoder,
 )
-from physgen_policy.checkpoint.tensors import checkpoint_sha256, checkpoint_tensors, file_sha256
+from physgen_policy.checkpoint.tensors import (
+    checkpoint_sha256,
+    checkpoint_tensors,
+    file_sha256,
+    is_checkpoint,
+)
 from physgen_policy.checkpoint.write import (
     merge_checkpoint,
     save_adapter_checkpoint,
@@ -36,6 +41,7 @@ __all__ = [
     "checkpoint_sha256",
     "checkpoint_tensors",
     "file_sha256",
+    "is_checkpoint",
     "load_checkpoint",
     "load_codec",
     "load_imagined_codec",

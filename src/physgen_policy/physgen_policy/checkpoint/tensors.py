@@ -45,6 +45,11 @@ def checkpoint_tensors(path: Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a folder holds weights of this project: a model's, or an adapter's."""
+    return (path / WEIGHT_FILE).is_file() or (path / BASE_FILE).is_file()
+
+
 def checkpoint_sha256(path: Path) -> str:
     """Return the SHA-256 of the weights: of model.safetensors, or of the base's and all files of an adapter."""
     if (path / WEIGHT_FILE).is_file():

@@ -118,7 +118,7 @@ class PolicyNode(Guarded, LifecycleNode):
         config = self.config
         if not config.policy:
             return load_policy(config.checkpoint, self._graph, config.network(), config.device)
-        own = OwnPolicyRunner.load(config.policy, round(config.control_period * 1e9))
+        own = OwnPolicyRunner.load(config.policy, round(config.control_period * 1e9), config.checkpoint)
         self._gate = replace(self._gate, execute_steps=own.execute_steps)
         return own
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 
 from physgen_control.errors import UserError
-from physgen_control.program.plugins import construct
 from physgen_control.types import (
     ACTION_DIM,
     HORIZON,
@@ -23,7 +22,7 @@ from physgen_control.types import (
 )
 from physgen_policy.contract.embodiment_check import GraphDescription
 from physgen_policy.contract.observation import PolicyObservation
-from physgen_policy.contract.own_policy import Policy, PolicyInput, find_policy_class
+from physgen_policy.contract.own_policy import Policy, PolicyInput, make_policy
 from physgen_policy.runtime.mailbox import CancelToken
 from physgen_policy.runtime.prediction_error import PredictionError
 
@@ -59,18 +58,18 @@ class OwnPolicyRunner:
         self._arrived = threading.Condition()
 
     @classmethod
-    def load(cls, name: str, period_ns: int) -> OwnPolicyRunner:
+    def load(cls, name: str, period_ns: int, checkpoint: str = "") -> OwnPolicyRunner:
         """Make the policy that an installed package adds or that `module:Class` names.
 
         Args:
             name: Its name or reference.
             period_ns: Control period of the graph.
+            checkpoint: The folder that it is made from, if it takes one.
 
         Raises:
             PluginError: It cannot be found, imported or made.
         """
-        policy: Policy = construct(find_policy_class(name), name, "policy")
-        return cls(policy, name, period_ns)
+        return cls(make_policy(name, checkpoint), name, period_ns)
 
     def mismatches(self, graph: GraphDescription) -> list[str]:
         """Return that it names no such robot, if so: only its author knows what its actions are meant for."""
@@ -161,17 +160,18 @@ class OwnPolicyRunner:
             raise OwnPolicyError(
                 f"{self.policy_id} must return actions [n, {ACTION_DIM}], and returned {list(actions.shape)}"
             )
-        if not self.execute_steps <= len(actions) <= HORIZON:
+        most = NUM_CHUNKS * HORIZON
+        if not self.execute_steps <= len(actions) <= most:
             raise OwnPolicyError(
-                f"{self.policy_id} must return {self.execute_steps} to {HORIZON} actions, and returned {len(actions)}"
+                f"{self.policy_id} must return {self.execute_steps} to {most} actions, and returned {len(actions)}"
             )
         if not np.isfinite(actions).all():
             raise OwnPolicyError(f"{self.policy_id} returned actions that are not finite numbers")
-        data = np.zeros((NUM_CHUNKS, HORIZON, ACTION_DIM), np.float32)
-        data[..., -1] = np.clip(actions[-1, -1], -1.0, 1.0)
-        data[0, : len(actions)] = actions
-        data[..., -1] = np.clip(data[..., -1], -1.0, 1.0)
-        return data
+        data = np.zeros((most, ACTION_DIM), np.float32)
+        data[:, -1] = actions[-1, -1]
+        data[: len(actions)] = actions
+        data[:, -1] = np.clip(data[:, -1], -1.0, 1.0)
+        return data.reshape(NUM_CHUNKS, HORIZON, ACTION_DIM)
 
     def _state_at(self, stamp_ns: int) -> RobotState:
         """Return the newest state that is not younger than the images; wait for one of the same time, but not long.
