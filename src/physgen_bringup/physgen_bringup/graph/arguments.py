@@ -44,8 +44,8 @@ ARGUMENTS: tuple[Argument, ...] = (
         choices=policy_names(in_graph=True),
         default="physgen",
         group=POLICIES,
-        help="who acts: learned policy, scripted expert (sim), recorded bags, what follows a video (physworld), your own "
-        "policy as module:Class, a node of your own (external), or nobody (none, with teleop)",
+        help="who acts: learned policy, scripted expert (sim), recorded bags, what follows a video (physworld), your "
+        "own policy as module:Class, a node of your own (external), or nobody (none, with teleop)",
     ),
     Argument(
         name="checkpoint",

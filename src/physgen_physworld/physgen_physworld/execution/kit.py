@@ -24,6 +24,7 @@ from physgen_physworld.pipeline.train_step import RESIDUAL, train_step
 from physgen_physworld.pipeline.video_step import real_camera, video_step
 from physgen_physworld.plan.base import GoalFollower
 from physgen_physworld.plan.goals import Goals, make_goals
+from physgen_physworld.plan.settle import settled
 from physgen_physworld.reconstruction.choice import choose_video
 from physgen_physworld.reconstruction.depth import PlaneDepth
 from physgen_physworld.reconstruction.words import things_named
@@ -68,7 +69,7 @@ class RunKit:
     def __init__(self, folder: Path) -> None:
         self.camera = real_camera(folder)
         _, goals, scene = load_situation(folder)
-        self._scene = FollowedScene(goals=goals, scene=scene)
+        self._scene = FollowedScene(goals=settled(goals, scene), scene=scene)
         residual = train_step(folder).file(RESIDUAL)
         self._residual = load_residual(residual) if residual.is_file() else None
 
@@ -100,7 +101,8 @@ class GeneratorKit:
         """Generate videos until one can be followed."""
         videos = (self._generator.video(picture, camera, instruction, number) for number in range(SAMPLES))
         tracks = choose_video(videos, things_named(instruction), PlaneDepth()).tracks
-        return FollowedScene(goals=make_goals(tracks), scene=build_scene(tracks))
+        goals, scene = make_goals(tracks), build_scene(tracks)
+        return FollowedScene(goals=goals if self._how == "naive" else settled(goals, scene), scene=scene)
 
     def policy(self, goals: Goals) -> Policy:
         """Return who follows the goals, as the kit says."""

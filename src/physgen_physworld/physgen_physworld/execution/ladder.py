@@ -16,7 +16,9 @@ from physgen_physworld.execution.episode import Following, Policy, run_episode
 from physgen_physworld.execution.rungs import NAMES, RungScenes
 from physgen_physworld.plan.base import GoalFollower
 from physgen_physworld.plan.goals import Goals, make_goals
+from physgen_physworld.plan.settle import settled
 from physgen_physworld.reconstruction.errors import track_errors
+from physgen_physworld.scene.scene import build_scene
 from physgen_physworld.values import Tracks
 from physgen_physworld.video.source import VideoError
 
@@ -69,8 +71,10 @@ def run_rungs(
             stage = "video" if isinstance(error, VideoError) else "reconstruction"
             trials += [_failed(scenes.task, seed, rung, name, stage, str(error)) for name in executions]
             continue
+        judged = settled(goals, build_scene(tracks))
         for name, make_policy in executions.items():
-            trials.append(_trial(scenes, seed, rung, name, make_policy, tracks, goals))
+            followed = goals if name == "naive" else judged
+            trials.append(_trial(scenes, seed, rung, name, make_policy, tracks, followed))
     return trials
 
 

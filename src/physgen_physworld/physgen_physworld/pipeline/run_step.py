@@ -16,6 +16,7 @@ from physgen_physworld.pipeline.step_folder import StepFolder, save_picture, sha
 from physgen_physworld.pipeline.train_step import RESIDUAL, train_step
 from physgen_physworld.plan.base import GoalFollower
 from physgen_physworld.plan.goals import Goals
+from physgen_physworld.plan.settle import settled
 from physgen_physworld.residual.network import load_residual
 
 How = Literal["residual", "base", "naive"]
@@ -46,7 +47,9 @@ def act(
         UserError: an earlier step is missing, or the object is not in the picture.
     """
     step = run_step(root, how)
-    _, goals, _ = load_situation(root)
+    _, goals, scene = load_situation(root)
+    if how != "naive":
+        goals = settled(goals, scene)
     inputs = {"tracks": sha256(tracks_step(root).file(TRACKS))}
     residual = train_step(root).file(RESIDUAL)
     if how == "residual":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from physgen_physworld.pipeline.reconstruct_step import TRACKS, load_situation, tracks_step
 from physgen_physworld.pipeline.step_folder import StepFolder, sha256
+from physgen_physworld.plan.settle import settled
 from physgen_physworld.residual.environment import Randomization, Situation
 from physgen_physworld.residual.training import TrainingConfig, train_residual
 
@@ -34,7 +35,8 @@ def train(root: Path, config: TrainingConfig, report: Callable[[int, float], Non
     if step.is_done(inputs, settings):
         return False
     step.begin()
-    trained = train_residual([Situation(scene=scene, goals=goals)], config, randomization, report)
+    situation = Situation(scene=scene, goals=settled(goals, scene))
+    trained = train_residual([situation], config, randomization, report)
     trained.network.save(step.file(RESIDUAL))
     _plot(trained.rewards, config, step.picture_path)
     result = {"steps": trained.steps, "mean_rewards": [round(value, 3) for value in trained.rewards]}

@@ -13,7 +13,7 @@ from physgen_physworld.plan.goals import make_goals
 from physgen_physworld.reconstruction.depth import Depth
 from physgen_physworld.reconstruction.support import reconstruct_tracks
 from physgen_physworld.reconstruction.tracker import find_things
-from physgen_physworld.values import ObjectTrack, Thing, Tracks, Video
+from physgen_physworld.values import Thing, Tracks, Video
 
 GOOD_ENOUGH = 0.8
 """A video of this worth is followed without a look at the others."""
@@ -68,18 +68,11 @@ def choose_video(
 
 
 def worth(tracks: Tracks, wanted: str) -> float:
-    """Return 0 to 1: how sure the moved thing is followed, less where it jumps; 0 where another thing or none moves."""
+    """Return 0 to 1: how surely the moved thing is followed; 0 where another thing or none moves."""
     try:
         goals = make_goals(tracks)
     except UserError:
         return 0.0
     if goals.name != wanted:
         return 0.0
-    return float(np.mean(tracks.moved.confidence[1:])) * _steadiness(tracks.moved)
-
-
-def _steadiness(track: ObjectTrack) -> float:
-    """1 where every step is about as long as the others or shorter, falling with the longest one."""
-    steps = np.linalg.norm(np.diff(track.positions, axis=0), axis=1)
-    usual = float(np.median(steps[steps > 1e-4])) if np.any(steps > 1e-4) else 1.0
-    return float(min(1.0, 3.0 * usual / max(float(steps.max()), 1e-9)))
+    return float(np.mean(tracks.moved.confidence[1:]))

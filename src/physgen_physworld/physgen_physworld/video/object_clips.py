@@ -48,7 +48,7 @@ def film_objects(world: ManiSkillWorld, task: str, seed: int) -> ObjectClip:
     Raises:
         VideoError: the expert does not solve it, or nothing moves.
     """
-    shown = _shown_steps(_ways(world, task, seed))
+    shown = evenly_along(_ways(world, task, seed))
     expert = make_expert("maniskill", task)
     expert.reset()
     seen = world.reset(seed)
@@ -96,8 +96,12 @@ def _ways(world: ManiSkillWorld, task: str, seed: int) -> Float64Array:
     return farthest
 
 
-def _shown_steps(way: Float64Array) -> list[int]:
-    """Return the control steps of the pictures after the first: evenly spaced along the way, the last one at rest."""
+def evenly_along(way: Float64Array) -> list[int]:
+    """Return the control steps of the pictures after the first: evenly spaced along the way, the last one at rest.
+
+    Args:
+        way: float64 [T + 1], how far the object has come after every control step [m]; it never falls.
+    """
     shares = np.arange(1, CLIP_FRAMES - 1) / (CLIP_FRAMES - 1)
     steps = np.searchsorted(way, shares * way[-1])
     return [*(int(step) for step in steps), len(way) - 1]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A policy of somebody's own answers as a checkpoint's does, and what is no answer is one sentence."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 
 from physgen_control.errors import UserError
 from physgen_control.types import CameraFrame, Episode, Pose, RobotState
+from physgen_policy.contract import own_policy
 from physgen_policy.contract.embodiment_check import GraphDescription
 from physgen_policy.contract.observation import PolicyObservation
-from physgen_policy.contract.own_policy import Policy, PolicyInput
+from physgen_policy.contract.own_policy import Policy, PolicyInput, make_policy
 from physgen_policy.contract.past_actions import idle_actions
 from physgen_policy.contract.synchronizer import SyncedFrames
 from physgen_policy.runtime.own_policy import OwnPolicyRunner
@@ -87,6 +89,38 @@ def test_actions_become_a_chunk_and_the_rest_of_it_rests():
     assert runner.act(observation(1), 78).chunk_seq == 1
 
 
+def test_a_whole_plan_is_kept_in_its_order():
+    actions = np.arange(24 * 7, dtype=np.float32).reshape(24, 7) / 1000
+    runner, _ = runner_of(actions)
+    runner.put_state(state(0))
+    np.testing.assert_array_equal(runner.act(observation(0), 0).data.reshape(24, 7), actions)
+
+
+class FromFolder(Answers):
+    """Is made from a folder."""
+
+    takes_checkpoint = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(np.zeros((4, 7)))
+        self.folder = folder
+
+
+def test_a_policy_that_takes_a_folder_gets_it(tmp_path):
+    name = f"{__file__}:FromFolder"
+    made = make_policy(name, str(tmp_path))
+    assert made.folder == tmp_path
+    with pytest.raises(UserError, match="made from a folder: name it"):
+        make_policy(name)
+    with pytest.raises(UserError, match="is none"):
+        make_policy(name, str(tmp_path / "missing"))
+
+
+def test_a_policy_that_takes_no_folder_refuses_one(tmp_path):
+    with pytest.raises(UserError, match="takes no checkpoint"):
+        own_policy.check_checkpoint(Answers, "mine", str(tmp_path))
+
+
 def test_the_same_seed_and_run_give_the_same_random_numbers():
     runner, policy = runner_of(np.zeros((8, 7)))
     runner.reset(EPISODE)
@@ -99,8 +133,8 @@ def test_the_same_seed_and_run_give_the_same_random_numbers():
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (np.zeros((3, 7)), "4 to 8 actions, and returned 3"),
-        (np.zeros((9, 7)), "4 to 8 actions, and returned 9"),
+        (np.zeros((3, 7)), "4 to 24 actions, and returned 3"),
+        (np.zeros((25, 7)), "4 to 24 actions, and returned 25"),
         (np.zeros((8, 6)), r"actions \[n, 7\], and returned \[8, 6\]"),
         (np.full((8, 7), np.nan), "not finite"),
         (None, r"actions \[n, 7\]"),
