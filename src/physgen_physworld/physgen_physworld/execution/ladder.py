@@ -184,13 +184,14 @@ def read_ladder(path: Path) -> list[LadderTrial]:
     if not path.is_file():
         return []
     try:
-        trials = json.loads(path.read_text(encoding="utf-8"))["trials"]
-        numbers = [
-            {key: np.nan if value is None else value for key, value in trial.items()} for trial in trials
-        ]
-        return [LadderTrial(**trial) for trial in numbers]
+        stored: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["trials"]
+        return [LadderTrial(**_numbers(trial)) for trial in stored]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no ladder that could go on ({error}): name another file.") from error
+
+
+def _numbers(trial: dict[str, Any]) -> dict[str, Any]:
+    return {key: np.nan if value is None else value for key, value in trial.items()}
 
 
 def write_ladder(trials: Sequence[LadderTrial], path: Path) -> None:
