@@ -11,18 +11,29 @@ from typing import Any
 from physgen_control.errors import UserError
 from physgen_control.program.command_parser import CommandParser
 from physgen_control.program.progress import Progress
-from physgen_physworld.commands import physworld_clips, physworld_kit, physworld_ladder
+from physgen_physworld.commands import (
+    physworld_amortise,
+    physworld_clips,
+    physworld_kit,
+    physworld_ladder,
+)
 from physgen_physworld.video.source import VideoSource
 
 STEPS = ("video", "reconstruct", "train", "run")
-OTHERS = {"ladder": physworld_ladder.main, "clips": physworld_clips.main, "kit": physworld_kit.main}
+OTHERS = {
+    "ladder": physworld_ladder.main,
+    "clips": physworld_clips.main,
+    "kit": physworld_kit.main,
+    "amortise": physworld_amortise.main,
+}
 TELL_EVERY_S = 5.0
 
 DESCRIPTIONS = {
     "": "From one picture and a sentence to a robot that does it: a video shows how the object shall move, its motion "
     "is reconstructed in metres, a physical twin of the scene judges and improves the actions, and the robot acts. A "
     "step that is done is not repeated. The steps alone: physworld video, reconstruct, train, run. Comparisons: "
-    "physworld ladder; for a video model: physworld clips; for launch and eval: physworld kit.",
+    "physworld ladder; for a video model: physworld clips; for launch and eval: physworld kit; one residual "
+    "for a task: physworld amortise.",
     "video": "Get the video: from a video model, a film with its camera, a recorded bag, or the expert's episode in "
     "the simulator.",
     "reconstruct": "Find the things that the instruction names, follow them through the video, and build the scene.",

@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
     """
     options = build_parser().parse_args(arguments)
 
-    from physgen_physworld.execution.kit import write_kit
+    from physgen_physworld.policy.kit import write_kit
     from physgen_physworld.video.camera_file import read_camera
     from physgen_physworld.video.oracle import maniskill_camera
     from physgen_physworld.video.view import OBJECT_VIEW

@@ -13,7 +13,8 @@ import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_physworld.execution.episode import Following, Policy, run_episode
-from physgen_physworld.execution.rungs import NAMES, RungScenes
+from physgen_physworld.execution.rungs import RungScenes
+from physgen_physworld.execution.true_tracks import NAMES
 from physgen_physworld.plan.base import GoalFollower
 from physgen_physworld.plan.goals import Goals, make_goals
 from physgen_physworld.plan.settle import settled

@@ -14,12 +14,13 @@ import numpy as np
 from physgen_control.errors import UserError
 from physgen_control.types import Float64Array
 from physgen_physworld.execution.reality import ManiSkillReality
+from physgen_physworld.execution.true_tracks import true_tracks
 from physgen_physworld.reconstruction.choice import choose_video
 from physgen_physworld.reconstruction.depth import PlaneDepth
 from physgen_physworld.reconstruction.support import reconstruct_tracks
 from physgen_physworld.reconstruction.tracker import find_things
 from physgen_physworld.reconstruction.words import things_named
-from physgen_physworld.values import ObjectTrack, Thing, Tracks, yaw_of, yaw_quaternions
+from physgen_physworld.values import Thing, Tracks, yaw_of, yaw_quaternions
 from physgen_physworld.video.generated import SAMPLES, VideoGenerator
 from physgen_physworld.video.oracle import OracleEpisode, OracleSource
 from physgen_sim_bridge.maniskill.world import ManiSkillWorld
@@ -35,13 +36,6 @@ RUNGS = {
     "wrong": "a generated video of another scene",
 }
 NEED_GENERATOR = frozenset({"generated", "wrong"})
-
-# The instruction's names of things and the simulator's.
-NAMES = {
-    "PushCube-v1": {"cube": "cube"},
-    "PickCube-v1": {"cube": "cube"},
-    "StackCube-v1": {"red_cube": "cubeA", "green_cube": "cubeB"},
-}
 
 
 class RungScenes:
@@ -98,19 +92,7 @@ class RungScenes:
 
     def _true(self, seed: int) -> Tracks:
         episode = self.oracle(seed)
-        objects = []
-        for thing in self._things:
-            positions, quaternions = episode.truth[NAMES[self.task][thing.name]]
-            objects.append(
-                ObjectTrack(
-                    name=thing.name,
-                    size=thing.size,
-                    positions=positions,
-                    quaternions=quaternions,
-                    confidence=np.ones(len(positions)),
-                )
-            )
-        return Tracks(objects=tuple(objects), period_s=episode.video.period_s, source="the simulator's truth")
+        return true_tracks(self.task, self._things, episode.truth, episode.video.period_s)
 
     def _generated(self, seed: int) -> Tracks:
         generator = self._generator

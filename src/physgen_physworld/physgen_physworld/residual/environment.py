@@ -68,7 +68,7 @@ class ResidualEnv(gymnasium.Env[Float32Array, Float32Array]):
         self._randomization = randomization or Randomization()
         self._reward_config = reward
         self._max_steps = max_steps
-        self._twins: dict[int, Twin] = {}
+        self._twin_of = -1  # the situation that the twin is made of; there may be hundreds
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -78,9 +78,8 @@ class ResidualEnv(gymnasium.Env[Float32Array, Float32Array]):
         rng, random = self.np_random, self._randomization
         index = int(rng.integers(len(self._situations)))
         situation = self._situations[index]
-        if index not in self._twins:
-            self._twins[index] = Twin(situation.scene)
-        self._twin = self._twins[index]
+        if index != self._twin_of:
+            self._twin, self._twin_of = Twin(situation.scene), index
         self._moved = situation.scene.moved
         properties = Properties.drawn(situation.scene, rng) if random.properties else None
         spread = np.array([random.position, random.position, random.yaw])

@@ -8,6 +8,7 @@ a clip has no pauses and no clock.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,7 @@ def film_objects(world: ManiSkillWorld, task: str, seed: int) -> ObjectClip:
     Raises:
         VideoError: the expert does not solve it, or nothing moves.
     """
-    shown = evenly_along(_ways(world, task, seed))
+    shown = evenly_along(_farthest_way(object_poses(world, task, seed)))
     expert = make_expert("maniskill", task)
     expert.reset()
     seen = world.reset(seed)
@@ -68,16 +69,19 @@ def film_objects(world: ManiSkillWorld, task: str, seed: int) -> ObjectClip:
     )
 
 
-def _ways(world: ManiSkillWorld, task: str, seed: int) -> Float64Array:
-    """Return how far the object that moves farthest has come after every control step of the expert's episode [m].
+def object_poses(world: ManiSkillWorld, task: str, seed: int) -> dict[str, tuple[Float64Array, Float64Array]]:
+    """Run the expert without a picture and return where everything was.
+
+    Returns:
+        Positions [T + 1, 3] and quaternions [T + 1, 4] before and after every control step, by the simulator's names.
 
     Raises:
-        VideoError: the expert does not solve it, or nothing moves.
+        VideoError: the expert does not solve it.
     """
     expert = make_expert("maniskill", task)
     expert.reset()
     seen = world.reset(seed)
-    places = [{name: pose.position for name, pose in seen.objects.items()}]
+    poses = {name: [pose] for name, pose in seen.objects.items()}
     left, step = AFTER_SUCCESS, 0
     while left:
         step += 1
@@ -85,14 +89,27 @@ def _ways(world: ManiSkillWorld, task: str, seed: int) -> Float64Array:
             raise VideoError(f"The expert does not solve {task} with seed {seed}.")
         seen = world.step(expert.act(seen.objects, seen.tcp_pose, seen.gripper_width), render=False)
         left -= bool(seen.success) and step >= FEWEST_STEPS
-        places.append({name: pose.position for name, pose in seen.objects.items()})
-    ways = {}
-    for name in places[0]:
-        moves = np.linalg.norm(np.diff([place[name] for place in places], axis=0), axis=1)
-        ways[name] = np.concatenate([[0.0], np.cumsum(moves)])
-    farthest = max(ways.values(), key=lambda way: float(way[-1]))
+        for name, pose in seen.objects.items():
+            poses[name].append(pose)
+    return {
+        name: (np.stack([p.position for p in there]), np.stack([p.quaternion for p in there]))
+        for name, there in poses.items()
+    }
+
+
+def _farthest_way(poses: Mapping[str, tuple[Float64Array, Float64Array]]) -> Float64Array:
+    """Return how far the object that moves farthest has come after every control step [m].
+
+    Raises:
+        VideoError: nothing moves.
+    """
+    ways = []
+    for positions, _ in poses.values():
+        moves = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+        ways.append(np.concatenate([[0.0], np.cumsum(moves)]))
+    farthest = max(ways, key=lambda way: float(way[-1]))
     if farthest[-1] < SHORTEST_WAY:
-        raise VideoError(f"Nothing moves in {task} with seed {seed}.")
+        raise VideoError("Nothing moves.")
     return farthest
 
 

@@ -11,7 +11,7 @@ from drawn_scene import camera
 from physgen_control.errors import UserError
 from physgen_control.types import HORIZON, UInt8Image
 from physgen_physworld.camera import Camera
-from physgen_physworld.execution.kit import GENERATOR, open_kit, write_kit
+from physgen_physworld.policy.kit import GENERATOR, open_kit, write_kit
 from physgen_physworld.video.clip_dataset import ClipDataset
 from physgen_physworld.video.generated import VideoGenerator
 from physgen_physworld.video.object_clips import CLIP_FRAMES, ObjectClip

@@ -15,7 +15,7 @@ from physgen_control.types import HORIZON, Float32Array, RobotState, UInt8Image
 TABLE = PluginTable(
     group=POLICIES,
     kind="policy",
-    ours={"physworld": "physgen_physworld.execution.graph_policy:PhysWorldPolicy"},
+    ours={"physworld": "physgen_physworld.policy.physworld_policy:PhysWorldPolicy"},
 )
 
 

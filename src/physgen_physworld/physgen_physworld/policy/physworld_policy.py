@@ -11,8 +11,8 @@ import numpy as np
 
 from physgen_control.errors import UserError
 from physgen_control.types import ACTION_DIM, HORIZON, Float32Array
-from physgen_physworld.execution.kit import Kit, open_kit
 from physgen_physworld.execution.live_plan import LivePlan
+from physgen_physworld.policy.kit import Kit, open_kit
 from physgen_physworld.reconstruction.depth import PlaneDepth
 from physgen_physworld.reconstruction.tracker import find_first
 from physgen_physworld.reconstruction.words import things_named

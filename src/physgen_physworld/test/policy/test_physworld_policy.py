@@ -17,8 +17,8 @@ from physgen_policy.contract.own_policy import PolicyInput, make_policy
 pytest.importorskip("mujoco", reason="the extra physworld is not installed")
 from twin_reality import TwinReality
 
-from physgen_physworld.execution.graph_policy import PhysWorldPolicy
 from physgen_physworld.pipeline.reconstruct_step import load_situation
+from physgen_physworld.policy.physworld_policy import PhysWorldPolicy
 
 STACK = "stack the red cube on the green cube"
 GREEN = np.array([0.57, -0.08, 0.02])
