@@ -16,8 +16,8 @@ def build_parser() -> CommandParser:
     """Return the parser."""
     parser = CommandParser(
         prog="physgen physworld amortise",
-        description="Learn one residual for all scenes of a task, in twins of many of them. What their objects shall do "
-        "is what the expert did with them; its arm and actions are not used.",
+        description="Learn one residual for all scenes of a task, in twins of many of them. What their objects shall "
+        "do is what the expert did with them; its arm and actions are not used.",
         examples=(
             "physgen physworld amortise --task StackCube-v1 --steps 300000 --out residual.safetensors",
         ),
