@@ -90,6 +90,18 @@ def build_parser(step: str = "") -> CommandParser:
         parser.add_argument(
             "--from", dest="tracks", type=Path, metavar="FILE", help="take these tracks.npz instead"
         )
+        parser.add_argument(
+            "--depth",
+            type=Path,
+            metavar="FILE",
+            help="a sensor's depth picture of the first picture (PNG, mm)",
+        )
+        parser.add_argument(
+            "--depth-model",
+            type=Path,
+            metavar="DIR",
+            help="a monocular depth network in transformers' format instead",
+        )
     if step in ("", "video", "reconstruct", "run"):
         parser.add_argument(
             "--object",
@@ -227,7 +239,14 @@ def _reconstruct(options: argparse.Namespace, _progress: Progress) -> bool:
     from physgen_physworld.pipeline.reconstruct_step import reconstruct
 
     instruction = options.instruction or _instruction(options.folder)
-    return reconstruct(options.folder, instruction, _clicks(options.object), options.tracks)
+    return reconstruct(
+        options.folder,
+        instruction,
+        _clicks(options.object),
+        options.tracks,
+        measured=options.depth,
+        network=options.depth_model,
+    )
 
 
 def _train(options: argparse.Namespace, progress: Progress) -> bool:

@@ -13,7 +13,10 @@ from physgen_control.types import UInt8Image
 from physgen_physworld.pipeline.step_folder import StepFolder, save_picture, sha256
 from physgen_physworld.pipeline.video_step import FRAMES, load_video, video_step
 from physgen_physworld.plan.goals import Goals, make_goals
-from physgen_physworld.reconstruction.depth import PlaneDepth
+from physgen_physworld.reconstruction.colours import Mask
+from physgen_physworld.reconstruction.depth import PlaneDepth, SensorDepth
+from physgen_physworld.reconstruction.depth_alignment import aligned_depth
+from physgen_physworld.reconstruction.depth_picture import read_depth
 from physgen_physworld.reconstruction.silhouette import corners
 from physgen_physworld.reconstruction.support import reconstruct_tracks
 from physgen_physworld.reconstruction.tracker import find_things
@@ -36,6 +39,8 @@ def reconstruct(
     instruction: str,
     clicks: Mapping[str, tuple[float, float]] | None = None,
     imported: Path | None = None,
+    measured: Path | None = None,
+    network: Path | None = None,
 ) -> bool:
     """Find and follow the things of the instruction in the run's video; False if that was done already.
 
@@ -44,34 +49,43 @@ def reconstruct(
         instruction: names the things.
         clicks: column and row in the first picture by name of a thing.
         imported: a tracks.npz of another program, to take instead of looking.
+        measured: a sensor's depth picture of the first picture; it places the things and says which way is up.
+        network: folder of a monocular depth network, which does the same less exactly.
 
     Raises:
-        UserError: a thing is not found, or nothing moves.
+        UserError: a thing is not found, nothing moves, or there is no depth to be had.
     """
     step = tracks_step(root)
     video = load_video(root)
     inputs = {"video": sha256(video_step(root).file(FRAMES))}
     if imported is not None and imported.is_file():
         inputs["tracks"] = sha256(imported)
+    if measured is not None and measured.is_file():
+        inputs["depth"] = sha256(measured)
+    if network is not None and (network / "model.safetensors").is_file():
+        inputs["network"] = sha256(network / "model.safetensors")
     settings = {"instruction": instruction, "clicks": {name: list(at) for name, at in (clicks or {}).items()}}
     if step.is_done(inputs, settings):
         return False
     step.begin()
+    depth = _depth(video, measured, network)
     if imported is not None:
         tracks = import_tracks(imported)
     else:
         tracks = reconstruct_tracks(
-            video, find_things(video, things_named(instruction), PlaneDepth(), clicks)
+            video, find_things(video, things_named(instruction), depth or PlaneDepth(), clicks)
         )
     goals = make_goals(tracks)
     save_tracks(tracks, step.file(TRACKS))
-    step.file(SCENE).write_text(scene_mjcf(build_scene(tracks)) + "\n", encoding="utf-8")
+    up = None if depth is None else depth.table_plane(video.camera, _covered(video, tracks))[0]
+    step.file(SCENE).write_text(scene_mjcf(build_scene(tracks, up)) + "\n", encoding="utf-8")
     save_picture(drawn_tracks(video, tracks), step.picture_path)
     result = {
         "moved": goals.name,
         "goals": len(goals.positions),
         "lifted": goals.lifted,
         "released": goals.released,
+        "up": None if up is None else [round(float(value), 5) for value in up],
         "objects": [
             {
                 "name": track.name,
@@ -87,6 +101,37 @@ def reconstruct(
     return True
 
 
+def _depth(video: Video, measured: Path | None, network: Path | None) -> SensorDepth | None:
+    """Return the depth of the first picture that a sensor or a network gives; None: the table's plane has to do.
+
+    Raises:
+        UserError: it cannot be read, or the network does not agree with the table.
+    """
+    if measured is not None and network is not None:
+        raise UserError(
+            "Depth comes from a sensor or from a network: give --depth or --depth-model, not both."
+        )
+    if measured is not None:
+        return SensorDepth(depth=read_depth(measured))
+    if network is None:
+        return None
+    from physgen_policy.published.depth_model import DepthModel  # brings torch
+
+    seen = DepthModel(network).look(video.frames[0])
+    return SensorDepth(depth=aligned_depth(seen.values, seen.kind, video.camera))
+
+
+def _covered(video: Video, tracks: Tracks) -> Mask:
+    """Return the pixels of the first picture that the things cover, as they were found."""
+    import cv2
+
+    covered = np.zeros(video.frames.shape[1:3], np.uint8)
+    for track in tracks.objects:
+        box = corners(track.positions[0], yaw_of(track.quaternions[0]), track.size)
+        cv2.fillConvexPoly(covered, cv2.convexHull(np.round(video.camera.project(box)).astype(np.int32)), 1)
+    return covered.astype(bool)
+
+
 def load_situation(root: Path) -> tuple[Tracks, Goals, Scene]:
     """Read what the reconstruction left.
 
@@ -94,10 +139,12 @@ def load_situation(root: Path) -> tuple[Tracks, Goals, Scene]:
         UserError: it has not been done.
     """
     step = tracks_step(root)
-    if step.record() is None:
+    record = step.record()
+    if record is None:
         raise UserError(f"{root} has no tracks yet: `physgen physworld reconstruct {root}` comes first.")
     tracks = import_tracks(step.file(TRACKS))
-    return tracks, make_goals(tracks), build_scene(tracks)
+    up = record["result"].get("up")
+    return tracks, make_goals(tracks), build_scene(tracks, None if up is None else np.array(up))
 
 
 def drawn_tracks(video: Video, tracks: Tracks) -> UInt8Image:
