@@ -49,7 +49,11 @@ class Following:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeResult:
-    """What happened: control steps, the last phase, goals reached of all, grasps that failed, pictures if wanted."""
+    """What happened: control steps, the last phase, goals reached of all, grasps that failed.
+
+    hand is where the hand was before the first of the actions; frames are the pictures if they are wanted, the first
+    one and then one every LOOK_EVERY control steps.
+    """
 
     steps: int
     phase: Phase
@@ -57,6 +61,8 @@ class EpisodeResult:
     goals: int
     held: bool
     failed_grasps: int
+    hand: Pose
+    actions: list[Float32Array]
     frames: list[UInt8Image] = field(default_factory=list)
 
 
@@ -80,9 +86,11 @@ def run_episode(
     policy = make_policy(goals)
     frames = [seen.picture] if seen.picture is not None else []
     held = False
+    hand, actions = seen.tcp_pose, list[Float32Array]()
     left, steps, estimate = AFTER_DONE, 0, estimator.estimate
     while steps < reality.max_steps and left:
         action = policy.act(estimate, seen.tcp_pose, seen.gripper_width)
+        actions.append(action)
         steps += 1
         look = steps % LOOK_EVERY == 0 and (film or not estimate.held)
         seen = reality.step(action, look=look)
@@ -99,6 +107,8 @@ def run_episode(
         goals=len(goals.positions),
         held=held,
         failed_grasps=follower.failed_grasps,
+        hand=hand,
+        actions=actions,
         frames=frames if film else [],
     )
 

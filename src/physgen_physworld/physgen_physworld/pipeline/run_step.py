@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from physgen_control.errors import UserError
-from physgen_physworld.execution.episode import Following, Policy, run_episode
+from physgen_physworld.execution.episode import LOOK_EVERY, Following, Policy, run_episode
 from physgen_physworld.execution.reality import Reality
 from physgen_physworld.execution.residual_policy import ResidualPolicy
+from physgen_physworld.pipeline.film import side_by_side, twin_pictures, write_film
 from physgen_physworld.pipeline.reconstruct_step import TRACKS, load_situation, tracks_step
 from physgen_physworld.pipeline.step_folder import StepFolder, save_picture, sha256, strip
 from physgen_physworld.pipeline.train_step import RESIDUAL, train_step
+from physgen_physworld.pipeline.video_step import load_video
 from physgen_physworld.plan.base import GoalFollower
 from physgen_physworld.plan.goals import Goals
 from physgen_physworld.plan.settle import settled
@@ -78,6 +80,9 @@ def act(
         "failed_grasps": episode.failed_grasps,
     }
     save_picture(strip(episode.frames), step.picture_path)
+    twin = twin_pictures(scene, world.camera, episode.frames[0], episode.hand, episode.actions, LOOK_EVERY)
+    columns = (("video", load_video(root).frames), ("twin", twin), ("robot", episode.frames))
+    write_film(side_by_side(columns), step.file(f"{step.name}.mp4"))
     step.finish(inputs, settings, result)
     return result
 

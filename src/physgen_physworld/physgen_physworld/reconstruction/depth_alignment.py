@@ -67,8 +67,8 @@ def _table_depth(camera: Camera, height: float) -> Float64Array:
     down = camera.rays(pixels)[:, 2]
     with np.errstate(divide="ignore"):
         ahead = (height - camera.base_from_camera.position[2]) / down
-    ahead[(ahead <= 0) | (ahead > FARTHEST)] = np.nan
-    return ahead.reshape(camera.image_size)
+    near = np.where((ahead > 0) & (ahead <= FARTHEST), ahead, np.nan)
+    return near.reshape(camera.image_size)
 
 
 def _fit(given: Float64Array, wanted: Float64Array) -> tuple[float, float]:

@@ -182,6 +182,20 @@ class Twin:
         """The true pose of an object."""
         return self._pose(self._bodies[name])
 
+    def boxes(self) -> list[tuple[str, Float64Array, Float64Array, Float64Array]]:
+        """Return every box there is: its name, middle [3] (m), axes as columns [3, 3], half edges [3] (m)."""
+        model, data = self._model, self._data
+        return [
+            (
+                str(model.geom(index).name),
+                data.geom_xpos[index].copy(),
+                data.geom_xmat[index].reshape(3, 3).copy(),
+                model.geom_size[index].copy(),
+            )
+            for index in range(model.ngeom)
+            if model.geom_type[index] == self._mujoco.mjtGeom.mjGEOM_BOX
+        ]
+
     @property
     def penetration(self) -> float:
         """How deep the deepest contact is [m]: bodies that are pressed into each other."""

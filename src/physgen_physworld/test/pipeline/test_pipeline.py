@@ -4,6 +4,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from drawn_scene import film
@@ -62,6 +63,8 @@ def test_a_foreign_film_becomes_actions_step_by_step(
         outcome = act(run, how, lambda: world, 5)
         assert outcome["success"] and outcome["phase"] == "done"
         assert (run / f"run-{how}" / f"run-{how}.png").stat().st_size > 1000
+        film = cv2.VideoCapture(str(run / f"run-{how}" / f"run-{how}.mp4"))
+        assert film.read()[1].shape == (256, 3 * 256, 3) and film.get(cv2.CAP_PROP_FRAME_COUNT) > 15
     looks = world.looks
     assert (
         act(run, "base", lambda: world, 5)
