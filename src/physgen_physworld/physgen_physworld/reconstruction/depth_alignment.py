@@ -74,7 +74,7 @@ def _table_depth(camera: Camera, height: float) -> Float64Array:
 def _fit(given: Float64Array, wanted: Float64Array) -> tuple[float, float]:
     """Return scale and shift; the scale of what is usual shrinks with the rounds, as more of the table is found."""
     terms = np.stack([given, np.ones_like(given)], axis=1)
-    weight = np.ones_like(given)
+    weight: Float64Array = np.ones_like(given)
     found = np.zeros(2)
     for _ in range(ROUNDS):
         found = np.linalg.lstsq(terms * weight[:, None], wanted * weight, rcond=None)[0]
