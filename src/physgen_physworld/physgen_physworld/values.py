@@ -29,6 +29,8 @@ class Video:
     source: str
     real_camera: Camera | None = None
     """The camera of the robot's pictures, where the video shows a part of them only; None: `camera`."""
+    blurred: bool = False
+    """Edges are blurred in all pictures but the first, as generators draw them."""
 
     @property
     def sha256(self) -> str:

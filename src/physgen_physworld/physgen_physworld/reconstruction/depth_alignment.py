@@ -73,12 +73,13 @@ def _table_depth(camera: Camera, height: float) -> Float64Array:
 
 def _fit(given: Float64Array, wanted: Float64Array) -> tuple[float, float]:
     """Return scale and shift; the scale of what is usual shrinks with the rounds, as more of the table is found."""
-    terms = np.stack([given, np.ones_like(given)], axis=1)
-    weight: Float64Array = np.ones_like(given)
-    found = np.zeros(2)
+    terms = np.stack([given, np.ones(len(given))], axis=1)
+    weight: Float64Array = np.ones(len(given))
+    found: Float64Array = np.zeros(2)
     for _ in range(ROUNDS):
-        found = np.linalg.lstsq(terms * weight[:, None], wanted * weight, rcond=None)[0]
-        away = np.abs(terms @ found - wanted)
+        answer = np.linalg.lstsq(terms * weight[:, None], wanted * weight, rcond=None)[0]
+        found = np.asarray(answer, np.float64)
+        away: Float64Array = np.abs(terms @ found - wanted)
         usual = max(1.4826 * float(np.median(away)), 1e-9)
         weight = 1.0 / (1.0 + (away / usual) ** 2)  # Cauchy: what is far off counts as nothing
     return float(found[0]), float(found[1])

@@ -26,8 +26,14 @@ LEAST_TRUSTED = 0.7
 LIFTED = 0.018
 """Lower than this [m] above where it began it may as well have been pushed."""
 
-SUPPORT_TOLERANCE = 0.022
-"""The silhouette's height is this near to a support's where a thing rests on it [m]."""
+ON_TABLE = 0.022
+"""The silhouette's height is this near to the table's where a thing rests on it [m]; just above is air."""
+
+ON_THING = 0.022
+"""The same of another thing that it is over."""
+
+ON_THING_BLURRED = 0.035
+"""The same where edges are blurred, and the silhouette says less of the height."""
 
 LEAST_SEEN = 0.12
 """Agreement times visible share below which a sighting says nothing."""
@@ -159,15 +165,14 @@ def _rest_on_support(
     if not np.all(np.isfinite(last)):
         return
     half = thing.thing.size[2] / 2
-    heights = [thing.start.position[2]]
-    heights += [
-        track.positions[0, 2] + track.size[2] / 2 + half
-        for track in supports
-        if float(np.linalg.norm((track.positions[0] - last)[:2]))
-        < 0.75 * max(track.size[0], thing.thing.size[0])
-    ]
+    near = ON_THING_BLURRED if video.blurred else ON_THING
+    heights = {float(thing.start.position[2]): ON_TABLE}
+    for track in supports:
+        beside = float(np.linalg.norm((track.positions[0] - last)[:2]))
+        if beside < 0.75 * max(track.size[0], thing.thing.size[0]):
+            heights[float(track.positions[0, 2] + track.size[2] / 2 + half)] = near
     height = min(heights, key=lambda height: abs(height - last[2]))
-    if abs(height - last[2]) > SUPPORT_TOLERANCE:
+    if abs(height - last[2]) > heights[height]:
         return
     fitter = SilhouetteFitter(video.camera, thing.thing.size)
     resting = _refit(fitter, thing.sightings[-1], height)

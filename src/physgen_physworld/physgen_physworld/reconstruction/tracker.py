@@ -14,6 +14,7 @@ from physgen_physworld.camera import Camera
 from physgen_physworld.reconstruction.colours import COLOURS, Mask, blobs, colour_at, colour_mask, grey_mask
 from physgen_physworld.reconstruction.depth import Depth, mask_middle
 from physgen_physworld.reconstruction.silhouette import BoxFit, SilhouetteFitter, corners
+from physgen_physworld.reconstruction.unmixing import backgrounds, covered, own_colours
 from physgen_physworld.values import Thing, Video
 
 QUARTER_YAWS = (-0.785, -0.393, 0.0, 0.393)
@@ -66,6 +67,8 @@ class Start:
     thing: Thing
     colour: str
     fit: BoxFit
+    mask: Mask
+    """Its pixels there."""
 
 
 def find_first(
@@ -114,8 +117,9 @@ def find_things(
     poses = {start.thing.name: start.fit for start in starts}
     rows: dict[str, list[Sighting]] = {start.thing.name: [] for start in starts}
     unnamed = set(COLOURS) - {start.colour for start in starts}
-    for picture in video.frames:
-        masks = {start.thing.name: colour_mask(picture, start.colour) for start in starts}
+    every = {start.thing.name: _masks(video, start) for start in starts}
+    for number, picture in enumerate(video.frames):
+        masks = {name: of_video[number] for name, of_video in every.items()}
         doubt = doubts(picture, (usual, first), unnamed)
         before = dict(poses)
         for start in starts:
@@ -129,6 +133,17 @@ def find_things(
         FoundThing(thing=start.thing, colour=start.colour, sightings=tuple(rows[start.thing.name]))
         for start in starts
     ]
+
+
+def _masks(video: Video, start: Start) -> list[Mask]:
+    """Return which pixels of every picture are the thing's, or have its colour."""
+    by_hue = [colour_mask(picture, start.colour) for picture in video.frames]
+    if not video.blurred:
+        return by_hue
+    behind = backgrounds(video.frames[1:], by_hue[1:])
+    shades = own_colours(video.frames[0], start.mask)
+    later = zip(video.frames[1:], by_hue[1:], strict=True)
+    return [by_hue[0], *(covered(picture, behind, shades, mask) for picture, mask in later)]
 
 
 def doubts(picture: UInt8Image, backgrounds: Sequence[UInt8Image], colours: Iterable[str]) -> Float64Array:
@@ -181,7 +196,7 @@ def _first(
             f"The {thing.name.replace('_', ' ')} ({width} x {height} x {tall} mm) is not in the first picture, {seen}: "
             f"check the camera, or point at it with --object {thing.name}=COLUMN,ROW."
         )
-    return Start(thing=thing, colour=best[0], fit=best[1]), best[2]
+    return Start(thing=thing, colour=best[0], fit=best[1], mask=best[2]), best[2]
 
 
 def follow(camera: Camera, start: Start, last: BoxFit, mask: Mask, doubt: Float64Array) -> Sighting:

@@ -74,6 +74,7 @@ class VideoGenerator:
             camera=OBJECT_VIEW.camera(camera),
             source=f"video {number} of {self.name}",
             real_camera=camera,
+            blurred=True,
         )
 
 
