@@ -41,6 +41,6 @@ def load(checkpoint: str, *, device: str = "auto") -> LoadedPolicy:
 
 def checkpoints() -> tuple[str, ...]:
     """Return the names of the checkpoints that are installed; `load` takes them."""
-    from physgen_policy.checkpoint.find import shipped_checkpoints
+    from physgen_policy.checkpoint.find import shipped_policies
 
-    return tuple(shipped_checkpoints())
+    return tuple(shipped_policies())

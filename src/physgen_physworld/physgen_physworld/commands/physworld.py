@@ -204,7 +204,7 @@ def _generated(options: argparse.Namespace, settings: dict[str, Any], inputs: di
     from physgen_physworld.pipeline.step_folder import sha256
     from physgen_physworld.video.camera_file import read_camera
     from physgen_physworld.video.first_picture import maniskill_picture, read_picture
-    from physgen_physworld.video.generated import GeneratedSource
+    from physgen_physworld.video.generated import GeneratedSource, find_generator
     from physgen_sim_bridge.maniskill.tasks import TASKS
 
     if (options.image is None) == (not options.task):
@@ -222,9 +222,7 @@ def _generated(options: argparse.Namespace, settings: dict[str, Any], inputs: di
         "instruction": instruction,
         "clicks": {k: list(v) for k, v in clicks.items()},
     }
-    weights = options.generator / "model.safetensors"
-    if weights.is_file():
-        inputs["generator"] = sha256(weights)
+    inputs["generator"] = sha256(find_generator(options.generator) / "model.safetensors")
     if options.image is None:
         picture, camera = maniskill_picture(options.task, options.seed)
     else:

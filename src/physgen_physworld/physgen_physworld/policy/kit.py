@@ -31,7 +31,7 @@ from physgen_physworld.reconstruction.words import things_named
 from physgen_physworld.residual.network import load_residual
 from physgen_physworld.scene.scene import Scene, build_scene
 from physgen_physworld.video.camera_file import camera_text, read_camera
-from physgen_physworld.video.generated import SAMPLES, VideoGenerator
+from physgen_physworld.video.generated import SAMPLES, VideoGenerator, find_generator
 
 How = Literal["residual", "base", "naive"]
 KIT, CAMERA, GENERATOR = "kit.json", "camera.yaml", "generator"
@@ -134,7 +134,8 @@ def write_kit(folder: Path, camera: Camera, generator: Path, how: How, residual:
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / KIT).is_file():
         raise UserError(f"{folder} holds other things: name an empty folder for the kit.")
-    VideoGenerator(generator)
+    VideoGenerator(generator)  # is it one?
+    generator = find_generator(generator)
     if residual is not None:
         load_residual(residual)
     elif how == "residual":

@@ -18,7 +18,7 @@ from physgen_physworld.camera import Camera
 from physgen_physworld.values import Video
 from physgen_physworld.video.object_clips import CLIP_FRAMES
 from physgen_physworld.video.view import OBJECT_VIEW
-from physgen_policy.checkpoint import Checkpoint, load_checkpoint
+from physgen_policy.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
 from physgen_policy.runtime.imagination import Imagination
 from physgen_policy.sampling.frame import FrameSampler
 
@@ -32,15 +32,27 @@ TEMPERATURE = 0.5
 """Of the samples after the first video, which is the mean."""
 
 
+def find_generator(checkpoint: Path) -> Path:
+    """Return the folder of a checkpoint that is given by folder or by name.
+
+    Raises:
+        UserError: there is none.
+    """
+    return resolve_checkpoint(str(checkpoint), "")
+
+
 class VideoGenerator:
     """Generates clips from a checkpoint that was trained on object clips. Not thread-safe.
+
+    Args:
+        checkpoint: its folder, or the name of a shipped one.
 
     Raises:
         UserError: the checkpoint cannot be read, or is none of those.
     """
 
     def __init__(self, checkpoint: Path) -> None:
-        loaded = load_checkpoint(checkpoint)
+        loaded = load_checkpoint(find_generator(checkpoint))
         own = loaded.embodiment
         if own.acts or own.cameras != ("fixed",) or own.image_height != OBJECT_VIEW.side:
             raise UserError(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from physgen_control.program.share import share_folders
 from physgen_policy.checkpoint.folder import PICKLE_SUFFIXES, CheckpointError, read_json, require_complete
+from physgen_policy.contract.embodiment import WITHOUT_ACTIONS
 
 
 def checkpoint_roots() -> list[Path]:
@@ -31,6 +32,15 @@ def shipped_checkpoints() -> dict[str, Path]:
     return found
 
 
+def shipped_policies() -> dict[str, Path]:
+    """Return those of them that act; a video model does not."""
+    return {name: folder for name, folder in shipped_checkpoints().items() if _acts(folder)}
+
+
+def _acts(folder: Path) -> bool:
+    return read_json(folder / "embodiment.json").get("action_space") != WITHOUT_ACTIONS
+
+
 def resolve_checkpoint(name_or_folder: str, task: str) -> Path:
     """Find a checkpoint folder by path or name; an empty string means the one shipped for `task`.
 
@@ -39,11 +49,11 @@ def resolve_checkpoint(name_or_folder: str, task: str) -> Path:
     """
     shipped = shipped_checkpoints()
     if not name_or_folder:
-        for folder in shipped.values():
+        for folder in shipped_policies().values():
             if task in read_json(folder / "embodiment.json").get("tasks", []):
                 return folder
         raise CheckpointError(
-            f"no checkpoint is shipped for task {task!r} (shipped: {', '.join(shipped) or 'none'}); "
+            f"no checkpoint is shipped for task {task!r} (shipped: {', '.join(shipped_policies()) or 'none'}); "
             "train one with `physgen train` and pass its folder with checkpoint:=FOLDER"
         )
     path = Path(name_or_folder).expanduser()
