@@ -10,6 +10,7 @@ from physgen_policy.model.action_bins import bin_losses
 from physgen_policy.model.batch import Losses, PackOutput, WindowBatch
 from physgen_policy.model.draws import Randomness, RowDraws
 from physgen_policy.model.frame_loss import frame_loss
+from physgen_policy.model.frame_mean import mean_frame
 from physgen_policy.model.nova import Nova
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.schedule import cosine_schedule
@@ -24,6 +25,7 @@ def window_loss(
     draws: int = 4,
     obs_weight: float = 1.0,
     actions_known: bool = True,
+    mean_frames: bool = False,
 ) -> Losses:
     """Return the joint noise-prediction loss on windows; safe under autocast, errors in fp32.
 
@@ -36,6 +38,7 @@ def window_loss(
         obs_weight: Weight of the frame loss in the total.
         actions_known: Whether there are actions: to predict, and for the frame path to read the chunk that leads to its
             frame, where it is made to. Without them the action loss is 0 of 0 actions.
+        mean_frames: Take the squared error of the mean of the frame instead of the frame loss.
     """
     num_packs = int(batch.pack_mask.sum(dim=1).max())
     packs = slice(0, num_packs)  # trailing packs that are padding in every window are not computed
@@ -52,7 +55,7 @@ def window_loss(
         per_chunk = action.detach().expand(model.config.action.num_chunks)
     if obs_loss_frames and obs_weight:
         observation, frames = _observation_loss(
-            model, batch, text, output, obs_loss_frames, draws, generator, actions_known
+            model, batch, text, output, obs_loss_frames, draws, generator, actions_known, mean_frames
         )
     else:
         observation, frames = torch.zeros_like(action), 0
@@ -117,6 +120,7 @@ def _observation_loss(
     draws: int,
     generator: Randomness,
     actions_known: bool,
+    mean_frames: bool,
 ) -> tuple[Tensor, int]:
     """Return the mean error, and over how many frames it is the mean."""
     num_packs = output.frame_hidden.shape[1]
@@ -139,10 +143,13 @@ def _observation_loss(
         batch.imagined[window, pack].float(),
         batch.target_actions[window, pack, :horizon].float() if actions_known else None,
     )
+    following = batch.imagined[window, pack + 1].float()
+    if mean_frames:
+        return (mean_frame(model, condition) - following).square().mean(), len(window)
     loss = frame_loss(
         model.nova,
         condition,
-        batch.imagined[window, pack + 1].float(),
+        following,
         draws=draws,
         schedule=cosine_schedule(),
         rows=RowDraws(generator, window, condition.tokens.device),

@@ -13,6 +13,7 @@ from physgen_control.program.plain_values import build, convert, read_yaml_mappi
 NormSource = Literal["checkpoint", "dataset"]
 Tuning = Literal["full", "lora"]
 InitParts = Literal["all", "video", "fitting"]
+FrameTarget = Literal["denoised", "mean"]
 Objective = Literal["joint", "video", "frames"]
 
 
@@ -104,6 +105,9 @@ class PolicyStage:
     """Steps from one L_obs to the next (it costs most)."""
     obs_loss_frames: int = 1
     """Random frames per window that L_obs is taken of."""
+    obs_loss_of: FrameTarget = "denoised"
+    """"denoised": the frame loss at random noise, of which samples are made; or "mean": the squared error of the mean
+    frame alone, where samples are not wanted, for a third of the work (needs frames.prediction v)."""
     waypoint_weight: float = 0.0
     """Weight of the auxiliary regression of future displacements (training/waypoints.py); 0 leaves it out."""
     latent_noise: float = 0.0
@@ -210,6 +214,10 @@ class TrainConfig:
         if self.policy.objective not in get_args(Objective):
             raise TrainConfigError(
                 f"`policy.objective` must be joint, video or frames, got {self.policy.objective!r}"
+            )
+        if self.policy.obs_loss_of not in get_args(FrameTarget):
+            raise TrainConfigError(
+                f"`policy.obs_loss_of` must be denoised or mean, got {self.policy.obs_loss_of!r}"
             )
         if self.policy.objective == "video" and self.policy.obs_loss_weight <= 0:
             raise TrainConfigError(

@@ -19,9 +19,9 @@ from physgen_control.errors import UserError
 from physgen_policy.checkpoint.load import IMAGINED_CODEC
 from physgen_policy.model.draws import RowDraws
 from physgen_policy.model.frame_loss import frame_loss
+from physgen_policy.model.frame_mean import mean_frame
 from physgen_policy.model.physgen import PhysGen
 from physgen_policy.model.schedule import cosine_schedule
-from physgen_policy.sampling.frame import mean_frame
 from physgen_policy.training.config import PolicyStage
 from physgen_policy.training.frame_pairs import FramePairs
 from physgen_policy.training.optim import WeightAverage, build_optimizers, learning_rate_at

@@ -10,8 +10,8 @@ import torch
 from physgen_policy.contract.normalize import NormStats
 from physgen_policy.data.windows import Window, max_packs
 from physgen_policy.model.config import ModelConfig
+from physgen_policy.model.frame_mean import mean_frame
 from physgen_policy.model.physgen import PhysGen
-from physgen_policy.sampling.frame import mean_frame
 from physgen_policy.training.batches import EpisodeTensors, collate, idle_action, window_batch
 from physgen_policy.training.text_states import TextSource
 

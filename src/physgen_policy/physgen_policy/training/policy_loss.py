@@ -39,6 +39,7 @@ class PolicyLoss(nn.Module):
         obs_loss_weight: float,
         waypoint_weight: float = 0.0,
         objective: Objective = "joint",
+        mean_frames: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
@@ -46,6 +47,7 @@ class PolicyLoss(nn.Module):
         self.obs_loss_weight = obs_loss_weight
         self.waypoint_weight = waypoint_weight
         self.video_only = objective == "video"
+        self.mean_frames = mean_frames
         self.waypoints: WaypointHead | None = None
         if waypoint_weight > 0.0 and not self.video_only:
             config = model.config
@@ -62,6 +64,7 @@ class PolicyLoss(nn.Module):
             random,
             obs_loss_frames=obs_loss_frames,
             actions_known=not self.video_only,
+            mean_frames=self.mean_frames,
         )
         terms = {
             "action": Term(losses.action, losses.num_actions, 0.0 if self.video_only else 1.0),

@@ -91,7 +91,14 @@ class PolicyTrainer:
                 raise UserError(
                     f"policy.{key} {size} cannot be shared by {accelerator.num_processes} processes"
                 )
-        self.module = PolicyLoss(model, text, stage.obs_loss_weight, stage.waypoint_weight, stage.objective)
+        self.module = PolicyLoss(
+            model,
+            text,
+            stage.obs_loss_weight,
+            stage.waypoint_weight,
+            stage.objective,
+            stage.obs_loss_of == "mean",
+        )
         optimizers = build_optimizers(
             self.module,
             learning_rate=stage.learning_rate,
