@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from physgen_policy.model.config import ModelConfig
-from physgen_policy.model.embeddings import gather_rows, random_normal
+from physgen_policy.model.embeddings import gather_rows, random_normal, unpatchify
 from physgen_policy.model.frame_config import FramePrediction
 from physgen_policy.model.frame_inputs import FrameCondition
 from physgen_policy.model.frame_mean import mean_frame

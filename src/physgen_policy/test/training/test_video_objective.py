@@ -117,6 +117,20 @@ def test_the_loss_is_of_as_many_frames_as_asked_for_and_of_no_action() -> None:
         assert float(terms["action"].mean.detach()) == 0.0 and int(terms["action"].count) == 0
 
 
+def test_the_mean_is_learned_alone_where_samples_are_not_wanted() -> None:
+    """Without noise: what is minimised is what validation measures."""
+    stage = PolicyStage(
+        objective="video", batch_size=2, obs_loss_frames=5, obs_loss_of="mean", aligned_fraction=1.0
+    )
+    trainer = trainer_of(stage)
+    batch, random = trainer._draw(2, trainer.config.context_packs)
+    term = trainer.module.eval()(batch, random, 5)["observation"]
+    measured = validate_frames(
+        trainer.module.model, trainer.module.text_encoder, trainer.data.train, trainer.config, tiny_norm()
+    )
+    assert float(term.mean.detach()) == pytest.approx(measured["frame_error"], rel=1e-3)
+
+
 def test_validation_compares_with_a_copy() -> None:
     config = config_of("v")
     model, text = networks(config)
