@@ -53,7 +53,7 @@ def needed_extras(command: str, arguments: Sequence[str], environment: Mapping[s
     peer = command == "peer-train" or (command == "eval" and value_of(arguments, "--policy") == "lerobot")
     if peer and not environment.get("PHYSGEN_LEROBOT_PATH"):
         needed.add("peer")
-    if command == "physworld":
+    if "physworld" in (command, launch.get("policy"), value_of(arguments, "--policy")):
         needed.add("physworld")
     if command == "test":
         needed |= {"dev", "physworld"}

@@ -146,6 +146,8 @@ def test_a_failing_command_is_in_the_log(tmp_path: Path) -> None:
         ("eval", ["--protocol", "lerobot"], set()),
         ("peer-train", ["data", "--out", "run"], {"peer"}),
         ("test", ["--all"], {"dev", "lerobot", "libero", "peer", "physworld", "viewer"}),
+        ("launch", ["policy:=physworld", "checkpoint:=kit"], {"physworld"}),
+        ("eval", ["--policy", "physworld", "--checkpoint", "kit"], {"physworld"}),
     ],
 )
 def test_extras_follow_the_command_line(command: str, arguments: list[str], expected: set[str]) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from pathlib import Path
 from typing import ClassVar
@@ -35,6 +36,8 @@ class PhysWorldPolicy(Policy):
     robots: ClassVar[tuple[str, ...]] = ("panda", "fr3")
 
     def __init__(self, folder: Path) -> None:
+        if importlib.util.find_spec("mujoco") is None:
+            raise UserError("physworld needs the physical twin's packages; run `./physgen setup --physworld`")
         self._kit: Kit = open_kit(folder)
         self._plan: LivePlan | None = None
         self._gave_up = False
