@@ -21,7 +21,7 @@ from physgen_physworld.reconstruction.support import reconstruct_tracks
 from physgen_physworld.reconstruction.tracker import find_things
 from physgen_physworld.reconstruction.words import things_named
 from physgen_physworld.values import Thing, Tracks, yaw_of, yaw_quaternions
-from physgen_physworld.video.generated import SAMPLES, VideoGenerator
+from physgen_physworld.video.generated import VideoGenerator
 from physgen_physworld.video.oracle import OracleEpisode, OracleSource
 from physgen_sim_bridge.maniskill.world import ManiSkillWorld
 
@@ -101,7 +101,7 @@ class RungScenes:
         picture = self.reality.begin(seed).picture
         assert picture is not None
         camera, instruction = self.reality.camera, self.reality.instruction
-        videos = (generator.video(picture, camera, instruction, number) for number in range(SAMPLES))
+        videos = generator.videos(picture, camera, instruction)
         return choose_video(videos, self._things, PlaneDepth()).tracks
 
 

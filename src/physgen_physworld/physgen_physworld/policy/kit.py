@@ -31,7 +31,7 @@ from physgen_physworld.reconstruction.words import things_named
 from physgen_physworld.residual.network import load_residual
 from physgen_physworld.scene.scene import Scene, build_scene
 from physgen_physworld.video.camera_file import camera_text, read_camera
-from physgen_physworld.video.generated import SAMPLES, VideoGenerator, find_generator
+from physgen_physworld.video.generated import VideoGenerator, find_generator
 
 How = Literal["residual", "base", "naive"]
 KIT, CAMERA, GENERATOR = "kit.json", "camera.yaml", "generator"

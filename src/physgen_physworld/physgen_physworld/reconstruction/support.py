@@ -32,7 +32,7 @@ ON_TABLE = 0.022
 ON_THING = 0.022
 """The same of another thing that it is over."""
 
-ON_THING_BLURRED = 0.035
+ON_THING_BLURRED = 0.06
 """The same where edges are blurred, and the silhouette says less of the height."""
 
 LEAST_SEEN = 0.12
@@ -164,20 +164,10 @@ def _rest_on_support(
     last = positions[-1]
     if not np.all(np.isfinite(last)):
         return
-    half = thing.thing.size[2] / 2
-    near = ON_THING_BLURRED if video.blurred else ON_THING
-    heights = {float(thing.start.position[2]): ON_TABLE}
-    for track in supports:
-        beside = float(np.linalg.norm((track.positions[0] - last)[:2]))
-        if beside < 0.75 * max(track.size[0], thing.thing.size[0]):
-            heights[float(track.positions[0, 2] + track.size[2] / 2 + half)] = near
-    height = min(heights, key=lambda height: abs(height - last[2]))
-    if abs(height - last[2]) > heights[height]:
+    height = _resting_height(video, thing, supports, float(last[2]))
+    if height is None:
         return
     fitter = SilhouetteFitter(video.camera, thing.thing.size)
-    resting = _refit(fitter, thing.sightings[-1], height)
-    if resting is None:
-        return
     for index in range(len(positions) - 1, 0, -1):
         away = positions[index] - last
         if not np.all(np.isfinite(away)) or float(np.linalg.norm(away)) > 0.012:
@@ -188,6 +178,31 @@ def _rest_on_support(
         positions[index] = fit.position
         covariances[index] = fit.covariance
         covariances[index, 2, 2] += STILL
+
+
+def _resting_height(
+    video: Video, thing: FoundThing, supports: Sequence[ObjectTrack], seen: float
+) -> float | None:
+    """Return the height [m] at which the thing rests in the last picture, where the silhouette's is `seen`; None: none.
+
+    Who is over a thing, at the height of resting on it, is on it rather than behind it on the table.
+    """
+    size = thing.thing.size
+    fitter = SilhouetteFitter(video.camera, size)
+    near = ON_THING_BLURRED if video.blurred else ON_THING
+    on_things = []
+    for track in supports:
+        height = float(track.positions[0, 2] + track.size[2] / 2 + size[2] / 2)
+        fit = _refit(fitter, thing.sightings[-1], height)
+        if fit is None or abs(height - seen) > near:
+            continue
+        beside = float(np.linalg.norm((track.positions[0] - fit.position)[:2]))
+        if beside < 0.75 * max(track.size[0], size[0]):
+            on_things.append(height)
+    if on_things:
+        return min(on_things, key=lambda height: abs(height - seen))
+    table = float(thing.start.position[2])
+    return table if abs(table - seen) < ON_TABLE else None
 
 
 def _refit(fitter: SilhouetteFitter, sighting: Sighting, height: float) -> BoxFit | None:

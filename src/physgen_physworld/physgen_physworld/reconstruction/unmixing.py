@@ -75,7 +75,9 @@ def covered(picture: UInt8Image, background: Float64Array, shades: Float64Array,
         length = np.maximum((towards**2).sum(axis=1), 1.0)
         share[near] = np.maximum(share[near], (away * towards).sum(axis=1) / length)
         contrast[near] = np.minimum(contrast[near], np.where(known, np.sqrt(length), 0.0))
-    return np.where(contrast < LEAST_CONTRAST, by_hue, share > LEAST_SHARE) & near
+    # What a video is unsure of is drawn smeared and pale: the middle of a smear is where half of its peak is.
+    full = min(1.0, float(np.percentile(share[by_hue], 95))) if by_hue.any() else 1.0
+    return np.where(contrast < LEAST_CONTRAST, by_hue, share > LEAST_SHARE * full) & near
 
 
 def _around(mask: Mask) -> Mask:

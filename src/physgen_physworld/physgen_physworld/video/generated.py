@@ -6,7 +6,7 @@ The model has learned from clips without an arm and without actions, of the midd
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from physgen_physworld.camera import Camera
 from physgen_physworld.values import Video
 from physgen_physworld.video.object_clips import CLIP_FRAMES
 from physgen_physworld.video.view import OBJECT_VIEW
-from physgen_policy.checkpoint import Checkpoint, load_checkpoint, resolve_checkpoint
+from physgen_policy.checkpoint import Checkpoint, load_checkpoint, read_description, resolve_checkpoint
 from physgen_policy.runtime.imagination import Imagination
 from physgen_policy.sampling.frame import FrameSampler
 
@@ -52,7 +52,8 @@ class VideoGenerator:
     """
 
     def __init__(self, checkpoint: Path) -> None:
-        loaded = load_checkpoint(find_generator(checkpoint))
+        folder = find_generator(checkpoint)
+        loaded = load_checkpoint(folder)
         own = loaded.embodiment
         if own.acts or own.cameras != ("fixed",) or own.image_height != OBJECT_VIEW.side:
             raise UserError(
@@ -63,6 +64,14 @@ class VideoGenerator:
         self.name = loaded.name
         self._mean = Imagination(loaded)
         self._sampling = _sampling(loaded)
+        run = read_description(folder).training.get("config", {})
+        learned = run.get("policy", {}).get("obs_loss_of")
+        self._count = 1 if learned == "mean" else SAMPLES  # who learned means alone draws no samples
+
+    def videos(self, picture: UInt8Image, camera: Camera, instruction: str) -> Iterator[Video]:
+        """Yield the videos that there are to choose from, each made when it is asked for; see `video`."""
+        for number in range(self._count):
+            yield self.video(picture, camera, instruction, number)
 
     def video(self, picture: UInt8Image, camera: Camera, instruction: str, number: int = 0) -> Video:
         """Return a video that begins with a real picture.
@@ -118,7 +127,5 @@ class GeneratedSource:
         from physgen_physworld.reconstruction.words import things_named
 
         generator = VideoGenerator(self.checkpoint)
-        videos = (
-            generator.video(self.picture, self.camera, self.instruction, number) for number in range(SAMPLES)
-        )
+        videos = generator.videos(self.picture, self.camera, self.instruction)
         return choose_video(videos, things_named(self.instruction), PlaneDepth(), self.clicks).video
