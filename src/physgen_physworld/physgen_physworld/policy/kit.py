@@ -99,7 +99,7 @@ class GeneratorKit:
 
     def situation(self, picture: UInt8Image, camera: Camera, instruction: str) -> FollowedScene:
         """Generate videos until one can be followed."""
-        videos = (self._generator.video(picture, camera, instruction, number) for number in range(SAMPLES))
+        videos = self._generator.videos(picture, camera, instruction)
         tracks = choose_video(videos, things_named(instruction), PlaneDepth()).tracks
         goals, scene = make_goals(tracks), build_scene(tracks)
         return FollowedScene(goals=goals if self._how == "naive" else settled(goals, scene), scene=scene)
