@@ -15,7 +15,7 @@ from physgen_control.errors import UserError
 from physgen_control.types import Float64Array
 from physgen_physworld.execution.reality import ManiSkillReality
 from physgen_physworld.execution.true_tracks import true_tracks
-from physgen_physworld.reconstruction.choice import choose_video
+from physgen_physworld.plan.choice import choose_video
 from physgen_physworld.reconstruction.depth import PlaneDepth
 from physgen_physworld.reconstruction.support import reconstruct_tracks
 from physgen_physworld.reconstruction.tracker import find_things

@@ -23,9 +23,9 @@ from physgen_physworld.pipeline.reconstruct_step import load_situation
 from physgen_physworld.pipeline.train_step import RESIDUAL, train_step
 from physgen_physworld.pipeline.video_step import real_camera, video_step
 from physgen_physworld.plan.base import GoalFollower
+from physgen_physworld.plan.choice import choose_video
 from physgen_physworld.plan.goals import Goals, make_goals
 from physgen_physworld.plan.settle import settled
-from physgen_physworld.reconstruction.choice import choose_video
 from physgen_physworld.reconstruction.depth import PlaneDepth
 from physgen_physworld.reconstruction.words import things_named
 from physgen_physworld.residual.network import load_residual

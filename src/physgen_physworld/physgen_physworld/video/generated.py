@@ -122,7 +122,7 @@ class GeneratedSource:
         Raises:
             UserError: the checkpoint does not fit, or no video can be followed.
         """
-        from physgen_physworld.reconstruction.choice import choose_video
+        from physgen_physworld.plan.choice import choose_video
         from physgen_physworld.reconstruction.depth import PlaneDepth
         from physgen_physworld.reconstruction.words import things_named
 

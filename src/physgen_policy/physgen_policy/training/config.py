@@ -215,10 +215,6 @@ class TrainConfig:
             raise TrainConfigError(
                 f"`policy.objective` must be joint, video or frames, got {self.policy.objective!r}"
             )
-        if self.policy.obs_loss_of not in get_args(FrameTarget):
-            raise TrainConfigError(
-                f"`policy.obs_loss_of` must be denoised or mean, got {self.policy.obs_loss_of!r}"
-            )
         if self.policy.objective == "video" and self.policy.obs_loss_weight <= 0:
             raise TrainConfigError(
                 "`policy.objective: video` has only the frame loss; give it a positive weight"

@@ -9,7 +9,7 @@ import pytest
 from drawn_scene import film
 
 from physgen_control.errors import UserError
-from physgen_physworld.reconstruction.choice import GOOD_ENOUGH, choose_video, worth
+from physgen_physworld.plan.choice import GOOD_ENOUGH, choose_video, worth
 from physgen_physworld.reconstruction.depth import PlaneDepth
 from physgen_physworld.reconstruction.support import reconstruct_tracks
 from physgen_physworld.reconstruction.tracker import find_things
