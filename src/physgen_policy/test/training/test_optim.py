@@ -26,7 +26,8 @@ def trained_by(model: nn.Module, muon_learning_rate: float) -> dict[str, set[str
         assert isinstance(optimizer, AdamW | Muon)
         for group in optimizer.param_groups:
             for parameter in group["params"]:
-                owners[type(optimizer).__name__].add(names.pop(id(parameter)))
+                kind = "Muon" if isinstance(optimizer, Muon) else "AdamW"
+                owners[kind].add(names.pop(id(parameter)))
     assert not names, f"nothing trains {sorted(names.values())}"
     return owners
 
