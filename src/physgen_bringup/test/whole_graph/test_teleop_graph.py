@@ -149,7 +149,7 @@ def test_a_spacemouse_moves_the_tool_where_it_is_pushed(tmp_path):
 
 def test_the_arm_repeats_what_a_leader_does_after_the_clutch_closed(tmp_path):
     # A busy machine holds up this process for longer than the default, and an open clutch does not close by itself.
-    with running(tmp_path, "gello", input_timeout=3.0) as (_, probe):
+    with running(tmp_path, "gello", input_timeout=5.0) as (_, probe):
         # Somewhere else than the arm: only changes count.
         probe.leader = kinematics.HOME + np.array([0.3, 0.1, 0.0, 0.1, 0.0, 0.0, 0.0])
         probe.wait_for(lambda: probe.switch("/teleop/engage", True).success, "the clutch")
