@@ -12,7 +12,7 @@ from pathlib import Path
 
 from physgen_bringup.graph.arguments import LaunchArguments
 from physgen_bringup.graph.controller_setup import controller_config
-from physgen_bringup.graph.policy_kinds import is_own, picture_size, policy_kind
+from physgen_bringup.graph.policy_kinds import PICTURE_SIZE, is_own, picture_size, policy_kind
 from physgen_bringup.graph.spec import NodeSpec, ParameterValue
 from physgen_bringup.paths import config_file
 
@@ -33,8 +33,9 @@ def _bridge(arguments: LaunchArguments) -> NodeSpec:
         "task": arguments.task,
         "pace": arguments.pace,
         "perturb": arguments.perturb,
-        "image_size": picture_size(arguments.policy),
     }
+    if (size := picture_size(arguments.policy)) != PICTURE_SIZE:
+        parameters["image_size"] = size
     return _node("physgen_sim_bridge", "bridge_node", parameters, arguments)
 
 

@@ -40,6 +40,7 @@ class PhysWorldPolicy(Policy):
             raise UserError("physworld needs the physical twin's packages; run `./physgen setup --physworld`")
         self._kit: Kit = open_kit(folder)
         self._plan: LivePlan | None = None
+        self._instruction = ""
         self._gave_up = False
 
     def reset(self, instruction: str, seed: int) -> None:
@@ -48,18 +49,32 @@ class PhysWorldPolicy(Policy):
 
     def act(self, observation: PolicyInput) -> Float32Array:
         """Return the next 24 actions; where nothing can be followed the arm stays, and a warning says why."""
-        if self._plan is None and not self._gave_up:
+        if not self._gave_up:
             try:
-                self._plan = self._begin(observation)
+                return self._followed(observation)
             except UserError as error:
                 self._gave_up = True
-                LOG.warning("physworld does nothing in this episode: %s", error)
+                LOG.warning("physworld does nothing more in this episode: %s", error)
+        still = np.zeros((HORIZON, ACTION_DIM), np.float32)
+        still[:, 6] = observation.past_actions[-1, 6]  # what is held stays held
+        return still
+
+    def _followed(self, observation: PolicyInput) -> Float32Array:
+        """Return the actions of the episode's plan, which begins at its first look.
+
+        Raises:
+            UserError: there is nothing to follow, or not any more.
+        """
         if self._plan is None:
-            still = np.zeros((HORIZON, ACTION_DIM), np.float32)
-            still[:, 6] = 1.0
-            return still
+            if observation.step:
+                raise UserError(
+                    "it came into an episode that had begun, and its video begins with the first picture"
+                )
+            self._plan, self._instruction = self._begin(observation), observation.instruction
+        if observation.instruction != self._instruction:
+            raise UserError("the instruction has changed, and a video follows one; begin a new episode")
         assert observation.state is not None
-        return self._plan.actions(observation.fixed, observation.state)
+        return self._plan.actions(observation.fixed, observation.state, observation.step)
 
     def _begin(self, observation: PolicyInput) -> LivePlan:
         picture = observation.fixed

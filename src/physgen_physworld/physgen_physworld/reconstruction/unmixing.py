@@ -32,7 +32,7 @@ Chosen on 24 held-out clips that had gone through the codec of object_video.yaml
 
 
 def own_colours(picture: UInt8Image, mask: Mask) -> Float64Array:
-    """Return the shades [SHADES, 3] of a thing in a sharp picture: means of its darker and its brighter pixels."""
+    """Return the shades [SHADES, 3] of a thing in a sharp picture: medians of its darker and its brighter pixels."""
     pixels = picture[mask].astype(np.float64)
     bright = pixels.sum(axis=1)
     order = np.argsort(bright)
@@ -75,7 +75,7 @@ def covered(picture: UInt8Image, background: Float64Array, shades: Float64Array,
         length = np.maximum((towards**2).sum(axis=1), 1.0)
         share[near] = np.maximum(share[near], (away * towards).sum(axis=1) / length)
         contrast[near] = np.minimum(contrast[near], np.where(known, np.sqrt(length), 0.0))
-    # What a video is unsure of is drawn smeared and pale: the middle of a smear is where half of its peak is.
+    # What a video is unsure of is drawn smeared and pale: its edge is a share of the smear's own peak.
     full = min(1.0, float(np.percentile(share[by_hue], 95))) if by_hue.any() else 1.0
     return np.where(contrast < LEAST_CONTRAST, by_hue, share > LEAST_SHARE * full) & near
 

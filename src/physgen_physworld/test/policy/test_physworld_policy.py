@@ -43,7 +43,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
-def asked(seen: Seen, picture: UInt8Image, step: int) -> PolicyInput:
+def asked(
+    seen: Seen, picture: UInt8Image, step: int, *, grip: float = 1.0, instruction: str = STACK
+) -> PolicyInput:
     state = RobotState(
         stamp_ns=0,
         positions=seen.positions,
@@ -54,9 +56,9 @@ def asked(seen: Seen, picture: UInt8Image, step: int) -> PolicyInput:
     return PolicyInput(
         fixed=picture,
         wrist=picture,
-        instruction=STACK,
+        instruction=instruction,
         step=step,
-        past_actions=np.zeros((8, 7), np.float32),
+        past_actions=np.tile(np.array([0, 0, 0, 0, 0, 0, grip], np.float32), (8, 1)),
         first=step == 0,
         state=state,
     )
@@ -94,4 +96,50 @@ def test_an_arm_that_sees_nothing_to_follow_stays_where_it_is(
             actions = policy.act(asked(seen, bare, step))
             assert not actions[:, :6].any() and (actions[:, 6] == 1.0).all()
     [said] = caplog.messages
-    assert "does nothing in this episode" in said and "not in the first picture" in said
+    assert "does nothing more in this episode" in said and "not in the first picture" in said
+
+
+def test_a_chunk_that_came_too_late_is_planned_again_from_where_it_was(run: Path) -> None:
+    """The same control step twice: nothing was executed, so the plan has not gone on."""
+    policy = make_policy("physworld", str(run))
+    policy.reset(STACK, 0)
+    _, _, scene = load_situation(run)
+    seen = TwinReality(scene, STACK, GREEN).begin(5)
+    assert seen.picture is not None
+    first = policy.act(asked(seen, seen.picture, 0))
+    again = policy.act(asked(seen, seen.picture, 0))
+    assert np.allclose(first, again, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("step", "instruction", "shift", "sentence"),
+    [
+        (8, STACK, 0.0, "had begun"),
+        (0, "push the cube to the goal", 0.0, "other things"),
+        (0, STACK, 0.08, "another scene"),
+    ],
+)
+def test_a_video_that_does_not_belong_here_moves_nothing_and_drops_nothing(
+    run: Path, caplog: pytest.LogCaptureFixture, step: int, instruction: str, shift: float, sentence: str
+) -> None:
+    policy = make_policy("physworld", str(run))
+    policy.reset(STACK, 0)
+    _, _, scene = load_situation(run)
+    shifts = {"red_cube": np.array([0.0, shift, 0.0])}
+    seen = TwinReality(scene, STACK, GREEN, shifts).begin(5)
+    assert seen.picture is not None
+    with caplog.at_level(logging.WARNING):
+        actions = policy.act(asked(seen, seen.picture, step, grip=-1.0, instruction=instruction))
+    assert not actions[:, :6].any() and (actions[:, 6] == -1.0).all()
+    assert sentence in caplog.messages[0]
+
+
+def test_another_instruction_in_the_middle_stops_the_hand(run: Path) -> None:
+    policy = make_policy("physworld", str(run))
+    policy.reset(STACK, 0)
+    _, _, scene = load_situation(run)
+    seen = TwinReality(scene, STACK, GREEN).begin(5)
+    assert seen.picture is not None
+    assert policy.act(asked(seen, seen.picture, 0))[:, :6].any()
+    stopped = policy.act(asked(seen, seen.picture, 4, instruction="pick up the red cube"))
+    assert not stopped[:, :6].any()
